@@ -1,0 +1,1 @@
+"""The YAML configurations, installed as the data of `lxmert_tf.configs`."""

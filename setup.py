@@ -1,0 +1,59 @@
+"""What LXMERT-TF needs, and for which part of it.
+
+The library itself is small: TensorFlow and a few packages. TFX, Beam, the demo's data and the
+developers' tools are extras, so that `pip install lxmert-tf` does not bring them.
+The versions that were tested together are in requirements/lock-py310.txt.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+INSTALL_REQUIRES = [
+    # TensorFlow Addons supports 2.13 to 2.15 only, and TFX 1.15 is built against 2.15.
+    "tensorflow>=2.15,<2.16",
+    "tensorflow-text>=2.15,<2.16",
+    "numpy<2",
+    "pillow",
+    "pydantic>=2",
+    "pyyaml",
+    "rich",
+    "scipy",
+    # tensorflow_text imports pkg_resources, which later releases of setuptools no longer have.
+    "setuptools<81",
+]
+
+PIPELINE = [
+    "tfx==1.15.1",
+    "apache-beam==2.74.0",
+    # tfx-bsl imports dill, which Beam no longer brings.
+    "dill",
+    # TFX builds wheels of user modules with the pip of its own environment.
+    "pip",
+]
+ADDONS = ["tensorflow-addons==0.23.0"]
+DEMO = [*PIPELINE, "easy-vqa", "matplotlib"]
+DEV = [*DEMO, *ADDONS, "hypothesis", "pytest", "pytest-xdist", "ruff", "safetensors"]
+
+README = Path(__file__).parent / "README.md"
+
+setup(
+    name="lxmert-tf",
+    version="0.1.0",
+    description="LXMERT, questions answered about images, in TensorFlow: a Keras library "
+    "and a TFX pipeline from region features to a served model",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    author="LXMERT-TF contributors",
+    license="MIT",
+    # TFX 1.15 has wheels for no later Python.
+    python_requires=">=3.10,<3.11",
+    # The YAML files live at the top of the repository, where people look for them, and are
+    # installed as the data of lxmert_tf.configs.
+    packages=[*find_packages(include=["lxmert_tf*", "pipeline*"]), "lxmert_tf.configs"],
+    package_dir={"lxmert_tf.configs": "configs"},
+    package_data={"lxmert_tf.configs": ["**/*.yaml"]},
+    install_requires=INSTALL_REQUIRES,
+    extras_require={"pipeline": PIPELINE, "addons": ADDONS, "demo": DEMO, "dev": DEV},
+    entry_points={"console_scripts": ["lxmert = lxmert_tf.cli:main"]},
+)
