@@ -157,7 +157,7 @@ set_up() {
     say "installing the $(grep -c '^[a-z0-9]' "$LOCK") packages of $LOCK"
     # sync installs just what the two files name: the lock is complete, and what is in the
     # other file must come without its dependencies.
-    "$uv" pip sync $quiet --python .venv/bin/python "$LOCK" "$NO_DEPS" ||
+    "$uv" pip sync --compile-bytecode $quiet --python .venv/bin/python "$LOCK" "$NO_DEPS" ||
         die "the packages could not be installed; see uv's message above."
     say "installing this package in place"
     # The lock has setuptools; an isolated build would fetch it again.

@@ -1,0 +1,129 @@
+"""The three encoders as one Keras model."""
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from lxmert_tf.config import LxmertConfig
+from lxmert_tf.encoders import CrossModalityEncoder, LanguageEncoder, RelationshipEncoder
+from lxmert_tf.layers.attention import attention_bias
+from lxmert_tf.layers.heads import Pooler
+from lxmert_tf.presets import PresetModel
+
+REQUIRED_INPUTS = ("token_ids", "padding_mask", "region_features", "region_boxes")
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class LxmertBackbone(PresetModel):
+    """LXMERT without heads (Tan & Bansal 2019, section 3).
+
+    Args:
+        config: sizes and rates.
+        **kwargs: see `PresetModel`.
+
+    Call arguments:
+        inputs: a dict of `token_ids` int [B, T], `segment_ids` int [B, T] (optional, zeros),
+            `padding_mask` [B, T] (1 = token), `region_features` float [B, R, F],
+            `region_boxes` float [B, R, 4] in 0..1 and `region_mask` [B, R] (optional, ones).
+        training: whether dropout is on.
+        output_attentions: overrides the constructor's.
+
+    Returns:
+        a dict of `language_output` [B, T, H], `vision_output` [B, R, H], `pooled_output` [B, H]
+        and, if asked for, `attentions`: a dict of `language`, `vision`, `language_to_vision` and
+        `vision_to_language`, each a list over layers of float32 [B, heads, query, key].
+
+    Example:
+        backbone = LxmertBackbone(LxmertConfig(hidden_size=48, num_attention_heads=4))
+        outputs = backbone({"token_ids": ..., "padding_mask": ..., "region_features": ...,
+                            "region_boxes": ...})
+    """
+
+    def __init__(self, config: LxmertConfig | dict[str, Any], **kwargs):
+        super().__init__(config, **kwargs)
+        layer = {"config": self.config, "dtype": self.dtype_policy}
+        self.language_encoder = LanguageEncoder(name="language_encoder", **layer)
+        self.relationship_encoder = RelationshipEncoder(name="relationship_encoder", **layer)
+        self.cross_modality_encoder = CrossModalityEncoder(name="cross_modality_encoder", **layer)
+        self.pooler = Pooler(
+            self.config.hidden_size,
+            self.config.initializer_range,
+            dtype=self.dtype_policy,
+            name="pooler",
+        )
+        self.build_variables()
+
+    @property
+    def word_embeddings(self) -> tf.Variable:
+        """The word-piece table [V, H], which the masked-LM head shares."""
+        return self.language_encoder.embeddings.word_embeddings
+
+    def call(self, inputs, training=None, output_attentions=None):
+        missing = [name for name in REQUIRED_INPUTS if name not in inputs]
+        if missing:
+            raise ValueError(
+                f"inputs lack {', '.join(missing)}; given are {', '.join(sorted(inputs))}"
+            )
+        boxes = inputs["region_boxes"]
+        mask = inputs.get("region_mask")
+        region_mask = tf.ones(tf.shape(boxes)[:2]) if mask is None else mask
+        image_state, vision_attentions = self.encode_image(
+            inputs["region_features"], boxes, region_mask, training=training
+        )
+        outputs, attentions = self.read_image(inputs, image_state, region_mask, training=training)
+        wanted = self.output_attentions if output_attentions is None else output_attentions
+        if wanted:
+            outputs["attentions"] = {"vision": vision_attentions, **attentions}
+        return outputs
+
+    def encode_image(self, region_features, region_boxes, region_mask, training=None):
+        """The part that depends on the image alone: the object-relationship encoder.
+
+        Args:
+            region_features: [B, R, F].
+            region_boxes: [B, R, 4], in 0..1.
+            region_mask: [B, R], 1 = region.
+            training: whether dropout is on.
+
+        Returns:
+            the image state [B, R, H], and a list over layers of probabilities [B, heads, R, R].
+        """
+        return self.relationship_encoder(
+            region_features, region_boxes, attention_bias(region_mask), training=training
+        )
+
+    def read_image(self, inputs, image_state, region_mask, training=None):
+        """Reads the words, and the image in their light.
+
+        Args:
+            inputs: `token_ids`, `padding_mask` and maybe `segment_ids`, as for a call.
+            image_state: [B, R, H], from `encode_image`.
+            region_mask: [B, R], 1 = region.
+            training: whether dropout is on.
+
+        Returns:
+            the outputs of a call, and the attentions of the language and cross-modality encoders.
+        """
+        token_ids = inputs["token_ids"]
+        segment_ids = inputs.get("segment_ids")
+        if segment_ids is None:
+            segment_ids = tf.zeros_like(token_ids)
+        language_bias = attention_bias(inputs["padding_mask"])
+        language, language_attentions = self.language_encoder(
+            token_ids, segment_ids, language_bias, training=training
+        )
+        language, vision, to_vision, to_language = self.cross_modality_encoder(
+            language, image_state, language_bias, attention_bias(region_mask), training=training
+        )
+        outputs = {
+            "language_output": language,
+            "vision_output": vision,
+            "pooled_output": self.pooler(language),
+        }
+        attentions = {
+            "language": language_attentions,
+            "language_to_vision": to_vision,
+            "vision_to_language": to_language,
+        }
+        return outputs, attentions

@@ -1,0 +1,104 @@
+"""The sizes of an LXMERT model."""
+
+import dataclasses
+import json
+from typing import Any
+
+from lxmert_tf.config_file import load_config
+from lxmert_tf.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class LxmertConfig:
+    """Sizes and rates of one LXMERT (Tan & Bansal 2019, section 4.1); defaults as published.
+
+    Args:
+        hidden_size: width H of all three encoders.
+        num_attention_heads: heads per attention; must divide `hidden_size`.
+        intermediate_size: width of the feed-forward blocks.
+        language_layers: self-attention layers over the words (N_L).
+        cross_layers: cross-modality layers (N_X).
+        relationship_layers: self-attention layers over the regions (N_R).
+        vocab_size: number of word pieces.
+        max_position_embeddings: longest sentence that the position table covers.
+        type_vocab_size: number of segments.
+        region_feature_size: width F of a region's feature vector.
+        region_box_size: coordinates per box.
+        num_objects: object classes of the pre-training head.
+        num_attributes: attribute classes of the pre-training head.
+        num_answers: answers A of the answer head.
+        hidden_act: activation of feed-forward blocks and heads; "gelu" is the erf form.
+        layer_norm_eps: epsilon of every LayerNorm.
+        hidden_dropout: dropout rate after embeddings, attention and feed-forward blocks.
+        attention_dropout: dropout rate on attention probabilities.
+        initializer_range: standard deviation of the normal initialisation.
+
+    Raises:
+        InputError: a size is not positive, a rate is outside [0, 1), the heads do not divide the
+            width, or the activation is not one that Keras knows.
+    """
+
+    hidden_size: int = 768
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    language_layers: int = 9
+    cross_layers: int = 5
+    relationship_layers: int = 5
+    vocab_size: int = 30522
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    region_feature_size: int = 2048
+    region_box_size: int = 4
+    num_objects: int = 1600
+    num_attributes: int = 400
+    num_answers: int = 9500
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = 1e-12
+    hidden_dropout: float = 0.1
+    attention_dropout: float = 0.1
+    initializer_range: float = 0.02
+
+    def __post_init__(self):
+        may_be_zero = {"language_layers", "relationship_layers"}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            least = 0 if field.name in may_be_zero else 1
+            if field.type is int and value < least:
+                raise InputError(f"{field.name} is {value}; it must be at least {least}")
+        for rate in ("hidden_dropout", "attention_dropout"):
+            if not 0 <= getattr(self, rate) < 1:
+                raise InputError(f"{rate} is {getattr(self, rate)}; it must be in [0, 1)")
+        for scale in ("layer_norm_eps", "initializer_range"):
+            if getattr(self, scale) <= 0:
+                raise InputError(f"{scale} is {getattr(self, scale)}; it must be above 0")
+        if self.hidden_size % self.num_attention_heads:
+            raise InputError(
+                f"hidden_size {self.hidden_size} is not a multiple of "
+                f"num_attention_heads {self.num_attention_heads}"
+            )
+        if self.hidden_act not in ACTIVATIONS:
+            raise InputError(
+                f"hidden_act is {self.hidden_act!r}; it must be one of {', '.join(ACTIVATIONS)}"
+            )
+
+    @classmethod
+    def from_file(cls, path) -> "LxmertConfig":
+        """Reads a YAML or JSON file with just these fields; those left out are as published."""
+        return load_config(cls, path)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "LxmertConfig":
+        """The inverse of `to_dict`."""
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a dict that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """The text of a preset's config.json."""
+        return json.dumps(self.to_dict(), indent=1) + "\n"
+
+
+# The names that Keras gives these functions; "gelu" is the exact (erf) form, as in the paper's code.
+ACTIVATIONS = ("gelu", "relu", "swish", "tanh")

@@ -1,0 +1,139 @@
+"""Configuration files: YAML or JSON read into dataclasses, refused with file, key and cure."""
+
+import dataclasses
+import difflib
+import json
+import pathlib
+import re
+import typing
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from lxmert_tf.errors import InputError
+
+T = TypeVar("T")
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, with two of YAML 1.1's traps closed."""
+
+
+# YAML 1.1 reads 1e-4 as a string (it wants 1.0e-4); people write it for learning rates.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict:
+    # PyYAML keeps the last of two equal keys in silence; a person who wrote two meant one of them.
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} stands twice", key_node.start_mark
+            )
+        seen.add(key)
+    return loader.construct_mapping(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping_without_duplicates)
+
+
+def read_mapping(path) -> dict[str, Any]:
+    """Reads a YAML or JSON file whose top level is a mapping.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or holds something else.
+    """
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    try:
+        content = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "cannot be read"
+        raise InputError(f"{path}{line}: not valid YAML: {problem}") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: not valid YAML: nested too deeply") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold keys and values at its top level")
+    return content
+
+
+def load_config(cls: type[T], path) -> T:
+    """Reads a file into the dataclass `cls`.
+
+    Raises:
+        InputError: naming the file, the key and, for an unknown key, the nearest valid one.
+    """
+    return config_from_mapping(cls, read_mapping(path), str(path))
+
+
+def config_from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
+    """Makes the dataclass `cls` (whose fields may be dataclasses) of plain values.
+
+    Args:
+        cls: the dataclass.
+        values: what a file said.
+        where: the file's name, for messages.
+    """
+    # As JSON, since that is the form in which a strict dataclass may be given as a mapping.
+    text = json.dumps(values, default=str)
+    try:
+        return pydantic.TypeAdapter(_forbid_unknown(cls)).validate_json(text)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{where}: {_first_problem(cls, error)}") from error
+
+
+def _forbid_unknown(cls):
+    """Marks `cls` and the dataclasses in its fields: exact types, no unknown key."""
+    cls.__pydantic_config__ = pydantic.ConfigDict(extra="forbid", strict=True)
+    for name in typing.get_type_hints(cls):
+        for nested in _dataclasses_of(cls, name):
+            _forbid_unknown(nested)
+    return cls
+
+
+def _dataclasses_of(cls, field_name: str) -> list[type]:
+    hint = typing.get_type_hints(cls)[field_name]
+    candidates = [hint, *typing.get_args(hint)]
+    return [c for c in candidates if dataclasses.is_dataclass(c)]
+
+
+def _first_problem(cls, error: pydantic.ValidationError) -> str:
+    # An unknown key first: a misspelt key also leaves the right one missing, and is the cause.
+    problems = error.errors()
+    problems.sort(key=lambda p: p["type"] not in ("unexpected_keyword_argument", "extra_forbidden"))
+    problem = problems[0]
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join(path)
+    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"unknown key {key!r}{_nearest(cls, path)}"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"the key {key!r} is missing"
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        return f"{key}: {cause}" if key else str(cause)
+    message = problem["msg"].removeprefix("Input ")
+    return f"{key} is {problem['input']!r}, {message}"
+
+
+def _nearest(cls, path: list[str]) -> str:
+    for part in path[:-1]:
+        if dataclasses.is_dataclass(cls) and part in typing.get_type_hints(cls):
+            cls = next(iter(_dataclasses_of(cls, part)), None)
+    if not dataclasses.is_dataclass(cls):
+        return ""
+    names = [field.name for field in dataclasses.fields(cls)]
+    close = difflib.get_close_matches(path[-1], names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; valid keys are {', '.join(names)}"

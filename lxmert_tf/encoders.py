@@ -1,0 +1,116 @@
+"""The three encoders: over words, over regions, and across both."""
+
+from tensorflow import keras
+
+from lxmert_tf.config import LxmertConfig
+from lxmert_tf.layers.embeddings import LanguageEmbeddings, RegionEmbeddings
+from lxmert_tf.layers.transformer import ConfiguredLayer, CrossModalityLayer, TransformerLayer
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class LanguageEncoder(ConfiguredLayer):
+    """Embedded words through N_L self-attention layers (paper section 3.1).
+
+    Args:
+        config: sizes and rates.
+
+    Call arguments:
+        token_ids, segment_ids: int [B, T].
+        bias: [B, 1, 1, T].
+        Returns [B, T, H] and a list over layers of probabilities [B, heads, T, T].
+    """
+
+    def __init__(self, config: LxmertConfig | dict, **kwargs):
+        super().__init__(config, **kwargs)
+        self.embeddings = LanguageEmbeddings(
+            vocab_size=self.config.vocab_size,
+            max_position_embeddings=self.config.max_position_embeddings,
+            type_vocab_size=self.config.type_vocab_size,
+            hidden_size=self.config.hidden_size,
+            dropout=self.config.hidden_dropout,
+            epsilon=self.config.layer_norm_eps,
+            initializer_range=self.config.initializer_range,
+            dtype=self.dtype_policy,
+            name="embeddings",
+        )
+        self.transformer_layers = [
+            TransformerLayer(self.config, dtype=self.dtype_policy, name=f"layer_{i}")
+            for i in range(self.config.language_layers)
+        ]
+
+    def call(self, token_ids, segment_ids, bias, training=None):
+        hidden = self.embeddings(token_ids, segment_ids, training=training)
+        attentions = []
+        for layer in self.transformer_layers:
+            hidden, probabilities = layer(hidden, bias, training=training)
+            attentions.append(probabilities)
+        return hidden, attentions
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class RelationshipEncoder(ConfiguredLayer):
+    """Embedded regions through N_R self-attention layers (paper section 3.1).
+
+    Args:
+        config: sizes and rates.
+
+    Call arguments:
+        region_features: [B, R, F]; region_boxes: [B, R, 4].
+        bias: [B, 1, 1, R].
+        Returns [B, R, H] and a list over layers of probabilities [B, heads, R, R].
+    """
+
+    def __init__(self, config: LxmertConfig | dict, **kwargs):
+        super().__init__(config, **kwargs)
+        self.embeddings = RegionEmbeddings(
+            hidden_size=self.config.hidden_size,
+            dropout=self.config.hidden_dropout,
+            epsilon=self.config.layer_norm_eps,
+            initializer_range=self.config.initializer_range,
+            dtype=self.dtype_policy,
+            name="embeddings",
+        )
+        self.transformer_layers = [
+            TransformerLayer(self.config, dtype=self.dtype_policy, name=f"layer_{i}")
+            for i in range(self.config.relationship_layers)
+        ]
+
+    def call(self, region_features, region_boxes, bias, training=None):
+        hidden = self.embeddings(region_features, region_boxes, training=training)
+        attentions = []
+        for layer in self.transformer_layers:
+            hidden, probabilities = layer(hidden, bias, training=training)
+            attentions.append(probabilities)
+        return hidden, attentions
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class CrossModalityEncoder(ConfiguredLayer):
+    """N_X layers in which words and regions attend to each other (paper section 3.1).
+
+    Args:
+        config: sizes and rates.
+
+    Call arguments:
+        language: [B, T, H]; vision: [B, R, H].
+        language_bias: [B, 1, 1, T]; vision_bias: [B, 1, 1, R].
+        Returns language, vision, and two lists over layers: probabilities of words over
+        regions [B, heads, T, R] and of regions over words [B, heads, R, T].
+    """
+
+    def __init__(self, config: LxmertConfig | dict, **kwargs):
+        super().__init__(config, **kwargs)
+        self.transformer_layers = [
+            CrossModalityLayer(self.config, dtype=self.dtype_policy, name=f"layer_{i}")
+            for i in range(self.config.cross_layers)
+        ]
+
+    def call(self, language, vision, language_bias, vision_bias, training=None):
+        language_to_vision, vision_to_language = [], []
+        for layer in self.transformer_layers:
+            language, vision, to_vision, to_language = layer(
+                language, vision, language_bias, vision_bias, training=training
+            )
+            language_to_vision.append(to_vision)
+            vision_to_language.append(to_language)
+        return language, vision, language_to_vision, vision_to_language

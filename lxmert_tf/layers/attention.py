@@ -1,0 +1,160 @@
+"""Multi-head attention with one product for queries, keys and values."""
+
+import math
+
+import tensorflow as tf
+from tensorflow import keras
+
+from lxmert_tf.layers.normalization import ResidualNorm
+
+# What a padded token or an absent region adds to its attention scores (BERT's constant): in
+# float32, exp(-10000) is exactly zero beside any real score.
+MASKED_SCORE = -10000.0
+
+
+def attention_bias(mask) -> tf.Tensor:
+    """Turns a mask [B, K] (1 = there) into what is added to scores, float32 [B, 1, 1, K]."""
+    return (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * MASKED_SCORE
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class SelfAttention(keras.layers.Layer):
+    """Multi-head self-attention, residual connection and LayerNorm, as in BERT.
+
+    Queries, keys and values come out of one product with a kernel of H x 3H.
+
+    Args:
+        num_heads: heads; must divide H.
+        hidden_dropout: rate after the output projection.
+        attention_dropout: rate on the probabilities.
+        epsilon: of the LayerNorm.
+        initializer_range: standard deviation of the kernels.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        hidden_dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        epsilon: float = 1e-12,
+        initializer_range: float = 0.02,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.hidden_dropout = hidden_dropout
+        self.attention_dropout = attention_dropout
+        self.epsilon = epsilon
+        self.initializer_range = initializer_range
+
+    def build(self, input_shape):
+        hidden_size = int(input_shape[-1])
+        self.head_size = hidden_size // self.num_heads
+        self.query_key_value = self._dense(3 * hidden_size, "query_key_value")
+        self.output_projection = self._dense(hidden_size, "output_projection")
+        self.dropout = keras.layers.Dropout(
+            self.attention_dropout, dtype=self.dtype_policy, name="dropout"
+        )
+        self.residual_norm = ResidualNorm(
+            self.hidden_dropout, self.epsilon, dtype=self.dtype_policy, name="residual_norm"
+        )
+        super().build(input_shape)
+
+    def _dense(self, units: int, name: str) -> keras.layers.Dense:
+        return keras.layers.Dense(
+            units,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=self.initializer_range),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def project(self, hidden):
+        """Makes queries, keys and values of [B, L, H]: three tensors [B, heads, L, H / heads]."""
+        fused = self.query_key_value(hidden)
+        fused = tf.reshape(fused, [-1, tf.shape(fused)[1], 3, self.num_heads, self.head_size])
+        return tf.unstack(tf.transpose(fused, [2, 0, 3, 1, 4]), num=3)
+
+    def attend(self, query, key, value, bias, training):
+        """Computes softmax(query key^T / sqrt(d) + bias) value.
+
+        Args:
+            query: [B, heads, Q, d].
+            key, value: [B, heads, K, d].
+            bias: [B, 1, 1, K].
+            training: whether to drop probabilities.
+
+        Returns:
+            the context [B, Q, H], and the probabilities [B, heads, Q, K] in float32.
+        """
+        query = query * tf.cast(1.0 / math.sqrt(self.head_size), query.dtype)
+        scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
+        probabilities = tf.nn.softmax(scores + bias, axis=-1)
+        dropped = self.dropout(tf.cast(probabilities, value.dtype), training=training)
+        context = tf.transpose(tf.matmul(dropped, value), [0, 2, 1, 3])
+        context = tf.reshape(context, [-1, tf.shape(context)[1], self.num_heads * self.head_size])
+        return context, probabilities
+
+    def finish(self, context, residual, training):
+        """Output projection, dropout, residual connection and LayerNorm: [B, Q, H]."""
+        return self.residual_norm(self.output_projection(context), residual, training=training)
+
+    def call(self, hidden, bias, training=None):
+        """Attends within one side.
+
+        Args:
+            hidden: [B, L, H].
+            bias: [B, 1, 1, L], from `attention_bias`.
+            training: whether dropout is on.
+
+        Returns:
+            [B, L, H], and the probabilities [B, heads, L, L].
+        """
+        query, key, value = self.project(hidden)
+        context, probabilities = self.attend(query, key, value, bias, training)
+        return self.finish(context, hidden, training), probabilities
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "hidden_dropout": self.hidden_dropout,
+            "attention_dropout": self.attention_dropout,
+            "epsilon": self.epsilon,
+            "initializer_range": self.initializer_range,
+        }
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class CrossAttention(SelfAttention):
+    """Attention from words to regions and from regions to words with ONE set of weights.
+
+    Paper section 3.1, the cross-attention sub-layer; the release shares the weights between
+    the directions. So both sides go through one projection, as one longer sequence.
+    """
+
+    def call(self, language, vision, language_bias, vision_bias, training=None):
+        """Attends across the sides; each direction sees the other side's input, not its output.
+
+        Args:
+            language: [B, T, H].
+            vision: [B, R, H].
+            language_bias: [B, 1, 1, T].
+            vision_bias: [B, 1, 1, R].
+            training: whether dropout is on.
+
+        Returns:
+            language [B, T, H], vision [B, R, H], the probabilities of words over regions
+            [B, heads, T, R] and of regions over words [B, heads, R, T].
+        """
+        tokens = tf.shape(language)[1]
+        both = tf.concat([language, vision], axis=1)
+        query, key, value = self.project(both)
+        from_language, to_vision = self.attend(
+            query[:, :, :tokens], key[:, :, tokens:], value[:, :, tokens:], vision_bias, training
+        )
+        from_vision, to_language = self.attend(
+            query[:, :, tokens:], key[:, :, :tokens], value[:, :, :tokens], language_bias, training
+        )
+        context = tf.concat([from_language, from_vision], axis=1)
+        both = self.finish(context, both, training)
+        return both[:, :tokens], both[:, tokens:], to_vision, to_language

@@ -1,0 +1,96 @@
+"""One layer of a single-modality encoder and one of the cross-modality encoder."""
+
+from tensorflow import keras
+
+from lxmert_tf.config import LxmertConfig
+from lxmert_tf.layers.attention import CrossAttention, SelfAttention
+from lxmert_tf.layers.feed_forward import FeedForward
+
+
+class ConfiguredLayer(keras.layers.Layer):
+    """A layer whose sizes come from an `LxmertConfig`, given as such or as a dict of its fields."""
+
+    def __init__(self, config: LxmertConfig | dict, **kwargs):
+        super().__init__(**kwargs)
+        self.config = LxmertConfig(**config) if isinstance(config, dict) else config
+
+    def get_config(self):
+        return {**super().get_config(), "config": self.config.to_dict()}
+
+    def _attention(self, cls, name: str):
+        return cls(
+            num_heads=self.config.num_attention_heads,
+            hidden_dropout=self.config.hidden_dropout,
+            attention_dropout=self.config.attention_dropout,
+            epsilon=self.config.layer_norm_eps,
+            initializer_range=self.config.initializer_range,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def _feed_forward(self, name: str):
+        return FeedForward(
+            intermediate_size=self.config.intermediate_size,
+            hidden_act=self.config.hidden_act,
+            dropout=self.config.hidden_dropout,
+            epsilon=self.config.layer_norm_eps,
+            initializer_range=self.config.initializer_range,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class TransformerLayer(ConfiguredLayer):
+    """Self-attention and feed-forward over one modality (post-norm, as in BERT).
+
+    Args:
+        config: sizes and rates.
+
+    Call arguments:
+        hidden: [B, L, H].
+        bias: [B, 1, 1, L], from `attention_bias`.
+        Returns [B, L, H] and the attention probabilities [B, heads, L, L].
+    """
+
+    def __init__(self, config, **kwargs):
+        super().__init__(config, **kwargs)
+        self.self_attention = self._attention(SelfAttention, "self_attention")
+        self.feed_forward = self._feed_forward("feed_forward")
+
+    def call(self, hidden, bias, training=None):
+        hidden, probabilities = self.self_attention(hidden, bias, training=training)
+        return self.feed_forward(hidden, training=training), probabilities
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class CrossModalityLayer(ConfiguredLayer):
+    """Cross-attention both ways, then self-attention and feed-forward per side (paper section 3.1).
+
+    Args:
+        config: sizes and rates.
+
+    Call arguments:
+        language: [B, T, H]; vision: [B, R, H].
+        language_bias: [B, 1, 1, T]; vision_bias: [B, 1, 1, R].
+        Returns language, vision, and the cross-attention probabilities of words over regions
+        [B, heads, T, R] and of regions over words [B, heads, R, T].
+    """
+
+    def __init__(self, config, **kwargs):
+        super().__init__(config, **kwargs)
+        self.cross_attention = self._attention(CrossAttention, "cross_attention")
+        self.language_self_attention = self._attention(SelfAttention, "language_self_attention")
+        self.vision_self_attention = self._attention(SelfAttention, "vision_self_attention")
+        self.language_feed_forward = self._feed_forward("language_feed_forward")
+        self.vision_feed_forward = self._feed_forward("vision_feed_forward")
+
+    def call(self, language, vision, language_bias, vision_bias, training=None):
+        language, vision, to_vision, to_language = self.cross_attention(
+            language, vision, language_bias, vision_bias, training=training
+        )
+        language, _ = self.language_self_attention(language, language_bias, training=training)
+        vision, _ = self.vision_self_attention(vision, vision_bias, training=training)
+        language = self.language_feed_forward(language, training=training)
+        vision = self.vision_feed_forward(vision, training=training)
+        return language, vision, to_vision, to_language

@@ -1,0 +1,37 @@
+"""The loss and the accuracy of answers that are right to a degree (VQA's soft scores)."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class SoftAnswerLoss(keras.losses.Loss):
+    """Sigmoid cross-entropy against soft scores, summed over the answers, averaged over the batch.
+
+    The fine-tuning loss of the release for VQA and GQA. Targets and logits are [B, A].
+    """
+
+    def __init__(self, reduction=keras.losses.Reduction.AUTO, name="soft_answer_loss"):
+        super().__init__(reduction=reduction, name=name)
+
+    def call(self, y_true, y_pred):
+        y_true = tf.cast(y_true, tf.float32)
+        y_pred = tf.cast(y_pred, tf.float32)
+        terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=y_true, logits=y_pred)
+        return tf.reduce_sum(terms, axis=-1)
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class SoftAccuracy(keras.metrics.Mean):
+    """VQA accuracy: the soft score of the answer with the highest logit, averaged over questions.
+
+    Targets and logits are [B, A]; a target is the score that the answer earns, in 0..1.
+    """
+
+    def __init__(self, name="soft_accuracy", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        top = tf.argmax(y_pred, axis=-1)
+        earned = tf.gather(tf.cast(y_true, tf.float32), top, batch_dims=1)
+        return super().update_state(earned, sample_weight=sample_weight)

@@ -1,0 +1,129 @@
+"""Sentences to word-piece ids, in the graph (TF-Text)."""
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+from tensorflow import keras
+
+SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def normalize(sentences) -> tf.Tensor:
+    """What BERT's uncased tokenizer does before it splits words: clean, lower-case, no accents.
+
+    TF-Text's own lower-casing folds compatibility characters too (it turns the German sharp s
+    into ss, full-width letters into ASCII and one half into 1/2), which BERT does not.
+
+    Args:
+        sentences: string tensor of any shape, UTF-8; invalid bytes become U+FFFD and vanish.
+    """
+    sentences = tf.strings.unicode_transcode(sentences, "UTF-8", "UTF-8", errors="replace")
+    sentences = tf.strings.regex_replace(sentences, r"[\s\p{Z}]+", " ")
+    sentences = tf.strings.regex_replace(sentences, r"[\p{C}\x{FFFD}]", "")
+    sentences = tf.strings.lower(sentences, encoding="utf-8")
+    sentences = tf_text.normalize_utf8(sentences, "NFD")
+    return tf.strings.regex_replace(sentences, r"\p{Mn}", "")
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class LxmertTextPreprocessor(keras.layers.Layer):
+    """Turns sentences into the text inputs of the models, as BERT's uncased tokenizer does.
+
+    Args:
+        vocabulary: the word pieces in the order of their ids: a list, or the path of a vocab.txt.
+        max_length: pieces per sentence with [CLS] and [SEP]; longer ones are cut and keep [SEP].
+        pad_to_longest: whether to pad only as far as the longest sentence of the batch. Saves
+            work and changes no result, since padded tokens are masked.
+
+    Call arguments:
+        sentences: string tensor [B]. Returns a dict of `token_ids`, `segment_ids` and
+        `padding_mask`, int32 [B, T] with T = max_length, or less with `pad_to_longest`.
+
+    Raises:
+        ValueError: the vocabulary lacks a special piece or has one twice, or max_length is below 3.
+
+    Example:
+        LxmertTextPreprocessor("preset/vocab.txt")(tf.constant(["what shape is in the image?"]))
+    """
+
+    def __init__(self, vocabulary, max_length: int = 20, pad_to_longest: bool = False, **kwargs):
+        # Ids and masks are integers: a layer's float policy must not touch them.
+        super().__init__(**{"name": "text_preprocessor", **kwargs, "dtype": "int32"})
+        if isinstance(vocabulary, str) or hasattr(vocabulary, "__fspath__"):
+            with open(vocabulary, encoding="utf-8") as file:
+                vocabulary = file.read().removesuffix("\n").split("\n")
+        if max_length < 3:
+            raise ValueError(f"max_length is {max_length}; [CLS], a piece and [SEP] need 3")
+        self.max_length = max_length
+        self.pad_to_longest = pad_to_longest
+        self._pieces = "\n".join(vocabulary)
+        ids = _special_ids(vocabulary)
+        self.start_id, self.end_id, self.pad_id = ids["[CLS]"], ids["[SEP]"], ids["[PAD]"]
+        table = tf.lookup.StaticVocabularyTable(
+            tf.lookup.KeyValueTensorInitializer(
+                tf.constant(vocabulary), tf.range(len(vocabulary), dtype=tf.int64)
+            ),
+            num_oov_buckets=1,
+        )
+        # Words over 100 bytes become [UNK], as in BERT (there: 100 characters).
+        self._tokenizer = tf_text.BertTokenizer(
+            table, lower_case=False, token_out_type=tf.int64, max_bytes_per_word=100
+        )
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The word pieces in the order of their ids."""
+        return self._pieces.split("\n")
+
+    def call(self, sentences):
+        pieces = self._tokenizer.tokenize(normalize(sentences)).merge_dims(1, 2)
+        pieces = tf.cast(pieces[:, : self.max_length - 2], tf.int32)
+        count = pieces.nrows()
+        ragged = tf.concat(
+            [tf.fill([count, 1], self.start_id), pieces, tf.fill([count, 1], self.end_id)], axis=1
+        )
+        width = None if self.pad_to_longest else self.max_length
+        token_ids = ragged.to_tensor(self.pad_id, shape=[None, width])
+        mask = tf.sequence_mask(ragged.row_lengths(), tf.shape(token_ids)[1], dtype=tf.int32)
+        return {
+            "token_ids": token_ids,
+            "segment_ids": tf.zeros_like(token_ids),
+            "padding_mask": mask,
+        }
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary": self.vocabulary,
+            "max_length": self.max_length,
+            "pad_to_longest": self.pad_to_longest,
+        }
+
+
+def _special_ids(vocabulary: list[str]) -> dict[str, int]:
+    ids = {}
+    for piece in SPECIAL_PIECES:
+        count = vocabulary.count(piece)
+        if count != 1:
+            raise ValueError(f"the vocabulary has {piece} {count} times; it must have it once")
+        ids[piece] = vocabulary.index(piece)
+    return ids
+
+
+def build_vocabulary(sentences: tf.data.Dataset, size: int) -> list[str]:
+    """Makes a word-piece vocabulary of the sentences of a small data set.
+
+    Args:
+        sentences: data set of string scalars.
+        size: the most entries that it may have.
+
+    Returns:
+        the special pieces, then the others; the same sentences give the same list.
+    """
+    from tensorflow_text.tools.wordpiece_vocab import bert_vocab_from_dataset
+
+    return bert_vocab_from_dataset.bert_vocab_from_dataset(
+        sentences.map(normalize).batch(1000),
+        vocab_size=size,
+        reserved_tokens=list(SPECIAL_PIECES),
+        bert_tokenizer_params={"lower_case": False},
+    )
