@@ -100,5 +100,5 @@ class LxmertConfig:
         return json.dumps(self.to_dict(), indent=1) + "\n"
 
 
-# The names that Keras gives these functions; "gelu" is the exact (erf) form, as in the paper's code.
+# "gelu" is the exact (erf) form, as in the release.
 ACTIVATIONS = ("gelu", "relu", "swish", "tanh")

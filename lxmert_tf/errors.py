@@ -1,4 +1,4 @@
-"""What can go wrong through no fault of the code, by the exit status that it ends a command with."""
+"""What can go wrong through no fault of the code, and the exit status that it ends with."""
 
 EXIT_GATE = 1
 EXIT_USAGE = 2

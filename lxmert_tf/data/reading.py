@@ -1,0 +1,145 @@
+"""TFRecords of scenes to batches of (image, sentence) pairs, in tf.data's own ops."""
+
+import dataclasses
+import glob
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import tensorflow as tf
+
+from lxmert_tf.data import schema
+from lxmert_tf.errors import InputError
+
+# Scenes that are parsed together; their sentences are shuffled among each other. More means a
+# better shuffle and more memory (36 x 2048 float32 regions take 0.3 MB per sentence).
+SCENES_PER_BLOCK = 64
+# Serialized scenes from which a shuffled block is drawn.
+SHUFFLED_SCENES = 4096
+
+
+def find_records(*patterns) -> list[str]:
+    """The files that patterns (or folders, for `*.tfrecord*` and TFX's `*` in them) name, sorted.
+
+    Raises:
+        InputError: a pattern names no file.
+    """
+    found = []
+    for pattern in patterns:
+        path = pathlib.Path(pattern)
+        names = glob.glob(str(path / "*tfrecord*")) if path.is_dir() else glob.glob(str(pattern))
+        if not names:
+            raise InputError(f"{pattern}: no record file is named so")
+        found += names
+    return sorted(set(found))
+
+
+def read_records(files: Sequence[str]) -> tf.data.Dataset:
+    """Serialized scenes, file after file; gzipped where the name ends in .gz."""
+    compressed = {name.endswith(".gz") for name in files}
+    if len(compressed) > 1:
+        raise InputError("some of the record files are gzipped and some are not; read one kind")
+    return tf.data.TFRecordDataset(list(files), compression_type="GZIP" if True in compressed else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class AnswerTable:
+    """Answers by their number, and soft targets over them.
+
+    Args:
+        answers: in the order of the logits.
+    """
+
+    answers: tuple[str, ...]
+
+    def targets(self, texts: tf.RaggedTensor, scores: tf.RaggedTensor) -> tf.Tensor:
+        """Soft scores float32 [S, A] of ragged answers [S, (a)]; answers not in the table drop out."""
+        table = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(
+                tf.constant(self.answers), tf.range(len(self.answers), dtype=tf.int64)
+            ),
+            default_value=-1,
+        )
+        ids = table.lookup(texts.flat_values)
+        known = ids >= 0
+        where = tf.boolean_mask(tf.stack([texts.value_rowids(), ids], axis=1), known)
+        zeros = tf.zeros([texts.nrows(), len(self.answers)])
+        return tf.tensor_scatter_nd_max(zeros, where, tf.boolean_mask(scores.flat_values, known))
+
+
+def pair_batches(
+    records: tf.data.Dataset, batch_size: int, max_regions: int, seed: int | None = None
+) -> tf.data.Dataset:
+    """Batches of (image, sentence) pairs; every sentence once, an image's features parsed once.
+
+    Args:
+        records: serialized scenes, grouped or flat.
+        batch_size: sentences per batch; the last batch may have fewer.
+        max_regions: R; images with more lose the last ones, those with fewer are padded.
+        seed: shuffles differently in each epoch, alike in each run; None keeps the order.
+
+    Returns:
+        dicts of `region_features` [B, R, F], `region_boxes` [B, R, 4], `region_mask` [B, R],
+        `text`, `id`, `question_type`, `answer_type` [B], and ragged `answers` and `scores` [B, (a)].
+    """
+    if seed is not None:
+        records = records.shuffle(SHUFFLED_SCENES, seed=seed, reshuffle_each_iteration=True)
+    blocks = records.batch(SCENES_PER_BLOCK)
+    if seed is None:
+        pairs = blocks.map(lambda block: _pairs(block, max_regions), tf.data.AUTOTUNE)
+    else:
+        # Stateless: the order of a block depends on the seed and its number, not on threads.
+        numbered = tf.data.Dataset.zip((blocks, tf.data.Dataset.counter()))
+        pairs = numbered.map(
+            lambda block, number: _shuffled(_pairs(block, max_regions), seed, number),
+            tf.data.AUTOTUNE,
+        )
+    return pairs.rebatch(batch_size)
+
+
+def _pairs(block, max_regions: int) -> dict[str, tf.Tensor]:
+    scenes = schema.parse_scenes(block)
+    regions = schema.decode_regions(scenes, max_regions)
+    scene_of = scenes[schema.SENTENCE_TEXT].value_rowids()
+    answers, scores = schema.sentence_answers(scenes)
+    return {
+        **{name: tf.gather(value, scene_of) for name, value in regions.items()},
+        "text": scenes[schema.SENTENCE_TEXT].flat_values,
+        "id": scenes[schema.SENTENCE_ID].flat_values,
+        "question_type": scenes[schema.QUESTION_TYPE].flat_values,
+        "answer_type": scenes[schema.ANSWER_TYPE].flat_values,
+        "answers": answers,
+        "scores": scores,
+    }
+
+
+def _shuffled(pairs: dict[str, tf.Tensor], seed: int, number) -> dict[str, tf.Tensor]:
+    rows = tf.range(tf.shape(pairs["text"])[0])
+    order = tf.random.experimental.stateless_shuffle(rows, seed=tf.stack([tf.cast(seed, tf.int64), number]))
+    return {name: tf.gather(value, order) for name, value in pairs.items()}
+
+
+def answer_batches(
+    pairs: tf.data.Dataset, preprocessor: Callable, answers: Sequence[str]
+) -> tf.data.Dataset:
+    """Makes (inputs, targets) for `fit` out of `pair_batches`: model inputs, soft scores [B, A]."""
+    table = AnswerTable(tuple(answers))
+
+    def make(pair):
+        regions = {name: pair[name] for name in ("region_features", "region_boxes", "region_mask")}
+        inputs = {**preprocessor(pair["text"]), **regions}
+        return inputs, table.targets(pair["answers"], pair["scores"])
+
+    return pairs.map(make, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def check_records(files: Sequence[str]) -> Iterator[int]:
+    """Reads the files one by one, yields each one's number of records.
+
+    Raises:
+        InputError: naming the first file that is cut short or damaged.
+    """
+    for name in files:
+        try:
+            yield sum(1 for _ in read_records([name]))
+        except tf.errors.OpError as error:
+            raise InputError(f"{name}: not a whole TFRecord file: {error.message}") from error

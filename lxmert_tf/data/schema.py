@@ -1,0 +1,260 @@
+"""The tf.Example of a scene: the only place that knows its features.
+
+One value per image: `image/*`, `regions/count`, `regions/feature_size`, `regions/features` (bytes,
+little-endian, dtype in `regions/feature_dtype`). One value per region, flat over the images:
+`regions/boxes` (four), `regions/object_ids`, ... One value per sentence: `sentences/*`,
+`answers/count`; the answers are flat over the sentences.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from lxmert_tf.data.scene import Scene, SceneImage, Sentence
+from lxmert_tf.errors import InputError
+from lxmert_tf.regions.extractor import Regions
+
+IMAGE_ID = "image/id"
+IMAGE_HEIGHT = "image/height"
+IMAGE_WIDTH = "image/width"
+REGION_COUNT = "regions/count"
+FEATURE_SIZE = "regions/feature_size"
+FEATURES = "regions/features"
+FEATURE_DTYPE = "regions/feature_dtype"
+BOXES = "regions/boxes"
+OBJECT_IDS = "regions/object_ids"
+OBJECT_CONFIDENCES = "regions/object_confidences"
+ATTRIBUTE_IDS = "regions/attribute_ids"
+ATTRIBUTE_CONFIDENCES = "regions/attribute_confidences"
+SENTENCE_ID = "sentences/id"
+SENTENCE_TEXT = "sentences/text"
+SENTENCE_SOURCE = "sentences/source"
+QUESTION_TYPE = "sentences/question_type"
+ANSWER_TYPE = "sentences/answer_type"
+ANSWER_COUNT = "answers/count"
+ANSWER_TEXT = "answers/text"
+ANSWER_SCORE = "answers/score"
+
+DTYPES = {
+    IMAGE_ID: tf.string,
+    IMAGE_HEIGHT: tf.int64,
+    IMAGE_WIDTH: tf.int64,
+    REGION_COUNT: tf.int64,
+    FEATURE_SIZE: tf.int64,
+    FEATURES: tf.string,
+    FEATURE_DTYPE: tf.string,
+    BOXES: tf.float32,
+    OBJECT_IDS: tf.int64,
+    OBJECT_CONFIDENCES: tf.float32,
+    ATTRIBUTE_IDS: tf.int64,
+    ATTRIBUTE_CONFIDENCES: tf.float32,
+    SENTENCE_ID: tf.string,
+    SENTENCE_TEXT: tf.string,
+    SENTENCE_SOURCE: tf.string,
+    QUESTION_TYPE: tf.string,
+    ANSWER_TYPE: tf.string,
+    ANSWER_COUNT: tf.int64,
+    ANSWER_TEXT: tf.string,
+    ANSWER_SCORE: tf.float32,
+}
+# What data validation and statistics look at: all but the feature blobs.
+DESCRIPTIVE = tuple(name for name in DTYPES if name != FEATURES)
+
+_REGION_LABELS = {
+    "object_ids": OBJECT_IDS,
+    "object_confidences": OBJECT_CONFIDENCES,
+    "attribute_ids": ATTRIBUTE_IDS,
+    "attribute_confidences": ATTRIBUTE_CONFIDENCES,
+}
+_SENTENCE_TEXTS = {
+    "id": SENTENCE_ID,
+    "text": SENTENCE_TEXT,
+    "source": SENTENCE_SOURCE,
+    "question_type": QUESTION_TYPE,
+    "answer_type": ANSWER_TYPE,
+}
+
+
+def encode_scene(scene: Scene) -> bytes:
+    """Serializes a scene; the same scene gives the same bytes."""
+    features = {
+        IMAGE_ID: [image.id for image in scene.images],
+        IMAGE_HEIGHT: [image.height for image in scene.images],
+        IMAGE_WIDTH: [image.width for image in scene.images],
+        REGION_COUNT: [len(image.regions) for image in scene.images],
+        FEATURE_SIZE: [image.regions.features.shape[1] for image in scene.images],
+        FEATURES: [_little_endian(image.regions.features).tobytes() for image in scene.images],
+        FEATURE_DTYPE: [image.regions.features.dtype.name for image in scene.images],
+        BOXES: np.concatenate([image.regions.boxes.ravel() for image in scene.images]),
+        ANSWER_COUNT: [len(sentence.answers) for sentence in scene.sentences],
+        ANSWER_TEXT: [text for s in scene.sentences for text, _ in s.answers],
+        ANSWER_SCORE: [score for s in scene.sentences for _, score in s.answers],
+    }
+    for attribute, name in _REGION_LABELS.items():
+        values = [getattr(image.regions, attribute) for image in scene.images]
+        if all(value is not None for value in values):
+            features[name] = np.concatenate(values)
+    for attribute, name in _SENTENCE_TEXTS.items():
+        features[name] = [getattr(sentence, attribute) for sentence in scene.sentences]
+    example = tf.train.Example()
+    for name, values in features.items():
+        _fill(example.features.feature[name], DTYPES[name], values)
+    return example.SerializeToString(deterministic=True)
+
+
+def decode_scene(serialized: bytes) -> Scene:
+    """The inverse of `encode_scene`, for looking at a record in Python.
+
+    Raises:
+        InputError: the bytes are no scene, or its parts do not fit each other.
+    """
+    example = tf.train.Example()
+    try:
+        example.ParseFromString(serialized)
+        values = {name: _values(example.features.feature[name], DTYPES[name]) for name in DTYPES}
+        return Scene(tuple(_images(values)), tuple(_sentences(values)))
+    except Exception as error:
+        # protobuf's DecodeError, and whatever wrong lengths lead to in NumPy.
+        raise InputError(f"the record is not a scene: {error}") from error
+
+
+def parse_scenes(serialized) -> dict[str, tf.RaggedTensor]:
+    """Parses serialized scenes [N]; every feature becomes a ragged tensor [N, (its values)]."""
+    spec = {
+        name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64) for name, dtype in DTYPES.items()
+    }
+    return tf.io.parse_example(serialized, spec)
+
+
+def decode_regions(scenes: dict[str, tf.RaggedTensor], max_regions=None) -> dict[str, tf.Tensor]:
+    """Makes the image inputs of the models from parsed scenes of one image each.
+
+    Args:
+        scenes: from `parse_scenes`, of N scenes.
+        max_regions: R, the regions kept and padded to; the most in any of the N if None.
+
+    Returns:
+        `region_features` float32 [N, R, F], `region_boxes` float32 [N, R, 4] and `region_mask`
+        int32 [N, R].
+
+    Raises:
+        InvalidArgumentError: when run, on a scene of two images, or one whose `regions/count`
+            is not what its features or boxes hold.
+    """
+    images = tf.reduce_max(tf.cast(scenes[REGION_COUNT].row_lengths(), tf.int32))
+    one_image = tf.debugging.assert_equal(
+        images, 1, message="this model reads scenes of one image; a record has another number"
+    )
+    with tf.control_dependencies([one_image]):
+        count = tf.identity(scenes[REGION_COUNT].flat_values)
+    size = scenes[FEATURE_SIZE].flat_values[0]
+    blobs = scenes[FEATURES].flat_values
+    half = tf.equal(scenes[FEATURE_DTYPE].flat_values, "float16")
+    width = tf.where(half, tf.constant(2, tf.int64), tf.constant(4, tf.int64))
+    checks = [
+        tf.debugging.assert_equal(
+            tf.strings.length(blobs, unit="BYTE"),
+            tf.cast(count * size * width, tf.int32),
+            message="regions/count does not fit the length of regions/features",
+        ),
+        tf.debugging.assert_equal(
+            scenes[BOXES].row_lengths(),
+            4 * count,
+            message="regions/count does not fit the length of regions/boxes",
+        ),
+    ]
+    with tf.control_dependencies(checks):
+        most = tf.cast(tf.reduce_max(count), tf.int32) if max_regions is None else max_regions
+    values = most * tf.cast(size, tf.int32)
+    features = tf.cond(
+        tf.reduce_all(half),
+        lambda: _decode(blobs, tf.float16, values),
+        lambda: tf.where(
+            half[:, tf.newaxis],
+            _decode(tf.where(half, blobs, ""), tf.float16, values),
+            _decode(tf.where(half, "", blobs), tf.float32, values),
+        ),
+    )
+    boxes = scenes[BOXES].to_tensor(shape=[None, None])
+    boxes = tf.pad(boxes, [[0, 0], [0, tf.maximum(0, 4 * most - tf.shape(boxes)[1])]])
+    return {
+        "region_features": tf.reshape(features, [-1, most, tf.cast(size, tf.int32)]),
+        "region_boxes": tf.reshape(boxes[:, : 4 * most], [-1, most, 4]),
+        "region_mask": tf.sequence_mask(count, most, tf.int32),
+    }
+
+
+def sentence_answers(scenes: dict[str, tf.RaggedTensor]) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+    """The answers and their scores, each ragged [S, (answers)] over all S sentences of the batch."""
+    lengths = scenes[ANSWER_COUNT].flat_values
+    texts, scores = scenes[ANSWER_TEXT].flat_values, scenes[ANSWER_SCORE].flat_values
+    return (
+        tf.RaggedTensor.from_row_lengths(texts, lengths),
+        tf.RaggedTensor.from_row_lengths(scores, lengths),
+    )
+
+
+def _decode(blobs, dtype, values) -> tf.Tensor:
+    # The padded form of decode_raw has no kernel for float16: its bits are read as integers. It
+    # refuses a length of zero, which images without regions would have.
+    length = tf.maximum(values, 1) * dtype.size
+    bits = tf.uint16 if dtype == tf.float16 else dtype
+    decoded = tf.io.decode_raw(blobs, bits, little_endian=True, fixed_length=length)
+    return tf.cast(tf.bitcast(decoded, dtype), tf.float32)[:, :values]
+
+
+def _little_endian(array: np.ndarray) -> np.ndarray:
+    if array.dtype not in (np.float16, np.float32):
+        raise ValueError(f"features are {array.dtype}; a record holds float16 or float32")
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+
+
+def _fill(feature, dtype, values) -> None:
+    if dtype == tf.string:
+        encoded = [v if isinstance(v, bytes) else v.encode("utf-8") for v in values]
+        feature.bytes_list.value.extend(encoded)
+    elif dtype == tf.int64:
+        feature.int64_list.value.extend(int(v) for v in values)
+    else:
+        feature.float_list.value.extend(float(v) for v in values)
+
+
+def _values(feature, dtype) -> list:
+    if dtype == tf.string:
+        return list(feature.bytes_list.value)
+    if dtype == tf.int64:
+        return list(feature.int64_list.value)
+    return list(feature.float_list.value)
+
+
+def _images(values: dict[str, list]):
+    start = 0
+    boxes = np.array(values[BOXES], np.float32).reshape(-1, 4)
+    for i, image_id in enumerate(values[IMAGE_ID]):
+        count, size = values[REGION_COUNT][i], values[FEATURE_SIZE][i]
+        dtype = np.dtype(values[FEATURE_DTYPE][i].decode()).newbyteorder("<")
+        features = np.frombuffer(values[FEATURES][i], dtype).reshape(count, size)
+        labels = {}
+        for attribute, name in _REGION_LABELS.items():
+            if values[name]:
+                kind = np.int64 if DTYPES[name] == tf.int64 else np.float32
+                labels[attribute] = np.array(values[name][start : start + count], kind)
+        regions = Regions(features=features, boxes=boxes[start : start + count], **labels)
+        yield SceneImage(
+            image_id.decode(), values[IMAGE_HEIGHT][i], values[IMAGE_WIDTH][i], regions
+        )
+        start += count
+    if start != len(boxes):
+        raise ValueError(f"{len(boxes)} boxes for {start} regions")
+
+
+def _sentences(values: dict[str, list]):
+    start = 0
+    for i in range(len(values[SENTENCE_ID])):
+        stop = start + values[ANSWER_COUNT][i]
+        texts = [text.decode() for text in values[ANSWER_TEXT][start:stop]]
+        strings = {key: values[name][i].decode() for key, name in _SENTENCE_TEXTS.items()}
+        answers = tuple(zip(texts, values[ANSWER_SCORE][start:stop], strict=True))
+        if len(answers) != values[ANSWER_COUNT][i]:
+            raise ValueError("answers/count does not fit answers/text")
+        yield Sentence(**strings, answers=answers)
+        start = stop

@@ -1,0 +1,184 @@
+"""Regions without pretrained weights: flat-coloured components, and the cells of a grid."""
+
+import math
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage, sparse
+from scipy.sparse import csgraph
+
+from lxmert_tf.errors import InputError
+from lxmert_tf.regions.extractor import RegionExtractor, Regions
+
+# Large pictures are looked at at this size (longest side, in pixels): components of a photograph
+# do not get better above it, and the time grows with the area.
+WORKING_SIZE = 128
+# Neighbouring pixels belong together if no channel differs by more than this (of 255).
+FLAT_TOLERANCE = 12
+# Components smaller than this share of the image are noise or edges.
+SMALLEST_SHARE = 0.005
+
+# The share of its box that a figure fills says which one it is.
+FILL_SHARES = {"rectangle": 1.0, "ellipse": math.pi / 4, "triangle": 0.5}
+FILL_TOLERANCE = 0.15
+
+COLORS = {
+    "black": (0, 0, 0),
+    "white": (255, 255, 255),
+    "gray": (128, 128, 128),
+    "red": (255, 0, 0),
+    "orange": (255, 150, 0),
+    "yellow": (255, 255, 0),
+    "green": (0, 200, 0),
+    "teal": (0, 128, 128),
+    "blue": (0, 0, 255),
+    "purple": (128, 0, 128),
+    "pink": (255, 160, 200),
+    "brown": (150, 60, 40),
+}
+# The distance in RGB at which a colour's name is worth half.
+COLOR_DISTANCE = 90.0
+
+
+class GridExtractor(RegionExtractor):
+    """Components of flat colour (largest first) and the cells of a grid; features are pixels.
+
+    A region's features are its crop, resized to crop_size x crop_size RGB in 0..1, and in the
+    same size the mask of the component inside its box (ones for a cell). Objects are the kind of
+    figure that a component looks like, attributes its nearest colour name.
+
+    Args:
+        cells: the grid has cells x cells.
+        max_components: the most components that an image gives.
+        crop_size: pixels per side of a crop.
+
+    Raises:
+        InputError: an argument is out of range.
+    """
+
+    name = "grid"
+    object_names = ("background", *FILL_SHARES, "irregular")
+    attribute_names = tuple(COLORS)
+
+    def __init__(self, cells: int = 2, max_components: int = 4, crop_size: int = 8):
+        for argument, value, least in (
+            ("cells", cells, 1),
+            ("max_components", max_components, 0),
+            ("crop_size", crop_size, 1),
+        ):
+            if value < least:
+                raise InputError(f"{argument} is {value}; it must be at least {least}")
+        self.cells = cells
+        self.max_components = max_components
+        self.crop_size = crop_size
+        self.feature_size = 4 * crop_size**2
+        self.max_regions = cells**2 + max_components
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "cells": self.cells,
+            "max_components": self.max_components,
+            "crop_size": self.crop_size,
+        }
+
+    def extract(self, image: np.ndarray) -> Regions:
+        picture = _at_working_size(image)
+        pixels = np.asarray(picture)
+        components = _flat_components(pixels, self.max_components)
+        rows = [self._component(picture, pixels, mask) for mask in components]
+        rows += [self._cell(picture, *cell) for cell in self._grid(*picture.size)]
+        features, boxes, objects, attributes = zip(*rows)
+        object_ids, object_confidences = zip(*objects)
+        attribute_ids, attribute_confidences = zip(*attributes)
+        return Regions(
+            features=np.stack(features),
+            boxes=np.array(boxes, np.float32),
+            object_ids=np.array(object_ids, np.int64),
+            object_confidences=np.array(object_confidences, np.float32),
+            attribute_ids=np.array(attribute_ids, np.int64),
+            attribute_confidences=np.array(attribute_confidences, np.float32),
+        )
+
+    def _grid(self, width: int, height: int):
+        for row in range(self.cells):
+            for column in range(self.cells):
+                yield (
+                    width * column / self.cells,
+                    height * row / self.cells,
+                    width * (column + 1) / self.cells,
+                    height * (row + 1) / self.cells,
+                )
+
+    def _cell(self, picture: Image.Image, x1, y1, x2, y2):
+        width, height = picture.size
+        crop = self._resize(picture, (x1, y1, x2, y2))
+        features = np.concatenate([crop.ravel(), np.ones(self.crop_size**2, np.float32)])
+        box = (x1 / width, y1 / height, x2 / width, y2 / height)
+        return features, box, (0, 0.0), (0, 0.0)
+
+    def _component(self, picture: Image.Image, pixels: np.ndarray, mask: np.ndarray):
+        height, width = mask.shape
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        # One pixel more on each side: the blended pixels of its edge belong to neither.
+        x1, x2 = max(columns[0] - 1, 0), min(columns[-1] + 2, width)
+        y1, y2 = max(rows[0] - 1, 0), min(rows[-1] + 2, height)
+        crop = self._resize(picture, (x1, y1, x2, y2))
+        shape = self._resize(Image.fromarray(mask.astype(np.uint8) * 255), (x1, y1, x2, y2))
+        features = np.concatenate([crop.ravel(), shape.ravel()])
+        box = (x1 / width, y1 / height, x2 / width, y2 / height)
+        inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return features, box, _figure(inner, mask), _color(pixels[mask].mean(axis=0))
+
+    def _resize(self, picture: Image.Image, box) -> np.ndarray:
+        size = (self.crop_size, self.crop_size)
+        crop = picture.resize(size, Image.Resampling.BOX, box=tuple(float(v) for v in box))
+        return np.asarray(crop, np.float32) / 255
+
+
+def _at_working_size(image: np.ndarray) -> Image.Image:
+    picture = Image.fromarray(image)
+    longest = max(picture.size)
+    if longest <= WORKING_SIZE:
+        return picture
+    size = [max(1, round(side * WORKING_SIZE / longest)) for side in picture.size]
+    return picture.resize(size, Image.Resampling.BOX)
+
+
+def _flat_components(pixels: np.ndarray, most: int) -> list[np.ndarray]:
+    """Masks [height, width] of the components of flat colour, the largest first."""
+    height, width, _ = pixels.shape
+    values = pixels.astype(np.int16)
+    numbers = np.arange(height * width).reshape(height, width)
+    across = np.abs(np.diff(values, axis=1)).max(axis=2) <= FLAT_TOLERANCE
+    down = np.abs(np.diff(values, axis=0)).max(axis=2) <= FLAT_TOLERANCE
+    start = np.concatenate([numbers[:, :-1][across], numbers[:-1][down]])
+    end = np.concatenate([numbers[:, 1:][across], numbers[1:][down]])
+    edges = sparse.coo_matrix((np.ones(len(start), bool), (start, end)), shape=(numbers.size,) * 2)
+    _, labels = csgraph.connected_components(edges, directed=False)
+    areas = np.bincount(labels)
+    # Ties go to the component that starts higher up, then further left: the same image, the same order.
+    largest = np.argsort(-areas, kind="stable")[:most]
+    smallest = SMALLEST_SHARE * numbers.size
+    return [(labels == i).reshape(height, width) for i in largest if areas[i] >= smallest]
+
+
+def _figure(inner: np.ndarray, mask: np.ndarray) -> tuple[int, float]:
+    """Which of `object_names` a component is, and how sure that is."""
+    sides = (mask[0].any(), mask[-1].any(), mask[:, 0].any(), mask[:, -1].any())
+    if sum(sides) >= 3:
+        return 0, 1.0
+    share = ndimage.binary_fill_holes(inner).mean()
+    nearest = min(FILL_SHARES, key=lambda name: abs(FILL_SHARES[name] - share))
+    distance = abs(FILL_SHARES[nearest] - share)
+    if distance > FILL_TOLERANCE:
+        return GridExtractor.object_names.index("irregular"), 0.5
+    return GridExtractor.object_names.index(nearest), float(1 - distance / FILL_TOLERANCE / 2)
+
+
+def _color(mean: np.ndarray) -> tuple[int, float]:
+    """The nearest of `attribute_names`, and how near it is."""
+    distances = np.linalg.norm(np.array(list(COLORS.values()), np.float32) - mean, axis=1)
+    nearest = int(distances.argmin())
+    return nearest, float(0.5 ** (distances[nearest] / COLOR_DISTANCE))

@@ -1,0 +1,74 @@
+"""Adam with decoupled weight decay, as BERT's authors published it."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class BertAdamW(keras.optimizers.Optimizer):
+    """Adam without bias correction, with weight decay added to the update of every variable.
+
+    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= rate (m / (sqrt(v) + epsilon) + decay w)
+
+    Gradients are clipped to a global norm first, after they are summed over replicas. (The
+    update of google-research/bert's AdamWeightDecayOptimizer and the release's BertAdam.)
+
+    Args:
+        learning_rate: a float or a schedule.
+        decay: of every parameter, LayerNorm and biases too, as in the release.
+        clip_norm: the most that the global norm of the gradients may be; None for no clipping.
+        beta_1, beta_2, epsilon: Adam's.
+    """
+
+    def __init__(
+        self,
+        learning_rate=1e-4,
+        decay: float = 0.01,
+        clip_norm: float | None = 1.0,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        name: str = "bert_adamw",
+        **kwargs,
+    ):
+        super().__init__(name=name, global_clipnorm=clip_norm, **kwargs)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+        self.decay = decay
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, var_list):
+        super().build(var_list)
+        if getattr(self, "_slots_built", False):
+            return
+        self._first = [self.add_variable_from_reference(v, "m") for v in var_list]
+        self._second = [self.add_variable_from_reference(v, "v") for v in var_list]
+        self._slots_built = True
+
+    def update_step(self, gradient, variable):
+        """One variable's update; embedding gradients come in as slices and are made dense."""
+        rate = tf.cast(self.learning_rate, variable.dtype)
+        gradient = tf.convert_to_tensor(gradient)
+        index = self._index_dict[self._var_key(variable)]
+        first, second = self._first[index], self._second[index]
+        first.assign(self.beta_1 * first + (1 - self.beta_1) * gradient)
+        second.assign(self.beta_2 * second + (1 - self.beta_2) * tf.square(gradient))
+        update = first / (tf.sqrt(second) + self.epsilon) + self.decay * variable
+        variable.assign_sub(rate * update)
+
+    def get_config(self):
+        # The base class's own names for clipping are replaced by ours.
+        config = super().get_config()
+        clip_norm = config.pop("global_clipnorm")
+        for unused in ("weight_decay", "clipnorm", "clipvalue"):
+            config.pop(unused)
+        return {
+            **config,
+            "learning_rate": self._serialize_hyperparameter(self._learning_rate),
+            "decay": self.decay,
+            "clip_norm": clip_norm,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+        }
