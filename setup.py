@@ -52,8 +52,17 @@ setup(
     # installed as the data of lxmert_tf.configs.
     packages=[*find_packages(include=["lxmert_tf*", "pipeline*"]), "lxmert_tf.configs"],
     package_dir={"lxmert_tf.configs": "configs"},
-    package_data={"lxmert_tf.configs": ["**/*.yaml"]},
+    package_data={"lxmert_tf.configs": ["**/*.yaml"], "pipeline": ["schema/*.pbtxt"]},
     install_requires=INSTALL_REQUIRES,
     extras_require={"pipeline": PIPELINE, "addons": ADDONS, "demo": DEMO, "dev": DEV},
-    entry_points={"console_scripts": ["lxmert = lxmert_tf.cli:main"]},
+    entry_points={
+        "console_scripts": ["lxmert = lxmert_tf.cli:main"],
+        # Subcommands. The library's command finds those of the pipeline here without knowing it.
+        "lxmert.commands": [
+            "ask = lxmert_tf.commands.ask",
+            "evaluate = lxmert_tf.commands.evaluate",
+            "ingest = pipeline.commands.ingest",
+            "pipeline = pipeline.commands.pipeline",
+        ],
+    },
 )

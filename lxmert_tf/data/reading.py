@@ -1,9 +1,11 @@
 """TFRecords of scenes to batches of (image, sentence) pairs, in tf.data's own ops."""
 
+import contextlib
 import dataclasses
 import glob
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -74,7 +76,7 @@ def pair_batches(
     Args:
         records: serialized scenes, grouped or flat.
         batch_size: sentences per batch; the last batch may have fewer.
-        max_regions: R; images with more lose the last ones, those with fewer are padded.
+        max_regions: R; images with fewer regions are padded, one with more is an error.
         seed: shuffles differently in each epoch, alike in each run; None keeps the order.
 
     Returns:
@@ -132,14 +134,33 @@ def answer_batches(
     return pairs.map(make, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def check_records(files: Sequence[str]) -> Iterator[int]:
-    """Reads the files one by one, yields each one's number of records.
+def read_sentences(files: Sequence[str]) -> tf.data.Dataset:
+    """The words alone: ragged `answers` [S, (a)] and `text` [S] of blocks of scenes, in order."""
 
-    Raises:
-        InputError: naming the first file that is cut short or damaged.
-    """
-    for name in files:
-        try:
-            yield sum(1 for _ in read_records([name]))
-        except tf.errors.OpError as error:
-            raise InputError(f"{name}: not a whole TFRecord file: {error.message}") from error
+    def words(block):
+        scenes = schema.parse_scenes(block)
+        answers, _ = schema.sentence_answers(scenes)
+        return {"text": scenes[schema.SENTENCE_TEXT].flat_values, "answers": answers}
+
+    return read_records(files).batch(SCENES_PER_BLOCK).map(words, tf.data.AUTOTUNE)
+
+
+@contextlib.contextmanager
+def naming_damaged_files(files: Sequence[str]):
+    """Turns an error of reading `files` into an InputError that names the damaged one."""
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        # Which file it was costs another reading, so it is asked only now.
+        for name in files:
+            try:
+                for _ in read_records([name]):
+                    pass
+            except tf.errors.OpError as cause:
+                raise InputError(f"{name}: damaged or cut short: {_reason(cause)}") from error
+        raise InputError(f"{files[0]} (of {len(files)}): {_reason(error)}") from error
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    # The message proper; behind it TensorFlow says which node of which graph raised it.
+    return re.split(r"\n|\[Op:|; Data loss: ", error.message.split("}} ")[-1])[0].strip()

@@ -130,15 +130,15 @@ def decode_regions(scenes: dict[str, tf.RaggedTensor], max_regions=None) -> dict
 
     Args:
         scenes: from `parse_scenes`, of N scenes.
-        max_regions: R, the regions kept and padded to; the most in any of the N if None.
+        max_regions: R, what is padded to; the most in any of the N if None.
 
     Returns:
         `region_features` float32 [N, R, F], `region_boxes` float32 [N, R, 4] and `region_mask`
         int32 [N, R].
 
     Raises:
-        InvalidArgumentError: when run, on a scene of two images, or one whose `regions/count`
-            is not what its features or boxes hold.
+        InvalidArgumentError: when run, on a scene of two images, one with more than R regions,
+            or one whose `regions/count` is not what its features or boxes hold.
     """
     images = tf.reduce_max(tf.cast(scenes[REGION_COUNT].row_lengths(), tf.int32))
     one_image = tf.debugging.assert_equal(
@@ -162,6 +162,10 @@ def decode_regions(scenes: dict[str, tf.RaggedTensor], max_regions=None) -> dict
             message="regions/count does not fit the length of regions/boxes",
         ),
     ]
+    if max_regions is not None:
+        limit = tf.constant(max_regions, tf.int64)
+        message = f"an image has more regions than max_regions = {max_regions}"
+        checks.append(tf.debugging.assert_less_equal(count, limit, message=message))
     with tf.control_dependencies(checks):
         most = tf.cast(tf.reduce_max(count), tf.int32) if max_regions is None else max_regions
     values = most * tf.cast(size, tf.int32)

@@ -68,9 +68,8 @@ class SelfAttention(keras.layers.Layer):
             name=name,
         )
 
-    def project(self, hidden):
-        """Makes queries, keys and values of [B, L, H]: three tensors [B, heads, L, H / heads]."""
-        fused = self.query_key_value(hidden)
+    def split_heads(self, fused):
+        """Cuts [B, L, 3 H] into queries, keys and values: three tensors [B, heads, L, H / heads]."""
         fused = tf.reshape(fused, [-1, tf.shape(fused)[1], 3, self.num_heads, self.head_size])
         return tf.unstack(tf.transpose(fused, [2, 0, 3, 1, 4]), num=3)
 
@@ -109,7 +108,7 @@ class SelfAttention(keras.layers.Layer):
         Returns:
             [B, L, H], and the probabilities [B, heads, L, L].
         """
-        query, key, value = self.project(hidden)
+        query, key, value = self.split_heads(self.query_key_value(hidden))
         context, probabilities = self.attend(query, key, value, bias, training)
         return self.finish(context, hidden, training), probabilities
 
@@ -146,15 +145,18 @@ class CrossAttention(SelfAttention):
             language [B, T, H], vision [B, R, H], the probabilities of words over regions
             [B, heads, T, R] and of regions over words [B, heads, R, T].
         """
-        tokens = tf.shape(language)[1]
+        # Split, not sliced: the gradient of a slice is a zero-filled copy of the whole.
+        lengths = [tf.shape(language)[1], tf.shape(vision)[1]]
         both = tf.concat([language, vision], axis=1)
-        query, key, value = self.project(both)
-        from_language, to_vision = self.attend(
-            query[:, :, :tokens], key[:, :, tokens:], value[:, :, tokens:], vision_bias, training
+        words, regions = tf.split(self.query_key_value(both), lengths, axis=1)
+        word_query, word_key, word_value = self.split_heads(words)
+        region_query, region_key, region_value = self.split_heads(regions)
+        word_context, to_vision = self.attend(
+            word_query, region_key, region_value, vision_bias, training
         )
-        from_vision, to_language = self.attend(
-            query[:, :, tokens:], key[:, :, :tokens], value[:, :, :tokens], language_bias, training
+        region_context, to_language = self.attend(
+            region_query, word_key, word_value, language_bias, training
         )
-        context = tf.concat([from_language, from_vision], axis=1)
-        both = self.finish(context, both, training)
-        return both[:, :tokens], both[:, tokens:], to_vision, to_language
+        context = tf.concat([word_context, region_context], axis=1)
+        language, vision = tf.split(self.finish(context, both, training), lengths, axis=1)
+        return language, vision, to_vision, to_language

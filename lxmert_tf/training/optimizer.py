@@ -49,13 +49,22 @@ class BertAdamW(keras.optimizers.Optimizer):
     def update_step(self, gradient, variable):
         """One variable's update; embedding gradients come in as slices and are made dense."""
         rate = tf.cast(self.learning_rate, variable.dtype)
-        gradient = tf.convert_to_tensor(gradient)
         index = self._index_dict[self._var_key(variable)]
-        first, second = self._first[index], self._second[index]
-        first.assign(self.beta_1 * first + (1 - self.beta_1) * gradient)
-        second.assign(self.beta_2 * second + (1 - self.beta_2) * tf.square(gradient))
-        update = first / (tf.sqrt(second) + self.epsilon) + self.decay * variable
-        variable.assign_sub(rate * update)
+        if self.decay:
+            variable.assign_sub(rate * self.decay * variable)
+        # Adam in one kernel. With powers of zero its bias correction is a factor of one.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._first[index].handle,
+            v=self._second[index].handle,
+            beta1_power=0.0,
+            beta2_power=0.0,
+            lr=rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=tf.convert_to_tensor(gradient),
+        )
 
     def get_config(self):
         # The base class's own names for clipping are replaced by ours.

@@ -1,0 +1,32 @@
+"""Answer models as SavedModels that stock TensorFlow Serving loads."""
+
+import json
+import pathlib
+
+import tensorflow as tf
+
+from lxmert_tf.serving.answer_module import AnswerModule
+from lxmert_tf.tasks.answering import LxmertAnswerClassifier
+
+# TensorFlow Serving leaves this folder alone; `lxmert ask` finds the extractor in it.
+EXTRA = "assets.extra"
+EXTRACTOR = "extractor.json"
+
+
+def export_answer_model(
+    model: LxmertAnswerClassifier, directory, max_length: int = 20, top_k: int = 5
+) -> None:
+    """Writes a SavedModel with the signatures of `AnswerModule`.
+
+    Args:
+        model: with its vocabulary and answers, and maybe the config of its extractor.
+        directory: where.
+        max_length, top_k: see `AnswerModule`.
+    """
+    module = AnswerModule(model, max_length, top_k)
+    tf.saved_model.save(module, str(directory), signatures=module.signatures())
+    if model.extractor is not None:
+        extra = pathlib.Path(directory) / EXTRA
+        extra.mkdir()
+        text = json.dumps(model.extractor, indent=1) + "\n"
+        (extra / EXTRACTOR).write_text(text, encoding="utf-8")

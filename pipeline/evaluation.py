@@ -1,0 +1,104 @@
+"""What the Evaluator measures, by which slices, and what blesses a model."""
+
+from collections.abc import Iterable
+
+import apache_beam as beam
+import tensorflow_model_analysis as tfma
+
+from lxmert_tf.data import schema
+
+METRIC = "soft_accuracy"
+
+
+def evaluation_config(
+    least_accuracy: float, may_drop: float, slices: Iterable[str] = (schema.QUESTION_TYPE,)
+) -> tfma.EvalConfig:
+    """The configuration of TFMA.
+
+    Args:
+        least_accuracy: the soft accuracy over all questions that a model must reach, 0..1.
+        may_drop: how much below the blessed model's it may be.
+        slices: features by whose values accuracy is also told.
+    """
+    threshold = tfma.MetricThreshold(
+        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": least_accuracy}),
+        change_threshold=tfma.GenericChangeThreshold(
+            direction=tfma.MetricDirection.HIGHER_IS_BETTER,
+            # The difference must be above this; equal models differ by zero.
+            absolute={"value": -may_drop - 1e-9},
+        ),
+    )
+    metrics = [
+        tfma.MetricConfig(class_name="ExampleCount"),
+        tfma.MetricConfig(
+            class_name=SoftAccuracy.__name__, module=SoftAccuracy.__module__, threshold=threshold
+        ),
+    ]
+    return tfma.EvalConfig(
+        model_specs=[tfma.ModelSpec(signature_name="serve_examples")],
+        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            *(tfma.SlicingSpec(feature_keys=[feature]) for feature in slices),
+        ],
+    )
+
+
+class SoftAccuracy(tfma.metrics.Metric):
+    """VQA accuracy: the soft score that the top answer earns, averaged over the questions.
+
+    Reads the prediction `answers` (best first) and the record's own answers and scores, so that
+    an answer that is not in the model's table still counts against it.
+    """
+
+    def __init__(self, name: str = METRIC):
+        super().__init__(_computations, name=name)
+
+
+def _computations(
+    name: str, model_name: str = "", output_name: str = "", **unused
+) -> tfma.metrics.MetricComputations:
+    del unused
+    key = tfma.metrics.MetricKey(name=name, model_name=model_name, output_name=output_name)
+    inputs = tfma.metrics.StandardMetricInputsPreprocessor(
+        include_filter={
+            tfma.PREDICTIONS_KEY: {},
+            tfma.FEATURES_KEY: {schema.ANSWER_TEXT: {}, schema.ANSWER_SCORE: {}},
+        },
+        include_default_inputs=False,
+    )
+    return [
+        tfma.metrics.MetricComputation(
+            keys=[key], preprocessors=[inputs], combiner=_MeanEarnedScore(key)
+        )
+    ]
+
+
+class _MeanEarnedScore(beam.CombineFn):
+    """Adds up (earned score, questions)."""
+
+    def __init__(self, key: tfma.metrics.MetricKey):
+        self._key = key
+
+    def create_accumulator(self):
+        return 0.0, 0
+
+    def add_input(self, accumulator, element):
+        predictions = element.get_by_key(tfma.PREDICTIONS_KEY, self._key.model_name)
+        features = element[tfma.FEATURES_KEY]
+        top = predictions["answers"].ravel()[0]
+        texts, scores = features[schema.ANSWER_TEXT], features[schema.ANSWER_SCORE]
+        earned = sum(s for text, s in zip(_values(texts), _values(scores)) if text == top)
+        return accumulator[0] + float(earned), accumulator[1] + 1
+
+    def merge_accumulators(self, accumulators):
+        earned, questions = zip(*accumulators)
+        return sum(earned), sum(questions)
+
+    def extract_output(self, accumulator):
+        earned, questions = accumulator
+        return {self._key: earned / questions if questions else float("nan")}
+
+
+def _values(feature):
+    return [] if feature is None else feature.ravel()

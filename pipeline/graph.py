@@ -1,0 +1,101 @@
+"""The TFX graph: from pictures to a pushed model."""
+
+import dataclasses
+import pathlib
+
+from tfx import v1 as tfx
+from tfx.dsl.components.base.base_component import BaseComponent
+
+from lxmert_tf.data import schema
+from pipeline.components.scene_example_gen import SceneExampleGen
+from pipeline.config import LoadedPipeline
+from pipeline.evaluation import evaluation_config
+
+SCHEMA_FILE = pathlib.Path(__file__).parent / "schema" / "scene.pbtxt"
+# By import path: a module file would be packed into a wheel for every run.
+TRAINER_FUNCTION = "pipeline.modules.answering.run_fn"
+
+
+def create_pipeline(
+    config: LoadedPipeline, root: str, metadata_path: str, push_directory: str
+) -> tfx.dsl.Pipeline:
+    """Builds the graph; runs nothing.
+
+    Args:
+        config: what the pipeline does.
+        root: where artifacts are kept.
+        metadata_path: the sqlite file of ML Metadata.
+        push_directory: where blessed models go, as numbered versions.
+    """
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.pipeline.name,
+        pipeline_root=root,
+        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            metadata_path
+        ),
+        components=create_components(config, push_directory),
+        enable_cache=True,
+        beam_pipeline_args=["--runner=DirectRunner", "--direct_running_mode=in_memory"],
+    )
+
+
+def create_components(config: LoadedPipeline, push_directory: str) -> list[BaseComponent]:
+    """The components, in the order in which they can run."""
+    settings = config.pipeline
+    example_gen = SceneExampleGen(settings.source, settings.splits, settings.extractor)
+    examples = example_gen.outputs["examples"]
+    statistics_gen = tfx.components.StatisticsGen(
+        examples=examples, stats_options=_statistics_options()
+    )
+    schema_gen = tfx.components.ImportSchemaGen(schema_file=str(SCHEMA_FILE))
+    validator = tfx.components.ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+    trainer = tfx.components.Trainer(
+        run_fn=TRAINER_FUNCTION,
+        examples=examples,
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["validation"]),
+        custom_config={
+            "model": config.model.to_dict(),
+            "task": dataclasses.asdict(config.task),
+            "extractor": settings.extractor,
+        },
+    )
+    model = trainer.outputs["model"]
+    blessed = tfx.dsl.Resolver(
+        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("latest_blessed_model")
+    evaluator = tfx.components.Evaluator(
+        examples=examples,
+        example_splits=["test"],
+        model=model,
+        baseline_model=blessed.outputs["model"],
+        schema=schema_gen.outputs["schema"],
+        eval_config=evaluation_config(settings.least_accuracy, settings.may_drop),
+    )
+    pusher = tfx.components.Pusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=push_directory)
+        ),
+    )
+    return [
+        example_gen,
+        statistics_gen,
+        schema_gen,
+        validator,
+        trainer,
+        blessed,
+        evaluator,
+        pusher,
+    ]
+
+
+def _statistics_options():
+    import tensorflow_data_validation as tfdv
+
+    return tfdv.StatsOptions(feature_allowlist=list(schema.DESCRIPTIVE))

@@ -1,0 +1,113 @@
+"""What a pipeline run did, read back from ML Metadata."""
+
+import dataclasses
+
+import ml_metadata as mlmd
+import tensorflow_model_analysis as tfma
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline.evaluation import METRIC
+
+_STATES = metadata_store_pb2.Execution.State
+OVERALL = "all"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """One run.
+
+    Args:
+        states: per component, in the order in which they ran: "COMPLETE" or "CACHED".
+        uris: per component and output, where the artifact lies.
+        blessed: whether the Evaluator blessed the model.
+        pushed_to: the version's folder; None if nothing was pushed.
+        compared: whether there was a blessed model to compare with.
+    """
+
+    states: dict[str, str]
+    uris: dict[tuple[str, str], str]
+    blessed: bool
+    pushed_to: str | None
+    compared: bool
+
+    def accuracy(self) -> dict[str, tuple[float, int]]:
+        """Soft accuracy and number of questions by question type, and under "all"."""
+        result = tfma.load_eval_result(self.uris["Evaluator", "evaluation"], model_name=None)
+        return slice_accuracy(result)
+
+    def failures(self) -> list[str]:
+        """Why the model was not blessed, a line per threshold that it missed."""
+        result = tfma.load_validation_result(self.uris["Evaluator", "evaluation"])
+        lines = []
+        for part in result.metric_validations_per_slice:
+            for failure in part.failures:
+                name = failure.metric_key.name
+                kind = "change since the blessed model" if failure.metric_key.is_diff else "value"
+                lines.append(
+                    f"{name}: its {kind} is {failure.metric_value.double_value.value:.4f}, "
+                    f"the threshold {_bound(failure.metric_threshold):.4f}"
+                )
+        return lines
+
+
+def slice_accuracy(result) -> dict[str, tuple[float, int]]:
+    """The table of a TFMA result."""
+    table = {}
+    for key, outputs in result.slicing_metrics:
+        metrics = outputs[""][""]
+        name = ", ".join(str(value) for _, value in key) or OVERALL
+        accuracy = metrics[METRIC]["doubleValue"]
+        table[name] = (accuracy, int(metrics["example_count"]["doubleValue"]))
+    return dict(sorted(table.items(), key=lambda item: (item[0] == OVERALL, item[0])))
+
+
+def read_last_run(metadata_path: str) -> RunRecord:
+    """Reads the newest run of a sqlite metadata file."""
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = metadata_path
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+    store = mlmd.MetadataStore(config)
+    run = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
+    states: dict[str, str] = {}
+    outputs: dict[tuple[str, str], metadata_store_pb2.Artifact] = {}
+    inputs: set[tuple[str, str]] = set()
+    for execution in sorted(store.get_executions_by_context(run.id), key=lambda e: e.id):
+        component = _component(store, execution)
+        states[component] = _STATES.Name(execution.last_known_state)
+        for event in store.get_events_by_execution_ids([execution.id]):
+            channel = event.path.steps[0].key
+            if event.type == metadata_store_pb2.Event.INPUT:
+                inputs.add((component, channel))
+            else:
+                outputs[component, channel] = store.get_artifacts_by_id([event.artifact_id])[0]
+    blessing = outputs.get(("Evaluator", "blessing"))
+    pushed = outputs.get(("Pusher", "pushed_model"))
+    destination = _property(pushed, "pushed_destination")
+    return RunRecord(
+        states=states,
+        uris={key: artifact.uri for key, artifact in outputs.items()},
+        blessed=_property(blessing, "blessed") == 1,
+        pushed_to=destination if _property(pushed, "pushed") == 1 else None,
+        compared=("Evaluator", "baseline_model") in inputs,
+    )
+
+
+def _component(store, execution) -> str:
+    contexts = store.get_contexts_by_execution(execution.id)
+    node = next(context for context in contexts if context.type == "node")
+    # The node's context is named PIPELINE.NODE.
+    return node.name.split(".", 1)[1]
+
+
+def _property(artifact, name: str):
+    if artifact is None:
+        return None
+    value = artifact.custom_properties[name]
+    kind = value.WhichOneof("value")
+    return getattr(value, kind) if kind else None
+
+
+def _bound(threshold) -> float:
+    if threshold.HasField("value_threshold"):
+        return threshold.value_threshold.lower_bound.value
+    return threshold.change_threshold.absolute.value
