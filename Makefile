@@ -6,7 +6,7 @@ DEMO_ARGS ?=
 LOCK_ARGS ?=
 
 # TensorFlow's start-up messages would bury the tests' and the demo's own.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-all lint format lock clean distclean

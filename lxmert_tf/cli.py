@@ -2,12 +2,12 @@
 
 import argparse
 import importlib.metadata
-import os
 import sys
 from collections.abc import Sequence
 
 from lxmert_tf import __version__
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
+from lxmert_tf.quiet import hush
 
 # Where packages register subcommands: modules with SUMMARY, add_arguments(parser) and run(args).
 # So the library's command offers what `pipeline` brings without knowing it.
@@ -19,8 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 1: a result failed a gate. 2: the user's mistake, told in one line on stderr.
     """
-    # TensorFlow's start-up messages would bury what the command says.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    hush()
     args = _parser().parse_args(argv)
     try:
         return args.run(args) or 0

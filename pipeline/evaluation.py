@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import apache_beam as beam
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.metrics import metric_types
 
 from lxmert_tf.data import schema
 
@@ -60,7 +61,7 @@ def _computations(
 ) -> tfma.metrics.MetricComputations:
     del unused
     key = tfma.metrics.MetricKey(name=name, model_name=model_name, output_name=output_name)
-    inputs = tfma.metrics.StandardMetricInputsPreprocessor(
+    inputs = metric_types.StandardMetricInputsPreprocessor(
         include_filter={
             tfma.PREDICTIONS_KEY: {},
             tfma.FEATURES_KEY: {schema.ANSWER_TEXT: {}, schema.ANSWER_SCORE: {}},

@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints a table of soft accuracy by question type."""
     from lxmert_tf.data.reading import find_records
-    from lxmert_tf.tasks.evaluation import evaluate_answers, print_accuracy
     from lxmert_tf.tasks.answering import LxmertAnswerClassifier
+    from lxmert_tf.tasks.evaluation import evaluate_answers, print_accuracy
 
     files = find_records(*args.examples)
     model = LxmertAnswerClassifier.from_preset(args.model)

@@ -40,7 +40,9 @@ def read_records(files: Sequence[str]) -> tf.data.Dataset:
     compressed = {name.endswith(".gz") for name in files}
     if len(compressed) > 1:
         raise InputError("some of the record files are gzipped and some are not; read one kind")
-    return tf.data.TFRecordDataset(list(files), compression_type="GZIP" if True in compressed else "")
+    return tf.data.TFRecordDataset(
+        list(files), compression_type="GZIP" if True in compressed else ""
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +56,7 @@ class AnswerTable:
     answers: tuple[str, ...]
 
     def targets(self, texts: tf.RaggedTensor, scores: tf.RaggedTensor) -> tf.Tensor:
-        """Soft scores float32 [S, A] of ragged answers [S, (a)]; answers not in the table drop out."""
+        """Soft scores float32 [S, A] of ragged answers [S, (a)]; those not in the table drop out."""
         table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
                 tf.constant(self.answers), tf.range(len(self.answers), dtype=tf.int64)
@@ -81,7 +83,7 @@ def pair_batches(
 
     Returns:
         dicts of `region_features` [B, R, F], `region_boxes` [B, R, 4], `region_mask` [B, R],
-        `text`, `id`, `question_type`, `answer_type` [B], and ragged `answers` and `scores` [B, (a)].
+        `text`, `id`, `question_type`, `answer_type` [B], ragged `answers` and `scores` [B, (a)].
     """
     if seed is not None:
         records = records.shuffle(SHUFFLED_SCENES, seed=seed, reshuffle_each_iteration=True)
@@ -116,7 +118,9 @@ def _pairs(block, max_regions: int) -> dict[str, tf.Tensor]:
 
 def _shuffled(pairs: dict[str, tf.Tensor], seed: int, number) -> dict[str, tf.Tensor]:
     rows = tf.range(tf.shape(pairs["text"])[0])
-    order = tf.random.experimental.stateless_shuffle(rows, seed=tf.stack([tf.cast(seed, tf.int64), number]))
+    order = tf.random.experimental.stateless_shuffle(
+        rows, seed=tf.stack([tf.cast(seed, tf.int64), number])
+    )
     return {name: tf.gather(value, order) for name, value in pairs.items()}
 
 

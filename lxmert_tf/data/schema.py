@@ -120,7 +120,8 @@ def decode_scene(serialized: bytes) -> Scene:
 def parse_scenes(serialized) -> dict[str, tf.RaggedTensor]:
     """Parses serialized scenes [N]; every feature becomes a ragged tensor [N, (its values)]."""
     spec = {
-        name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64) for name, dtype in DTYPES.items()
+        name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
+        for name, dtype in DTYPES.items()
     }
     return tf.io.parse_example(serialized, spec)
 
@@ -188,7 +189,7 @@ def decode_regions(scenes: dict[str, tf.RaggedTensor], max_regions=None) -> dict
 
 
 def sentence_answers(scenes: dict[str, tf.RaggedTensor]) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
-    """The answers and their scores, each ragged [S, (answers)] over all S sentences of the batch."""
+    """The answers and their scores, each ragged [S, (a)] over all S sentences of the batch."""
     lengths = scenes[ANSWER_COUNT].flat_values
     texts, scores = scenes[ANSWER_TEXT].flat_values, scenes[ANSWER_SCORE].flat_values
     return (

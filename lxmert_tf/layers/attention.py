@@ -69,7 +69,7 @@ class SelfAttention(keras.layers.Layer):
         )
 
     def split_heads(self, fused):
-        """Cuts [B, L, 3 H] into queries, keys and values: three tensors [B, heads, L, H / heads]."""
+        """Cuts [B, L, 3 H] into queries, keys and values: three times [B, heads, L, H / heads]."""
         fused = tf.reshape(fused, [-1, tf.shape(fused)[1], 3, self.num_heads, self.head_size])
         return tf.unstack(tf.transpose(fused, [2, 0, 3, 1, 4]), num=3)
 

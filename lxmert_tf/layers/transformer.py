@@ -85,6 +85,11 @@ class CrossModalityLayer(ConfiguredLayer):
         self.language_feed_forward = self._feed_forward("language_feed_forward")
         self.vision_feed_forward = self._feed_forward("vision_feed_forward")
 
+    def freeze_vision_side(self) -> None:
+        """Takes what only the vision output depends on out of the trainable weights."""
+        self.vision_self_attention.trainable = False
+        self.vision_feed_forward.trainable = False
+
     def call(self, language, vision, language_bias, vision_bias, training=None):
         language, vision, to_vision, to_language = self.cross_attention(
             language, vision, language_bias, vision_bias, training=training

@@ -44,9 +44,11 @@ COLOR_DISTANCE = 90.0
 class GridExtractor(RegionExtractor):
     """Components of flat colour (largest first) and the cells of a grid; features are pixels.
 
-    A region's features are its crop, resized to crop_size x crop_size RGB in 0..1, and in the
-    same size the mask of the component inside its box (ones for a cell). Objects are the kind of
-    figure that a component looks like, attributes its nearest colour name.
+    A region's features are its crop, resized to crop_size x crop_size RGB, and in the same size
+    the mask of the component inside its box (zeros for a cell). Pixels are counted as ink, 0 for
+    white to 1: on a light background most features are then near zero, and what stands out is
+    not drowned in what all regions share. Objects are the kind of figure that a component looks
+    like, attributes its nearest colour name.
 
     Args:
         cells: the grid has cells x cells.
@@ -113,8 +115,8 @@ class GridExtractor(RegionExtractor):
 
     def _cell(self, picture: Image.Image, x1, y1, x2, y2):
         width, height = picture.size
-        crop = self._resize(picture, (x1, y1, x2, y2))
-        features = np.concatenate([crop.ravel(), np.ones(self.crop_size**2, np.float32)])
+        ink = 1 - self._resize(picture, (x1, y1, x2, y2))
+        features = np.concatenate([ink.ravel(), np.zeros(self.crop_size**2, np.float32)])
         box = (x1 / width, y1 / height, x2 / width, y2 / height)
         return features, box, (0, 0.0), (0, 0.0)
 
@@ -124,9 +126,9 @@ class GridExtractor(RegionExtractor):
         # One pixel more on each side: the blended pixels of its edge belong to neither.
         x1, x2 = max(columns[0] - 1, 0), min(columns[-1] + 2, width)
         y1, y2 = max(rows[0] - 1, 0), min(rows[-1] + 2, height)
-        crop = self._resize(picture, (x1, y1, x2, y2))
+        ink = 1 - self._resize(picture, (x1, y1, x2, y2))
         shape = self._resize(Image.fromarray(mask.astype(np.uint8) * 255), (x1, y1, x2, y2))
-        features = np.concatenate([crop.ravel(), shape.ravel()])
+        features = np.concatenate([ink.ravel(), shape.ravel()])
         box = (x1 / width, y1 / height, x2 / width, y2 / height)
         inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         return features, box, _figure(inner, mask), _color(pixels[mask].mean(axis=0))
@@ -158,7 +160,7 @@ def _flat_components(pixels: np.ndarray, most: int) -> list[np.ndarray]:
     edges = sparse.coo_matrix((np.ones(len(start), bool), (start, end)), shape=(numbers.size,) * 2)
     _, labels = csgraph.connected_components(edges, directed=False)
     areas = np.bincount(labels)
-    # Ties go to the component that starts higher up, then further left: the same image, the same order.
+    # A tie goes to the component that starts higher up, then further left.
     largest = np.argsort(-areas, kind="stable")[:most]
     smallest = SMALLEST_SHARE * numbers.size
     return [(labels == i).reshape(height, width) for i in largest if areas[i] >= smallest]

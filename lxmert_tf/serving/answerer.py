@@ -35,9 +35,7 @@ class Answerer:
             )
         self._extractor = make_extractor(extractor)
 
-    def ask(
-        self, image: np.ndarray, questions: Sequence[str]
-    ) -> list[list[tuple[str, float]]]:
+    def ask(self, image: np.ndarray, questions: Sequence[str]) -> list[list[tuple[str, float]]]:
         """Answers questions about one picture.
 
         Args:
@@ -86,7 +84,9 @@ def _load_saved_model(directory: pathlib.Path):
         signatures = tf.saved_model.load(str(directory)).signatures
         encode_image, answer = signatures["encode_image"], signatures["answer_about_image"]
     except KeyError as error:
-        raise InputError(f"{directory}: has no signature {error}; export an answer model") from error
+        raise InputError(
+            f"{directory}: has no signature {error}; export an answer model"
+        ) from error
     except (OSError, ValueError, tf.errors.OpError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{directory}: the SavedModel cannot be loaded: {reason}") from error

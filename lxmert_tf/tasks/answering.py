@@ -43,6 +43,8 @@ class LxmertAnswerClassifier(PresetModel):
             name="answer_head",
         )
         self.build_variables()
+        # The head reads the words only, so nothing would train the last layer's vision side.
+        self.backbone.cross_modality_encoder.transformer_layers[-1].freeze_vision_side()
 
     def call(self, inputs, training=None, output_attentions=None):
         wanted = self.output_attentions if output_attentions is None else output_attentions

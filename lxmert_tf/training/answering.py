@@ -121,9 +121,7 @@ def read_words(files: Sequence[str], task: AnsweringConfig) -> Words:
         vocabulary = build_vocabulary(sentences, task.vocabulary_size)
     # The commonest first; equals by name.
     answers = sorted(counts, key=lambda answer: (-counts[answer], answer))
-    return Words(
-        vocabulary, _lines(task.answers) if task.answers else answers, sum(texts.values())
-    )
+    return Words(vocabulary, _lines(task.answers) if task.answers else answers, sum(texts.values()))
 
 
 def _lines(path: str) -> list[str]:

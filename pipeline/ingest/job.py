@@ -71,9 +71,7 @@ def run_ingest(config: IngestConfig, output, beam_args: Iterable[str] = ()) -> d
     return summary
 
 
-def write_shard(
-    group: tuple[tuple[str, int], Iterable[Any]], folder: str, shards: int
-) -> str:
+def write_shard(group: tuple[tuple[str, int], Iterable[Any]], folder: str, shards: int) -> str:
     """Writes one file of records or of rejects, in an order that depends on its content alone.
 
     Args:

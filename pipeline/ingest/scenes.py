@@ -1,7 +1,9 @@
 """The Beam transform that joins the regions of images and their sentences into scene records."""
 
+import collections
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -56,16 +58,16 @@ class ReadScenes(beam.PTransform):
         self._extractor = extractor
 
     def expand(self, pipeline):
-        images = list(_chosen(self._source.images(self._records.split), self._records))
+        everything = list(self._source.images(self._records.split))
+        images = _chosen(everything, self._records)
         chosen = {image.image_id for image in images}
-        everything = {image.image_id for image in self._source.images(self._records.split)}
+        unchosen = {image.image_id for image in everything} - chosen
         # Sentences of images that belong to another split are not lost; those of images that do
         # not exist are kept, so that the join can reject them.
-        sentences = [
-            pair
-            for pair in self._source.sentences(self._records.split)
-            if pair[0] in chosen or pair[0] not in everything
-        ]
+        sentences = collections.defaultdict(list)
+        for image_id, sentence in self._source.sentences(self._records.split):
+            if image_id not in unchosen:
+                sentences[image_id].append(sentence)
         regions = (
             pipeline
             | "Images" >> beam.Create(images)
@@ -74,7 +76,7 @@ class ReadScenes(beam.PTransform):
         )
         extracted = regions | "Extracted" >> beam.Filter(_has_tag, RECORD) | beam.Values()
         unreadable = regions | "Unreadable" >> beam.Filter(_has_tag, REJECT)
-        texts = pipeline | "Sentences" >> beam.Create(sentences)
+        texts = pipeline | "Sentences" >> beam.Create(sentences.items())
         joined = (
             {"images": extracted, "sentences": texts}
             | "JoinByImage" >> beam.CoGroupByKey()
@@ -123,14 +125,14 @@ def make_records(
     """Makes records of what was joined under one image id.
 
     Args:
-        group: (image id, {"images": SceneImages, "sentences": Sentences}).
+        group: (image id, {"images": SceneImages, "sentences": lists of Sentences}).
         layout: "grouped" or "flat".
 
     Yields:
         (RECORD, Record) or (REJECT, {...}).
     """
     image_id, parts = group
-    images, sentences = list(parts["images"]), _by_id(parts["sentences"])
+    images, sentences = list(parts["images"]), _by_id(itertools.chain(*parts["sentences"]))
     for duplicate in images[1:]:
         yield reject("image", duplicate.id, "", "an image with this id was there before")
     if not images:

@@ -39,4 +39,9 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
     artifact = pathlib.Path(fn_args.serving_model_dir).parent
     model.save_preset(artifact / PRESET)
     summary = json.dumps({"train_seconds": round(seconds, 1)}) + "\n"
-    (artifact / PRESET / TRAINING_SUMMARY).write_text(summary, encoding="utf-8")
+    (artifact / TRAINING_SUMMARY).write_text(summary, encoding="utf-8")
+
+
+def read_training_summary(artifact_uri: str) -> dict[str, float]:
+    """What `run_fn` wrote beside the model: `train_seconds`."""
+    return json.loads((pathlib.Path(artifact_uri) / TRAINING_SUMMARY).read_text(encoding="utf-8"))

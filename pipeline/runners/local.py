@@ -5,6 +5,7 @@ import logging
 import pathlib
 import time
 
+import tensorflow as tf
 from absl import logging as absl_logging
 from rich.console import Console
 from tfx import v1 as tfx
@@ -41,6 +42,10 @@ def run_local(config: LoadedPipeline, root, push_directory) -> RunRecord:
 @contextlib.contextmanager
 def _progress():
     """Keeps TFX's own log to warnings, and tells a person what runs since when."""
+    tf_log = tf.get_logger()
+    tf_level = tf_log.level
+    # TFMA warns about every SavedModel that Keras did not write, TFX about its own deprecations.
+    tf_log.setLevel(logging.ERROR)
     log = absl_logging.get_absl_logger()
     level = log.level
     handler = _ComponentLines()
@@ -50,6 +55,7 @@ def _progress():
     try:
         yield
     finally:
+        tf_log.setLevel(tf_level)
         log.setLevel(level)
         log.handlers, log.propagate = handlers, propagate
 
