@@ -61,11 +61,13 @@ def run_demo(args: argparse.Namespace) -> None:
         sample_questions,
     )
     from pipeline.modules.answering import read_training_summary
+    from pipeline.run_record import print_states
     from pipeline.runners.local import run_local
 
     record = run_local(config, output / "pipeline", push_to)
     accuracy = record.accuracy()
     majority = majority_by_type(config.pipeline)
+    print_states(record)
     print_comparison(accuracy, majority)
     training = read_training_summary(record.uris["Trainer", "model"])
     report = {
@@ -82,8 +84,7 @@ def run_demo(args: argparse.Namespace) -> None:
     report["total_seconds"] = round(time.monotonic() - started, 1)
     path = output / "report.json"
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    if not record.blessed:
-        raise GateError(f"the model was not pushed: {'; '.join(record.failures())}")
+    record.check_blessed()
     print(f"model:   {record.pushed_to}")
     print(f"report:  {path}")
     print(f"picture: {output / 'answers.png'}")

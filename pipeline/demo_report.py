@@ -89,7 +89,7 @@ def draw_answers(samples: Sequence[Sample], path: pathlib.Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2.4 * GRID_COLUMNS, 3.0 * GRID_ROWS), layout="constrained")
+    figure = Figure(figsize=(2.4 * GRID_COLUMNS, 3.2 * GRID_ROWS), layout="constrained")
     for axes, sample in zip(figure.subplots(GRID_ROWS, GRID_COLUMNS).flat, samples):
         axes.imshow(read_image(sample.path))
         right = sample.answer == sample.truth

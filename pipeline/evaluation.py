@@ -57,10 +57,8 @@ class SoftAccuracy(tfma.metrics.Metric):
 
 
 def _computations(
-    name: str, model_name: str = "", output_name: str = "", **unused
+    name: str, model_names: list[str] | None = None
 ) -> tfma.metrics.MetricComputations:
-    del unused
-    key = tfma.metrics.MetricKey(name=name, model_name=model_name, output_name=output_name)
     inputs = metric_types.StandardMetricInputsPreprocessor(
         include_filter={
             tfma.PREDICTIONS_KEY: {},
@@ -68,10 +66,13 @@ def _computations(
         },
         include_default_inputs=False,
     )
+    # One name if the model is alone; candidate and baseline if there is one to compare with.
+    keys = [tfma.metrics.MetricKey(name, model_name=model) for model in model_names or [""]]
     return [
         tfma.metrics.MetricComputation(
             keys=[key], preprocessors=[inputs], combiner=_MeanEarnedScore(key)
         )
+        for key in keys
     ]
 
 

@@ -5,11 +5,14 @@ import dataclasses
 import ml_metadata as mlmd
 import tensorflow_model_analysis as tfma
 from ml_metadata.proto import metadata_store_pb2
+from rich.console import Console
+from rich.table import Table
 
+from lxmert_tf.errors import GateError
+from lxmert_tf.tasks.evaluation import OVERALL
 from pipeline.evaluation import METRIC
 
 _STATES = metadata_store_pb2.Execution.State
-OVERALL = "all"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +35,15 @@ class RunRecord:
 
     def accuracy(self) -> dict[str, tuple[float, int]]:
         """Soft accuracy and number of questions by question type, and under "all"."""
-        result = tfma.load_eval_result(self.uris["Evaluator", "evaluation"], model_name=None)
+        result = tfma.load_eval_result(
+            self.uris["Evaluator", "evaluation"], model_name="candidate" if self.compared else ""
+        )
         return slice_accuracy(result)
+
+    def check_blessed(self) -> None:
+        """Raises GateError, with the thresholds that were missed, unless the model was blessed."""
+        if not self.blessed:
+            raise GateError(f"the model was not pushed: {'; '.join(self.failures())}")
 
     def failures(self) -> list[str]:
         """Why the model was not blessed, a line per threshold that it missed."""
@@ -48,6 +58,17 @@ class RunRecord:
                     f"the threshold {_bound(failure.metric_threshold):.4f}"
                 )
         return lines
+
+
+def print_states(record: RunRecord) -> None:
+    """Prints which components ran, which were served from the cache, and what was compared."""
+    table = Table("component", "", title="Run")
+    for component, state in record.states.items():
+        table.add_row(component, "from the cache" if state == "CACHED" else "ran")
+    console = Console()
+    console.print(table)
+    if record.compared:
+        console.print("The model was compared with the one that was blessed before.")
 
 
 def slice_accuracy(result) -> dict[str, tuple[float, int]]:

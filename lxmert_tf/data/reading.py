@@ -56,7 +56,7 @@ class AnswerTable:
     answers: tuple[str, ...]
 
     def targets(self, texts: tf.RaggedTensor, scores: tf.RaggedTensor) -> tf.Tensor:
-        """Soft scores float32 [S, A] of ragged answers [S, (a)]; those not in the table drop out."""
+        """Soft scores float32 [S, A] of ragged answers [S, (a)]; unknown ones drop out."""
         table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
                 tf.constant(self.answers), tf.range(len(self.answers), dtype=tf.int64)

@@ -27,28 +27,16 @@ def run(args: argparse.Namespace) -> int:
     # Before TFX is imported, which takes many seconds.
     config = load_pipeline(args.config)
 
-    from lxmert_tf.errors import GateError
     from lxmert_tf.tasks.evaluation import print_accuracy
+    from pipeline.run_record import print_states
     from pipeline.runners.local import run_local
 
     name = config.pipeline.name
     record = run_local(
         config, args.root or f"build/pipeline/{name}", args.push_to or f"saved_models/{name}"
     )
-    print_states(record.states)
+    print_states(record)
     print_accuracy(record.accuracy())
-    if not record.blessed:
-        raise GateError(f"the model was not pushed: {'; '.join(record.failures())}")
+    record.check_blessed()
     print(f"pushed: {record.pushed_to}")
     return 0
-
-
-def print_states(states: dict[str, str]) -> None:
-    """Prints which components ran and which were served from the cache."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("component", "", title="Run")
-    for component, state in states.items():
-        table.add_row(component, "from the cache" if state == "CACHED" else "ran")
-    Console().print(table)

@@ -5,11 +5,11 @@ import logging
 import pathlib
 import time
 
-import tensorflow as tf
 from absl import logging as absl_logging
 from rich.console import Console
 from tfx import v1 as tfx
 
+from lxmert_tf.errors import InputError
 from pipeline.config import LoadedPipeline
 from pipeline.graph import create_pipeline
 from pipeline.run_record import RunRecord, read_last_run
@@ -27,6 +27,9 @@ def run_local(config: LoadedPipeline, root, push_directory) -> RunRecord:
 
     Returns:
         what the run did, out of ML Metadata.
+
+    Raises:
+        InputError: what an earlier run pushed, and this one did not need to push again, is gone.
     """
     root = pathlib.Path(root).resolve()
     root.mkdir(parents=True, exist_ok=True)
@@ -36,27 +39,29 @@ def run_local(config: LoadedPipeline, root, push_directory) -> RunRecord:
     )
     with _progress():
         tfx.orchestration.LocalDagRunner().run(graph)
-    return read_last_run(metadata_path)
+    record = read_last_run(metadata_path)
+    if record.pushed_to and not pathlib.Path(record.pushed_to).is_dir():
+        raise InputError(
+            f"{record.pushed_to}: was pushed by an earlier run and is gone; remove {root} to train "
+            "anew"
+        )
+    return record
 
 
 @contextlib.contextmanager
 def _progress():
     """Keeps TFX's own log to warnings, and tells a person what runs since when."""
-    tf_log = tf.get_logger()
-    tf_level = tf_log.level
-    # TFMA warns about every SavedModel that Keras did not write, TFX about its own deprecations.
-    tf_log.setLevel(logging.ERROR)
     log = absl_logging.get_absl_logger()
-    level = log.level
+    verbosity = absl_logging.get_verbosity()
     handler = _ComponentLines()
     handlers, propagate = list(log.handlers), log.propagate
-    log.setLevel(logging.INFO)
+    # Through absl: saving a model sets the logger's level back to what absl remembers.
+    absl_logging.set_verbosity(absl_logging.INFO)
     log.handlers, log.propagate = [handler], False
     try:
         yield
     finally:
-        tf_log.setLevel(tf_level)
-        log.setLevel(level)
+        absl_logging.set_verbosity(verbosity)
         log.handlers, log.propagate = handlers, propagate
 
 
