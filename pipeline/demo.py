@@ -2,15 +2,17 @@
 
 import argparse
 import dataclasses
+import importlib.resources
 import json
 import pathlib
+import shutil
 import sys
 import time
 
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
 from lxmert_tf.quiet import hush
 
-CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "pipeline" / "easy_vqa.yaml"
+CONFIG = importlib.resources.files("lxmert_tf.configs") / "pipeline" / "easy_vqa.yaml"
 
 
 def main(argv=None) -> int:
@@ -38,59 +40,65 @@ def _arguments(argv) -> argparse.Namespace:
 
 
 def run_demo(args: argparse.Namespace) -> None:
-    """Trains, evaluates and pushes; then writes report.json and answers.png.
+    """Trains, evaluates and pushes; then writes report.json, answers.png and the preset.
 
     Raises:
         InputError: the configuration is wrong, or the data set is not installed.
         GateError: the model was not good enough to be pushed.
     """
     started = time.monotonic()
-    from pipeline.config import load_pipeline
+    config = _config(args)
 
-    config = load_pipeline(args.config)
-    if args.seed is not None:
-        config = dataclasses.replace(config, task=dataclasses.replace(config.task, seed=args.seed))
-    output = pathlib.Path(args.output)
-    push_to = args.push_to or f"saved_models/{config.pipeline.name}"
-
-    from lxmert_tf.serving.answerer import Answerer
-    from pipeline.demo_report import (
-        draw_answers,
-        majority_by_type,
-        print_comparison,
-        sample_questions,
-    )
-    from pipeline.modules.answering import read_training_summary
+    # TFX takes many seconds to import; a wrong configuration is told of before that.
+    from pipeline.demo_report import majority_by_type, print_comparison
+    from pipeline.modules.answering import PRESET, read_training_summary
     from pipeline.run_record import print_states
     from pipeline.runners.local import run_local
 
+    output = pathlib.Path(args.output)
+    push_to = args.push_to or f"saved_models/{config.pipeline.name}"
     record = run_local(config, output / "pipeline", push_to)
-    accuracy = record.accuracy()
-    majority = majority_by_type(config.pipeline)
+    trained = pathlib.Path(record.uris["Trainer", "model"])
+    shutil.rmtree(output / PRESET, ignore_errors=True)
+    shutil.copytree(trained / PRESET, output / PRESET)
+    accuracy, majority = record.accuracy(), majority_by_type(config.pipeline)
     print_states(record)
     print_comparison(accuracy, majority)
-    training = read_training_summary(record.uris["Trainer", "model"])
+    samples = _ask(config, record.pushed_to, output) if record.pushed_to else []
     report = {
         "test_accuracy": accuracy["all"][0],
         "question_only_accuracy": majority["all"],
         "questions": accuracy["all"][1],
-        "train_seconds": training["train_seconds"],
-        "total_seconds": None,
+        **read_training_summary(trained),
+        "total_seconds": round(time.monotonic() - started, 1),
         "model_dir": record.pushed_to,
     }
-    if record.pushed_to:
-        samples = sample_questions(config.pipeline, Answerer(record.pushed_to))
-        draw_answers(samples, output / "answers.png")
-    report["total_seconds"] = round(time.monotonic() - started, 1)
-    path = output / "report.json"
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(report, indent=1) + "\n"
+    (output / "report.json").write_text(text, encoding="utf-8")
     record.check_blessed()
-    print(f"model:   {record.pushed_to}")
-    print(f"report:  {path}")
-    print(f"picture: {output / 'answers.png'}")
+    print(f"model:   {record.pushed_to}\npreset:  {output / PRESET}")
+    print(f"report:  {output / 'report.json'}\npicture: {output / 'answers.png'}")
     print(f"total:   {report['total_seconds']:.0f} s, training {report['train_seconds']:.0f} s\n")
     for sample in samples[:3]:
         print(f"{sample.path}\n  {sample.question}  {sample.answer}  (truth: {sample.truth})")
+
+
+def _config(args: argparse.Namespace):
+    from pipeline.config import load_pipeline
+
+    config = load_pipeline(args.config)
+    if args.seed is None:
+        return config
+    return dataclasses.replace(config, task=dataclasses.replace(config.task, seed=args.seed))
+
+
+def _ask(config, model_directory: str, output: pathlib.Path) -> list:
+    from lxmert_tf.serving.answerer import Answerer
+    from pipeline.demo_report import draw_answers, sample_questions
+
+    samples = sample_questions(config.pipeline, Answerer(model_directory))
+    draw_answers(samples, output / "answers.png")
+    return samples
 
 
 if __name__ == "__main__":
