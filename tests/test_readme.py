@@ -47,5 +47,5 @@ def test_the_fine_tuning_example_runs_and_leaves_a_preset(demo_output):
 
 def test_every_file_that_the_readme_and_the_docs_link_to_exists():
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
-        for link in re.findall(r"\]\((?!http)([^)#\s"]+)\)", page.read_text(encoding="utf-8")):
+        for link in re.findall(r"\]\((?!http)([^)#\s]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
