@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import math
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ def train_answer_model(
             num_answers=len(words.answers),
             region_feature_size=_feature_size(train_files),
         )
-        steps = math.ceil(words.sentences / task.batch_size) * task.epochs
+        steps = math.ceil(words.sentences / task.batch_size)
         with mirrored_strategy().scope():
             model = LxmertAnswerClassifier(
                 config,
@@ -73,17 +74,21 @@ def train_answer_model(
             )
             model.compile(
                 optimizer=BertAdamW(
-                    WarmupLinearDecay(task.peak_learning_rate, steps, task.warmup),
+                    WarmupLinearDecay(task.peak_learning_rate, steps * task.epochs, task.warmup),
                     decay=task.weight_decay,
                     clip_norm=task.clip_norm,
                 ),
                 loss=SoftAnswerLoss(),
                 metrics=[SoftAccuracy()],
             )
+        batches = _batches(model, train_files, task, task.seed)
         model.fit(
-            _batches(model, train_files, task, task.seed),
+            # With the number of steps, the first epoch's progress bar knows the time left, too.
+            batches.apply(tf.data.experimental.assert_cardinality(steps)),
             validation_data=_batches(model, validation_files, task, None),
             epochs=task.epochs,
+            # A bar that redraws itself is for a terminal; a file gets a line per epoch.
+            verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[keras.callbacks.TensorBoard(log_directory)] if log_directory else [],
         )
     return model
