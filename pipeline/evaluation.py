@@ -25,14 +25,19 @@ def evaluation_config(
         value_threshold=tfma.GenericValueThreshold(lower_bound={"value": least_accuracy}),
         change_threshold=tfma.GenericChangeThreshold(
             direction=tfma.MetricDirection.HIGHER_IS_BETTER,
-            # The difference must be above this; equal models differ by zero.
+            # The difference must not be below this; a little room for how it is rounded.
             absolute={"value": -may_drop - 1e-9},
         ),
     )
+    # For all questions together: a `threshold` without a slice would hold for every slice, down to
+    # the smallest.
+    overall = tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=threshold)
     metrics = [
         tfma.MetricConfig(class_name="ExampleCount"),
         tfma.MetricConfig(
-            class_name=SoftAccuracy.__name__, module=SoftAccuracy.__module__, threshold=threshold
+            class_name=SoftAccuracy.__name__,
+            module=SoftAccuracy.__module__,
+            per_slice_thresholds=[overall],
         ),
     ]
     return tfma.EvalConfig(

@@ -14,6 +14,8 @@ from pipeline.evaluation import evaluation_config
 SCHEMA_FILE = pathlib.Path(__file__).parent / "schema" / "scene.pbtxt"
 # By import path: a module file would be packed into a wheel for every run.
 TRAINER_FUNCTION = "pipeline.modules.answering.run_fn"
+# The node that finds the model to compare with.
+BLESSED_MODEL = "latest_blessed_model"
 
 
 def create_pipeline(
@@ -67,7 +69,7 @@ def create_components(config: LoadedPipeline, push_directory: str) -> list[BaseC
         strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("latest_blessed_model")
+    ).with_id(BLESSED_MODEL)
     evaluator = tfx.components.Evaluator(
         examples=examples,
         example_splits=["test"],

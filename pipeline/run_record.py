@@ -11,6 +11,7 @@ from rich.table import Table
 from lxmert_tf.errors import GateError
 from lxmert_tf.tasks.evaluation import OVERALL
 from pipeline.evaluation import METRIC
+from pipeline.graph import BLESSED_MODEL
 
 _STATES = metadata_store_pb2.Execution.State
 
@@ -91,15 +92,12 @@ def read_last_run(metadata_path: str) -> RunRecord:
     run = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
     states: dict[str, str] = {}
     outputs: dict[tuple[str, str], metadata_store_pb2.Artifact] = {}
-    inputs: set[tuple[str, str]] = set()
     for execution in sorted(store.get_executions_by_context(run.id), key=lambda e: e.id):
         component = _component(store, execution)
         states[component] = _STATES.Name(execution.last_known_state)
         for event in store.get_events_by_execution_ids([execution.id]):
             channel = event.path.steps[0].key
-            if event.type == metadata_store_pb2.Event.INPUT:
-                inputs.add((component, channel))
-            else:
+            if event.type != metadata_store_pb2.Event.INPUT:
                 outputs[component, channel] = store.get_artifacts_by_id([event.artifact_id])[0]
     blessing = outputs.get(("Evaluator", "blessing"))
     pushed = outputs.get(("Pusher", "pushed_model"))
@@ -109,7 +107,9 @@ def read_last_run(metadata_path: str) -> RunRecord:
         uris={key: artifact.uri for key, artifact in outputs.items()},
         blessed=_property(blessing, "blessed") == 1,
         pushed_to=destination if _property(pushed, "pushed") == 1 else None,
-        compared=("Evaluator", "baseline_model") in inputs,
+        # Not by the Evaluator's inputs: of a model that is compared with itself ML Metadata keeps
+        # only one of the two events.
+        compared=(BLESSED_MODEL, "model") in outputs,
     )
 
 
