@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 from lxmert_tf.config_file import load_config
@@ -69,7 +70,7 @@ class LxmertConfig:
             if not 0 <= getattr(self, rate) < 1:
                 raise InputError(f"{rate} is {getattr(self, rate)}; it must be in [0, 1)")
         for scale in ("layer_norm_eps", "initializer_range"):
-            if getattr(self, scale) <= 0:
+            if not 0 < getattr(self, scale) < math.inf:
                 raise InputError(f"{scale} is {getattr(self, scale)}; it must be above 0")
         if self.hidden_size % self.num_attention_heads:
             raise InputError(

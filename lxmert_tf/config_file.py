@@ -26,20 +26,23 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict:
+def _mapping_of_texts(loader: _Loader, node: yaml.MappingNode) -> dict:
     # PyYAML keeps the last of two equal keys in silence; a person who wrote two meant one of them.
     seen = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} stands twice", key_node.start_mark
-            )
+        key = loader.construct_object(key_node, deep=True)
+        problem = None
+        if not isinstance(key, str):
+            problem = f"the key {key!r} is not a text; put it in quotes"
+        elif key in seen:
+            problem = f"the key {key!r} stands twice"
+        if problem:
+            raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
         seen.add(key)
     return loader.construct_mapping(node)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping_without_duplicates)
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping_of_texts)
 
 
 def read_mapping(path) -> dict[str, Any]:
@@ -61,6 +64,9 @@ def read_mapping(path) -> dict[str, Any]:
         line = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be read"
         raise InputError(f"{path}{line}: not valid YAML: {problem}") from error
+    except ValueError as error:
+        # PyYAML takes 2020-13-45 for a date and 0b_ for a number, and then fails to make them.
+        raise InputError(f"{path}: not valid YAML: {error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: not valid YAML: nested too deeply") from error
     if not isinstance(content, dict):
@@ -86,7 +92,10 @@ def config_from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
         where: the file's name, for messages.
     """
     # As JSON, since that is the form in which a strict dataclass may be given as a mapping.
-    text = json.dumps(values, default=str)
+    try:
+        text = json.dumps(values, default=str)
+    except ValueError as error:
+        raise InputError(f"{where}: a value refers to itself (YAML's & and *)") from error
     try:
         return pydantic.TypeAdapter(_forbid_unknown(cls)).validate_json(text)
     except pydantic.ValidationError as error:

@@ -1,6 +1,7 @@
 """How an answer model is trained: a file under configs/task/."""
 
 import dataclasses
+import math
 from typing import Literal
 
 from lxmert_tf.errors import InputError
@@ -49,7 +50,7 @@ class AnsweringConfig:
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is {self.warmup}; it must be in [0, 1)")
         for name in ("peak_learning_rate", "clip_norm"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above 0")
-        if self.weight_decay < 0:
+        if not 0 <= self.weight_decay < math.inf:
             raise InputError(f"weight_decay is {self.weight_decay}; it must not be negative")
