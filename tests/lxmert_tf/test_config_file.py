@@ -1,0 +1,184 @@
+"""YAML and JSON into dataclasses: what is read, and that every refusal is one useful line."""
+
+import dataclasses
+import json
+import textwrap
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from lxmert_tf.config_file import config_from_mapping, load_config, read_mapping
+from lxmert_tf.errors import InputError
+from tests.lxmert_tf.samples import one_line
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    percent: list[int] = dataclasses.field(default_factory=list)
+    shuffle: bool = True
+
+    def __post_init__(self):
+        if any(not 0 <= share <= 100 for share in self.percent):
+            raise InputError(f"percent is {self.percent}; it must be within 0 and 100")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+    name: str
+    rate: float = 0.5
+    steps: int = 1
+    test: Split = dataclasses.field(default_factory=Split)
+    splits: dict[str, Split] = dataclasses.field(default_factory=dict)
+    folds: list[Split] = dataclasses.field(default_factory=list)
+    baseline: Split | None = None
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(text, cls=Pipeline):
+        path = tmp_path / "pipeline.yaml"
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return load_config(cls, path)
+
+    return read
+
+
+def test_nested_dataclasses_are_read(read):
+    config = read(
+        """
+        name: pipeline
+        test: {percent: [0, 2]}
+        splits: {train: {percent: [2, 100], shuffle: false}}
+        folds: [{percent: [1]}]
+        baseline: null
+        """
+    )
+    assert config.test == Split([0, 2])
+    assert config.splits == {"train": Split([2, 100], shuffle=False)}
+    assert config.folds == [Split([1])]
+    assert config.baseline is None
+
+
+def test_json_is_read_as_well_as_yaml(tmp_path):
+    (tmp_path / "pipeline.json").write_text(json.dumps({"name": "a", "rate": 1e-12}, indent=1))
+    assert load_config(Pipeline, tmp_path / "pipeline.json") == Pipeline("a", rate=1e-12)
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "+1e-4", "0.0001"])
+def test_a_rate_is_a_number_however_it_is_written(read, text):
+    assert read(f"name: a\nrate: {text}").rate == 1e-4
+
+
+def test_a_whole_number_is_a_rate_but_a_fraction_is_no_count(read):
+    assert read("name: a\nrate: 2").rate == 2.0
+    with pytest.raises(InputError, match=r"steps is 2\.0, should be a valid integer"):
+        read("name: a\nsteps: 2.0")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nmae: a", "unknown key 'nmae'; did you mean 'name'?"),
+        ("name: a\nqqqq: 1", "unknown key 'qqqq'; valid keys are name, rate, steps, test,"),
+        ("name: a\ntest: {perzent: [1]}", "unknown key 'test.perzent'; did you mean 'percent'?"),
+        (
+            "name: a\nsplits: {train: {shufle: true}}",
+            "unknown key 'splits.train.shufle'; did you mean 'shuffle'?",
+        ),
+        ("name: a\nfolds: [{shufle: true}]", "unknown key 'folds.0.shufle'; did you mean"),
+        ("name: a\nbaseline: {shufle: true}", "unknown key 'baseline.shufle'; did you mean"),
+        ("rate: 0.1", "the key 'name' is missing"),
+        ("name: 3", "name is 3, should be a valid string"),
+        ("name: a\nsteps: '3'", "steps is '3', should be a valid integer"),
+        ("name: a\nsteps: true", "steps is True, should be a valid integer"),
+        ("name: a\nrate: fast", "rate is 'fast', should be a valid number"),
+        ("name: a\ntest: 3", "test is 3"),
+        ("name: a\ntest: {shuffle: 'no'}", "test.shuffle is 'no', should be a valid boolean"),
+        ("name: a\ntest: {percent: [1, x]}", "test.percent.1 is 'x', should be a valid integer"),
+        ("name: a\ntest: {percent: [101]}", "percent is [101]; it must be within 0 and 100"),
+        ('name: a\nrate: "two\\nlines"', "rate is 'two\\nlines'"),
+        ("name: a\nrate: 1\nrate: 2", "line 3: not valid YAML: the key 'rate' stands twice"),
+        ("name: a\ntest:\n  shuffle: true\n  shuffle: true", "line 4: not valid YAML: the key"),
+        ("name: a\n? [b]\n: c", "line 2: not valid YAML: the key ['b'] is not a text"),
+        ("name: a\n2020-01-01: b", "line 2: not valid YAML: the key"),
+        ("name: a\nno: b", "line 2: not valid YAML: the key False is not a text"),
+        ("name: a\nrate: 2020-13-45", "not valid YAML: month must be in 1..12"),
+        ("name: a\nrate: 0b_", "not valid YAML: invalid literal"),
+        ("name: a\nfolds: &f [*f]", "a value refers to itself"),
+        ("name: a\ntest: &t {percent: *t}", "not valid YAML: found unconstructable recursive node"),
+        ("name: [a", "not valid YAML"),
+        ("name: 'a\n", "not valid YAML"),
+        ("a\x00b", "not valid YAML"),
+        ("name: !!python/object/apply:os.getcwd []", "line 1: not valid YAML"),
+        ("- name", "must hold keys and values at its top level"),
+        ("", "must hold keys and values at its top level"),
+    ],
+)
+def test_a_mistake_is_refused_with_file_key_and_cure(read, text, message):
+    with pytest.raises(InputError) as raised:
+        read(text)
+    assert "pipeline.yaml" in one_line(raised)
+    assert message in one_line(raised)
+
+
+def test_a_misspelt_key_is_named_rather_than_the_one_that_it_leaves_missing(read):
+    with pytest.raises(InputError, match="unknown key 'nam'; did you mean 'name'"):
+        read("nam: a")
+
+
+def test_a_file_that_is_missing_or_a_folder_or_no_text_is_named(tmp_path):
+    with pytest.raises(InputError, match="No such file or directory") as raised:
+        load_config(Pipeline, tmp_path / "absent.yaml")
+    assert "absent.yaml" in one_line(raised)
+    with pytest.raises(InputError, match="Is a directory"):
+        load_config(Pipeline, tmp_path)
+    (tmp_path / "latin.yaml").write_bytes("name: Zürich".encode("latin-1"))
+    with pytest.raises(InputError, match=r"not UTF-8 text \(byte 7\)"):
+        load_config(Pipeline, tmp_path / "latin.yaml")
+
+
+def test_deep_nesting_is_refused_and_not_a_crash(tmp_path):
+    (tmp_path / "deep.yaml").write_text("a: " + "[" * 2000)
+    with pytest.raises(InputError) as raised:
+        read_mapping(tmp_path / "deep.yaml")
+    assert "nested too deeply" in one_line(raised)
+
+
+YAML_PIECES = st.sampled_from(
+    ["name", "a", ": ", ":", "\n", "- ", "  ", "{", "}", "[", "]", ", ", "&x ", "*x", "!!", "!!int ",
+     "'", '"', "? ", "|", ">", "#", "%", "@", "<<", "=", "~", "1", "0b", "0x_", "1e5", ".nan", "\t",
+     "2020-01-01", "2020-13-45", "12:30:99", "yes", "\x00", "\u2028", "é", "---", "..."]
+)  # fmt: skip
+
+
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(st.lists(YAML_PIECES, max_size=12).map("".join))
+@example("<<: {name: a}")
+def test_whatever_a_file_holds_it_is_read_or_refused_in_one_line(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(text, encoding="utf-8", newline="")
+    try:
+        config = load_config(Pipeline, path)
+    except InputError as error:
+        assert str(error).startswith(str(path))
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert isinstance(config, Pipeline)
+
+
+@settings(max_examples=50, derandomize=True, deadline=None)
+@given(
+    st.builds(
+        Pipeline,
+        name=st.text(),
+        rate=st.floats(allow_nan=False),
+        steps=st.integers(-(2**60), 2**60),
+        test=st.builds(Split, st.lists(st.integers(0, 100)), st.booleans()),
+        splits=st.dictionaries(st.text(), st.builds(Split), max_size=3),
+        folds=st.lists(st.builds(Split), max_size=3),
+        baseline=st.none() | st.builds(Split),
+    )
+)
+def test_what_a_dataclass_becomes_is_read_back_as_the_same(config):
+    assert config_from_mapping(Pipeline, dataclasses.asdict(config), "memory") == config
