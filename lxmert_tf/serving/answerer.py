@@ -27,7 +27,8 @@ class Answerer:
     def __init__(self, directory):
         self.directory = find_model(directory)
         load = _load_preset if (self.directory / "preset.json").exists() else _load_saved_model
-        self._encode_image, self._answer, extractor = load(self.directory)
+        # The model itself is kept too: its functions know it by a weak reference only.
+        self._model, self._encode_image, self._answer, extractor = load(self.directory)
         if extractor is None:
             raise InputError(
                 f"{self.directory}: does not say which extractor made the regions it was trained "
@@ -81,8 +82,9 @@ def _is_saved_model(directory: pathlib.Path) -> bool:
 
 def _load_saved_model(directory: pathlib.Path):
     try:
-        signatures = tf.saved_model.load(str(directory)).signatures
-        encode_image, answer = signatures["encode_image"], signatures["answer_about_image"]
+        model = tf.saved_model.load(str(directory))
+        encode_image = model.signatures["encode_image"]
+        answer = model.signatures["answer_about_image"]
     except KeyError as error:
         raise InputError(
             f"{directory}: has no signature {error}; export an answer model"
@@ -91,7 +93,7 @@ def _load_saved_model(directory: pathlib.Path):
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{directory}: the SavedModel cannot be loaded: {reason}") from error
     path = directory / EXTRA / EXTRACTOR
-    return encode_image, answer, read_mapping(path) if path.exists() else None
+    return model, encode_image, answer, read_mapping(path) if path.exists() else None
 
 
 def _load_preset(directory: pathlib.Path):
@@ -103,4 +105,4 @@ def _load_preset(directory: pathlib.Path):
         module = AnswerModule(model)
     except ValueError as error:
         raise InputError(f"{directory}: {error}") from error
-    return module.encode_image, module.answer_about_image, model.extractor
+    return module, module.encode_image, module.answer_about_image, model.extractor
