@@ -61,6 +61,8 @@ setup(
         "lxmert.commands": [
             "ask = lxmert_tf.commands.ask",
             "evaluate = lxmert_tf.commands.evaluate",
+            "export-weights = lxmert_tf.commands.export_weights",
+            "import-weights = lxmert_tf.commands.import_weights",
             "ingest = pipeline.commands.ingest",
             "pipeline = pipeline.commands.pipeline",
         ],

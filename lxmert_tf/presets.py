@@ -20,8 +20,10 @@ from tensorflow import keras
 from lxmert_tf.config import LxmertConfig
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.errors import InputError
+from lxmert_tf.text_file import read_lines
 
 FORMAT = 1
+MODELS = ("LxmertBackbone", "LxmertPretrainer", "LxmertAnswerClassifier")
 
 
 class PresetModel(keras.Model):
@@ -151,8 +153,8 @@ class PresetModel(keras.Model):
         config = LxmertConfig.from_file(directory / "config.json")
         about = _read_about(directory / "preset.json")
         stored = {
-            "vocabulary": _read_lines(directory / "vocab.txt"),
-            "answers": _read_lines(directory / "answers.txt"),
+            "vocabulary": _lines_if_there(directory / "vocab.txt"),
+            "answers": _lines_if_there(directory / "answers.txt"),
             "extractor": about["extractor"],
         }
         try:
@@ -176,6 +178,21 @@ class PresetModel(keras.Model):
             raise InputError(f"{prefix}: the weights cannot be loaded: {reason}") from error
 
 
+def load_preset(directory) -> PresetModel:
+    """Loads a preset as a model of the class that wrote it.
+
+    Raises:
+        InputError: as `from_preset`, or the class is none of this library.
+    """
+    import lxmert_tf
+
+    path = pathlib.Path(directory) / "preset.json"
+    name = _read_about(path)["model"]
+    if name not in MODELS:
+        raise InputError(f"{path}: model is {name!r}; it must be one of {', '.join(MODELS)}")
+    return getattr(lxmert_tf, name).from_preset(directory)
+
+
 def _check_length(name: str, lines, field: str, size: int) -> None:
     if lines is not None and len(lines) != size:
         raise ValueError(f"{name} has {len(lines)} entries but config.{field} is {size}")
@@ -190,11 +207,8 @@ def _read_about(path: pathlib.Path) -> dict[str, Any]:
     return {"extractor": None, **about}
 
 
-def _read_lines(path: pathlib.Path) -> list[str] | None:
-    if not path.exists():
-        return None
-    # Not splitlines(): the BERT vocabulary has pieces that Unicode counts as line separators.
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+def _lines_if_there(path: pathlib.Path) -> list[str] | None:
+    return read_lines(path) if path.exists() else None
 
 
 def _replace_directory(fresh: pathlib.Path, directory: pathlib.Path) -> None:

@@ -4,6 +4,8 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from tensorflow import keras
 
+from lxmert_tf.text_file import read_lines
+
 SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -49,8 +51,7 @@ class LxmertTextPreprocessor(keras.layers.Layer):
         # Ids and masks are integers: a layer's float policy must not touch them.
         super().__init__(**{"name": "text_preprocessor", **kwargs, "dtype": "int32"})
         if isinstance(vocabulary, str) or hasattr(vocabulary, "__fspath__"):
-            with open(vocabulary, encoding="utf-8") as file:
-                vocabulary = file.read().removesuffix("\n").split("\n")
+            vocabulary = read_lines(vocabulary)
         if max_length < 3:
             raise ValueError(f"max_length is {max_length}; [CLS], a piece and [SEP] need 3")
         self.max_length = max_length

@@ -30,25 +30,32 @@ class NamedVariable:
         parts = [tensors[name].T if self.transposed else tensors[name] for name in self.names]
         return np.concatenate(parts, axis=-1)
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the release's tensors by name."""
+        *lead, last = self.variable.shape.as_list()
+        shape = (*lead, last // len(self.names))
+        return {name: shape[::-1] if self.transposed else shape for name in self.names}
+
     def split(self, value: np.ndarray) -> dict[str, np.ndarray]:
         """The release's tensors by name, from our value."""
         parts = np.split(value, len(self.names), axis=-1)
         return dict(zip(self.names, (part.T if self.transposed else part for part in parts)))
 
 
+def model_variables(model) -> Iterator[NamedVariable]:
+    """The variables of an `LxmertPretrainer`, `LxmertAnswerClassifier` or `LxmertBackbone`."""
+    if hasattr(model, "masked_lm_head"):
+        yield from pretrainer_variables(model)
+    elif hasattr(model, "answer_head"):
+        yield from backbone_variables(model.backbone)
+        yield from answer_head_variables(model.answer_head)
+    else:
+        yield from backbone_variables(model)
+
+
 def backbone_variables(backbone) -> Iterator[NamedVariable]:
     """The variables of an `LxmertBackbone`."""
-    language = backbone.language_encoder
-    embeddings = language.embeddings
-    for variable, name in (
-        (embeddings.word_embeddings, "word_embeddings"),
-        (embeddings.position_embeddings, "position_embeddings"),
-        (embeddings.segment_embeddings, "token_type_embeddings"),
-    ):
-        yield NamedVariable(variable, (f"bert.embeddings.{name}.weight",))
-    yield from _norm(embeddings.norm, "bert.embeddings.LayerNorm")
-    for i, layer in enumerate(language.transformer_layers):
-        yield from _transformer_layer(layer, f"bert.encoder.layer.{i}")
+    yield from language_variables(backbone.language_encoder)
 
     vision = backbone.relationship_encoder
     prefix = "bert.encoder.visn_fc"
@@ -72,7 +79,26 @@ def backbone_variables(backbone) -> Iterator[NamedVariable]:
             inner, outer = f"{prefix}.{side}_inter", f"{prefix}.{side}_output"
             yield from _feed_forward(feed_forward, inner, outer)
 
-    yield from _dense(backbone.pooler.dense, "bert.pooler.dense")
+    yield from pooler_variables(backbone.pooler)
+
+
+def pooler_variables(pooler) -> Iterator[NamedVariable]:
+    """The variables of a `Pooler`; a BERT has them, too."""
+    yield from _dense(pooler.dense, "bert.pooler.dense")
+
+
+def language_variables(encoder) -> Iterator[NamedVariable]:
+    """The variables of a `LanguageEncoder`: those that a BERT has, too."""
+    embeddings = encoder.embeddings
+    for variable, name in (
+        (embeddings.word_embeddings, "word_embeddings"),
+        (embeddings.position_embeddings, "position_embeddings"),
+        (embeddings.segment_embeddings, "token_type_embeddings"),
+    ):
+        yield NamedVariable(variable, (f"bert.embeddings.{name}.weight",))
+    yield from _norm(embeddings.norm, "bert.embeddings.LayerNorm")
+    for i, layer in enumerate(encoder.transformer_layers):
+        yield from _transformer_layer(layer, f"bert.encoder.layer.{i}")
 
 
 def pretrainer_variables(pretrainer) -> Iterator[NamedVariable]:

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import math
-import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
 from lxmert_tf.tasks.soft_answers import SoftAccuracy, SoftAnswerLoss
 from lxmert_tf.text import LxmertTextPreprocessor, build_vocabulary
+from lxmert_tf.text_file import read_lines
 from lxmert_tf.training.config import AnsweringConfig
 from lxmert_tf.training.optimizer import BertAdamW
 from lxmert_tf.training.schedule import WarmupLinearDecay
@@ -119,21 +119,16 @@ def read_words(files: Sequence[str], task: AnsweringConfig) -> Words:
     if not texts or not counts:
         raise InputError(f"{files[0]} (of {len(files)}): no questions with answers to train on")
     if task.vocabulary:
-        vocabulary = _lines(task.vocabulary)
+        vocabulary = read_lines(task.vocabulary)
     else:
         # Each sentence once and in an order of its own, so that the order of files plays no part.
         sentences = tf.data.Dataset.from_tensor_slices(sorted(texts))
         vocabulary = build_vocabulary(sentences, task.vocabulary_size)
     # The commonest first; equals by name.
     answers = sorted(counts, key=lambda answer: (-counts[answer], answer))
-    return Words(vocabulary, _lines(task.answers) if task.answers else answers, sum(texts.values()))
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return pathlib.Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    return Words(
+        vocabulary, read_lines(task.answers) if task.answers else answers, sum(texts.values())
+    )
 
 
 def _feature_size(files: Sequence[str]) -> int:

@@ -1,0 +1,82 @@
+"""Weights of our models in the formats that PyTorch's users have."""
+
+import json
+import os
+import pathlib
+import tempfile
+
+import numpy as np
+
+from lxmert_tf.backbone import LxmertBackbone
+from lxmert_tf.checkpoints.foreign_config import to_huggingface
+from lxmert_tf.checkpoints.reference_names import model_variables
+from lxmert_tf.checkpoints.safetensors_file import write_safetensors
+from lxmert_tf.checkpoints.torch_writing import write_torch_file
+from lxmert_tf.errors import InputError
+from lxmert_tf.presets import PresetModel
+from lxmert_tf.tasks.pretraining import LxmertPretrainer
+
+FORMATS = ("lxrt", "huggingface")
+# What transformers calls the class that has our class's heads.
+_ARCHITECTURES = {
+    "LxmertBackbone": "LxmertModel",
+    "LxmertPretrainer": "LxmertForPreTraining",
+    "LxmertAnswerClassifier": "LxmertForQuestionAnswering",
+}
+
+
+def export_weights(model: PresetModel, form: str, output) -> None:
+    """Writes a checkpoint, whole or not at all.
+
+    Args:
+        model: any of the library's models.
+        form: "lxrt" (a file such as `NAME_LXRT.pth`) or "huggingface" (a directory with config.json
+            and model.safetensors).
+        output: the file or directory; it must not exist.
+
+    Raises:
+        InputError: the output exists.
+    """
+    output = pathlib.Path(output)
+    if output.exists():
+        raise InputError(f"{output}: already exists; name a new file or directory")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write = _write_lxrt if form == "lxrt" else _write_huggingface
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
+        written = pathlib.Path(folder) / "checkpoint"
+        write(model, written)
+        os.rename(written, output)
+
+
+def _write_lxrt(model: PresetModel, path: pathlib.Path) -> None:
+    shapes, value = _tensors(model)
+    tied = {}
+    if isinstance(model, LxmertPretrainer):
+        tied["cls.predictions.decoder.weight"] = "bert.embeddings.word_embeddings.weight"
+    write_torch_file(path, shapes, value, tied)
+
+
+def _write_huggingface(model: PresetModel, directory: pathlib.Path) -> None:
+    shapes, value = _tensors(model)
+    # Alone, the model has no prefix; below a head it is the attribute `lxmert`.
+    prefix = "" if isinstance(model, LxmertBackbone) else "lxmert."
+    names = {name.replace("bert.", prefix, 1): name for name in shapes}
+    directory.mkdir()
+    write_safetensors(
+        directory / "model.safetensors",
+        {theirs: shapes[ours] for theirs, ours in names.items()},
+        lambda theirs: value(names[theirs]),
+    )
+    config = to_huggingface(model.config, _ARCHITECTURES[type(model).__name__])
+    (directory / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def _tensors(model: PresetModel):
+    """The shapes of the release's tensors, and a function that gives one of them by name."""
+    named = {name: variable for variable in model_variables(model) for name in variable.names}
+    shapes = {name: variable.shapes()[name] for name, variable in named.items()}
+
+    def value(name: str) -> np.ndarray:
+        return named[name].split(named[name].variable.numpy())[name]
+
+    return shapes, value

@@ -1,0 +1,178 @@
+"""Reads the pickles of PyTorch checkpoints without executing anything.
+
+Python's unpickler calls whatever a file names. This one interprets the few opcodes that a state
+dict is made of (disassembled by the standard library's `pickletools`), and its only callables are
+those that it is given. Everything else in a file is refused by name.
+"""
+
+import pickletools
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from lxmert_tf.errors import InputError
+
+_MARK = object()
+
+
+class PickleMachine:
+    """A stack machine for one pickle after another.
+
+    Args:
+        callables: what a file may call, by "module name".
+        names: what a file may name without calling it, by "module name".
+        persistent: resolves a persistent id (a tuple).
+    """
+
+    def __init__(
+        self,
+        callables: dict[str, Callable[..., Any]],
+        names: dict[str, Any],
+        persistent: Callable[[Any], Any],
+    ):
+        self._callables = callables
+        self._names = names
+        self._persistent = persistent
+
+    def load(self, file: BinaryIO) -> Any:
+        """Reads one pickle; the file then stands behind it.
+
+        Raises:
+            InputError: the pickle is damaged, or asks for something that is not allowed.
+        """
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+        try:
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name == "STOP":
+                    return self._stack.pop()
+                self._step(opcode.name, argument)
+        except InputError:
+            raise
+        except (
+            ValueError,
+            IndexError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+        ) as error:
+            # What a damaged pickle does to the disassembler and to the stack.
+            raise InputError(f"damaged pickle ({error})") from error
+        raise InputError("damaged pickle (it ends too early)")
+
+    def _step(self, name: str, argument: Any) -> None:
+        stack = self._stack
+        if name in _PUSH_ARGUMENT:
+            stack.append(argument)
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name]())
+        elif name in ("PROTO", "FRAME"):
+            pass
+        elif name == "MARK":
+            stack.append(_MARK)
+        elif name == "TUPLE":
+            stack.append(tuple(self._pop_to_mark()))
+        elif name in _TUPLE_SIZES:
+            size = _TUPLE_SIZES[name]
+            items = tuple(stack[-size:])
+            if len(items) < size:
+                raise IndexError("stack is too short")
+            del stack[-size:]
+            stack.append(items)
+        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            self._memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            self._memo[len(self._memo)] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET", "GET"):
+            stack.append(self._memo[argument])
+        elif name == "GLOBAL":
+            stack.append(self._global(argument))
+        elif name == "STACK_GLOBAL":
+            attribute, module = stack.pop(), stack.pop()
+            stack.append(self._global(f"{module} {attribute}"))
+        elif name == "BINPERSID":
+            stack.append(self._persistent(stack.pop()))
+        elif name == "REDUCE":
+            arguments, function = stack.pop(), stack.pop()
+            stack.append(self._call(function, arguments))
+        elif name == "BUILD":
+            # A state dict's `_metadata` (versions of modules) is attached so; nothing needs it.
+            stack.pop()
+        elif name == "APPEND":
+            value = stack.pop()
+            _expect(stack[-1], list).append(value)
+        elif name == "APPENDS":
+            values = self._pop_to_mark()
+            _expect(stack[-1], list).extend(values)
+        elif name == "SETITEM":
+            value, key = stack.pop(), stack.pop()
+            _expect(stack[-1], dict)[key] = value
+        elif name == "SETITEMS":
+            values = self._pop_to_mark()
+            _expect(stack[-1], dict).update(zip(values[::2], values[1::2], strict=True))
+        else:
+            raise InputError(f"refused: a state dict needs no pickle operation {name}")
+
+    def _pop_to_mark(self) -> list[Any]:
+        start = len(self._stack) - 1
+        while self._stack[start] is not _MARK:
+            start -= 1
+            if start < 0:
+                raise IndexError("no mark on the stack")
+        values = self._stack[start + 1 :]
+        del self._stack[start:]
+        return values
+
+    def _global(self, name: str) -> Any:
+        if name in self._callables:
+            return _Callable(name)
+        if name in self._names:
+            return self._names[name]
+        raise InputError(f"refused: the file asks for {name.replace(' ', '.')}, which is no tensor")
+
+    def _call(self, function: Any, arguments: Any) -> Any:
+        if not isinstance(function, _Callable):
+            raise InputError(f"refused: the file calls {type(function).__name__}")
+        return self._callables[function.name](*_expect(arguments, tuple))
+
+
+class _Callable:
+    """A name on the stack that may be called; not the function, so that nothing else can be."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+
+def _expect(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"a {kind.__name__} is expected, found {type(value).__name__}")
+    return value
+
+
+_PUSH_ARGUMENT = {
+    "BINUNICODE",
+    "SHORT_BINUNICODE",
+    "BINUNICODE8",
+    "UNICODE",
+    "BINSTRING",
+    "SHORT_BINSTRING",
+    "STRING",
+    "BININT",
+    "BININT1",
+    "BININT2",
+    "INT",
+    "LONG",
+    "LONG1",
+    "LONG4",
+    "BINFLOAT",
+    "FLOAT",
+}
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+}
+_TUPLE_SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
