@@ -23,7 +23,10 @@ class AnswerModule(tf.Module):
         super().__init__(name="lxmert_answers")
         if model.vocabulary is None or model.answers is None:
             raise ValueError("the model has no vocabulary or no answers; give it both")
-        self._model = model
+        # Not tracked as a part, its variables are: Keras would trace every layer once more for the
+        # SavedModel, which then takes twice as long to write and to load, and nobody calls them.
+        object.__setattr__(self, "_model", model)
+        self._model_variables = model.variables
         self._top_k = min(top_k, len(model.answers))
         self._answers = tf.constant(model.answers)
         # Padding to the longest question of a request saves work and changes no result.
