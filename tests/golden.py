@@ -10,6 +10,22 @@ ROOT = pathlib.Path(
     os.environ.get("LXMERT_GOLDEN", pathlib.Path(__file__).parents[2] / "shared" / "golden")
 )
 
+# Sizes for tests that need no golden numbers.
+TINY = {
+    "hidden_size": 8,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "language_layers": 1,
+    "cross_layers": 1,
+    "relationship_layers": 1,
+    "vocab_size": 30,
+    "max_position_embeddings": 24,
+    "region_feature_size": 6,
+    "num_objects": 5,
+    "num_attributes": 4,
+    "num_answers": 3,
+}
+
 
 def golden_directory(name: str) -> pathlib.Path:
     """The folder of one set of numbers; skips the test where it is absent."""

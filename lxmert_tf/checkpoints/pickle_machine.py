@@ -33,8 +33,12 @@ class PickleMachine:
         self._names = names
         self._persistent = persistent
 
-    def load(self, file: BinaryIO) -> Any:
+    def load(self, file: BinaryIO, size: int) -> Any:
         """Reads one pickle; the file then stands behind it.
+
+        Args:
+            file: where the pickle starts.
+            size: the file's length in bytes; what claims to be longer is not even tried.
 
         Raises:
             InputError: the pickle is damaged, or asks for something that is not allowed.
@@ -42,7 +46,7 @@ class PickleMachine:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         try:
-            for opcode, argument, _ in pickletools.genops(file):
+            for opcode, argument, _ in pickletools.genops(_Bounded(file, size)):
                 if opcode.name == "STOP":
                     return self._stack.pop()
                 self._step(opcode.name, argument)
@@ -134,6 +138,19 @@ class PickleMachine:
         if not isinstance(function, _Callable):
             raise InputError(f"refused: the file calls {type(function).__name__}")
         return self._callables[function.name](*_expect(arguments, tuple))
+
+
+class _Bounded:
+    """A file in which a read of a length that a damaged pickle made up takes no memory."""
+
+    def __init__(self, file: BinaryIO, size: int):
+        self._file = file
+        self._size = size
+        self.tell = file.tell
+        self.readline = file.readline
+
+    def read(self, length: int) -> bytes:
+        return self._file.read(min(length, self._size))
 
 
 class _Callable:

@@ -89,8 +89,11 @@ def _read_zip(path: pathlib.Path) -> dict[str, StoredTensor]:
             order = archive.read(root + "byteorder")
             if order != b"little":
                 raise InputError(f"byte order is {order!r}; only little-endian files are read")
+        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+            # PyTorch compresses nothing; a bomb would.
+            raise InputError("refused: the archive has compressed members")
         with archive.open(pickle_name) as file:
-            state = _machine().load(file)
+            state = _machine().load(file, archive.getinfo(pickle_name).file_size)
         sizes = {info.filename: info.file_size for info in archive.infolist()}
 
     def read_bytes(storage: _Storage, start: int, length: int) -> bytes:
@@ -111,14 +114,14 @@ def _read_legacy(path: pathlib.Path) -> dict[str, StoredTensor]:
     total = os.path.getsize(path)
     with path.open("rb") as file:
         machine = _machine()
-        if machine.load(file) != LEGACY_MAGIC:
+        if machine.load(file, total) != LEGACY_MAGIC:
             raise InputError("not a file that PyTorch wrote: its magic number is wrong")
-        version = machine.load(file)
+        version = machine.load(file, total)
         if version != LEGACY_VERSION:
             raise InputError(f"PyTorch format {version!r} is not known; {LEGACY_VERSION} is")
-        machine.load(file)
-        state = machine.load(file)
-        keys = machine.load(file)
+        machine.load(file, total)
+        state = machine.load(file, total)
+        keys = machine.load(file, total)
         widths = {t.storage.key: t.storage.width for t in _tensors(state).values()}
         places: dict[str, tuple[int, int]] = {}
         for key in keys:

@@ -16,6 +16,9 @@ class LanguageEmbeddings(keras.layers.Layer):
         dropout: rate.
         epsilon: of the LayerNorm.
         initializer_range: standard deviation of the tables.
+        freeze_first_rows: whether look-ups give row 0 of each table no gradient. The release does
+            so (its tables have padding_idx=0), which also freezes position 0 and segment 0 but
+            for weight decay. May be set as an attribute, before training is traced.
 
     Call arguments:
         token_ids, segment_ids: int [B, T]. Returns [B, T, H].
@@ -30,9 +33,11 @@ class LanguageEmbeddings(keras.layers.Layer):
         dropout: float = 0.1,
         epsilon: float = 1e-12,
         initializer_range: float = 0.02,
+        freeze_first_rows: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.freeze_first_rows = freeze_first_rows
         self.vocab_size = vocab_size
         self.max_position_embeddings = max_position_embeddings
         self.type_vocab_size = type_vocab_size
@@ -57,14 +62,22 @@ class LanguageEmbeddings(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, token_ids, segment_ids, training=None):
-        words = tf.gather(self.word_embeddings, token_ids)
-        positions = self.position_embeddings[: tf.shape(token_ids)[1]]
-        segments = tf.gather(self.segment_embeddings, segment_ids)
+        words = self._look_up(self.word_embeddings, token_ids)
+        positions = self._look_up(self.position_embeddings, tf.range(tf.shape(token_ids)[1]))
+        segments = self._look_up(self.segment_embeddings, segment_ids)
         return self.dropout(self.norm(words + positions + segments), training=training)
+
+    def _look_up(self, table, ids):
+        rows = tf.gather(table, ids)
+        if not self.freeze_first_rows:
+            return rows
+        first = tf.equal(ids, 0)[..., tf.newaxis]
+        return tf.where(first, tf.stop_gradient(rows), rows)
 
     def get_config(self):
         return {
             **super().get_config(),
+            "freeze_first_rows": self.freeze_first_rows,
             "vocab_size": self.vocab_size,
             "max_position_embeddings": self.max_position_embeddings,
             "type_vocab_size": self.type_vocab_size,

@@ -1,0 +1,109 @@
+"""The losses of the five pre-training tasks, exactly as the release computes them.
+
+Each is a sum over items and the number (or weight) that divides it, kept apart, so that several
+replicas can add both up before they divide.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+# A label that says: not this one.
+IGNORED = -1
+# The release multiplies the losses over regions by one over the rate at which it masks them.
+REGION_LOSS_SCALE = 1 / 0.15
+
+
+@dataclasses.dataclass(frozen=True)
+class LossTerm:
+    """One loss: `total / count`.
+
+    Args:
+        total: the summed loss, a float32 scalar.
+        count: what it is divided by, a float32 scalar; zero if there is nothing to learn from.
+    """
+
+    total: tf.Tensor
+    count: tf.Tensor
+
+    def mean(self) -> tf.Tensor:
+        """The loss; zero where nothing counted."""
+        return tf.math.divide_no_nan(self.total, self.count)
+
+
+def masked_lm_loss(outputs, targets) -> LossTerm:
+    """Cross-entropy over the masked word pieces: `masked_lm_labels` [B, T], -1 elsewhere."""
+    return _labelled(outputs["masked_lm_logits"], targets["masked_lm_labels"])
+
+
+def matched_loss(outputs, targets) -> LossTerm:
+    """Cross-entropy of `matched_labels` [B]: 1 if the sentence is of this image, else 0."""
+    return _labelled(outputs["matched_logits"], targets["matched_labels"])
+
+
+def answers_loss(outputs, targets) -> LossTerm:
+    """Cross-entropy of `answer_labels` [B], -1 where there is no answer to learn."""
+    return _labelled(outputs["answer_logits"], targets["answer_labels"])
+
+
+def objects_loss(outputs, targets) -> LossTerm:
+    """Cross-entropy of the detected object times the detector's CONFIDENCE, over ALL regions.
+
+    Not only over the masked ones: so does the release. `object_labels` and `object_confidences`
+    [B, R]; the mean is over every region of the batch.
+    """
+    return _confident(
+        outputs["object_logits"], targets["object_labels"], targets["object_confidences"]
+    )
+
+
+def attributes_loss(outputs, targets) -> LossTerm:
+    """As `objects_loss`, with `attribute_labels` and `attribute_confidences`."""
+    return _confident(
+        outputs["attribute_logits"], targets["attribute_labels"], targets["attribute_confidences"]
+    )
+
+
+def region_features_loss(outputs, targets) -> LossTerm:
+    """Smooth L1 (beta 1), averaged over the features, of the masked regions.
+
+    `region_feature_targets` [B, R, F] and `region_feature_mask` [B, R]; the mean is over every
+    region of the batch.
+    """
+    difference = outputs["region_feature_predictions"] - targets["region_feature_targets"]
+    size = tf.abs(difference)
+    smooth = tf.where(size < 1.0, 0.5 * tf.square(difference), size - 0.5)
+    mask = tf.cast(targets["region_feature_mask"], tf.float32)
+    total = tf.reduce_sum(tf.reduce_mean(smooth, axis=-1) * mask)
+    return LossTerm(REGION_LOSS_SCALE * total, tf.cast(tf.size(mask), tf.float32))
+
+
+# By the names that configs use, in the order of the release.
+LOSSES: dict[str, Callable[[Mapping, Mapping], LossTerm]] = {
+    "masked_lm": masked_lm_loss,
+    "matched": matched_loss,
+    "objects": objects_loss,
+    "attributes": attributes_loss,
+    "region_features": region_features_loss,
+    "answers": answers_loss,
+}
+
+
+def _labelled(logits, labels) -> LossTerm:
+    labels = tf.cast(labels, tf.int32)
+    counted = tf.cast(tf.not_equal(labels, IGNORED), tf.float32)
+    return LossTerm(tf.reduce_sum(_cross_entropy(logits, labels) * counted), tf.reduce_sum(counted))
+
+
+def _confident(logits, labels, confidences) -> LossTerm:
+    labels = tf.cast(labels, tf.int32)
+    weights = tf.where(tf.equal(labels, IGNORED), 0.0, tf.cast(confidences, tf.float32))
+    total = tf.reduce_sum(_cross_entropy(logits, labels) * weights)
+    return LossTerm(REGION_LOSS_SCALE * total, tf.cast(tf.size(labels), tf.float32))
+
+
+def _cross_entropy(logits, labels):
+    # An ignored label must be a class all the same: the kernel would give NaN, which a weight of
+    # zero does not heal.
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), logits)
