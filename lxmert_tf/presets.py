@@ -173,7 +173,8 @@ class PresetModel(keras.Model):
         try:
             status = tf.train.Checkpoint(model=target).read(str(prefix))
             status.assert_existing_objects_matched().expect_partial()
-        except (tf.errors.OpError, ValueError, AssertionError) as error:
+        except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
+            # An IndexError is what TensorFlow makes of a file that ends too early.
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{prefix}: the weights cannot be loaded: {reason}") from error
 

@@ -1,5 +1,7 @@
 """Sentences to word-piece ids, in the graph (TF-Text)."""
 
+import collections
+
 import tensorflow as tf
 import tensorflow_text as tf_text
 from tensorflow import keras
@@ -41,7 +43,7 @@ class LxmertTextPreprocessor(keras.layers.Layer):
         `padding_mask`, int32 [B, T] with T = max_length, or less with `pad_to_longest`.
 
     Raises:
-        ValueError: the vocabulary lacks a special piece or has one twice, or max_length is below 3.
+        ValueError: the vocabulary lacks a special piece or has any twice, or max_length is below 3.
 
     Example:
         LxmertTextPreprocessor("preset/vocab.txt")(tf.constant(["what shape is in the image?"]))
@@ -101,13 +103,14 @@ class LxmertTextPreprocessor(keras.layers.Layer):
 
 
 def _special_ids(vocabulary: list[str]) -> dict[str, int]:
-    ids = {}
-    for piece in SPECIAL_PIECES:
-        count = vocabulary.count(piece)
-        if count != 1:
-            raise ValueError(f"the vocabulary has {piece} {count} times; it must have it once")
-        ids[piece] = vocabulary.index(piece)
-    return ids
+    counts = collections.Counter(vocabulary)
+    # An absent piece or a double one would give ids that no other tokenizer gives.
+    for piece in (*SPECIAL_PIECES, *counts):
+        if counts[piece] != 1:
+            raise ValueError(
+                f"the vocabulary has {piece} {counts[piece]} times; it must have it once"
+            )
+    return {piece: vocabulary.index(piece) for piece in SPECIAL_PIECES}
 
 
 def build_vocabulary(sentences: tf.data.Dataset, size: int) -> list[str]:

@@ -1,5 +1,6 @@
 """TFRecords of scenes to batches of (image, sentence) pairs, in tf.data's own ops."""
 
+import collections
 import contextlib
 import dataclasses
 import glob
@@ -51,9 +52,17 @@ class AnswerTable:
 
     Args:
         answers: in the order of the logits.
+
+    Raises:
+        InputError: an answer stands twice.
     """
 
     answers: tuple[str, ...]
+
+    def __post_init__(self):
+        double = [a for a, count in collections.Counter(self.answers).items() if count > 1]
+        if double:
+            raise InputError(f"the answer {double[0]!r} stands more than once in the answer table")
 
     def targets(self, texts: tf.RaggedTensor, scores: tf.RaggedTensor) -> tf.Tensor:
         """Soft scores float32 [S, A] of ragged answers [S, (a)]; unknown ones drop out."""
