@@ -69,6 +69,8 @@ class GridExtractor(RegionExtractor):
             ("max_components", max_components, 0),
             ("crop_size", crop_size, 1),
         ):
+            if not isinstance(value, int):
+                raise InputError(f"{argument} is {value!r}; it must be a whole number")
             if value < least:
                 raise InputError(f"{argument} is {value}; it must be at least {least}")
         self.cells = cells
