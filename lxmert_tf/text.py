@@ -86,6 +86,10 @@ class LxmertTextPreprocessor(keras.layers.Layer):
         )
         width = None if self.pad_to_longest else self.max_length
         token_ids = ragged.to_tensor(self.pad_id, shape=[None, width])
+        if self.pad_to_longest:
+            # No sentence has no longest one; models want at least a [CLS] to look at.
+            missing = tf.maximum(2 - tf.shape(token_ids)[1], 0)
+            token_ids = tf.pad(token_ids, [[0, 0], [0, missing]], constant_values=self.pad_id)
         mask = tf.sequence_mask(ragged.row_lengths(), tf.shape(token_ids)[1], dtype=tf.int32)
         return {
             "token_ids": token_ids,
