@@ -1,0 +1,76 @@
+"""Pipeline configurations: ours load, and wrong ones are refused in one line."""
+
+import importlib.resources
+import pathlib
+import shutil
+
+import pytest
+
+from lxmert_tf.errors import InputError
+from pipeline.config import load_pipeline
+
+CONFIGS = pathlib.Path(str(importlib.resources.files("lxmert_tf.configs")))
+PIPELINES = sorted((CONFIGS / "pipeline").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.name)
+def test_our_own_configurations_load(path):
+    loaded = load_pipeline(path)
+    assert loaded.pipeline.name == path.stem
+    assert set(loaded.pipeline.splits) == {"train", "validation", "test"}
+
+
+def test_training_and_validation_share_no_picture_and_test_is_the_official_split():
+    splits = load_pipeline(CONFIGS / "pipeline" / "easy_vqa.yaml").pipeline.splits
+    train, validation, test = splits["train"], splits["validation"], splits["test"]
+    assert (train.split, validation.split, test.split) == ("train", "train", "test")
+    assert train.percent[0] == validation.percent[1]
+    assert (test.percent, test.limit) == ((0, 100), None)
+
+
+PIPELINE, MODEL, TASK = "pipeline/easy_vqa.yaml", "model/mini.yaml", "task/easy_vqa.yaml"
+WRONG = [
+    (PIPELINE, "least_accuracy:", "least_acuracy:", "unknown key 'least_acuracy'; did you mean 'l"),
+    (PIPELINE, "may_drop: 0.005", "may_drop: some", "may_drop is 'some'"),
+    (PIPELINE, "least_accuracy: 0.99", "least_accuracy: 99", "least_accuracy is 99"),
+    (PIPELINE, "least_accuracy: 0.99", "least_accuracy: '0.99'", "least_accuracy is '0.99'"),
+    (PIPELINE, "may_drop: 0.005", "may_drop: -1", "may_drop is -1"),
+    (PIPELINE, "source: easy_vqa", "source: easy", "source 'easy' is not known; there are easy_"),
+    (PIPELINE, "{split: test,", "{split: dev,", "no split 'dev'; there are train, test"),
+    (PIPELINE, "{split: test,", "{splt: test,", "unknown key 'splits.test.splt'; did you mean 's"),
+    (PIPELINE, "layout: flat", "layout: flatt", "splits.test.layout is 'flatt'"),
+    (PIPELINE, "percent: [0, 2]", "percent: [2, 0]", "percent is [2, 0]"),
+    (PIPELINE, "  validation:", "  dev:", "splits are train, dev, test; needed are"),
+    (PIPELINE, "name: grid", "name: gird", "extractor 'gird' is not known; there are grid"),
+    (PIPELINE, "cells: 2", "cels: 2", "'cels'"),
+    (PIPELINE, "cells: 2", "cells: 0", "cells is 0; it must be at least 1"),
+    (PIPELINE, "cells: 2", "cells: two", "cells is 'two'; it must be a whole number"),
+    (PIPELINE, "cells: 2", "cells: 2.5", "cells is 2.5; it must be a whole number"),
+    (PIPELINE, "cells: 2", "cells: 3", "makes up to 13 regions, but max_regions of the task is 8"),
+    (PIPELINE, "name: easy_vqa", "name: ../easy", "name is '../easy'"),
+    (PIPELINE, "name: easy_vqa", "", "the key 'name' is missing"),
+    (PIPELINE, "splits:", "splits: [", "not valid YAML"),
+    (MODEL, "hidden_size: 64", "hidden_size: 62", "hidden_size 62 is not a multiple of"),
+    (MODEL, "hidden_size: 64", "hidden_size: 64.5", "hidden_size is 64.5"),
+    (MODEL, "hidden_size: 64", "hidden: 64", "unknown key 'hidden'"),
+    (TASK, "epochs: 3", "epochs: 0", "epochs is 0; it must be at least 1"),
+    (TASK, "precision: float32", "precision: float16", "precision is 'float16'"),
+]
+
+
+@pytest.mark.parametrize("file, right, wrong, reason", WRONG, ids=[w[2] or w[1] for w in WRONG])
+def test_wrong_configuration_is_refused_with_file_and_key(tmp_path, file, right, wrong, reason):
+    for folder in ("pipeline", "model", "task"):
+        shutil.copytree(CONFIGS / folder, tmp_path / folder)
+    path = tmp_path / file
+    text = path.read_text()
+    assert right in text
+    path.write_text(text.replace(right, wrong, 1))
+    with pytest.raises(InputError) as caught:
+        load_pipeline(tmp_path / PIPELINE)
+    message = str(caught.value)
+    assert reason in message
+    # The pipeline's file names the others relative to itself.
+    named = message.split(":")[0].split(" line ")[0]
+    assert pathlib.Path(named).resolve() == path.resolve()
+    assert "\n" not in message

@@ -1,0 +1,362 @@
+"""`run_ingest`: what goes in comes out once, as a record or as a reject, or nothing is left."""
+
+import collections
+import json
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import easy_vqa
+import pytest
+import tensorflow as tf
+
+from lxmert_tf.data.scene import Scene, Sentence
+from lxmert_tf.data.schema import decode_scene
+from lxmert_tf.errors import InputError
+from lxmert_tf.regions.grid import GridExtractor
+from lxmert_tf.regions.registry import EXTRACTORS
+from pipeline.ingest.config import IngestConfig, SplitConfig
+from pipeline.ingest.job import SUMMARY, run_ingest
+from pipeline.ingest.scenes import hash_percent
+from pipeline.ingest.sources.easy_vqa import EasyVqa
+from pipeline.ingest.sources.registry import SOURCES
+from pipeline.ingest.sources.source import ImageFile, Source
+
+LIMIT = 40
+
+
+def scenes_in(folder) -> list[Scene]:
+    files = sorted(str(path) for path in pathlib.Path(folder).glob("scenes-*.tfrecord"))
+    return [decode_scene(r.numpy()) for r in tf.data.TFRecordDataset(files)]
+
+
+def rejects_in(folder) -> list[dict]:
+    paths = sorted(pathlib.Path(folder).glob("rejects-*.jsonl"))
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir()}
+
+
+def sentences_of(scenes) -> list[tuple[str, Sentence]]:
+    pairs = [(s.images[0].id, sentence) for s in scenes for sentence in s.sentences]
+    return sorted(pairs, key=lambda pair: pair[1].id)
+
+
+@pytest.fixture(scope="module", params=["grouped", "flat"])
+def layout(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def ingested(layout, tmp_path_factory):
+    """(layout, folder, summary) of easy-VQA's first training pictures."""
+    folder = tmp_path_factory.mktemp("ingest") / layout
+    config = IngestConfig("easy_vqa", SplitConfig("train", layout, limit=LIMIT))
+    return layout, folder, run_ingest(config, folder)
+
+
+@pytest.fixture(scope="module")
+def questions():
+    """(question, answer, image number) of the same pictures, from the package itself."""
+    return [row for row in zip(*easy_vqa.get_train_questions()) if row[2] < LIMIT]
+
+
+def test_counts_are_those_of_the_data(ingested, questions):
+    _, folder, summary = ingested
+    assert summary == {
+        "images": {"read": LIMIT, "written": LIMIT, "rejected": 0},
+        "sentences": {"read": len(questions), "written": len(questions), "rejected": 0},
+        "reasons": {},
+    }
+    assert json.loads((folder / SUMMARY).read_text()) == summary
+
+
+def test_folder_holds_the_shards_and_the_summary_and_nothing_else(ingested):
+    _, folder, _ = ingested
+    shards = [f"scenes-{i:05d}-of-00004.tfrecord" for i in range(4)]
+    assert sorted(contents(folder)) == [SUMMARY, *shards]
+
+
+def test_every_question_is_there_once_with_its_answer_and_its_picture(ingested, questions):
+    _, folder, _ = ingested
+    found = [
+        (sentence.text, sentence.answers, image_id)
+        for image_id, sentence in sentences_of(scenes_in(folder))
+    ]
+    expected = [(text, ((answer, 1.0),), f"train-{image}") for text, answer, image in questions]
+    assert sorted(found) == sorted(expected)
+
+
+def test_records_are_one_per_picture_or_one_per_question(ingested, questions):
+    layout, folder, _ = ingested
+    scenes = scenes_in(folder)
+    if layout == "grouped":
+        assert sorted(s.images[0].id for s in scenes) == sorted(f"train-{i}" for i in range(LIMIT))
+    else:
+        assert len(scenes) == len(questions)
+        assert all(len(scene.sentences) == 1 for scene in scenes)
+
+
+def test_question_types_are_what_the_questions_ask_for(ingested):
+    _, folder, _ = ingested
+    pairs = sentences_of(scenes_in(folder))
+    shapes = {"circle", "rectangle", "triangle"}
+    for _, sentence in pairs:
+        [(answer, _)] = sentence.answers
+        if answer in ("yes", "no"):
+            negated = re.search(r"\b(no|not)\b", sentence.text)
+            expected = ("absence" if negated else "presence", "yes/no")
+        else:
+            # An answer that is neither yes, no nor a shape is a colour in this data set.
+            expected = ("shape" if answer in shapes else "color", "other")
+        assert (sentence.question_type, sentence.answer_type) == expected, sentence.text
+    kinds = collections.Counter(sentence.question_type for _, sentence in pairs)
+    assert set(kinds) == {"color", "shape", "presence", "absence"}
+
+
+def test_regions_are_those_of_the_picture(ingested):
+    _, folder, _ = ingested
+    from lxmert_tf.regions.image import read_image
+
+    paths = easy_vqa.get_train_image_paths()
+    extractor = GridExtractor()
+    for scene in scenes_in(folder)[:5]:
+        [image] = scene.images
+        pixels = read_image(paths[int(image.id.removeprefix("train-"))])
+        regions = extractor.extract(pixels)
+        assert (image.height, image.width) == pixels.shape[:2]
+        assert (image.regions.features == regions.features.astype("float16")).all()
+        assert (image.regions.boxes == regions.boxes).all()
+        assert (image.regions.object_ids == regions.object_ids).all()
+
+
+def test_grouped_and_flat_records_hold_the_same(tmp_path):
+    folders = {}
+    for layout in ("grouped", "flat"):
+        folders[layout] = tmp_path / layout
+        config = IngestConfig("easy_vqa", SplitConfig("test", layout, limit=5))
+        run_ingest(config, folders[layout])
+    grouped, flat = (scenes_in(folder) for folder in folders.values())
+    assert sentences_of(grouped) == sentences_of(flat)
+    boxes = {scene.images[0].id: scene.images[0].regions.boxes.tolist() for scene in grouped}
+    for scene in flat:
+        assert scene.images[0].regions.boxes.tolist() == boxes[scene.images[0].id]
+
+
+def test_same_input_gives_the_same_bytes(ingested, tmp_path):
+    layout, folder, _ = ingested
+    config = IngestConfig("easy_vqa", SplitConfig("train", layout, limit=LIMIT))
+    run_ingest(config, tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(folder)
+
+
+@pytest.fixture
+def source(monkeypatch):
+    """Registers a source under a name for one test."""
+
+    def register(images, sentences):
+        class Given(Source):
+            name = "given"
+            splits = ("all",)
+
+            def images(self, split):
+                return images
+
+            def sentences(self, split):
+                return sentences
+
+            def fingerprint(self):
+                return "given"
+
+        monkeypatch.setitem(SOURCES, "given", Given)
+        return IngestConfig("given", SplitConfig("all"), shards=2)
+
+    return register
+
+
+def real_pictures(folder, count):
+    """Copies of easy-VQA's first pictures and their sentences, under ids p0, p1, ..."""
+    package, pictures = EasyVqa(), []
+    for i, image in enumerate(list(package.images("test"))[:count]):
+        path = shutil.copy(image.path, folder / f"p{i}.png")
+        pictures.append(ImageFile(f"p{i}", str(path)))
+    by_id = {f"test-{i}": f"p{i}" for i in range(count)}
+    pairs = [(by_id[i], s) for i, s in package.sentences("test") if i in by_id]
+    return pictures, pairs
+
+
+def test_percent_ranges_split_all_pictures_with_none_on_both_sides(source, tmp_path):
+    pictures, pairs = real_pictures(tmp_path, 30)
+    config = source(pictures, pairs)
+    ids = []
+    for number, percent in enumerate([(0, 20), (20, 70), (70, 100)]):
+        part = IngestConfig("given", SplitConfig("all", percent=percent), config.extractor)
+        summary = run_ingest(part, tmp_path / str(number))
+        # Sentences of the other parts' pictures are no rejects.
+        assert summary["sentences"]["rejected"] == 0
+        scenes = scenes_in(tmp_path / str(number))
+        assert all(percent[0] <= hash_percent(s.images[0].id) < percent[1] for s in scenes)
+        ids.append({scene.images[0].id for scene in scenes})
+    assert all(ids)
+    assert sorted(i for part in ids for i in part) == sorted(p.image_id for p in pictures)
+
+
+def test_percent_is_spread_evenly_over_the_pictures():
+    shares = collections.Counter(hash_percent(i.image_id) < 25 for i in EasyVqa().images("train"))
+    # Of 4,000: five standard deviations (27 each) around 1,000.
+    assert abs(shares[True] - 1000) < 137
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty", "missing"])
+def test_broken_picture_is_a_reject_and_its_neighbours_are_untouched(source, tmp_path, damage):
+    pictures, pairs = real_pictures(tmp_path, 6)
+    run_ingest(source(pictures, pairs), tmp_path / "whole")
+    broken = pathlib.Path(pictures[2].path)
+    if damage == "truncated":
+        broken.write_bytes(broken.read_bytes()[:-40])
+    elif damage == "missing":
+        broken.unlink()
+    else:
+        broken.write_bytes(b"" if damage == "empty" else b"a blue circle\n")
+    summary = run_ingest(source(pictures, pairs), tmp_path / "out")
+
+    lost = [sentence.id for image, sentence in pairs if image == "p2"]
+    assert summary["images"] == {"read": 6, "written": 5, "rejected": 1}
+    assert summary["sentences"]["rejected"] == len(lost) > 0
+    assert summary["sentences"]["read"] == len(pairs)
+    rejects = rejects_in(tmp_path / "out")
+    [image] = [line for line in rejects if line["kind"] == "image"]
+    assert (image["id"], image["file"]) == ("p2", str(broken))
+    assert image["reason"]
+    sentences = [line for line in rejects if line["kind"] == "sentence"]
+    assert sorted(line["id"] for line in sentences) == sorted(lost)
+    assert {line["reason"] for line in sentences} == {"its image p2 is missing"}
+    reasons = collections.Counter(line["reason"] for line in rejects)
+    assert summary["reasons"] == dict(reasons)
+
+    def neighbours(folder):
+        files = sorted(str(path) for path in folder.glob("scenes-*"))
+        records = [record.numpy() for record in tf.data.TFRecordDataset(files)]
+        return {s.images[0].id: r for r in records if (s := decode_scene(r)).images[0].id != "p2"}
+
+    assert neighbours(tmp_path / "out") == neighbours(tmp_path / "whole")
+
+
+def test_sentence_without_a_picture_and_picture_without_a_sentence_are_rejects(source, tmp_path):
+    pictures, pairs = real_pictures(tmp_path, 3)
+    silent = [pair for pair in pairs if pair[0] != "p1"]
+    stray = ("p9", Sentence("stray", "is there a circle?"))
+    summary = run_ingest(source(pictures, [*silent, stray]), tmp_path / "out")
+    assert summary["images"] == {"read": 3, "written": 2, "rejected": 1}
+    assert summary["sentences"] == {
+        "read": len(silent) + 1,
+        "written": len(silent),
+        "rejected": 1,
+    }
+    assert sorted((r["kind"], r["id"], r["reason"]) for r in rejects_in(tmp_path / "out")) == [
+        ("image", "p1", "no sentence is about it"),
+        ("sentence", "stray", "its image p9 is missing"),
+    ]
+
+
+def test_second_picture_with_an_id_is_a_reject(source, tmp_path):
+    pictures, pairs = real_pictures(tmp_path, 3)
+    twice = ImageFile("p0", pictures[1].path)
+    summary = run_ingest(source([*pictures, twice], pairs), tmp_path / "out")
+    assert summary["images"] == {"read": 4, "written": 3, "rejected": 1}
+    assert summary["sentences"]["written"] == len(pairs)
+    [reject] = rejects_in(tmp_path / "out")
+    assert (reject["kind"], reject["id"]) == ("image", "p0")
+    assert reject["reason"] == "an image with this id was there before"
+
+
+def test_if_everything_is_rejected_nothing_is_written(source, tmp_path):
+    pictures, pairs = real_pictures(tmp_path, 3)
+    for picture in pictures:
+        pathlib.Path(picture.path).write_bytes(b"no picture")
+    work = tmp_path / "work"
+    with pytest.raises(InputError, match="nothing could be written; the commonest reason"):
+        run_ingest(source(pictures, pairs), work / "out")
+    assert list(work.iterdir()) == []
+
+
+def test_source_without_pictures_is_refused(source, tmp_path):
+    with pytest.raises(InputError, match="the source gave no image"):
+        run_ingest(source([], []), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_output_that_is_taken_is_left_alone(tmp_path, kind):
+    output = tmp_path / "out"
+    if kind == "file":
+        output.write_text("mine")
+    else:
+        output.mkdir()
+        (output / "mine").write_text("mine")
+    with pytest.raises(InputError, match="already exists"):
+        run_ingest(IngestConfig("easy_vqa", SplitConfig("test", limit=2)), output)
+    assert "mine" in (output if kind == "file" else output / "mine").read_text()
+
+
+def test_empty_folder_may_become_the_output(tmp_path):
+    (tmp_path / "out").mkdir()
+    run_ingest(IngestConfig("easy_vqa", SplitConfig("test", limit=2)), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert len(scenes_in(tmp_path / "out")) == 2
+
+
+def test_source_that_fails_midway_leaves_nothing(source, tmp_path):
+    pictures, pairs = real_pictures(tmp_path, 3)
+
+    def failing():
+        yield from pairs[:5]
+        raise RuntimeError("the disk is gone")
+
+    work = tmp_path / "work"
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        run_ingest(source(pictures, failing()), work / "out")
+    assert list(work.iterdir()) == []
+
+
+def test_worker_that_fails_midway_leaves_nothing(source, tmp_path, monkeypatch):
+    class Failing(GridExtractor):
+        seen = 0
+
+        def extract(self, image):
+            type(self).seen += 1
+            if type(self).seen > 2:
+                raise RuntimeError("out of memory")
+            return super().extract(image)
+
+    monkeypatch.setitem(EXTRACTORS, "grid", Failing)
+    config = source(*real_pictures(tmp_path, 6))
+    work = tmp_path / "work"
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run_ingest(config, work / "out")
+    assert list(work.iterdir()) == []
+
+
+def test_killed_in_the_middle_leaves_no_folder_of_that_name_and_can_be_run_again(tmp_path):
+    command = [sys.executable, "-m", "lxmert_tf.cli", "ingest", "--source", "easy_vqa"]
+    command += ["--split", "train", "--output", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    partial = tmp_path / ".out.partial"
+    deadline = time.monotonic() + 120
+    while not partial.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == [partial.name]
+
+    done = subprocess.run([*command, "--limit", "5"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert len(scenes_in(tmp_path / "out")) == 5
