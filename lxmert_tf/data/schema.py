@@ -111,6 +111,7 @@ def decode_scene(serialized: bytes) -> Scene:
     try:
         example.ParseFromString(serialized)
         values = {name: _values(example.features.feature[name], DTYPES[name]) for name in DTYPES}
+        _check_lengths(values)
         return Scene(tuple(_images(values)), tuple(_sentences(values)))
     except Exception as error:
         # protobuf's DecodeError, and whatever wrong lengths lead to in NumPy.
@@ -181,9 +182,11 @@ def decode_regions(scenes: dict[str, tf.RaggedTensor], max_regions=None) -> dict
     )
     boxes = scenes[BOXES].to_tensor(shape=[None, None])
     boxes = tf.pad(boxes, [[0, 0], [0, tf.maximum(0, 4 * most - tf.shape(boxes)[1])]])
+    # Not -1, which is unknown where no image has a region.
+    number = tf.size(count)
     return {
-        "region_features": tf.reshape(features, [-1, most, tf.cast(size, tf.int32)]),
-        "region_boxes": tf.reshape(boxes[:, : 4 * most], [-1, most, 4]),
+        "region_features": tf.reshape(features, [number, most, tf.cast(size, tf.int32)]),
+        "region_boxes": tf.reshape(boxes[:, : 4 * most], [number, most, 4]),
         "region_mask": tf.sequence_mask(count, most, tf.int32),
     }
 
@@ -231,12 +234,31 @@ def _values(feature, dtype) -> list:
     return list(feature.float_list.value)
 
 
+def _check_lengths(values: dict[str, list]) -> None:
+    regions, answers = sum(values[REGION_COUNT]), sum(values[ANSWER_COUNT])
+    expected = {
+        name: len(values[SENTENCE_ID]) for name in (*_SENTENCE_TEXTS.values(), ANSWER_COUNT)
+    }
+    for name in (IMAGE_HEIGHT, IMAGE_WIDTH, REGION_COUNT, FEATURE_SIZE, FEATURES, FEATURE_DTYPE):
+        expected[name] = len(values[IMAGE_ID])
+    expected |= {BOXES: 4 * regions, ANSWER_TEXT: answers, ANSWER_SCORE: answers}
+    # Labels are for extractors that can tell.
+    expected |= {name: regions for name in _REGION_LABELS.values() if values[name]}
+    if not values[IMAGE_ID]:
+        raise ValueError("it has no image")
+    for name, length in expected.items():
+        if len(values[name]) != length:
+            raise ValueError(f"{name} has {len(values[name])} values where {length} belong")
+
+
 def _images(values: dict[str, list]):
     start = 0
     boxes = np.array(values[BOXES], np.float32).reshape(-1, 4)
     for i, image_id in enumerate(values[IMAGE_ID]):
         count, size = values[REGION_COUNT][i], values[FEATURE_SIZE][i]
         dtype = np.dtype(values[FEATURE_DTYPE][i].decode()).newbyteorder("<")
+        if dtype not in (np.float16, np.float32):
+            raise ValueError(f"features are {dtype}; a record holds float16 or float32")
         features = np.frombuffer(values[FEATURES][i], dtype).reshape(count, size)
         labels = {}
         for attribute, name in _REGION_LABELS.items():
@@ -248,8 +270,6 @@ def _images(values: dict[str, list]):
             image_id.decode(), values[IMAGE_HEIGHT][i], values[IMAGE_WIDTH][i], regions
         )
         start += count
-    if start != len(boxes):
-        raise ValueError(f"{len(boxes)} boxes for {start} regions")
 
 
 def _sentences(values: dict[str, list]):
