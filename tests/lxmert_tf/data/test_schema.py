@@ -1,0 +1,246 @@
+"""The scene record: what is written is read back, in Python and in the graph, or refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from lxmert_tf.data import schema
+from lxmert_tf.data.scene import Scene, SceneImage, Sentence
+from lxmert_tf.errors import InputError
+from lxmert_tf.regions.extractor import Regions
+from tests.lxmert_tf.samples import easy_vqa_scenes, one_line
+
+# Words in any script, also empty, with line ends and with zeros in them.
+TEXT = st.text(max_size=12)
+UNIT = st.floats(0, 1, width=32)
+# Each example runs dozens of ops eagerly; shrinking a failure would take minutes.
+NO_SHRINKING = (Phase.explicit, Phase.generate)
+
+
+@st.composite
+def region_sets(draw, size, labelled, least=1):
+    count = draw(st.integers(least, 4))
+    dtype = draw(st.sampled_from([np.float16, np.float32]))
+    values = {"features": draw(npst.arrays(dtype, (count, size)))}
+    values["boxes"] = draw(npst.arrays(np.float32, (count, 4), elements=UNIT))
+    for kind in ("object", "attribute"):
+        if labelled[kind]:
+            values[f"{kind}_ids"] = draw(
+                npst.arrays(np.int64, count, elements=st.integers(0, 1599))
+            )
+            values[f"{kind}_confidences"] = draw(npst.arrays(np.float32, count, elements=UNIT))
+    return Regions(**values)
+
+
+@st.composite
+def scenes(draw, images=(1, 2), least_regions=1, size=None):
+    size = draw(st.integers(1, 5)) if size is None else size
+    labelled = {"object": draw(st.booleans()), "attribute": draw(st.booleans())}
+    pixels = st.integers(1, 10_000)
+    image = st.builds(SceneImage, TEXT, pixels, pixels, region_sets(size, labelled, least_regions))
+    answers = st.lists(st.tuples(TEXT, UNIT), max_size=3).map(tuple)
+    sentence = st.builds(Sentence, TEXT, TEXT, TEXT, TEXT, TEXT, answers)
+    return Scene(
+        tuple(draw(st.lists(image, min_size=images[0], max_size=images[1]))),
+        tuple(draw(st.lists(sentence, min_size=1, max_size=3))),
+    )
+
+
+def assert_equal_scenes(one, other):
+    assert one.sentences == other.sentences
+    assert len(one.images) == len(other.images)
+    for ours, theirs in zip(one.images, other.images):
+        assert (ours.id, ours.height, ours.width) == (theirs.id, theirs.height, theirs.width)
+        for field in dataclasses.fields(Regions):
+            a, b = getattr(ours.regions, field.name), getattr(theirs.regions, field.name)
+            assert (a is None) == (b is None), field.name
+            if a is not None:
+                assert a.dtype == b.dtype
+                # Bits, so that NaN and negative zero count as what they are.
+                assert (a.shape, a.tobytes()) == (b.shape, b.tobytes()), field.name
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(scenes())
+def test_any_scene_comes_back_from_its_record(scene):
+    serialized = schema.encode_scene(scene)
+    assert schema.encode_scene(scene) == serialized
+    assert_equal_scenes(schema.decode_scene(serialized), scene)
+
+
+def test_real_scenes_come_back_from_their_records():
+    for scene in easy_vqa_scenes(3):
+        assert len(scene.sentences) > 1
+        assert_equal_scenes(schema.decode_scene(schema.encode_scene(scene)), scene)
+        for flat, sentence in zip(scene.flat(), scene.sentences):
+            assert flat == Scene(scene.images, (sentence,))
+
+
+@settings(max_examples=25, derandomize=True, deadline=None, phases=NO_SHRINKING)
+@given(st.data(), st.sampled_from([None, 4, 7]))
+def test_the_graph_reads_what_was_written(data, max_regions):
+    size = data.draw(st.integers(1, 5))
+    batch = data.draw(
+        st.lists(scenes(images=(1, 1), least_regions=0, size=size), min_size=1, max_size=4)
+    )
+    parsed = schema.parse_scenes(tf.constant([schema.encode_scene(scene) for scene in batch]))
+    regions = schema.decode_regions(parsed, max_regions)
+    counts = [len(scene.images[0].regions) for scene in batch]
+    most = max(counts) if max_regions is None else max_regions
+    assert regions["region_features"].shape == (len(batch), most, size)
+    assert regions["region_boxes"].shape == (len(batch), most, 4)
+    assert regions["region_mask"].numpy().sum(axis=1).tolist() == counts
+    for i, (scene, count) in enumerate(zip(batch, counts)):
+        expected = scene.images[0].regions
+        features, boxes = regions["region_features"][i], regions["region_boxes"][i]
+        np.testing.assert_array_equal(features[:count], expected.features.astype(np.float32))
+        np.testing.assert_array_equal(boxes[:count], expected.boxes)
+        assert regions["region_mask"][i].numpy().tolist() == [1] * count + [0] * (most - count)
+        # What is padded is zero, never the next image's.
+        assert not features[count:].numpy().any()
+        assert not boxes[count:].numpy().any()
+    said = [sentence for scene in batch for sentence in scene.sentences]
+    texts = parsed[schema.SENTENCE_TEXT].flat_values.numpy()
+    assert [text.decode() for text in texts] == [sentence.text for sentence in said]
+    answers, scores = schema.sentence_answers(parsed)
+    pairs = zip(answers.to_list(), scores.to_list())
+    for (words, values), sentence in zip(pairs, said):
+        assert [(w.decode(), s) for w, s in zip(words, values)] == list(sentence.answers)
+
+
+def scene_with(regions: int, sentences: int = 1) -> Scene:
+    values = np.arange(3.0 * regions, dtype=np.float32).reshape(regions, 3)
+    image = SceneImage("i", 2, 3, Regions(values, np.full([regions, 4], 0.5, np.float32)))
+    said = (Sentence(f"s{i}", "what?", answers=(("yes", 1.0),)) for i in range(sentences))
+    return Scene((image,), tuple(said))
+
+
+def changed(scene: Scene, name: str, values: list) -> bytes:
+    """The record of a scene with other values for one feature."""
+    example = tf.train.Example.FromString(schema.encode_scene(scene))
+    feature = example.features.feature[name]
+    kind = feature.WhichOneof("kind")
+    getattr(feature, kind).value[:] = values
+    return example.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        (schema.REGION_COUNT, [3], "regions/count does not fit the length of regions/features"),
+        (schema.REGION_COUNT, [1], "regions/count does not fit the length of regions/features"),
+        (schema.REGION_COUNT, [-2], "regions/count does not fit the length of regions/features"),
+        (schema.FEATURES, [b"\0" * 23], "regions/count does not fit the length of regions/feat"),
+        (schema.FEATURE_DTYPE, [b"float16"], "regions/count does not fit the length of regions/"),
+        (schema.BOXES, [0.5] * 4, "regions/count does not fit the length of regions/boxes"),
+        (schema.BOXES, [0.5] * 12, "regions/count does not fit the length of regions/boxes"),
+    ],
+)
+def test_a_count_that_does_not_fit_is_refused_by_graph_and_python(name, values, message):
+    record = changed(scene_with(regions=2), name, values)
+    good = schema.encode_scene(scene_with(regions=2))
+    for batch in ([record], [good, record], [record, good]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            schema.decode_regions(schema.parse_scenes(tf.constant(batch)))
+    with pytest.raises(InputError) as raised:
+        schema.decode_scene(record)
+    assert "the record is not a scene" in one_line(raised)
+
+
+def test_an_image_with_more_regions_than_there_is_room_is_refused():
+    records = [schema.encode_scene(scene_with(regions=count)) for count in (2, 5)]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="more regions than max_regions = 4"):
+        schema.decode_regions(schema.parse_scenes(tf.constant(records)), 4)
+
+
+def test_a_scene_of_two_images_is_refused_where_one_is_read():
+    one = scene_with(regions=2)
+    two = Scene(one.images * 2, one.sentences)
+    for batch in ([two], [one, two]):
+        serialized = tf.constant([schema.encode_scene(scene) for scene in batch])
+        with pytest.raises(tf.errors.InvalidArgumentError, match="scenes of one image"):
+            schema.decode_regions(schema.parse_scenes(serialized))
+
+
+def test_a_record_cut_at_any_byte_is_refused():
+    serialized = schema.encode_scene(scene_with(regions=1))
+    for length in range(len(serialized)):
+        with pytest.raises(InputError) as raised:
+            schema.decode_scene(serialized[:length])
+        assert "the record is not a scene" in one_line(raised)
+
+
+def test_a_record_without_an_image_is_refused_by_the_graph_too():
+    good = schema.encode_scene(scene_with(regions=1))
+    for batch in ([b""], [good, b""], [b"", good]):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            schema.decode_regions(schema.parse_scenes(tf.constant(batch)))
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_record_are_refused(data):
+    with pytest.raises(InputError) as raised:
+        schema.decode_scene(data)
+    assert "the record is not a scene" in one_line(raised)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        (schema.ANSWER_COUNT, [2]),
+        (schema.ANSWER_COUNT, [0]),
+        (schema.ANSWER_SCORE, [1.0, 0.5]),
+        (schema.SENTENCE_TEXT, []),
+        (schema.SENTENCE_TEXT, [b"what?", b"and this?"]),
+        (schema.SENTENCE_ID, []),
+        (schema.IMAGE_ID, [b"i", b"j"]),
+        (schema.IMAGE_ID, [b"\xff"]),
+        (schema.FEATURE_DTYPE, [b"float64"]),
+        (schema.FEATURE_DTYPE, [b"int32"]),
+        (schema.FEATURE_SIZE, [6]),
+    ],
+)
+def test_parts_that_do_not_fit_each_other_are_refused(name, values):
+    with pytest.raises(InputError) as raised:
+        schema.decode_scene(changed(scene_with(regions=2), name, values))
+    assert "the record is not a scene" in one_line(raised)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int32, ">f4"])
+def test_features_of_another_type_are_not_written(dtype):
+    regions = Regions(np.zeros([2, 3], dtype), np.zeros([2, 4], np.float32))
+    with pytest.raises(ValueError, match="a record holds float16 or float32"):
+        schema.encode_scene(Scene((SceneImage("i", 1, 1, regions),), ()))
+
+
+def test_half_precision_takes_half_the_space_and_is_read_exactly():
+    scene = scene_with(regions=4)
+    image = scene.images[0]
+    half = dataclasses.replace(image.regions, features=image.regions.features.astype(np.float16))
+    other = dataclasses.replace(scene, images=(dataclasses.replace(image, regions=half),))
+    one, two = (tf.train.Example.FromString(schema.encode_scene(s)) for s in (scene, other))
+    sizes = [len(e.features.feature[schema.FEATURES].bytes_list.value[0]) for e in (one, two)]
+    assert sizes == [4 * 12, 2 * 12]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"features": np.zeros(3)}, r"features have shape \(3,\); they must be \[R, F\]"),
+        ({"boxes": np.zeros([2, 3])}, r"boxes have shape \(2, 3\); they must be \[2, 4\]"),
+        ({"object_ids": np.zeros(2)}, "object_ids and object_confidences must be given together"),
+        (
+            {"attribute_ids": np.zeros(3), "attribute_confidences": np.zeros(2)},
+            r"attribute_ids and attribute_confidences must have shape \[2\]",
+        ),
+    ],
+)
+def test_regions_whose_shapes_do_not_belong_together_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        Regions(**{"features": np.zeros([2, 3]), "boxes": np.zeros([2, 4]), **values})
