@@ -1,0 +1,55 @@
+"""What the tests of serving share: the tiny model, loaded."""
+
+import pytest
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
+
+from lxmert_tf import LxmertAnswerClassifier
+from lxmert_tf.data import schema
+from lxmert_tf.data.reading import find_records, read_records
+from tests.serving.tiny import make_tiny
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    return make_tiny(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def loaded(tiny):
+    """The SavedModel as TensorFlow loads it."""
+    return tf.saved_model.load(str(tiny.saved_model))
+
+
+@pytest.fixture(scope="session")
+def signatures(loaded):
+    return loaded.signatures
+
+
+@pytest.fixture(scope="session")
+def keras_model(tiny):
+    return LxmertAnswerClassifier.from_preset(tiny.preset)
+
+
+@pytest.fixture(scope="session")
+def flat_records(tiny):
+    """Serialized scenes, a question each, of pictures with different numbers of regions."""
+    return [r.numpy() for r in read_records(find_records(tiny.flat))]
+
+
+@pytest.fixture(scope="session")
+def grouped_records(tiny):
+    return [r.numpy() for r in read_records(find_records(tiny.grouped))]
+
+
+@pytest.fixture(scope="session")
+def batch(flat_records):
+    """The flat records as the arguments of `serving_default`."""
+    scenes = schema.parse_scenes(tf.constant(flat_records))
+    regions = schema.decode_regions(scenes)
+    return {
+        "question": scenes[schema.SENTENCE_TEXT].flat_values,
+        "region_features": regions["region_features"],
+        "region_boxes": regions["region_boxes"],
+        "region_count": tf.reduce_sum(regions["region_mask"], axis=1),
+    }
