@@ -1,4 +1,4 @@
-"""The model of the five pre-training tasks."""
+"""The model of the pre-training tasks, and how a step trains it."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from lxmert_tf.backbone import LxmertBackbone
 from lxmert_tf.config import LxmertConfig
 from lxmert_tf.layers.heads import AnswerHead, MaskedLMHead, RegionHead
 from lxmert_tf.presets import PresetModel
+from lxmert_tf.tasks.pretraining_losses import LABELLED, LOSSES, accuracy
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -27,6 +28,11 @@ class LxmertPretrainer(PresetModel):
         sentence is of this image), `object_logits` [B, R, num_objects], `attribute_logits`
         [B, R, num_attributes], `region_feature_predictions` [B, R, F], `answer_logits` [B, A];
         with `output_attentions` also `attentions`.
+
+    Example:
+        model = LxmertPretrainer(config)
+        model.compile(BertAdamW(1e-4), loss_weights={"answers": 0.0})
+        model.fit(batches)  # of (inputs, targets), targets as in `pretraining_losses`
     """
 
     def __init__(self, config: LxmertConfig | dict[str, Any], **kwargs):
@@ -56,6 +62,10 @@ class LxmertPretrainer(PresetModel):
             name="matched_head",
         )
         self.build_variables()
+        self.loss_weights = dict.fromkeys(LOSSES, 1.0)
+        self._total = keras.metrics.Mean(name="loss")
+        self._losses = {name: keras.metrics.Mean(name=f"{name}_loss") for name in LOSSES}
+        self._accuracies = {name: keras.metrics.Mean(name=f"{name}_accuracy") for name in LABELLED}
 
     def call(self, inputs, training=None, output_attentions=None):
         wanted = self.output_attentions if output_attentions is None else output_attentions
@@ -75,3 +85,64 @@ class LxmertPretrainer(PresetModel):
         if wanted:
             result["attentions"] = outputs["attentions"]
         return result
+
+    def compile(self, optimizer="rmsprop", loss_weights=None, **kwargs):
+        """As `keras.Model.compile`; the losses are the pre-training tasks'.
+
+        Args:
+            optimizer: a Keras optimizer, such as `BertAdamW`.
+            loss_weights: by name of `LOSSES`; a loss that is not named has weight 1, a weight of 0
+                switches it off.
+            **kwargs: `steps_per_execution`, `jit_compile`, `run_eagerly`.
+
+        Raises:
+            ValueError: a name is none of a loss.
+        """
+        loss_weights = loss_weights or {}
+        unknown = set(loss_weights) - set(LOSSES)
+        if unknown:
+            raise ValueError(f"no loss is named {sorted(unknown)[0]!r}; there are {list(LOSSES)}")
+        self.loss_weights = {name: float(loss_weights.get(name, 1.0)) for name in LOSSES}
+        super().compile(optimizer=optimizer, **kwargs)
+
+    @property
+    def metrics(self):
+        """Each loss that is on and each accuracy, over an epoch."""
+        on = [name for name, weight in self.loss_weights.items() if weight]
+        accuracies = [self._accuracies[name] for name in on if name in self._accuracies]
+        return [self._total, *(self._losses[name] for name in on), *accuracies]
+
+    def train_step(self, data):
+        """One step on (inputs, targets)."""
+        inputs, targets = data
+        with tf.GradientTape() as tape:
+            total = self._total_loss(self(inputs, training=True), targets)
+        gradients = tape.gradient(total, self.trainable_variables)
+        # The heads of tasks that are switched off have none.
+        pairs = [(g, v) for g, v in zip(gradients, self.trainable_variables) if g is not None]
+        self.optimizer.apply_gradients(pairs)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def test_step(self, data):
+        """Losses and accuracies of (inputs, targets)."""
+        inputs, targets = data
+        self._total_loss(self(inputs, training=False), targets)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def _total_loss(self, outputs, targets):
+        """This replica's part of the loss of the whole batch; replicas' gradients are summed."""
+        total = 0.0
+        for name, weight in self.loss_weights.items():
+            if not weight:
+                continue
+            term = LOSSES[name](outputs, targets)
+            # Replicas have different numbers of masked words; the division is by all of them.
+            everywhere = tf.distribute.get_replica_context().all_reduce("SUM", term.count)
+            total += weight * tf.math.divide_no_nan(term.total, everywhere)
+            self._losses[name].update_state(term.mean(), sample_weight=term.count)
+            if name in LABELLED:
+                right, counted = accuracy(name, outputs, targets)
+                self._accuracies[name].update_state(right, sample_weight=counted)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._total.update_state(total * replicas)
+        return total

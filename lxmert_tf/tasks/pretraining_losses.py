@@ -90,6 +90,24 @@ LOSSES: dict[str, Callable[[Mapping, Mapping], LossTerm]] = {
 }
 
 
+# The tasks that choose a class: their logits and labels.
+LABELLED = {
+    "masked_lm": ("masked_lm_logits", "masked_lm_labels"),
+    "matched": ("matched_logits", "matched_labels"),
+    "objects": ("object_logits", "object_labels"),
+    "attributes": ("attribute_logits", "attribute_labels"),
+    "answers": ("answer_logits", "answer_labels"),
+}
+
+
+def accuracy(name: str, outputs, targets) -> tuple[tf.Tensor, tf.Tensor]:
+    """Which of the predictions of a labelled task are right, and which count (1.0 or 0.0)."""
+    logits, labels = (values[key] for values, key in zip((outputs, targets), LABELLED[name]))
+    labels = tf.cast(labels, tf.int32)
+    top = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return tf.cast(tf.equal(top, labels), tf.float32), _counted(labels)
+
+
 def _labelled(logits, labels) -> LossTerm:
     labels = tf.cast(labels, tf.int32)
     counted = tf.cast(tf.not_equal(labels, IGNORED), tf.float32)
@@ -101,6 +119,10 @@ def _confident(logits, labels, confidences) -> LossTerm:
     weights = tf.where(tf.equal(labels, IGNORED), 0.0, tf.cast(confidences, tf.float32))
     total = tf.reduce_sum(_cross_entropy(logits, labels) * weights)
     return LossTerm(REGION_LOSS_SCALE * total, tf.cast(tf.size(labels), tf.float32))
+
+
+def _counted(labels):
+    return tf.cast(tf.not_equal(labels, IGNORED), tf.float32)
 
 
 def _cross_entropy(logits, labels):

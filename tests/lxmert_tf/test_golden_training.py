@@ -1,6 +1,10 @@
 """Losses, gradients and twenty optimizer steps against the reference implementation's."""
 
+import dataclasses
 import json
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -39,7 +43,10 @@ class Reference:
 
     def __init__(self):
         self.directory = golden.golden_directory("small")
-        self.model = LxmertPretrainer(LxmertConfig.from_file(self.directory / "config.json"))
+        config = LxmertConfig.from_file(self.directory / "config.json")
+        # Off, as in the reference's numbers: also in steps that train.
+        config = dataclasses.replace(config, hidden_dropout=0.0, attention_dropout=0.0)
+        self.model = LxmertPretrainer(config)
         self.variables = list(pretrainer_variables(self.model))
         golden.load_weights(self.variables, self.directory)
         # The reference's tables have padding_idx=0.
@@ -110,6 +117,70 @@ def test_twenty_steps_of_the_optimizer_follow_the_reference(reference):
 
     losses = [float(step()) for _ in range(settings["t_total"])]
     np.testing.assert_allclose(losses, reference.outputs["bertadam_losses"], rtol=1e-4)
+
+
+def test_keras_fit_takes_the_same_steps(reference):
+    settings = json.loads((reference.directory / "optimizer.json").read_text(encoding="utf-8"))
+    schedule = WarmupLinearDecay(settings["lr"], settings["t_total"], settings["warmup"])
+    reference.model.compile(BertAdamW(schedule, decay=settings["weight_decay"]))
+    batch = tf.data.Dataset.from_tensors((reference.inputs, reference.targets))
+    history = [
+        reference.model.fit(batch, verbose=0).history["loss"][0] for _ in range(settings["t_total"])
+    ]
+    np.testing.assert_allclose(history, reference.outputs["bertadam_losses"], rtol=1e-4)
+
+
+def test_a_loss_of_weight_zero_is_off_and_others_are_weighted(reference):
+    batch = tf.data.Dataset.from_tensors((reference.inputs, reference.targets))
+    weights = {"masked_lm": 2.0, "answers": 0.0, "objects": 0.0, "attributes": 0.0}
+    reference.model.compile("sgd", loss_weights=weights)
+    told = reference.model.evaluate(batch, verbose=0, return_dict=True)
+    expected = {name: float(value) for name, value in reference.losses().items()}
+    total = 2 * expected["masked_lm"] + expected["matched"] + expected["region_features"]
+    np.testing.assert_allclose(told["loss"], total, rtol=1e-6)
+    assert not [name for name in told if name.startswith(("answers", "objects", "attributes"))]
+    with pytest.raises(ValueError, match="'masked_ml'"):
+        reference.model.compile("sgd", loss_weights={"masked_ml": 1.0})
+
+
+def test_two_replicas_take_the_steps_of_one():
+    """Eight examples whose numbers of masked words differ between the halves."""
+    golden.golden_directory("small")
+    code = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+count = int(sys.argv[1])
+[cpu] = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+from lxmert_tf.training.optimizer import BertAdamW
+from lxmert_tf.training.strategy import mirrored_strategy
+from tests.lxmert_tf.test_golden_training import Reference
+
+with mirrored_strategy().scope():
+    reference = Reference()
+    reference.model.compile(BertAdamW(1e-4))
+rows = [0, 1, 2, 3, 4, 0, 2, 4]
+take = lambda arrays: {name: np.take(value, rows, axis=0) for name, value in arrays.items()}
+pairs = (take(reference.inputs), take(reference.targets))
+batch = tf.data.Dataset.from_tensor_slices(pairs).batch(8)
+history = [reference.model.fit(batch, verbose=0).history for _ in range(4)]
+print([[round(values[0], 5) for values in step.values()] for step in history])
+"""
+    told = [
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", code, str(count)],
+                capture_output=True,
+                text=True,
+                check=True,
+                cwd=pathlib.Path(__file__).parents[2],
+            ).stdout.splitlines()[-1]
+        )
+        for count in (1, 2)
+    ]
+    np.testing.assert_allclose(told[0], told[1], rtol=1e-5, atol=2e-5)
 
 
 def test_by_default_the_first_rows_of_the_tables_are_trained():
