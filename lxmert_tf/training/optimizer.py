@@ -46,8 +46,13 @@ class BertAdamW(keras.optimizers.Optimizer):
         self._second = [self.add_variable_from_reference(v, "v") for v in var_list]
         self._slots_built = True
 
+    def _clip_gradients(self, grads):
+        # An embedding's gradient comes as slices, one per word. Keras would take the norm before
+        # it adds those of the same row, which is another norm than that of the gradient.
+        return super()._clip_gradients([tf.convert_to_tensor(gradient) for gradient in grads])
+
     def update_step(self, gradient, variable):
-        """One variable's update; embedding gradients come in as slices and are made dense."""
+        """One variable's update."""
         rate = tf.cast(self.learning_rate, variable.dtype)
         index = self._index_dict[self._var_key(variable)]
         if self.decay:
@@ -63,7 +68,7 @@ class BertAdamW(keras.optimizers.Optimizer):
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
-            grad=tf.convert_to_tensor(gradient),
+            grad=gradient,
         )
 
     def get_config(self):
