@@ -16,11 +16,13 @@ def make_extractor(config: dict[str, Any]) -> RegionExtractor:
         config: `name`, and the arguments of that extractor.
 
     Raises:
-        InputError: there is no such extractor, or it takes no such argument.
+        InputError: the config names no extractor that there is, or it takes no such argument.
     """
+    if not isinstance(config, dict):
+        raise InputError(f"an extractor is described by a name and its arguments, not {config!r}")
     arguments = dict(config)
     name = arguments.pop("name", None)
-    if name not in EXTRACTORS:
+    if not isinstance(name, str) or name not in EXTRACTORS:
         raise InputError(f"extractor {name!r} is not known; there are {', '.join(EXTRACTORS)}")
     try:
         return EXTRACTORS[name](**arguments)
