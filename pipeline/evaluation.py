@@ -94,7 +94,8 @@ class _MeanEarnedScore(beam.CombineFn):
         predictions = element.get_by_key(tfma.PREDICTIONS_KEY, self._key.model_name)
         features = element[tfma.FEATURES_KEY]
         top = predictions["answers"].ravel()[0]
-        texts, scores = features[schema.ANSWER_TEXT], features[schema.ANSWER_SCORE]
+        # Absent if no record of the batch has any answer.
+        texts, scores = features.get(schema.ANSWER_TEXT), features.get(schema.ANSWER_SCORE)
         earned = sum(s for text, s in zip(_values(texts), _values(scores)) if text == top)
         return accumulator[0] + float(earned), accumulator[1] + 1
 
