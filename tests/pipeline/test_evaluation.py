@@ -1,0 +1,122 @@
+"""The Evaluator's metric and thresholds, against what one gets by hand."""
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import tensorflow_model_analysis as tfma
+from apache_beam.testing.util import assert_that
+from tensorflow_model_analysis.evaluators import metrics_validator
+
+from lxmert_tf.data import schema
+from pipeline.evaluation import METRIC, SoftAccuracy, evaluation_config
+
+CANDIDATE, BASELINE = "candidate", "baseline"
+
+
+def extracts(top, answers):
+    """What TFMA gives a metric of one question: the prediction and the record's features."""
+    features = {}
+    if answers is not None:
+        features[schema.ANSWER_TEXT] = np.array([text for text, _ in answers], object)
+        features[schema.ANSWER_SCORE] = np.array([score for _, score in answers], np.float32)
+    return {
+        tfma.FEATURES_KEY: features,
+        tfma.PREDICTIONS_KEY: {"answers": np.array([[top, b"second best"]], object)},
+        tfma.LABELS_KEY: None,
+    }
+
+
+QUESTIONS = [
+    (b"red", [(b"red", 1.0)], 1.0),
+    (b"blue", [(b"red", 1.0)], 0.0),
+    # Soft scores: three of ten people said so, and the others something else.
+    (b"two", [(b"three", 0.9), (b"two", 0.3)], 0.3),
+    # Nobody's answer, though the second best would have been right.
+    (b"four", [(b"second best", 1.0)], 0.0),
+    # A question that nobody answered, or whose answers the record lacks, earns nothing.
+    (b"four", [], 0.0),
+    (b"four", None, 0.0),
+]
+
+
+def test_soft_accuracy_is_the_mean_of_what_the_top_answers_earn():
+    [computation] = SoftAccuracy().computations()
+    elements = [extracts(top, answers) for top, answers, _ in QUESTIONS]
+    expected = sum(earned for _, _, earned in QUESTIONS) / len(QUESTIONS)
+
+    def check(results):
+        [(key, value)] = results[0].items()
+        assert (len(results), key.name) == (1, METRIC)
+        # The record's scores are float32: 0.3 is 1e-8 off.
+        assert value == pytest.approx(expected, abs=1e-8)
+
+    with beam.Pipeline() as pipeline:
+        result = (
+            pipeline
+            | beam.Create(elements)
+            | beam.Map(lambda e: tfma.metrics.StandardMetricInputs(e))
+            | beam.CombineGlobally(computation.combiner)
+        )
+        assert_that(result, check)
+
+
+def test_accumulators_add_up_to_the_same_however_they_are_split():
+    [computation] = SoftAccuracy().computations()
+    combiner = computation.combiner
+    parts = []
+    for rows in (QUESTIONS[:2], QUESTIONS[2:5], QUESTIONS[5:], []):
+        part = combiner.create_accumulator()
+        for top, answers, _ in rows:
+            element = tfma.metrics.StandardMetricInputs(extracts(top, answers))
+            part = combiner.add_input(part, element)
+        parts.append(part)
+    [value] = combiner.extract_output(combiner.merge_accumulators(parts)).values()
+    assert value == pytest.approx(1.3 / 6, abs=1e-8)
+
+
+def validate(candidate, baseline, least_accuracy, may_drop, slice_key=()):
+    """What TFMA says of two accuracies under our configuration."""
+    config = evaluation_config(least_accuracy, may_drop)
+    has_baseline = baseline is not None
+    config = tfma.utils.update_eval_config_with_defaults(
+        config, has_baseline=has_baseline, rubber_stamp=not has_baseline
+    )
+    if has_baseline:
+        key = tfma.metrics.MetricKey(METRIC, CANDIDATE, example_weighted=False)
+        change = tfma.metrics.MetricKey(METRIC, CANDIDATE, example_weighted=False, is_diff=True)
+        other = tfma.metrics.MetricKey(METRIC, BASELINE, example_weighted=False)
+        metrics = {key: candidate, other: baseline, change: candidate - baseline}
+    else:
+        metrics = {tfma.metrics.MetricKey(METRIC, example_weighted=False): candidate}
+    return metrics_validator.validate_metrics((slice_key, metrics), config).validation_ok
+
+
+@pytest.mark.parametrize(
+    "candidate, least, good",
+    [(0.99, 0.99, True), (0.9899, 0.99, False), (1.0, 1.0, True), (0.0, 0.0, True)],
+)
+def test_model_alone_must_reach_the_least_accuracy(candidate, least, good):
+    assert validate(candidate, None, least, 0.0) == good
+
+
+@pytest.mark.parametrize(
+    "candidate, baseline, may_drop, good",
+    [
+        (0.8, 0.8, 0.0, True),
+        (0.9, 0.8, 0.0, True),
+        (0.7999, 0.8, 0.0, False),
+        (0.795, 0.8, 0.005, True),
+        (0.7949, 0.8, 0.005, False),
+        # Good enough beside the blessed one, but below the absolute threshold.
+        (0.499, 0.5, 0.01, False),
+    ],
+)
+def test_model_may_be_worse_than_the_blessed_one_by_may_drop(candidate, baseline, may_drop, good):
+    assert validate(candidate, baseline, 0.5, may_drop) == good
+
+
+@pytest.mark.parametrize("baseline", [None, 0.9])
+def test_thresholds_are_of_all_questions_not_of_each_type(baseline):
+    kind = ((schema.QUESTION_TYPE, "color"),)
+    assert validate(0.1, baseline, 0.5, 0.0, slice_key=kind)
+    assert not validate(0.1, baseline, 0.5, 0.0)

@@ -1,0 +1,376 @@
+"""The whole TFX graph in miniature: pictures to a pushed model, the rerun, the refusals.
+
+The runs are few and shared, since each takes half a minute and more: the demo trains and pushes,
+two reruns are served from the cache, and one command line is refused by the gate.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import io
+import json
+import pathlib
+import re
+import subprocess
+import sys
+from typing import NamedTuple
+
+import ml_metadata as mlmd
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
+import tensorflow_model_analysis as tfma
+from ml_metadata.proto import metadata_store_pb2
+from PIL import Image
+from tensorflow.core.util import event_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from lxmert_tf import LxmertAnswerClassifier
+from lxmert_tf.data import schema
+from lxmert_tf.data.reading import find_records
+from lxmert_tf.errors import GateError, InputError
+from lxmert_tf.regions.image import read_image
+from lxmert_tf.serving.answerer import Answerer
+from lxmert_tf.tasks.evaluation import evaluate_answers
+from pipeline import demo
+from pipeline.config import load_pipeline
+from pipeline.ingest.sources.easy_vqa import EasyVqa
+from pipeline.run_record import RunRecord, read_last_run
+from pipeline.runners.local import METADATA, run_local
+
+MODEL = """
+hidden_size: 32
+num_attention_heads: 2
+intermediate_size: 64
+language_layers: 0
+relationship_layers: 0
+cross_layers: 1
+hidden_dropout: 0.0
+attention_dropout: 0.0
+initializer_range: 0.1
+max_position_embeddings: 32
+"""
+TASK = """
+vocabulary_size: 200
+max_regions: 8
+batch_size: 32
+epochs: 1
+peak_learning_rate: 4.0e-4
+"""
+PIPELINE = """
+name: tiny
+source: easy_vqa
+model: model.yaml
+task: task.yaml
+splits:
+  train: {split: train, percent: [10, 100], limit: 60}
+  validation: {split: train, percent: [0, 10], limit: 20}
+  test: {split: test, layout: flat, limit: 30}
+extractor: {name: grid, cells: 2, max_components: 4, crop_size: 4}
+least_accuracy: 0.0
+may_drop: 0.05
+"""
+COMPONENTS = {
+    "SceneExampleGen",
+    "StatisticsGen",
+    "ImportSchemaGen",
+    "ExampleValidator",
+    "Trainer",
+    "latest_blessed_model",
+    "Evaluator",
+    "Pusher",
+}
+SPLITS = ("train", "validation", "test")
+
+
+class Runs(NamedTuple):
+    """The demo's run and two more of the same configuration."""
+
+    folder: pathlib.Path
+    status: int
+    printed: str
+    records: list[RunRecord]
+    executed: list[dict[str, list[str]]]
+
+    @property
+    def root(self):
+        return self.folder / "demo" / "pipeline"
+
+    @property
+    def pushed(self):
+        return self.folder / "pushed"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Runs:
+    folder = tmp_path_factory.mktemp("graph")
+    for name, text in (("model", MODEL), ("task", TASK), ("pipeline", PIPELINE)):
+        (folder / f"{name}.yaml").write_text(text)
+    config, output, pushed = folder / "pipeline.yaml", folder / "demo", folder / "pushed"
+    root = output / "pipeline"
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        status = demo.main(
+            ["--config", str(config), "--output", str(output), "--push-to", str(pushed)]
+        )
+    records, executed = [read_last_run(str(root / METADATA))], [states_in_last_run(root)]
+    for _ in range(2):
+        records.append(run_local(load_pipeline(config), root, pushed))
+        executed.append(states_in_last_run(root))
+    return Runs(folder, status, printed.getvalue(), records, executed)
+
+
+def states_in_last_run(root) -> dict[str, list[str]]:
+    """{component: the states of its executions} in the newest run, out of ML Metadata itself."""
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(root / METADATA)
+    store = mlmd.MetadataStore(config)
+    newest = max(context.id for context in store.get_contexts_by_type("pipeline_run"))
+    states = collections.defaultdict(list)
+    for execution in store.get_executions_by_context(newest):
+        [node] = [c.name for c in store.get_contexts_by_execution(execution.id) if c.type == "node"]
+        name = metadata_store_pb2.Execution.State.Name(execution.last_known_state)
+        states[node.removeprefix("tiny.")].append(name)
+    return dict(states)
+
+
+def artifact(record, component, output) -> pathlib.Path:
+    return pathlib.Path(record.uris[component, output])
+
+
+def test_every_component_ran_exactly_once(runs):
+    assert runs.executed[0] == {name: ["COMPLETE"] for name in COMPONENTS}
+    assert runs.records[0].states == dict.fromkeys(COMPONENTS, "COMPLETE")
+
+
+def test_examples_are_the_chosen_pictures_of_the_chosen_splits(runs):
+    examples = artifact(runs.records[0], "SceneExampleGen", "examples")
+    images = {}
+    for split in SPLITS:
+        files = find_records(examples / f"Split-{split}")
+        records = tf.data.TFRecordDataset(files, compression_type="GZIP")
+        scenes = [schema.decode_scene(record.numpy()) for record in records]
+        images[split] = {scene.images[0].id for scene in scenes}
+        if split == "test":
+            first = {f"test-{i}" for i in range(30)}
+            asked = [i for i, _ in EasyVqa().sentences("test") if i in first]
+            assert sorted(s.images[0].id for s in scenes) == sorted(asked)
+    assert {split: len(ids) for split, ids in images.items()} == {
+        "train": 60,
+        "validation": 20,
+        "test": 30,
+    }
+    assert not images["train"] & images["validation"]
+
+
+def test_statistics_are_of_everything_but_the_feature_blobs(runs):
+    folder = artifact(runs.records[0], "StatisticsGen", "statistics")
+    for split in SPLITS:
+        path = folder / f"Split-{split}" / "FeatureStats.pb"
+        [dataset] = tfdv.load_stats_binary(str(path)).datasets
+        names = {feature.path.step[0] for feature in dataset.features}
+        assert names == set(schema.DESCRIPTIVE)
+        assert dataset.num_examples > 0
+
+
+def test_no_anomalies_are_found(runs):
+    folder = artifact(runs.records[0], "ExampleValidator", "anomalies")
+    for split in SPLITS:
+        path = folder / f"Split-{split}" / "SchemaDiff.pb"
+        anomalies = anomalies_pb2.Anomalies.FromString(path.read_bytes())
+        assert anomalies.baseline.feature, "no schema was compared with"
+        assert dict(anomalies.anomaly_info) == {}
+
+
+def test_training_is_logged_for_tensorboard(runs):
+    log = artifact(runs.records[0], "Trainer", "model_run")
+    for split in ("train", "validation"):
+        [file] = log.glob(f"{split}/events.out.tfevents.*")
+        events = [
+            event_pb2.Event.FromString(record.numpy())
+            for record in tf.data.TFRecordDataset(str(file))
+        ]
+        tags = {value.tag for event in events for value in event.summary.value}
+        assert {"epoch_loss", "epoch_soft_accuracy"} <= tags
+
+
+def test_preset_beside_the_saved_model_answers_like_the_pushed_model(runs):
+    preset = artifact(runs.records[0], "Trainer", "model") / "preset"
+    [picture, *_] = EasyVqa().images("test")
+    questions = ["what shape is in the image?", "is there a circle?"]
+    own, pushed, copied = (
+        Answerer(model).ask(read_image(picture.path), questions)
+        for model in (preset, runs.pushed, runs.folder / "demo" / "preset")
+    )
+    assert [[a for a, _ in row] for row in own] == [[a for a, _ in row] for row in pushed]
+    scores = np.array([[[s for _, s in row] for row in rows] for rows in (own, pushed)])
+    # What float32 keeps of a probability.
+    np.testing.assert_allclose(scores[0], scores[1], rtol=0, atol=1e-6)
+    assert copied == own
+
+
+def test_evaluator_counts_what_one_counts_without_tfma(runs):
+    record = runs.records[0]
+    model = LxmertAnswerClassifier.from_preset(artifact(record, "Trainer", "model") / "preset")
+    examples = artifact(record, "SceneExampleGen", "examples")
+    expected = evaluate_answers(model, find_records(examples / "Split-test"), max_regions=8)
+    found = record.accuracy()
+    assert {kind: count for kind, (_, count) in found.items()} == {
+        kind: count for kind, (_, count) in expected.items()
+    }
+    for kind, (share, _) in expected.items():
+        assert found[kind][0] == pytest.approx(share, abs=1e-6), kind
+    # One epoch teaches something, or the comparison would see little.
+    assert 0.1 < found["all"][0] < 1
+
+
+def test_first_model_is_blessed_and_pushed_without_a_comparison(runs):
+    record = runs.records[0]
+    assert (record.blessed, record.compared) == (True, False)
+    pushed = pathlib.Path(record.pushed_to)
+    assert pushed.parent == runs.pushed and pushed.name.isdigit()
+    assert (pushed / "saved_model.pb").is_file()
+
+
+def test_rerun_runs_only_what_a_blessed_model_changes(runs):
+    again = {"latest_blessed_model", "Evaluator", "Pusher"}
+    expected = {name: "COMPLETE" if name in again else "CACHED" for name in COMPONENTS}
+    assert runs.records[1].states == expected
+    assert runs.executed[1] == {name: [state] for name, state in expected.items()}
+
+
+def test_rerun_compares_with_the_blessed_model(runs):
+    record = runs.records[1]
+    assert (record.compared, record.blessed) == (True, True)
+    uri = record.uris["Evaluator", "evaluation"]
+    metrics = {}
+    for name in ("candidate", "baseline"):
+        result = tfma.load_eval_result(uri, model_name=name)
+        [overall] = [outputs for key, outputs in result.slicing_metrics if key == ()]
+        metrics[name] = overall[""][""]["soft_accuracy"]["doubleValue"]
+    # It is the same model.
+    assert metrics["candidate"] == metrics["baseline"] == record.accuracy()["all"][0]
+    assert record.accuracy() == runs.records[0].accuracy()
+
+
+def test_third_run_is_all_from_the_cache_but_the_resolver(runs):
+    record = runs.records[2]
+    assert record.states == {
+        name: "COMPLETE" if name == "latest_blessed_model" else "CACHED" for name in COMPONENTS
+    }
+    assert (record.compared, record.blessed) == (True, True)
+    assert record.pushed_to == runs.records[1].pushed_to
+    assert record.accuracy() == runs.records[0].accuracy()
+
+
+def test_demo_leaves_a_report_of_what_it_did(runs):
+    assert runs.status == 0
+    report = json.loads((runs.folder / "demo" / "report.json").read_text())
+    record = runs.records[0]
+    accuracy, questions = record.accuracy()["all"]
+    assert set(report) == {
+        "test_accuracy",
+        "question_only_accuracy",
+        "questions",
+        "train_seconds",
+        "total_seconds",
+        "model_dir",
+    }
+    assert (report["test_accuracy"], report["questions"]) == (accuracy, questions)
+    assert report["model_dir"] == record.pushed_to
+    assert 0.669 <= report["question_only_accuracy"] <= 0.671
+    assert 0 < report["train_seconds"] < report["total_seconds"]
+
+
+def test_demo_prints_where_the_model_is_and_three_answers(runs):
+    assert f"model:   {runs.records[0].pushed_to}\n" in runs.printed
+    assert len(re.findall(r"\(truth: \w+\)$", runs.printed, re.MULTILINE)) == 3
+    for kind in ("absence", "color", "presence", "shape", "all"):
+        assert f"│ {kind} " in runs.printed
+
+
+def test_demo_draws_a_picture(runs):
+    with Image.open(runs.folder / "demo" / "answers.png") as picture:
+        assert picture.size == (1439, 960)
+
+
+class Refused(NamedTuple):
+    status: int
+    stdout: str
+    stderr: str
+    record: RunRecord
+
+
+@pytest.fixture(scope="module")
+def refused(runs) -> Refused:
+    """The command line with a threshold that the trained model misses."""
+    strict = PIPELINE.replace("least_accuracy: 0.0", "least_accuracy: 0.999")
+    (runs.folder / "strict.yaml").write_text(strict)
+    command = [sys.executable, "-m", "lxmert_tf.cli", "pipeline", "run", "--config", "strict.yaml"]
+    done = subprocess.run(
+        [*command, "--root", runs.root, "--push-to", runs.folder / "refused"],
+        capture_output=True,
+        text=True,
+        cwd=runs.folder,
+    )
+    record = read_last_run(str(runs.root / METADATA))
+    return Refused(done.returncode, done.stdout, done.stderr, record)
+
+
+def test_refused_model_is_told_in_one_line_and_with_status_1(refused):
+    accuracy, _ = refused.record.accuracy()["all"]
+    progress = re.compile(r" *\d+ s  \w+")
+    lines = [line for line in refused.stderr.splitlines() if not progress.fullmatch(line)]
+    assert refused.status == 1
+    assert lines == [
+        "lxmert pipeline: the model was not pushed: soft_accuracy: "
+        f"its value is {accuracy:.4f}, the threshold 0.9990"
+    ]
+    assert "pushed:" not in refused.stdout
+
+
+def test_refused_model_is_not_pushed(refused, runs):
+    assert refused.record.states["Evaluator"] == refused.record.states["Pusher"] == "COMPLETE"
+    assert (refused.record.blessed, refused.record.pushed_to) == (False, None)
+    assert not (runs.folder / "refused").exists()
+
+
+def test_gate_names_metric_value_and_threshold(refused):
+    accuracy, _ = refused.record.accuracy()["all"]
+    with pytest.raises(GateError) as caught:
+        refused.record.check_blessed()
+    for part in ("soft_accuracy", f"{accuracy:.4f}", "0.9990"):
+        assert part in str(caught.value)
+
+
+def test_training_was_not_repeated_for_another_threshold(refused):
+    assert refused.record.states["Trainer"] == "CACHED"
+
+
+@pytest.mark.slow
+def test_model_worse_than_the_blessed_one_is_refused(runs):
+    config = load_pipeline(runs.folder / "pipeline.yaml")
+    # It learns nothing at this rate.
+    task = dataclasses.replace(config.task, peak_learning_rate=1e-12)
+    record = run_local(
+        dataclasses.replace(config, task=task), runs.root, runs.folder / "worse-pushed"
+    )
+    assert (record.compared, record.blessed, record.pushed_to) == (True, False, None)
+    change = record.accuracy()["all"][0] - runs.records[0].accuracy()["all"][0]
+    with pytest.raises(GateError) as caught:
+        record.check_blessed()
+    assert f"change since the blessed model is {change:.4f}, the threshold -0.05" in str(
+        caught.value
+    )
+    assert not (runs.folder / "worse-pushed").exists()
+
+
+def test_model_that_was_pushed_and_is_gone_is_missed(runs, refused):
+    # After `refused`, which needs no pushed model; the run is all from the cache.
+    pushed = pathlib.Path(runs.records[2].pushed_to)
+    hidden = pushed.rename(pushed.with_name("hidden"))
+    try:
+        with pytest.raises(InputError, match=f"{pushed}: was pushed by an earlier run and is gone"):
+            run_local(load_pipeline(runs.folder / "pipeline.yaml"), runs.root, runs.pushed)
+    finally:
+        hidden.rename(pushed)
