@@ -211,6 +211,7 @@ def test_model_without_words_or_answers_cannot_be_served():
         AnswerModule(model)
 
 
+@pytest.mark.slow
 def test_mixed_bfloat16_preset_is_exported_with_float32_outputs(tiny, signatures, batch, tmp_path):
     model = LxmertAnswerClassifier.from_preset(tiny.preset, dtype="mixed_bfloat16")
     export_answer_model(model, tmp_path / "half", top_k=len(model.answers))
