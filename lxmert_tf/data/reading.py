@@ -64,15 +64,19 @@ class AnswerTable:
         if double:
             raise InputError(f"the answer {double[0]!r} stands more than once in the answer table")
 
-    def targets(self, texts: tf.RaggedTensor, scores: tf.RaggedTensor) -> tf.Tensor:
-        """Soft scores float32 [S, A] of ragged answers [S, (a)]; unknown ones drop out."""
+    def ids(self, texts: tf.RaggedTensor) -> tf.RaggedTensor:
+        """The number of each answer, int64 like `texts`; -1 for those that are not in the table."""
         table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
                 tf.constant(self.answers), tf.range(len(self.answers), dtype=tf.int64)
             ),
             default_value=-1,
         )
-        ids = table.lookup(texts.flat_values)
+        return texts.with_flat_values(table.lookup(texts.flat_values))
+
+    def targets(self, texts: tf.RaggedTensor, scores: tf.RaggedTensor) -> tf.Tensor:
+        """Soft scores float32 [S, A] of ragged answers [S, (a)]; unknown ones drop out."""
+        ids = self.ids(texts).flat_values
         known = ids >= 0
         where = tf.boolean_mask(tf.stack([texts.value_rowids(), ids], axis=1), known)
         zeros = tf.zeros([texts.nrows(), len(self.answers)])
@@ -92,7 +96,9 @@ def pair_batches(
 
     Returns:
         dicts of `region_features` [B, R, F], `region_boxes` [B, R, 4], `region_mask` [B, R],
-        `text`, `id`, `question_type`, `answer_type` [B], ragged `answers` and `scores` [B, (a)].
+        `object_labels`, `object_confidences`, `attribute_labels`, `attribute_confidences` [B, R],
+        `image_id`, `text`, `id`, `question_type`, `answer_type` [B], and ragged `answers` and
+        `scores` [B, (a)].
     """
     if seed is not None:
         records = records.shuffle(SHUFFLED_SCENES, seed=seed, reshuffle_each_iteration=True)
@@ -111,11 +117,15 @@ def pair_batches(
 
 def _pairs(block, max_regions: int) -> dict[str, tf.Tensor]:
     scenes = schema.parse_scenes(block)
-    regions = schema.decode_regions(scenes, max_regions)
+    images = {
+        **schema.decode_regions(scenes, max_regions),
+        **schema.decode_region_labels(scenes, max_regions),
+        "image_id": scenes[schema.IMAGE_ID].flat_values,
+    }
     scene_of = scenes[schema.SENTENCE_TEXT].value_rowids()
     answers, scores = schema.sentence_answers(scenes)
     return {
-        **{name: tf.gather(value, scene_of) for name, value in regions.items()},
+        **{name: tf.gather(value, scene_of) for name, value in images.items()},
         "text": scenes[schema.SENTENCE_TEXT].flat_values,
         "id": scenes[schema.SENTENCE_ID].flat_values,
         "question_type": scenes[schema.QUESTION_TYPE].flat_values,

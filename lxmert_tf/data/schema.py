@@ -191,6 +191,28 @@ def decode_regions(scenes: dict[str, tf.RaggedTensor], max_regions=None) -> dict
     }
 
 
+def decode_region_labels(scenes: dict[str, tf.RaggedTensor], max_regions: int):
+    """Makes the region targets of pre-training from parsed scenes of one image each.
+
+    Args:
+        scenes: from `parse_scenes`, of N scenes.
+        max_regions: R, what is padded to.
+
+    Returns:
+        `object_labels`, `attribute_labels` int32 [N, R], -1 where there is no region or the
+        extractor could not tell, and `object_confidences`, `attribute_confidences` float32.
+    """
+    labels = {}
+    for kind, ids, confidences in (
+        ("object", OBJECT_IDS, OBJECT_CONFIDENCES),
+        ("attribute", ATTRIBUTE_IDS, ATTRIBUTE_CONFIDENCES),
+    ):
+        padded = scenes[ids].to_tensor(-1, shape=[None, max_regions])
+        labels[f"{kind}_labels"] = tf.cast(padded, tf.int32)
+        labels[f"{kind}_confidences"] = scenes[confidences].to_tensor(shape=[None, max_regions])
+    return labels
+
+
 def sentence_answers(scenes: dict[str, tf.RaggedTensor]) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
     """The answers and their scores, each ragged [S, (a)] over all S sentences of the batch."""
     lengths = scenes[ANSWER_COUNT].flat_values
