@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import json
-import pathlib
 import re
 import typing
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ import pydantic
 import yaml
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.text_file import read_text
 
 T = TypeVar("T")
 
@@ -51,12 +51,7 @@ def read_mapping(path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, is not YAML, or holds something else.
     """
-    try:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    text = read_text(path)
     try:
         content = yaml.load(text, _Loader)
     except yaml.YAMLError as error:

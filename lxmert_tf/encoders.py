@@ -33,18 +33,11 @@ class LanguageEncoder(ConfiguredLayer):
             dtype=self.dtype_policy,
             name="embeddings",
         )
-        self.transformer_layers = [
-            TransformerLayer(self.config, dtype=self.dtype_policy, name=f"layer_{i}")
-            for i in range(self.config.language_layers)
-        ]
+        self.transformer_layers = self._stack(TransformerLayer, self.config.language_layers)
 
     def call(self, token_ids, segment_ids, bias, training=None):
         hidden = self.embeddings(token_ids, segment_ids, training=training)
-        attentions = []
-        for layer in self.transformer_layers:
-            hidden, probabilities = layer(hidden, bias, training=training)
-            attentions.append(probabilities)
-        return hidden, attentions
+        return _through(self.transformer_layers, hidden, bias, training)
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -70,18 +63,11 @@ class RelationshipEncoder(ConfiguredLayer):
             dtype=self.dtype_policy,
             name="embeddings",
         )
-        self.transformer_layers = [
-            TransformerLayer(self.config, dtype=self.dtype_policy, name=f"layer_{i}")
-            for i in range(self.config.relationship_layers)
-        ]
+        self.transformer_layers = self._stack(TransformerLayer, self.config.relationship_layers)
 
     def call(self, region_features, region_boxes, bias, training=None):
         hidden = self.embeddings(region_features, region_boxes, training=training)
-        attentions = []
-        for layer in self.transformer_layers:
-            hidden, probabilities = layer(hidden, bias, training=training)
-            attentions.append(probabilities)
-        return hidden, attentions
+        return _through(self.transformer_layers, hidden, bias, training)
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -100,10 +86,7 @@ class CrossModalityEncoder(ConfiguredLayer):
 
     def __init__(self, config: LxmertConfig | dict, **kwargs):
         super().__init__(config, **kwargs)
-        self.transformer_layers = [
-            CrossModalityLayer(self.config, dtype=self.dtype_policy, name=f"layer_{i}")
-            for i in range(self.config.cross_layers)
-        ]
+        self.transformer_layers = self._stack(CrossModalityLayer, self.config.cross_layers)
 
     def call(self, language, vision, language_bias, vision_bias, training=None):
         language_to_vision, vision_to_language = [], []
@@ -114,3 +97,12 @@ class CrossModalityEncoder(ConfiguredLayer):
             language_to_vision.append(to_vision)
             vision_to_language.append(to_language)
         return language, vision, language_to_vision, vision_to_language
+
+
+def _through(layers, hidden, bias, training):
+    """The output of layer upon layer, and the attention probabilities of each."""
+    attentions = []
+    for layer in layers:
+        hidden, probabilities = layer(hidden, bias, training=training)
+        attentions.append(probabilities)
+    return hidden, attentions

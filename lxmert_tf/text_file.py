@@ -1,22 +1,27 @@
-"""Files with one entry a line: vocabularies and answer tables."""
+"""Text files: whole, or with one entry a line as vocabularies and answer tables."""
 
 import pathlib
 
 from lxmert_tf.errors import InputError
 
 
-def read_lines(path) -> list[str]:
-    """The lines of a UTF-8 file.
-
-    Not by `splitlines`: the BERT vocabulary has pieces that Unicode counts as line separators.
+def read_text(path) -> str:
+    """The text of a UTF-8 file.
 
     Raises:
         InputError: the file is missing, a directory, or not UTF-8.
     """
     try:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
+        return pathlib.Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    return text.removesuffix("\n").split("\n")
+
+
+def read_lines(path) -> list[str]:
+    """The lines of a UTF-8 file; errors as `read_text`.
+
+    Not by `splitlines`: the BERT vocabulary has pieces that Unicode counts as line separators.
+    """
+    return read_text(path).removesuffix("\n").split("\n")

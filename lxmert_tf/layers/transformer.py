@@ -28,6 +28,9 @@ class ConfiguredLayer(keras.layers.Layer):
             name=name,
         )
 
+    def _stack(self, cls, count: int):
+        return [cls(self.config, dtype=self.dtype_policy, name=f"layer_{i}") for i in range(count)]
+
     def _feed_forward(self, name: str):
         return FeedForward(
             intermediate_size=self.config.intermediate_size,

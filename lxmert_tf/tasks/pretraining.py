@@ -62,10 +62,7 @@ class LxmertPretrainer(PresetModel):
             name="matched_head",
         )
         self.build_variables()
-        self.loss_weights = dict.fromkeys(LOSSES, 1.0)
-        self._total = keras.metrics.Mean(name="loss")
-        self._losses = {name: keras.metrics.Mean(name=f"{name}_loss") for name in LOSSES}
-        self._accuracies = {name: keras.metrics.Mean(name=f"{name}_accuracy") for name in LABELLED}
+        self._told = None
 
     def call(self, inputs, training=None, output_attentions=None):
         wanted = self.output_attentions if output_attentions is None else output_attentions
@@ -96,21 +93,22 @@ class LxmertPretrainer(PresetModel):
             **kwargs: `steps_per_execution`, `jit_compile`, `run_eagerly`.
 
         Raises:
-            ValueError: a name is none of a loss.
+            ValueError: a name is none of a loss, or a loss of one's own is given.
         """
+        if "loss" in kwargs:
+            raise ValueError("the losses are the pre-training tasks'; choose by loss_weights")
         loss_weights = loss_weights or {}
         unknown = set(loss_weights) - set(LOSSES)
         if unknown:
             raise ValueError(f"no loss is named {sorted(unknown)[0]!r}; there are {list(LOSSES)}")
-        self.loss_weights = {name: float(loss_weights.get(name, 1.0)) for name in LOSSES}
+        weights = {name: float(loss_weights.get(name, 1.0)) for name in LOSSES}
+        self._told = _Told({name: weight for name, weight in weights.items() if weight})
         super().compile(optimizer=optimizer, **kwargs)
 
     @property
     def metrics(self):
         """Each loss that is on and each accuracy, over an epoch."""
-        on = [name for name, weight in self.loss_weights.items() if weight]
-        accuracies = [self._accuracies[name] for name in on if name in self._accuracies]
-        return [self._total, *(self._losses[name] for name in on), *accuracies]
+        return self._told.all() if self._told else []
 
     def train_step(self, data):
         """One step on (inputs, targets)."""
@@ -132,17 +130,37 @@ class LxmertPretrainer(PresetModel):
     def _total_loss(self, outputs, targets):
         """This replica's part of the loss of the whole batch; replicas' gradients are summed."""
         total = 0.0
-        for name, weight in self.loss_weights.items():
-            if not weight:
-                continue
+        told = self._told
+        for name, weight in told.weights.items():
             term = LOSSES[name](outputs, targets)
             # Replicas have different numbers of masked words; the division is by all of them.
             everywhere = tf.distribute.get_replica_context().all_reduce("SUM", term.count)
             total += weight * tf.math.divide_no_nan(term.total, everywhere)
-            self._losses[name].update_state(term.mean(), sample_weight=term.count)
-            if name in LABELLED:
+            told.losses[name].update_state(term.mean(), sample_weight=term.count)
+            if name in told.accuracies:
                 right, counted = accuracy(name, outputs, targets)
-                self._accuracies[name].update_state(right, sample_weight=counted)
+                told.accuracies[name].update_state(right, sample_weight=counted)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self._total.update_state(total * replicas)
+        told.total.update_state(total * replicas)
         return total
+
+
+class _Told:
+    """The losses that are on, with their weights, and what is told of them over an epoch.
+
+    Apart from the model, which would count the metrics' variables among its weights.
+    """
+
+    def __init__(self, weights: dict[str, float]):
+        self.weights = weights
+        self.total = keras.metrics.Mean(name="loss")
+        self.losses = {name: keras.metrics.Mean(name=f"{name}_loss") for name in weights}
+        self.accuracies = {
+            name: keras.metrics.Mean(name=f"{name}_accuracy")
+            for name in weights
+            if name in LABELLED
+        }
+
+    def all(self) -> list[keras.metrics.Metric]:
+        """Every metric, the total first."""
+        return [self.total, *self.losses.values(), *self.accuracies.values()]

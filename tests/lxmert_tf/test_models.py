@@ -99,7 +99,8 @@ def test_a_config_makes_an_equal_model(model):
     assert_equal_outputs(twin(model_inputs()), model(model_inputs()))
 
 
-@pytest.mark.parametrize("cls", MODEL_CLASSES, ids=lambda cls: cls.__name__)
+# The pre-trainer has losses of its own, which the golden numbers test.
+@pytest.mark.parametrize("cls", [LxmertBackbone, LxmertAnswerClassifier])
 def test_fit_evaluate_and_predict_agree_with_calls(cls):
     # One layer in all, because Keras traces the model three times.
     keras.utils.set_random_seed(1)
