@@ -59,8 +59,9 @@ def read_mapping(path) -> dict[str, Any]:
         line = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be read"
         raise InputError(f"{path}{line}: not valid YAML: {problem}") from error
-    except ValueError as error:
-        # PyYAML takes 2020-13-45 for a date and 0b_ for a number, and then fails to make them.
+    except (ValueError, LookupError, AttributeError) as error:
+        # PyYAML takes 2020-13-45 for a date and 0b_ for a number, and then fails to make them; so
+        # it does with an empty !!int, a !!bool that is none and a !!timestamp.
         raise InputError(f"{path}: not valid YAML: {error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: not valid YAML: nested too deeply") from error
