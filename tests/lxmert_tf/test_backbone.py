@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tensorflow import keras
 
@@ -49,7 +49,8 @@ def with_garbage(inputs, scale, seed):
     return inputs
 
 
-@settings(max_examples=12, derandomize=True, deadline=None)
+# Shrinking a failure would take minutes.
+@settings(max_examples=12, derandomize=True, deadline=None, phases=[Phase.generate])
 @given(
     lengths=st.lists(st.tuples(st.integers(1, 6), st.integers(1, 5)), min_size=1, max_size=3),
     scale=st.sampled_from([0.0, 1.0, 1e3, 1e8]),

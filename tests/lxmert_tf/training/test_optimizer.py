@@ -1,0 +1,128 @@
+"""BertAdamW against the formula in NumPy, step by step."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from lxmert_tf.training.optimizer import BertAdamW
+from lxmert_tf.training.schedule import WarmupLinearDecay
+
+SHAPES = ((4, 3), (3,), (5, 2))
+
+
+def numpy_steps(values, gradients, rates, decay, clip_norm, beta_1=0.9, beta_2=0.999, epsilon=1e-6):
+    """google-research/bert's AdamWeightDecayOptimizer in float64; returns the values after it."""
+    # As float32 holds them: its 1 - 0.999 is off by 5e-5, which would be all that one sees.
+    beta_1, beta_2 = float(np.float32(beta_1)), float(np.float32(beta_2))
+    values = [value.astype(np.float64) for value in values]
+    first, second = ([np.zeros_like(value) for value in values] for _ in range(2))
+    for step, rate in zip(gradients, rates):
+        norm = np.sqrt(sum((gradient.astype(np.float64) ** 2).sum() for gradient in step))
+        scale = 1.0 if clip_norm is None else clip_norm / max(norm, clip_norm)
+        for i, gradient in enumerate(step):
+            first[i] = beta_1 * first[i] + (1 - beta_1) * gradient * scale
+            second[i] = beta_2 * second[i] + (1 - beta_2) * (gradient * scale) ** 2
+            update = first[i] / (np.sqrt(second[i]) + epsilon) + decay * values[i]
+            values[i] = values[i] - rate * update
+    return values
+
+
+@pytest.fixture
+def start():
+    random = np.random.default_rng(0)
+    return [random.normal(size=shape).astype(np.float32) for shape in SHAPES]
+
+
+@pytest.fixture
+def gradients():
+    random = np.random.default_rng(1)
+    scales = (0.1, 3.0, 1e-4, 1.0, 10.0, 0.0)
+    return [[s * random.normal(size=n).astype(np.float32) for n in SHAPES] for s in scales]
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "graph"])
+@pytest.mark.parametrize(("decay", "clip_norm"), [(0.01, 1.0), (0.0, None), (0.3, 5.0)])
+def test_it_follows_the_formula(start, gradients, decay, clip_norm, compiled):
+    schedule = WarmupLinearDecay(0.1, 6, 0.4)
+    variables = [tf.Variable(value) for value in start]
+    optimizer = BertAdamW(schedule, decay=decay, clip_norm=clip_norm)
+    optimizer.build(variables)
+
+    def apply(step):
+        optimizer.apply_gradients(zip(step, variables))
+
+    apply = tf.function(apply) if compiled else apply
+    for step in gradients:
+        apply([tf.constant(gradient) for gradient in step])
+    rates = [float(schedule(step)) for step in range(len(gradients))]
+    expected = numpy_steps(start, gradients, rates, decay, clip_norm)
+    for variable, value in zip(variables, expected):
+        np.testing.assert_allclose(variable, value, rtol=0, atol=2e-6)
+        assert np.abs(value - start[0].mean()).max() > 0.01
+
+
+def test_other_betas_and_epsilon_are_used(start, gradients):
+    settings = {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2}
+    variables = [tf.Variable(value) for value in start]
+    optimizer = BertAdamW(0.1, decay=0.01, clip_norm=1.0, **settings)
+    for step in gradients:
+        optimizer.apply_gradients(zip([tf.constant(g) for g in step], variables))
+    expected = numpy_steps(start, gradients, [0.1] * len(gradients), 0.01, 1.0, **settings)
+    for variable, value in zip(variables, expected):
+        np.testing.assert_allclose(variable, value, rtol=0, atol=2e-6)
+
+
+def test_slices_of_an_embedding_do_what_their_sum_does(start):
+    # Row 1 comes three times, as a word does that stands three times in a batch: its gradients
+    # add up before the norm is taken, and rows without a gradient decay all the same.
+    rows, ids = np.float32([[1, 2, 3], [1, 2, 3], [1, 2, 3], [0, 1, 0]]), [1, 1, 1, 3]
+    dense = np.zeros(SHAPES[0], np.float32)
+    np.add.at(dense, ids, rows)
+    bias = np.float32([0.5, -0.5, 0.1])
+    variables = [tf.Variable(value) for value in start[:2]]
+    optimizer = BertAdamW(0.1, decay=0.1, clip_norm=1.0)
+    for _ in range(3):
+        slices = tf.IndexedSlices(tf.constant(rows), tf.constant(ids), tf.constant(SHAPES[0]))
+        optimizer.apply_gradients(zip([slices, tf.constant(bias)], variables))
+    expected = numpy_steps(start[:2], [[dense, bias]] * 3, [0.1] * 3, 0.1, 1.0)
+    for variable, value in zip(variables, expected):
+        np.testing.assert_allclose(variable, value, rtol=0, atol=2e-6)
+
+
+def test_the_first_moment_of_clipped_slices_is_that_of_the_clipped_sum(start):
+    # Adam hides the scale of a gradient at the first step, its moments do not.
+    rows, ids = np.ones([4, 3], np.float32), [1, 1, 1, 1]
+    variable = tf.Variable(start[0])
+    optimizer = BertAdamW(0.1, clip_norm=1.0)
+    slices = tf.IndexedSlices(tf.constant(rows), tf.constant(ids), tf.constant(SHAPES[0]))
+    optimizer.apply_gradients([(slices, variable)])
+    (first,) = (v for v in optimizer.variables if "/m/" in v.name)
+    # The sum is (4, 4, 4) in row 1, of norm 4 sqrt(3); clipped to norm 1.
+    np.testing.assert_allclose(first[1], [0.1 / np.sqrt(3)] * 3, rtol=1e-5)
+
+
+def test_a_variable_without_a_gradient_stays(start):
+    variables = [tf.Variable(value) for value in start[:2]]
+    optimizer = BertAdamW(0.1)
+    optimizer.build(variables)
+    optimizer.apply_gradients([(tf.ones(SHAPES[0]), variables[0]), (None, variables[1])])
+    np.testing.assert_array_equal(variables[1], start[1])
+    assert np.abs(variables[0] - start[0]).min() > 0
+
+
+@pytest.mark.parametrize("rate", [1e-3, WarmupLinearDecay(1e-3, 10, 0.1)])
+def test_it_comes_back_from_its_config(rate):
+    settings = {"decay": 0.2, "clip_norm": 3.0, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-5}
+    optimizer = BertAdamW(rate, **settings, name="mine")
+    twin = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert isinstance(twin, BertAdamW)
+    config = twin.get_config()
+    assert config == optimizer.get_config()
+    for name, value in settings.items():
+        assert config[name] == value
+    assert float(twin.learning_rate) == float(optimizer.learning_rate)
+
+
+def test_no_clipping_comes_back_as_no_clipping():
+    assert BertAdamW.from_config(BertAdamW(clip_norm=None).get_config()).global_clipnorm is None

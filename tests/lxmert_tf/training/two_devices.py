@@ -1,0 +1,78 @@
+"""Trains the same model on one device and on two; a process of its own, since devices stay.
+
+Writes the weights after training to the file that is its one argument.
+"""
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+from lxmert_tf import LxmertAnswerClassifier, SoftAccuracy, SoftAnswerLoss
+from lxmert_tf.training.optimizer import BertAdamW
+from lxmert_tf.training.schedule import WarmupLinearDecay
+from lxmert_tf.training.strategy import mirrored_strategy
+from tests.lxmert_tf.samples import CONFIG, config, model_inputs
+
+SIZES = config(language_layers=0, relationship_layers=0, cross_layers=1)
+# Two batches of four; with repeated words, whose gradients come as slices from both replicas.
+INPUTS = model_inputs([7, 4, 5, 7, 2, 6, 7, 3], [5, 3, 1, 2, 5, 5, 4, 2])
+
+
+def train(strategy):
+    """Weights, moments and losses of a model that is trained under a strategy, by name."""
+    keras.utils.set_random_seed(0)
+    targets = np.random.default_rng(0).uniform(size=[8, CONFIG.num_answers]).astype(np.float32)
+    with strategy.scope():
+        model = LxmertAnswerClassifier(SIZES, name="model")
+        # Without clipping, so that the moments show the size of the gradients; with a large
+        # epsilon, since the keys' bias has rounding errors for a gradient, which Adam enlarges.
+        optimizer = BertAdamW(WarmupLinearDecay(1e-2, 6, 0.3), clip_norm=None, epsilon=1e-2)
+        model.compile(optimizer, loss=SoftAnswerLoss(), metrics=[SoftAccuracy()])
+    before = {variable.name: variable.numpy() for variable in model.weights}
+    batches = tf.data.Dataset.from_tensor_slices((INPUTS, targets)).batch(4)
+    history = model.fit(batches, epochs=3, verbose=0).history
+    return {
+        **{f"before/{name}": value for name, value in before.items()},
+        **{f"weights/{variable.name}": variable.numpy() for variable in model.weights},
+        **{f"optimizer/{v.name}": v.numpy() for v in optimizer.variables},
+        **{f"history/{name}": np.array(values) for name, values in history.items()},
+    }
+
+
+def clipped_step(strategy, gradients) -> np.ndarray:
+    """The first moment after a step with a gradient (rows, ids) of its own for each replica."""
+    with strategy.scope():
+        table = tf.Variable(tf.ones([4, 3]))
+        optimizer = BertAdamW(0.1, clip_norm=1.0)
+        optimizer.build([table])
+        _, moment, _ = optimizer.variables  # Behind the count of steps.
+
+    def step():
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        rows, ids = (tf.gather(tf.stack(values), replica) for values in zip(*gradients))
+        slices = tf.IndexedSlices(rows, ids, tf.constant([4, 3]))
+        optimizer.apply_gradients([(slices, table)])
+
+    tf.function(lambda: strategy.run(step))()
+    return moment.numpy()
+
+
+def main(path: str) -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    two = mirrored_strategy()
+    results = {"replicas": np.array(two.num_replicas_in_sync)}
+    for devices, strategy in (("one", tf.distribute.get_strategy()), ("two", two)):
+        results |= {f"{devices}/{name}": value for name, value in train(strategy).items()}
+    gradients = [(np.ones([2, 3], np.float32), [1, 1]), (np.full([2, 3], 2, np.float32), [1, 2])]
+    results["clipped"] = clipped_step(two, gradients)
+    np.savez(path, **results)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
