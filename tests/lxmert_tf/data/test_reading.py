@@ -189,7 +189,7 @@ def test_a_damaged_file_is_named(files, tmp_path, layout, damage):
     data = pathlib.Path(files[layout]).read_bytes()
     suffix = ".gz" if layout == "gzipped" else ""
     good, bad = tmp_path / f"good.tfrecord{suffix}", tmp_path / f"bad.tfrecord{suffix}"
-    good.write_bytes(data)
+    write(good, SCENES[:2], "GZIP" if suffix else "")
     bad.write_bytes(damage(data))
     names = [str(good), str(bad)]
     with pytest.raises(InputError) as raised:
@@ -205,7 +205,7 @@ def test_wherever_a_file_is_cut_nothing_wrong_is_read(files, tmp_path, layout):
     expected = [sentence.id for sentence in SENTENCES]
     path = tmp_path / pathlib.Path(files[layout]).name
     first = 12 + len(encode_scene(SCENES[0])) + 4
-    for length in (0, 1, 3, 11, 12, 13, first - 1, first, first + 1, first + 12, len(data) - 1):
+    for length in (0, 3, 13, first - 1, first, first + 1, len(data) - 1):
         path.write_bytes(data[:length])
         read = []
         try:
