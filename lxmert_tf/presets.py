@@ -92,6 +92,9 @@ class PresetModel(keras.Model):
         """A model with fresh weights."""
         return cls(**config)
 
+    def build_from_config(self, config):
+        """Nothing: the constructor has made the variables. Keras calls it for `.keras` files."""
+
     def build_variables(self):
         """Makes every variable, by one call with a single word and a single region."""
         self(

@@ -75,7 +75,12 @@ _SENTENCE_TEXTS = {
 
 
 def encode_scene(scene: Scene) -> bytes:
-    """Serializes a scene; the same scene gives the same bytes."""
+    """Serializes a scene; the same scene gives the same bytes.
+
+    Raises:
+        ValueError: only some of its images have labels, or features are neither float16 nor
+            float32.
+    """
     features = {
         IMAGE_ID: [image.id for image in scene.images],
         IMAGE_HEIGHT: [image.height for image in scene.images],
@@ -91,8 +96,11 @@ def encode_scene(scene: Scene) -> bytes:
     }
     for attribute, name in _REGION_LABELS.items():
         values = [getattr(image.regions, attribute) for image in scene.images]
-        if all(value is not None for value in values):
+        given = [value is not None for value in values]
+        if all(given):
             features[name] = np.concatenate(values)
+        elif any(given):
+            raise ValueError(f"only some images of the scene have {attribute}")
     for attribute, name in _SENTENCE_TEXTS.items():
         features[name] = [getattr(sentence, attribute) for sentence in scene.sentences]
     example = tf.train.Example()

@@ -99,6 +99,13 @@ def test_a_config_makes_an_equal_model(model):
     assert_equal_outputs(twin(model_inputs()), model(model_inputs()))
 
 
+def test_a_keras_file_brings_the_model_back(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    back = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    assert type(back) is type(model)
+    assert_equal_outputs(back(model_inputs()), model(model_inputs()))
+
+
 # The pre-trainer has losses of its own, which the golden numbers test.
 @pytest.mark.parametrize("cls", [LxmertBackbone, LxmertAnswerClassifier])
 def test_fit_evaluate_and_predict_agree_with_calls(cls):

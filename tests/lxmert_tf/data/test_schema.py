@@ -152,6 +152,15 @@ def test_a_count_that_does_not_fit_is_refused_by_graph_and_python(name, values, 
     assert "the record is not a scene" in one_line(raised)
 
 
+def test_labels_of_only_some_images_are_refused_not_dropped():
+    bare = Regions(np.zeros((1, 2), np.float32), np.zeros((1, 4), np.float32))
+    ids, sure = np.zeros(1, np.int64), np.ones(1, np.float32)
+    labelled = dataclasses.replace(bare, object_ids=ids, object_confidences=sure)
+    images = [SceneImage("a", 1, 1, bare), SceneImage("b", 1, 1, labelled)]
+    with pytest.raises(ValueError, match="only some images"):
+        schema.encode_scene(Scene(tuple(images), (Sentence("q", "?"),)))
+
+
 def test_an_image_with_more_regions_than_there_is_room_is_refused():
     records = [schema.encode_scene(scene_with(regions=count)) for count in (2, 5)]
     with pytest.raises(tf.errors.InvalidArgumentError, match="more regions than max_regions = 4"):
