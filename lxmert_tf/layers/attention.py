@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 from tensorflow import keras
 
+from lxmert_tf.layers.dropout import Dropout
 from lxmert_tf.layers.normalization import ResidualNorm
 
 # What a padded token or an absent region adds to its attention scores (BERT's constant): in
@@ -52,9 +53,7 @@ class SelfAttention(keras.layers.Layer):
         self.head_size = hidden_size // self.num_heads
         self.query_key_value = self._dense(3 * hidden_size, "query_key_value")
         self.output_projection = self._dense(hidden_size, "output_projection")
-        self.dropout = keras.layers.Dropout(
-            self.attention_dropout, dtype=self.dtype_policy, name="dropout"
-        )
+        self.dropout = Dropout(self.attention_dropout, dtype=self.dtype_policy, name="dropout")
         self.residual_norm = ResidualNorm(
             self.hidden_dropout, self.epsilon, dtype=self.dtype_policy, name="residual_norm"
         )
@@ -73,7 +72,7 @@ class SelfAttention(keras.layers.Layer):
         fused = tf.reshape(fused, [-1, tf.shape(fused)[1], 3, self.num_heads, self.head_size])
         return tf.unstack(tf.transpose(fused, [2, 0, 3, 1, 4]), num=3)
 
-    def attend(self, query, key, value, bias, training):
+    def attend(self, query, key, value, bias, training, output_attentions):
         """Computes softmax(query key^T / sqrt(d) + bias) value.
 
         Args:
@@ -81,9 +80,10 @@ class SelfAttention(keras.layers.Layer):
             key, value: [B, heads, K, d].
             bias: [B, 1, 1, K].
             training: whether to drop probabilities.
+            output_attentions: whether to give the probabilities, which then stay in memory.
 
         Returns:
-            the context [B, Q, H], and the probabilities [B, heads, Q, K] in float32.
+            the context [B, Q, H], and the probabilities [B, heads, Q, K] in float32, or None.
         """
         query = query * tf.cast(1.0 / math.sqrt(self.head_size), query.dtype)
         scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
@@ -91,25 +91,26 @@ class SelfAttention(keras.layers.Layer):
         dropped = self.dropout(tf.cast(probabilities, value.dtype), training=training)
         context = tf.transpose(tf.matmul(dropped, value), [0, 2, 1, 3])
         context = tf.reshape(context, [-1, tf.shape(context)[1], self.num_heads * self.head_size])
-        return context, probabilities
+        return context, probabilities if output_attentions else None
 
     def finish(self, context, residual, training):
         """Output projection, dropout, residual connection and LayerNorm: [B, Q, H]."""
         return self.residual_norm(self.output_projection(context), residual, training=training)
 
-    def call(self, hidden, bias, training=None):
+    def call(self, hidden, bias, training=None, output_attentions=False):
         """Attends within one side.
 
         Args:
             hidden: [B, L, H].
             bias: [B, 1, 1, L], from `attention_bias`.
             training: whether dropout is on.
+            output_attentions: whether to give the probabilities.
 
         Returns:
-            [B, L, H], and the probabilities [B, heads, L, L].
+            [B, L, H], and the probabilities [B, heads, L, L] or None.
         """
         query, key, value = self.split_heads(self.query_key_value(hidden))
-        context, probabilities = self.attend(query, key, value, bias, training)
+        context, probabilities = self.attend(query, key, value, bias, training, output_attentions)
         return self.finish(context, hidden, training), probabilities
 
     def get_config(self):
@@ -131,7 +132,15 @@ class CrossAttention(SelfAttention):
     the directions. So both sides go through one projection, as one longer sequence.
     """
 
-    def call(self, language, vision, language_bias, vision_bias, training=None):
+    def call(
+        self,
+        language,
+        vision,
+        language_bias,
+        vision_bias,
+        training=None,
+        output_attentions=False,
+    ):
         """Attends across the sides; each direction sees the other side's input, not its output.
 
         Args:
@@ -140,10 +149,11 @@ class CrossAttention(SelfAttention):
             language_bias: [B, 1, 1, T].
             vision_bias: [B, 1, 1, R].
             training: whether dropout is on.
+            output_attentions: whether to give the probabilities.
 
         Returns:
             language [B, T, H], vision [B, R, H], the probabilities of words over regions
-            [B, heads, T, R] and of regions over words [B, heads, R, T].
+            [B, heads, T, R] and of regions over words [B, heads, R, T], or None for each.
         """
         # Split, not sliced: the gradient of a slice is a zero-filled copy of the whole.
         lengths = [tf.shape(language)[1], tf.shape(vision)[1]]
@@ -152,10 +162,10 @@ class CrossAttention(SelfAttention):
         word_query, word_key, word_value = self.split_heads(words)
         region_query, region_key, region_value = self.split_heads(regions)
         word_context, to_vision = self.attend(
-            word_query, region_key, region_value, vision_bias, training
+            word_query, region_key, region_value, vision_bias, training, output_attentions
         )
         region_context, to_language = self.attend(
-            region_query, word_key, word_value, language_bias, training
+            region_query, word_key, word_value, language_bias, training, output_attentions
         )
         context = tf.concat([word_context, region_context], axis=1)
         language, vision = tf.split(self.finish(context, both, training), lengths, axis=1)

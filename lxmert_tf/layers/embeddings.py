@@ -3,6 +3,7 @@
 import tensorflow as tf
 from tensorflow import keras
 
+from lxmert_tf.layers.dropout import Dropout
 from lxmert_tf.layers.normalization import Float32LayerNorm
 
 
@@ -45,7 +46,7 @@ class LanguageEmbeddings(keras.layers.Layer):
         self.dropout_rate = dropout
         self.epsilon = epsilon
         self.initializer_range = initializer_range
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+        self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
         self.norm = Float32LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
 
     def build(self, input_shape):
@@ -120,7 +121,7 @@ class RegionEmbeddings(keras.layers.Layer):
         self.feature_norm = Float32LayerNorm(epsilon, dtype=self.dtype_policy, name="feature_norm")
         self.box_projection = self._dense("box_projection")
         self.box_norm = Float32LayerNorm(epsilon, dtype=self.dtype_policy, name="box_norm")
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+        self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def _dense(self, name: str) -> keras.layers.Dense:
         return keras.layers.Dense(

@@ -3,6 +3,8 @@
 import tensorflow as tf
 from tensorflow import keras
 
+from lxmert_tf.layers.dropout import Dropout
+
 
 @keras.utils.register_keras_serializable("lxmert_tf")
 class Float32LayerNorm(keras.layers.Layer):
@@ -46,7 +48,7 @@ class ResidualNorm(keras.layers.Layer):
         super().__init__(**kwargs)
         self.dropout_rate = dropout
         self.epsilon = epsilon
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+        self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
         self.norm = Float32LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
 
     def call(self, hidden, residual, training=None):
