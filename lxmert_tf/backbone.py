@@ -68,16 +68,19 @@ class LxmertBackbone(PresetModel):
         boxes = inputs["region_boxes"]
         mask = inputs.get("region_mask")
         region_mask = tf.ones(tf.shape(boxes)[:2]) if mask is None else mask
-        image_state, vision_attentions = self.encode_image(
-            inputs["region_features"], boxes, region_mask, training=training
-        )
-        outputs, attentions = self.read_image(inputs, image_state, region_mask, training=training)
         wanted = self.output_attentions if output_attentions is None else output_attentions
+        how = {"training": training, "output_attentions": wanted}
+        image_state, vision_attentions = self.encode_image(
+            inputs["region_features"], boxes, region_mask, **how
+        )
+        outputs, attentions = self.read_image(inputs, image_state, region_mask, **how)
         if wanted:
             outputs["attentions"] = {"vision": vision_attentions, **attentions}
         return outputs
 
-    def encode_image(self, region_features, region_boxes, region_mask, training=None):
+    def encode_image(
+        self, region_features, region_boxes, region_mask, training=None, output_attentions=False
+    ):
         """The part that depends on the image alone: the object-relationship encoder.
 
         Args:
@@ -85,15 +88,21 @@ class LxmertBackbone(PresetModel):
             region_boxes: [B, R, 4], in 0..1.
             region_mask: [B, R], 1 = region.
             training: whether dropout is on.
+            output_attentions: whether to give the attention probabilities.
 
         Returns:
-            the image state [B, R, H], and a list over layers of probabilities [B, heads, R, R].
+            the image state [B, R, H], and a list over layers of probabilities [B, heads, R, R]
+            or None.
         """
         return self.relationship_encoder(
-            region_features, region_boxes, attention_bias(region_mask), training=training
+            region_features,
+            region_boxes,
+            attention_bias(region_mask),
+            training=training,
+            output_attentions=output_attentions,
         )
 
-    def read_image(self, inputs, image_state, region_mask, training=None):
+    def read_image(self, inputs, image_state, region_mask, training=None, output_attentions=False):
         """Reads the words, and the image in their light.
 
         Args:
@@ -101,20 +110,23 @@ class LxmertBackbone(PresetModel):
             image_state: [B, R, H], from `encode_image`.
             region_mask: [B, R], 1 = region.
             training: whether dropout is on.
+            output_attentions: whether to give the attention probabilities.
 
         Returns:
-            the outputs of a call, and the attentions of the language and cross-modality encoders.
+            the outputs of a call, and the attentions of the language and cross-modality encoders
+            (lists of None where they are not asked for).
         """
         token_ids = inputs["token_ids"]
         segment_ids = inputs.get("segment_ids")
         if segment_ids is None:
             segment_ids = tf.zeros_like(token_ids)
         language_bias = attention_bias(inputs["padding_mask"])
+        how = {"training": training, "output_attentions": output_attentions}
         language, language_attentions = self.language_encoder(
-            token_ids, segment_ids, language_bias, training=training
+            token_ids, segment_ids, language_bias, **how
         )
         language, vision, to_vision, to_language = self.cross_modality_encoder(
-            language, image_state, language_bias, attention_bias(region_mask), training=training
+            language, image_state, language_bias, attention_bias(region_mask), **how
         )
         outputs = {
             "language_output": language,

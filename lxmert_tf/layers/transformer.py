@@ -53,7 +53,8 @@ class TransformerLayer(ConfiguredLayer):
     Call arguments:
         hidden: [B, L, H].
         bias: [B, 1, 1, L], from `attention_bias`.
-        Returns [B, L, H] and the attention probabilities [B, heads, L, L].
+        output_attentions: whether to give the attention probabilities.
+        Returns [B, L, H] and the probabilities [B, heads, L, L] or None.
     """
 
     def __init__(self, config, **kwargs):
@@ -61,8 +62,10 @@ class TransformerLayer(ConfiguredLayer):
         self.self_attention = self._attention(SelfAttention, "self_attention")
         self.feed_forward = self._feed_forward("feed_forward")
 
-    def call(self, hidden, bias, training=None):
-        hidden, probabilities = self.self_attention(hidden, bias, training=training)
+    def call(self, hidden, bias, training=None, output_attentions=False):
+        hidden, probabilities = self.self_attention(
+            hidden, bias, training=training, output_attentions=output_attentions
+        )
         return self.feed_forward(hidden, training=training), probabilities
 
 
@@ -76,8 +79,9 @@ class CrossModalityLayer(ConfiguredLayer):
     Call arguments:
         language: [B, T, H]; vision: [B, R, H].
         language_bias: [B, 1, 1, T]; vision_bias: [B, 1, 1, R].
-        Returns language, vision, and the cross-attention probabilities of words over regions
-        [B, heads, T, R] and of regions over words [B, heads, R, T].
+        output_attentions: whether to give the cross-attention probabilities.
+        Returns language, vision, and the probabilities of words over regions [B, heads, T, R]
+        and of regions over words [B, heads, R, T], or None for each.
     """
 
     def __init__(self, config, **kwargs):
@@ -93,9 +97,22 @@ class CrossModalityLayer(ConfiguredLayer):
         self.vision_self_attention.trainable = False
         self.vision_feed_forward.trainable = False
 
-    def call(self, language, vision, language_bias, vision_bias, training=None):
+    def call(
+        self,
+        language,
+        vision,
+        language_bias,
+        vision_bias,
+        training=None,
+        output_attentions=False,
+    ):
         language, vision, to_vision, to_language = self.cross_attention(
-            language, vision, language_bias, vision_bias, training=training
+            language,
+            vision,
+            language_bias,
+            vision_bias,
+            training=training,
+            output_attentions=output_attentions,
         )
         language, _ = self.language_self_attention(language, language_bias, training=training)
         vision, _ = self.vision_self_attention(vision, vision_bias, training=training)

@@ -1,5 +1,6 @@
 """Every layer alone: it comes back from its config, and computes what its docstring says."""
 
+import inspect
 import math
 
 import numpy as np
@@ -69,16 +70,18 @@ LAYERS = [
 )
 def test_a_layer_comes_back_from_its_config(cls, arguments, inputs, policy):
     layer = cls(**arguments, name="original", dtype=policy)
-    expected = layer(*inputs)
+    gives_attentions = "output_attentions" in inspect.signature(cls.call).parameters
+    everything = {"output_attentions": True} if gives_attentions else {}
+    expected = layer(*inputs, **everything)
     written = keras.layers.serialize(layer)
     twin = keras.layers.deserialize(written)
     assert keras.layers.serialize(twin)["config"] == written["config"]
     for name, value in arguments.items():
         stored = written["config"][name]
         assert stored == (value.to_dict() if name == "config" else value)
-    outputs = twin(*inputs)
+    outputs = twin(*inputs, **everything)
     twin.set_weights(layer.get_weights())
-    outputs = twin(*inputs)
+    outputs = twin(*inputs, **everything)
     tf.nest.assert_same_structure(outputs, expected)
     for ours, theirs in zip(tf.nest.flatten(outputs), tf.nest.flatten(expected)):
         assert ours.dtype == theirs.dtype
@@ -118,7 +121,7 @@ def test_masked_columns_get_the_reference_constant():
 
 def test_self_attention_equals_its_formula_in_numpy():
     layer = SelfAttention(2, initializer_range=0.4)
-    output, probabilities = layer(LANGUAGE, LANGUAGE_BIAS)
+    output, probabilities = layer(LANGUAGE, LANGUAGE_BIAS, output_attentions=True)
     kernel, bias, out_kernel, out_bias, gamma, beta = (
         w.astype(np.float64) for w in layer.get_weights()
     )
@@ -139,8 +142,8 @@ def test_self_attention_equals_its_formula_in_numpy():
 
 def test_cross_attention_treats_both_directions_alike():
     layer = CrossAttention(2, initializer_range=0.4)
-    language, vision, to_vision, to_language = layer(*BOTH)
-    swapped = layer(VISION, LANGUAGE, VISION_BIAS, LANGUAGE_BIAS)
+    language, vision, to_vision, to_language = layer(*BOTH, output_attentions=True)
+    swapped = layer(VISION, LANGUAGE, VISION_BIAS, LANGUAGE_BIAS, output_attentions=True)
     for ours, theirs in zip((vision, language, to_language, to_vision), swapped):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
     # Each direction reads the other side's input: a change of one region reaches every word.
