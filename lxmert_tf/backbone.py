@@ -14,6 +14,13 @@ from lxmert_tf.presets import PresetModel
 REQUIRED_INPUTS = ("token_ids", "padding_mask", "region_features", "region_boxes")
 
 
+def require_inputs(inputs) -> None:
+    """Raises ValueError where one of the inputs that a model cannot do without is missing."""
+    missing = [name for name in REQUIRED_INPUTS if name not in inputs]
+    if missing:
+        raise ValueError(f"inputs lack {', '.join(missing)}; given are {', '.join(sorted(inputs))}")
+
+
 @keras.utils.register_keras_serializable("lxmert_tf")
 class LxmertBackbone(PresetModel):
     """LXMERT without heads (Tan & Bansal 2019, section 3).
@@ -60,11 +67,7 @@ class LxmertBackbone(PresetModel):
         return self.language_encoder.embeddings.word_embeddings
 
     def call(self, inputs, training=None, output_attentions=None):
-        missing = [name for name in REQUIRED_INPUTS if name not in inputs]
-        if missing:
-            raise ValueError(
-                f"inputs lack {', '.join(missing)}; given are {', '.join(sorted(inputs))}"
-            )
+        require_inputs(inputs)
         boxes = inputs["region_boxes"]
         mask = inputs.get("region_mask")
         region_mask = tf.ones(tf.shape(boxes)[:2]) if mask is None else mask
@@ -116,26 +119,71 @@ class LxmertBackbone(PresetModel):
             the outputs of a call, and the attentions of the language and cross-modality encoders
             (lists of None where they are not asked for).
         """
+        how = {"training": training, "output_attentions": output_attentions}
+        language, language_attentions = self.encode_text(inputs, **how)
+        outputs, attentions = self.relate(
+            language, inputs["padding_mask"], image_state, region_mask, **how
+        )
+        return outputs, {"language": language_attentions, **attentions}
+
+    def encode_text(self, inputs, training=None, output_attentions=False):
+        """The part that depends on the words alone: the language encoder.
+
+        Args:
+            inputs: `token_ids`, `padding_mask` and maybe `segment_ids`, as for a call.
+            training: whether dropout is on.
+            output_attentions: whether to give the attention probabilities.
+
+        Returns:
+            the text state [B, T, H], and a list over layers of probabilities [B, heads, T, T]
+            or None.
+        """
         token_ids = inputs["token_ids"]
         segment_ids = inputs.get("segment_ids")
         if segment_ids is None:
             segment_ids = tf.zeros_like(token_ids)
-        language_bias = attention_bias(inputs["padding_mask"])
-        how = {"training": training, "output_attentions": output_attentions}
-        language, language_attentions = self.language_encoder(
-            token_ids, segment_ids, language_bias, **how
+        return self.language_encoder(
+            token_ids,
+            segment_ids,
+            attention_bias(inputs["padding_mask"]),
+            training=training,
+            output_attentions=output_attentions,
         )
+
+    def relate(
+        self,
+        text_state,
+        padding_mask,
+        image_state,
+        region_mask,
+        training=None,
+        output_attentions=False,
+    ):
+        """The part that depends on both: the cross-modality encoder and the pooler.
+
+        Args:
+            text_state: [B, T, H], from `encode_text`.
+            padding_mask: [B, T], 1 = token.
+            image_state: [B, R, H], from `encode_image`.
+            region_mask: [B, R], 1 = region.
+            training: whether dropout is on.
+            output_attentions: whether to give the attention probabilities.
+
+        Returns:
+            the outputs of a call, and the attentions of the cross-modality encoder (lists of None
+            where they are not asked for).
+        """
         language, vision, to_vision, to_language = self.cross_modality_encoder(
-            language, image_state, language_bias, attention_bias(region_mask), **how
+            text_state,
+            image_state,
+            attention_bias(padding_mask),
+            attention_bias(region_mask),
+            training=training,
+            output_attentions=output_attentions,
         )
         outputs = {
             "language_output": language,
             "vision_output": vision,
             "pooled_output": self.pooler(language),
         }
-        attentions = {
-            "language": language_attentions,
-            "language_to_vision": to_vision,
-            "vision_to_language": to_language,
-        }
-        return outputs, attentions
+        return outputs, {"language_to_vision": to_vision, "vision_to_language": to_language}
