@@ -7,11 +7,11 @@ from tensorflow import keras
 from lxmert_tf.backbone import LxmertBackbone
 from lxmert_tf.config import LxmertConfig
 from lxmert_tf.layers.heads import AnswerHead
-from lxmert_tf.presets import PresetModel
+from lxmert_tf.tasks.task_model import TaskModel
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
-class LxmertAnswerClassifier(PresetModel):
+class LxmertAnswerClassifier(TaskModel):
     """LXMERT with an answer head on the pooled output (paper section 4.2; VQA, GQA).
 
     Args:

@@ -8,12 +8,12 @@ from tensorflow import keras
 from lxmert_tf.backbone import LxmertBackbone
 from lxmert_tf.config import LxmertConfig
 from lxmert_tf.layers.heads import AnswerHead, MaskedLMHead, RegionHead
-from lxmert_tf.presets import PresetModel
-from lxmert_tf.tasks.pretraining_losses import LABELLED, LOSSES, accuracy
+from lxmert_tf.tasks.pretraining_losses import LABELLED, LOSSES, accuracy, target_counts
+from lxmert_tf.tasks.task_model import TaskModel
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
-class LxmertPretrainer(PresetModel):
+class LxmertPretrainer(TaskModel):
     """LXMERT with the heads of its pre-training tasks (paper section 3.1-3.3).
 
     Args:
@@ -83,13 +83,15 @@ class LxmertPretrainer(PresetModel):
             result["attentions"] = outputs["attentions"]
         return result
 
-    def compile(self, optimizer="rmsprop", loss_weights=None, **kwargs):
+    def compile(self, optimizer="rmsprop", loss_weights=None, accumulation_steps=1, **kwargs):
         """As `keras.Model.compile`; the losses are the pre-training tasks'.
 
         Args:
             optimizer: a Keras optimizer, such as `BertAdamW`.
             loss_weights: by name of `LOSSES`; a loss that is not named has weight 1, a weight of 0
                 switches it off.
+            accumulation_steps: the parts that a batch is cut into, one after the other, so that
+                it needs the memory of a part; the step is that of the whole batch.
             **kwargs: `steps_per_execution`, `jit_compile`, `run_eagerly`.
 
         Raises:
@@ -103,6 +105,7 @@ class LxmertPretrainer(PresetModel):
             raise ValueError(f"no loss is named {sorted(unknown)[0]!r}; there are {list(LOSSES)}")
         weights = {name: float(loss_weights.get(name, 1.0)) for name in LOSSES}
         self._told = _Told({name: weight for name, weight in weights.items() if weight})
+        self._accumulation_steps = accumulation_steps
         super().compile(optimizer=optimizer, **kwargs)
 
     @property
@@ -112,10 +115,11 @@ class LxmertPretrainer(PresetModel):
 
     def train_step(self, data):
         """One step on (inputs, targets)."""
-        inputs, targets = data
-        with tf.GradientTape() as tape:
-            total = self._total_loss(self(inputs, training=True), targets)
-        gradients = tape.gradient(total, self.trainable_variables)
+        counts = self._counts_everywhere(data[1])
+        if self._accumulation_steps == 1:
+            gradients = self._gradients(data, counts)
+        else:
+            gradients = self._accumulated_gradients(data, counts)
         # The heads of tasks that are switched off have none.
         pairs = [(g, v) for g, v in zip(gradients, self.trainable_variables) if g is not None]
         self.optimizer.apply_gradients(pairs)
@@ -124,24 +128,59 @@ class LxmertPretrainer(PresetModel):
     def test_step(self, data):
         """Losses and accuracies of (inputs, targets)."""
         inputs, targets = data
-        self._total_loss(self(inputs, training=False), targets)
+        self._total_loss(self(inputs, training=False), targets, self._counts_everywhere(targets))
         return {metric.name: metric.result() for metric in self.metrics}
 
-    def _total_loss(self, outputs, targets):
+    def _counts_everywhere(self, targets) -> dict[str, tf.Tensor]:
+        # Replicas have different numbers of masked words; the division is by all of them.
+        replica = tf.distribute.get_replica_context()
+        counts = target_counts(targets)
+        return {name: replica.all_reduce("SUM", counts[name]) for name in self._told.weights}
+
+    def _gradients(self, data, counts, part=0):
+        inputs, targets = data
+        parts = self._accumulation_steps
+        with tf.GradientTape() as tape, self.dropout_keys(part, parts):
+            total = self._total_loss(self(inputs, training=True), targets, counts, parts)
+        return tape.gradient(total, self.trainable_variables)
+
+    def _accumulated_gradients(self, data, counts):
+        rows = tf.shape(data[1]["matched_labels"])[0]
+        size = tf.cast(tf.math.ceil(rows / self._accumulation_steps), tf.int32)
+        idle = []
+
+        def add_part(part, sums):
+            some = tf.nest.map_structure(lambda t: t[part * size : (part + 1) * size], data)
+            gradients = self._gradients(some, counts, part)
+            idle[:] = [gradient is None for gradient in gradients]
+            # As dense tensors: an embedding's slices cannot be added up in a loop.
+            added = [
+                s if g is None else s + tf.convert_to_tensor(g) for s, g in zip(sums, gradients)
+            ]
+            return part + 1, added
+
+        _, sums = tf.while_loop(
+            lambda part, _: part < self._accumulation_steps,
+            add_part,
+            (0, [tf.zeros_like(variable) for variable in self.trainable_variables]),
+            # One part at a time is what saves the memory.
+            parallel_iterations=1,
+        )
+        return [None if without else total for without, total in zip(idle, sums)]
+
+    def _total_loss(self, outputs, targets, counts, parts=1):
         """This replica's part of the loss of the whole batch; replicas' gradients are summed."""
         total = 0.0
         told = self._told
         for name, weight in told.weights.items():
             term = LOSSES[name](outputs, targets)
-            # Replicas have different numbers of masked words; the division is by all of them.
-            everywhere = tf.distribute.get_replica_context().all_reduce("SUM", term.count)
-            total += weight * tf.math.divide_no_nan(term.total, everywhere)
+            total += weight * tf.math.divide_no_nan(term.total, counts[name])
             told.losses[name].update_state(term.mean(), sample_weight=term.count)
             if name in told.accuracies:
                 right, counted = accuracy(name, outputs, targets)
                 told.accuracies[name].update_state(right, sample_weight=counted)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        told.total.update_state(total * replicas)
+        # Replicas and parts of a batch each have a share of its loss.
+        told.total.update_state(total * tf.distribute.get_strategy().num_replicas_in_sync * parts)
         return total
 
 

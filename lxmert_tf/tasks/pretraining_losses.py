@@ -76,7 +76,7 @@ def region_features_loss(outputs, targets) -> LossTerm:
     smooth = tf.where(size < 1.0, 0.5 * tf.square(difference), size - 0.5)
     mask = tf.cast(targets["region_feature_mask"], tf.float32)
     total = tf.reduce_sum(tf.reduce_mean(smooth, axis=-1) * mask)
-    return LossTerm(REGION_LOSS_SCALE * total, tf.cast(tf.size(mask), tf.float32))
+    return LossTerm(REGION_LOSS_SCALE * total, _size(mask))
 
 
 # By the names that configs use, in the order of the release.
@@ -88,6 +88,21 @@ LOSSES: dict[str, Callable[[Mapping, Mapping], LossTerm]] = {
     "region_features": region_features_loss,
     "answers": answers_loss,
 }
+
+
+def target_counts(targets) -> dict[str, tf.Tensor]:
+    """What each loss of these targets is divided by: the `count` of its `LossTerm`.
+
+    Known before the model is called, so that parts of a batch can be divided by the whole's.
+    """
+    return {
+        "masked_lm": tf.reduce_sum(_counted(targets["masked_lm_labels"])),
+        "matched": tf.reduce_sum(_counted(targets["matched_labels"])),
+        "objects": _size(targets["object_labels"]),
+        "attributes": _size(targets["attribute_labels"]),
+        "region_features": _size(targets["region_feature_mask"]),
+        "answers": tf.reduce_sum(_counted(targets["answer_labels"])),
+    }
 
 
 # The tasks that choose a class: their logits and labels.
@@ -109,8 +124,7 @@ def accuracy(name: str, outputs, targets) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _labelled(logits, labels) -> LossTerm:
-    labels = tf.cast(labels, tf.int32)
-    counted = tf.cast(tf.not_equal(labels, IGNORED), tf.float32)
+    labels, counted = tf.cast(labels, tf.int32), _counted(labels)
     return LossTerm(tf.reduce_sum(_cross_entropy(logits, labels) * counted), tf.reduce_sum(counted))
 
 
@@ -118,11 +132,15 @@ def _confident(logits, labels, confidences) -> LossTerm:
     labels = tf.cast(labels, tf.int32)
     weights = tf.where(tf.equal(labels, IGNORED), 0.0, tf.cast(confidences, tf.float32))
     total = tf.reduce_sum(_cross_entropy(logits, labels) * weights)
-    return LossTerm(REGION_LOSS_SCALE * total, tf.cast(tf.size(labels), tf.float32))
+    return LossTerm(REGION_LOSS_SCALE * total, _size(labels))
 
 
 def _counted(labels):
     return tf.cast(tf.not_equal(labels, IGNORED), tf.float32)
+
+
+def _size(values):
+    return tf.cast(tf.size(values), tf.float32)
 
 
 def _cross_entropy(logits, labels):

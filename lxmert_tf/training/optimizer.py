@@ -40,11 +40,11 @@ class BertAdamW(keras.optimizers.Optimizer):
 
     def build(self, var_list):
         super().build(var_list)
-        if getattr(self, "_slots_built", False):
+        if getattr(self, "_built", False):
             return
         self._first = [self.add_variable_from_reference(v, "m") for v in var_list]
         self._second = [self.add_variable_from_reference(v, "v") for v in var_list]
-        self._slots_built = True
+        self._built = True
 
     def _clip_gradients(self, grads):
         # An embedding's gradient comes as slices, one per word. Keras would take the norm before

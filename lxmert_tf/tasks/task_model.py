@@ -1,0 +1,34 @@
+"""What the models that are trained have in common."""
+
+import tensorflow as tf
+
+from lxmert_tf.layers.dropout import dropout_keys
+from lxmert_tf.presets import PresetModel
+
+
+class TaskModel(PresetModel):
+    """A backbone with heads, whose dropout in a step depends on the step and a seed alone.
+
+    So training that is resumed at a step goes on as it would have without the interruption.
+    """
+
+    # May be set as an attribute, before training is traced.
+    dropout_seed = 0
+
+    def dropout_keys(self, part=0, parts: int = 1):
+        """The context in which a step calls the model.
+
+        Args:
+            part: which part of the batch, an integer or an integer scalar tensor.
+            parts: into how many the batch is cut.
+        """
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        step = tf.cast(self.optimizer.iterations, tf.int64)
+        number = step * replicas + tf.cast(replica, tf.int64)
+        return dropout_keys(self.dropout_seed, number * parts + tf.cast(part, tf.int64))
+
+    def train_step(self, data):
+        """One step of Keras' `fit`."""
+        with self.dropout_keys():
+            return super().train_step(data)
