@@ -1,16 +1,18 @@
-"""`lxmert evaluate`: the accuracy of a model on records, by question type."""
+"""`lxmert evaluate`: the accuracy of a model on records, or the official scores of predictions."""
 
 import argparse
 
-SUMMARY = "measure a model's accuracy on records"
+from lxmert_tf.errors import InputError
+from lxmert_tf.scoring import TASKS
+
+SUMMARY = "measure a model's accuracy on records, or score a file of predictions"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
-    parser.add_argument("--model", required=True, metavar="DIR", help="a preset of an answer model")
+    parser.add_argument("--model", metavar="DIR", help="a preset of an answer model")
     parser.add_argument(
         "--examples",
-        required=True,
         nargs="+",
         metavar="GLOB",
         help="TFRecord files of scenes, or folders of them (from `lxmert ingest`)",
@@ -23,10 +25,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the most regions that an image of them has (default 36, as published)",
     )
     parser.add_argument("--batch-size", type=int, default=256, metavar="N")
+    scoring = parser.add_argument_group("to score predictions instead, without a model")
+    scoring.add_argument(
+        "--predictions", metavar="FILE", help="as the challenge's server takes them"
+    )
+    scoring.add_argument("--task", choices=TASKS, help="whose official scores are wanted")
+    scoring.add_argument(
+        "--annotations",
+        metavar="FILE",
+        help="the right answers: the official file, or the one of the LXMERT release",
+    )
+    scoring.add_argument(
+        "--choices", metavar="FILE", help="GQA's choices file, for validity and plausibility"
+    )
+    scoring.add_argument("--json", metavar="FILE", help="write the scores there too")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a table of soft accuracy by question type."""
+    """Prints a table: soft accuracy by question type, or a task's official scores."""
+    if args.predictions is not None:
+        return _score_predictions(args)
+    for name in ("task", "annotations", "choices", "json"):
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name} goes with --predictions FILE")
+    if args.model is None or args.examples is None:
+        raise InputError(
+            "name --model DIR and --examples GLOB..., or --predictions FILE with --task and "
+            "--annotations"
+        )
     from lxmert_tf.data.reading import find_records
     from lxmert_tf.tasks.answering import LxmertAnswerClassifier
     from lxmert_tf.tasks.evaluation import evaluate_answers, print_accuracy
@@ -34,4 +60,23 @@ def run(args: argparse.Namespace) -> int:
     files = find_records(*args.examples)
     model = LxmertAnswerClassifier.from_preset(args.model)
     print_accuracy(evaluate_answers(model, files, args.max_regions, args.batch_size))
+    return 0
+
+
+def _score_predictions(args: argparse.Namespace) -> int:
+    if args.model is not None or args.examples is not None:
+        raise InputError("--predictions are scored without a model; drop --model and --examples")
+    if args.task is None or args.annotations is None:
+        raise InputError("--predictions need --task and --annotations FILE, the right answers")
+    import json
+
+    from lxmert_tf.scoring.official import score
+    from lxmert_tf.scoring.submissions import read_submission
+    from lxmert_tf.text_file import write_text
+
+    predictions = read_submission(args.task, args.predictions)
+    report = score(args.task, predictions, args.annotations, args.choices)
+    if args.json is not None:
+        write_text(args.json, json.dumps(report.to_dict(), indent=1) + "\n")
+    report.print()
     return 0

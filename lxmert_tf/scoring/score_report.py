@@ -1,0 +1,96 @@
+"""What scoring found, for people as a table and for programs as JSON."""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PERCENT = "%"
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """One number.
+
+    Args:
+        name: what was measured, or for which type of question.
+        value: unrounded, in `unit`.
+        count: how many it is the mean of (questions; sentences for NLVR2's consistency).
+        unit: "%", or "" for a plain number.
+    """
+
+    name: str
+    value: float
+    count: int
+    unit: str = PERCENT
+
+    @classmethod
+    def mean(cls, name: str, earned: Collection[float]) -> "Score":
+        """The mean of points in 0..1 (at least one), in percent."""
+        return cls(name, 100 * math.fsum(earned) / len(earned), len(earned))
+
+    @property
+    def rounded(self) -> float:
+        """The value as the official evaluations report it, to two decimals."""
+        return round(self.value, 2)
+
+
+def means_by_type(types: Iterable[str], earned: Iterable[float]) -> tuple[Score, ...]:
+    """The mean of each type, by name.
+
+    Args:
+        types: the type of each question.
+        earned: its points in 0..1.
+    """
+    parts: dict[str, list[float]] = collections.defaultdict(list)
+    for name, points in zip(types, earned):
+        parts[name].append(points)
+    return tuple(Score.mean(name, points) for name, points in sorted(parts.items()))
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreReport:
+    """All scores of one task.
+
+    Args:
+        task: "vqa", "gqa" or "nlvr2".
+        groups: {what the group tells apart: its scores}; "overall" first.
+    """
+
+    task: str
+    groups: Mapping[str, tuple[Score, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it: {"task", "scores": {group: {name: {value, rounded, count, unit}}}}."""
+        scores = {
+            group: {
+                score.name: {
+                    "value": score.value,
+                    "rounded": score.rounded,
+                    "count": score.count,
+                    "unit": score.unit,
+                }
+                for score in rows
+            }
+            for group, rows in self.groups.items()
+        }
+        return {"task": self.task, "scores": scores}
+
+    def print(self) -> None:
+        """Prints a table on the standard output."""
+        table = Table("", title=f"Scores ({self.task})")
+        table.add_column("count", justify="right")
+        table.add_column("score", justify="right")
+        for group, rows in self.groups.items():
+            table.add_row(Text(group, style="bold"))
+            for score in rows:
+                # As Text: what a file calls a type is no markup.
+                name = Text(f"  {score.name}")
+                table.add_row(name, f"{score.count:,}", f"{score.rounded:.2f}{score.unit}")
+            table.add_section()
+        Console().print(table)
