@@ -7,6 +7,7 @@ _EXPORTS = {
     "LxmertAnswerClassifier": "lxmert_tf.tasks.answering",
     "LxmertBackbone": "lxmert_tf.backbone",
     "LxmertConfig": "lxmert_tf.config",
+    "LxmertPairClassifier": "lxmert_tf.tasks.pair_classification",
     "LxmertPretrainer": "lxmert_tf.tasks.pretraining",
     "LxmertTextPreprocessor": "lxmert_tf.text",
     "SoftAccuracy": "lxmert_tf.tasks.soft_answers",

@@ -23,7 +23,7 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.text_file import read_lines
 
 FORMAT = 1
-MODELS = ("LxmertBackbone", "LxmertPretrainer", "LxmertAnswerClassifier")
+MODELS = ("LxmertBackbone", "LxmertPretrainer", "LxmertAnswerClassifier", "LxmertPairClassifier")
 
 
 class PresetModel(keras.Model):
@@ -40,6 +40,9 @@ class PresetModel(keras.Model):
     Raises:
         ValueError: a list has another length than the config says.
     """
+
+    # Where it is more than one, the region inputs have an axis for them behind the batch's.
+    images_per_scene = 1
 
     def __init__(
         self,
@@ -96,13 +99,14 @@ class PresetModel(keras.Model):
         """Nothing: the constructor has made the variables. Keras calls it for `.keras` files."""
 
     def build_variables(self):
-        """Makes every variable, by one call with a single word and a single region."""
+        """Makes every variable, by one call with a single word and a single region an image."""
+        regions = [1, 1] if self.images_per_scene == 1 else [1, self.images_per_scene, 1]
         self(
             {
                 "token_ids": tf.zeros([1, 1], tf.int32),
                 "padding_mask": tf.ones([1, 1], tf.int32),
-                "region_features": tf.zeros([1, 1, self.config.region_feature_size]),
-                "region_boxes": tf.zeros([1, 1, self.config.region_box_size]),
+                "region_features": tf.zeros([*regions, self.config.region_feature_size]),
+                "region_boxes": tf.zeros([*regions, self.config.region_box_size]),
             }
         )
 

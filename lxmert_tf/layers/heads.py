@@ -157,17 +157,20 @@ class AnswerHead(_Head):
 
     Args:
         num_answers: A.
+        transform_size: width after the first dense; twice that of the input if None.
 
     Call arguments:
         pooled_output: [B, H]. Returns logits [B, A], float32.
     """
 
-    def __init__(self, num_answers: int, **kwargs):
+    def __init__(self, num_answers: int, transform_size: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.num_answers = num_answers
+        self.transform_size = transform_size
 
     def build(self, input_shape):
-        self.transform, self.transform_norm = self._transform(2 * int(input_shape[-1]))
+        units = self.transform_size or 2 * int(input_shape[-1])
+        self.transform, self.transform_norm = self._transform(units)
         self.answers = self._dense(self.num_answers, "answers")
         super().build(input_shape)
 
@@ -176,4 +179,8 @@ class AnswerHead(_Head):
         return tf.cast(self.answers(hidden), tf.float32)
 
     def get_config(self):
-        return {**super().get_config(), "num_answers": self.num_answers}
+        return {
+            **super().get_config(),
+            "num_answers": self.num_answers,
+            "transform_size": self.transform_size,
+        }

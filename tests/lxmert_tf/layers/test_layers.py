@@ -55,7 +55,7 @@ LAYERS = [
     (Pooler, {"hidden_size": 16, "initializer_range": 0.5}, (LANGUAGE,)),
     (MaskedLMHead, {"vocab_size": 20, **HEAD}, (LANGUAGE, TABLE)),
     (RegionHead, {**REGIONS, **HEAD}, (VISION,)),
-    (AnswerHead, {"num_answers": 3, **HEAD}, (LANGUAGE[:, 0],)),
+    (AnswerHead, {"num_answers": 3, "transform_size": 5, **HEAD}, (LANGUAGE[:, 0],)),
     (TransformerLayer, {"config": CONFIG}, (LANGUAGE, LANGUAGE_BIAS)),
     (CrossModalityLayer, {"config": CONFIG}, BOTH),
     (LanguageEncoder, {"config": CONFIG}, (*WORDS, LANGUAGE_BIAS)),
