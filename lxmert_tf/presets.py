@@ -38,7 +38,7 @@ class PresetModel(keras.Model):
         **kwargs: `name`, `dtype` (a policy such as "mixed_bfloat16") and the like.
 
     Raises:
-        ValueError: a list has another length than the config says.
+        ValueError: a list has another length than the config says, or an entry a line break.
     """
 
     # Where it is more than one, the region inputs have an axis for them behind the batch's.
@@ -56,8 +56,8 @@ class PresetModel(keras.Model):
         super().__init__(**kwargs)
         self.config = LxmertConfig.from_dict(config) if isinstance(config, dict) else config
         self.output_attentions = output_attentions
-        _check_length("vocabulary", vocabulary, "vocab_size", self.config.vocab_size)
-        _check_length("answers", answers, "num_answers", self.config.num_answers)
+        _check_lines("vocabulary", vocabulary, "vocab_size", self.config.vocab_size)
+        _check_lines("answers", answers, "num_answers", self.config.num_answers)
         # As JSON, because Keras would track lists and dicts in attributes as parts of the model.
         self._vocabulary = json.dumps(vocabulary)
         self._answers = json.dumps(answers)
@@ -201,9 +201,15 @@ def load_preset(directory) -> PresetModel:
     return getattr(lxmert_tf, name).from_preset(directory)
 
 
-def _check_length(name: str, lines, field: str, size: int) -> None:
-    if lines is not None and len(lines) != size:
+def _check_lines(name: str, lines, field: str, size: int) -> None:
+    if lines is None:
+        return
+    if len(lines) != size:
         raise ValueError(f"{name} has {len(lines)} entries but config.{field} is {size}")
+    # Now and not when the trained model is saved, or is even read back as another one.
+    broken = [line for line in lines if "\n" in line or "\r" in line]
+    if broken:
+        raise InputError(f"{name} has the entry {broken[0]!r}; a line break cannot be kept in it")
 
 
 def _read_about(path: pathlib.Path) -> dict[str, Any]:

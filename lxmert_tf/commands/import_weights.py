@@ -1,8 +1,8 @@
-"""`lxmert import-weights`: PyTorch's LXMERT or BERT weights into a preset."""
+"""`lxmert import-weights`: LXMERT's or BERT's weights of elsewhere into a preset."""
 
 import argparse
 
-SUMMARY = "turn a PyTorch checkpoint of LXMERT or BERT into a preset"
+SUMMARY = "turn a checkpoint of LXMERT or BERT, PyTorch's or transformers', into a preset"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the sizes; told from the checkpoint if left out, but needed for bert",
     )
-    parser.add_argument("--vocabulary", metavar="FILE", help="a vocab.txt to keep with the model")
     parser.add_argument(
-        "--answers", metavar="FILE", help="an answer a line, to keep with the model"
+        "--vocabulary",
+        metavar="FILE",
+        help="a vocab.txt to keep with the model; the checkpoint directory's own if left out",
+    )
+    parser.add_argument(
+        "--answers",
+        metavar="FILE",
+        help="a table to keep with the model: an answer a line, or the release's *.json",
     )
     parser.add_argument("--output", required=True, metavar="PRESET", help="the preset's directory")
     parser.add_argument(
@@ -33,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Imports, prints the report, and writes the preset."""
     from lxmert_tf.checkpoints.importing import import_weights
     from lxmert_tf.config import LxmertConfig
+    from lxmert_tf.data.answer_table_file import read_answer_table
     from lxmert_tf.errors import InputError
     from lxmert_tf.text_file import read_lines
 
@@ -41,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         args.checkpoint,
         LxmertConfig.from_file(args.model_config) if args.model_config else None,
         read_lines(args.vocabulary) if args.vocabulary else None,
-        read_lines(args.answers) if args.answers else None,
+        read_answer_table(args.answers) if args.answers else None,
     )
     print_report(report)
     if not report.is_full() and not args.partial:

@@ -17,7 +17,7 @@ from tests.lxmert_tf.samples import MODEL_CLASSES, config, model_inputs, named_o
 # Pieces and answers that Unicode would split, that look like numbers, that are in any script.
 PIECES = [*SPECIAL_PIECES, "\u2028", "\x85", "\x1c", "##s", "1.0", "null", "ü", "漢", "#", " x"]
 PIECES += [f"piece{i}" for i in range(50 - len(PIECES))]
-ANSWERS = ["yes", "no", "two words", "\u2029", "3", "'quoted'", "café"]
+ANSWERS = ["yes", "no", "", "two words", "\u2029", "3", "'quoted'", "café"]
 ANSWERS += [f"answer {i}" for i in range(17 - len(ANSWERS))]
 EXTRACTOR = {"name": "grid", "cells": 3, "max_components": 2, "crop_size": 4}
 SIZES = config(language_layers=1, cross_layers=1)
@@ -253,6 +253,14 @@ def test_a_preset_may_be_moved(classifier, tmp_path):
     classifier.save_preset(tmp_path / "preset")
     shutil.move(tmp_path / "preset", tmp_path / "elsewhere")
     assert_same_weights(LxmertAnswerClassifier.from_preset(tmp_path / "elsewhere"), classifier)
+
+
+@pytest.mark.parametrize("broken", ["two\nlines", "two\rlines"])
+def test_an_entry_that_a_preset_could_not_keep_is_refused_at_once(broken):
+    for name, lines in (("answers", [*ANSWERS[1:], broken]), ("vocabulary", [*PIECES[1:], broken])):
+        with pytest.raises(InputError) as raised:
+            make(LxmertAnswerClassifier, **{name: lines})
+        assert f"{name} has the entry {broken!r}" in one_line(raised)
 
 
 def test_what_stands_in_preset_json_is_plain(classifier, tmp_path):
