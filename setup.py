@@ -1,7 +1,7 @@
 """What LXMERT-TF needs, and for which part of it.
 
-The library itself is small: TensorFlow and a few packages. TFX, Beam, the demo's data and the
-developers' tools are extras, so that `pip install lxmert-tf` does not bring them.
+The library itself is small: TensorFlow and a few packages. TFX, Beam, drawing, the demo's data
+and the developers' tools are extras, so that `pip install lxmert-tf` does not bring them.
 The versions that were tested together are in requirements/lock-py310.txt.
 """
 
@@ -32,7 +32,8 @@ PIPELINE = [
     "pip",
 ]
 ADDONS = ["tensorflow-addons==0.23.0"]
-DEMO = [*PIPELINE, "easy-vqa", "matplotlib"]
+VISUAL = ["matplotlib"]
+DEMO = [*PIPELINE, *VISUAL, "easy-vqa"]
 DEV = [*DEMO, *ADDONS, "hypothesis", "pytest", "pytest-xdist", "ruff", "safetensors"]
 
 README = Path(__file__).parent / "README.md"
@@ -54,17 +55,25 @@ setup(
     package_dir={"lxmert_tf.configs": "configs"},
     package_data={"lxmert_tf.configs": ["**/*.yaml"], "pipeline": ["schema/*.pbtxt"]},
     install_requires=INSTALL_REQUIRES,
-    extras_require={"pipeline": PIPELINE, "addons": ADDONS, "demo": DEMO, "dev": DEV},
+    extras_require={
+        "pipeline": PIPELINE,
+        "addons": ADDONS,
+        "visual": VISUAL,
+        "demo": DEMO,
+        "dev": DEV,
+    },
     entry_points={
         "console_scripts": ["lxmert = lxmert_tf.cli:main"],
         # Subcommands. The library's command finds those of the pipeline here without knowing it.
         "lxmert.commands": [
             "ask = lxmert_tf.commands.ask",
+            "attention = lxmert_tf.commands.attention",
             "evaluate = lxmert_tf.commands.evaluate",
             "export-weights = lxmert_tf.commands.export_weights",
             "import-weights = lxmert_tf.commands.import_weights",
             "ingest = pipeline.commands.ingest",
             "pipeline = pipeline.commands.pipeline",
+            "rank = lxmert_tf.commands.rank",
         ],
     },
 )

@@ -13,6 +13,15 @@ from lxmert_tf.quiet import hush
 # So the library's command offers what `pipeline` brings without knowing it.
 ENTRY_POINTS = "lxmert.commands"
 
+# Package -> the extra that brings it (see setup.py).
+EXTRAS = {
+    "apache_beam": "pipeline",
+    "easy_vqa": "demo",
+    "matplotlib": "visual",
+    "tensorflow_addons": "addons",
+    "tfx": "pipeline",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns its exit status.
@@ -48,9 +57,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _missing_extra(error: ModuleNotFoundError) -> str:
-    if (error.name or "").split(".")[0] in ("lxmert_tf", "pipeline"):
+    package = (error.name or "").split(".")[0]
+    if package in ("lxmert_tf", "pipeline"):
         raise error
-    return f"needs the package {error.name!r}; pip install 'lxmert-tf[demo]' brings it"
+    if package not in EXTRAS:
+        return f"needs the package {package!r}, which is not installed"
+    return f"needs the package {package!r}; pip install 'lxmert-tf[{EXTRAS[package]}]' brings it"
 
 
 def _file_problem(error: OSError) -> str:
