@@ -13,6 +13,7 @@ INSTALL_REQUIRES = [
     # TensorFlow Addons supports 2.13 to 2.15 only, and TFX 1.15 is built against 2.15.
     "tensorflow>=2.15,<2.16",
     "tensorflow-text>=2.15,<2.16",
+    "h5py",
     "numpy<2",
     "pillow",
     "pydantic>=2",

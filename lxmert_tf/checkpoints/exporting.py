@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from lxmert_tf.checkpoints.safetensors_file import write_safetensors
 from lxmert_tf.checkpoints.torch_writing import write_torch_file
 from lxmert_tf.errors import InputError
 from lxmert_tf.presets import PresetModel
+from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
 from lxmert_tf.tasks.pretraining import LxmertPretrainer
 
 FORMATS = ("lxrt", "huggingface")
@@ -35,8 +37,12 @@ def export_weights(model: PresetModel, form: str, output) -> None:
         output: the file or directory; it must not exist.
 
     Raises:
-        InputError: the output exists.
+        InputError: the output exists, or the format has no such model.
     """
+    if form == "huggingface" and type(model).__name__ not in _ARCHITECTURES:
+        raise InputError(
+            f"{type(model).__name__}: transformers has no such class; the format lxrt has"
+        )
     output = pathlib.Path(output)
     if output.exists():
         raise InputError(f"{output}: already exists; name a new file or directory")
@@ -49,34 +55,43 @@ def export_weights(model: PresetModel, form: str, output) -> None:
 
 
 def _write_lxrt(model: PresetModel, path: pathlib.Path) -> None:
-    shapes, value = _tensors(model)
+    # Of a model for two images the release has nothing but what it fine-tuned.
+    rename = _fine_tuned_name if isinstance(model, LxmertPairClassifier) else str
+    shapes, value = _tensors(model, rename)
     tied = {}
     if isinstance(model, LxmertPretrainer):
         tied["cls.predictions.decoder.weight"] = "bert.embeddings.word_embeddings.weight"
     write_torch_file(path, shapes, value, tied)
 
 
+def _fine_tuned_name(name: str) -> str:
+    """The name that a tensor has in a model that the release fine-tuned."""
+    if name.startswith("bert."):
+        return f"lxrt_encoder.model.{name}"
+    return name.removeprefix("answer_head.")
+
+
 def _write_huggingface(model: PresetModel, directory: pathlib.Path) -> None:
-    shapes, value = _tensors(model)
     # Alone, the model has no prefix; below a head it is the attribute `lxmert`.
     prefix = "" if isinstance(model, LxmertBackbone) else "lxmert."
-    names = {name.replace("bert.", prefix, 1): name for name in shapes}
+    shapes, value = _tensors(model, lambda name: name.replace("bert.", prefix, 1))
     directory.mkdir()
-    write_safetensors(
-        directory / "model.safetensors",
-        {theirs: shapes[ours] for theirs, ours in names.items()},
-        lambda theirs: value(names[theirs]),
-    )
+    write_safetensors(directory / "model.safetensors", shapes, value)
     config = to_huggingface(model.config, _ARCHITECTURES[type(model).__name__])
     (directory / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
-def _tensors(model: PresetModel):
-    """The shapes of the release's tensors, and a function that gives one of them by name."""
-    named = {name: variable for variable in model_variables(model) for name in variable.names}
-    shapes = {name: variable.shapes()[name] for name, variable in named.items()}
+def _tensors(model: PresetModel, rename: Callable[[str], str]):
+    """The shapes of the tensors by foreign name, and a function that gives one of them by it."""
+    named = {
+        rename(name): (variable, name)
+        for variable in model_variables(model)
+        for name in variable.names
+    }
+    shapes = {theirs: variable.shapes()[name] for theirs, (variable, name) in named.items()}
 
-    def value(name: str) -> np.ndarray:
-        return named[name].split(named[name].variable.numpy())[name]
+    def value(theirs: str) -> np.ndarray:
+        variable, name = named[theirs]
+        return variable.split(variable.variable.numpy())[name]
 
     return shapes, value

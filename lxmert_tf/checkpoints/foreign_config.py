@@ -67,7 +67,7 @@ def from_tensors(tensors: Mapping[str, StoredTensor], where: str) -> LxmertConfi
     """
 
     def rows(name: str, default: int) -> int:
-        return tensors[name].shape[0] if name in tensors else default
+        return tensors[name].shape[0] if name in tensors and tensors[name].shape else default
 
     def layers(prefix: str) -> int:
         numbers = [int(m[1]) for n in tensors if (m := re.match(rf"{prefix}\.(\d+)\.", n))]
@@ -77,9 +77,9 @@ def from_tensors(tensors: Mapping[str, StoredTensor], where: str) -> LxmertConfi
     words = "bert.embeddings.word_embeddings.weight"
     features = "bert.encoder.visn_fc.visn_fc.weight"
     inner = "bert.encoder.x_layers.0.lang_inter.dense.weight"
-    missing = [name for name in (words, features, inner) if name not in tensors]
-    if missing:
-        raise InputError(f"{where}: no LXMERT checkpoint; it has no tensor {missing[0]}")
+    for name in (words, features, inner):
+        if name not in tensors or len(tensors[name].shape) != 2:
+            raise InputError(f"{where}: no LXMERT checkpoint; it has no matrix {name}")
     vocab_size, hidden_size = tensors[words].shape
     if hidden_size % _BERT_HEAD_SIZE:
         raise InputError(

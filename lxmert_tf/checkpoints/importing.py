@@ -1,4 +1,4 @@
-"""Weights of the PyTorch release, of Hugging Face's LXMERT and of BERT, into our models."""
+"""Weights of the release, of Hugging Face's LXMERT (PyTorch, TensorFlow) and BERT, into ours."""
 
 import dataclasses
 import pathlib
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from lxmert_tf.backbone import LxmertBackbone
 from lxmert_tf.checkpoints import foreign_config
+from lxmert_tf.checkpoints.keras_h5_file import read_keras_h5
 from lxmert_tf.checkpoints.reference_names import (
     NamedVariable,
     language_variables,
@@ -20,13 +21,17 @@ from lxmert_tf.config_file import read_mapping
 from lxmert_tf.errors import InputError
 from lxmert_tf.presets import PresetModel
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
+from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
 from lxmert_tf.tasks.pretraining import LxmertPretrainer
+from lxmert_tf.text_file import read_lines
 
 SOURCES = ("lxrt", "huggingface", "bert")
 
 # The release's names, from those that other checkpoints use; the first that fits is replaced.
 _PREFIXES = (
     ("lxrt_encoder.model.bert.", "bert."),
+    # Fine-tuned on several GPUs.
+    ("lxrt_encoder.model.module.bert.", "bert."),
     ("lxmert.", "bert."),
     ("logit_fc.", "answer_head.logit_fc."),
     ("embeddings.", "bert.embeddings."),
@@ -69,28 +74,31 @@ def import_weights(
 
     Args:
         source: "lxrt" (a `*_LXRT.pth`), "huggingface" (a directory of LxmertModel,
-            LxmertForPreTraining or LxmertForQuestionAnswering) or "bert" (a directory of a BERT,
-            for embeddings and language encoder; the rest starts fresh).
+            LxmertForPreTraining or LxmertForQuestionAnswering, PyTorch's or TensorFlow's) or "bert"
+            (a directory of a BERT, for embeddings, language encoder and pooler; the rest starts
+            fresh and is in no part of the report).
         checkpoint: the file or directory.
         config: the sizes; told from the checkpoint if None. Required for "bert".
-        vocabulary, answers: to be kept with the model.
+        vocabulary: to be kept with the model; the vocab.txt of the directory if None.
+        answers: to be kept with the model.
 
     Returns:
-        an `LxmertPretrainer` if the checkpoint has its heads, an `LxmertAnswerClassifier` if it
-        has the answer head alone, else an `LxmertBackbone`; and what was loaded.
+        an `LxmertPretrainer` if the checkpoint has its heads; if it has the answer head alone an
+        `LxmertAnswerClassifier`, or an `LxmertPairClassifier` where that reads two images; else
+        an `LxmertBackbone`; and what was loaded.
 
     Raises:
         InputError: the checkpoint is damaged or of another kind.
     """
-    tensors = _canonical(_read(source, pathlib.Path(checkpoint)))
+    checkpoint = pathlib.Path(checkpoint)
+    tensors = _canonical(_read(source, checkpoint))
+    if vocabulary is None and (checkpoint / "vocab.txt").is_file():
+        vocabulary = read_lines(checkpoint / "vocab.txt")
     if source == "bert":
         return _import_bert(tensors, config, checkpoint, vocabulary)
     if config is None:
-        config = _told_config(source, pathlib.Path(checkpoint), tensors)
-    try:
-        model = _model_class(tensors)(config, vocabulary=vocabulary, answers=answers)
-    except ValueError as error:
-        raise InputError(f"{checkpoint}: {error}") from error
+        config = _told_config(source, checkpoint, tensors)
+    model = _make(_model_class(tensors), config, checkpoint, vocabulary, answers)
     return model, load_tensors(model_variables(model), tensors)
 
 
@@ -127,6 +135,7 @@ def _read(source: str, checkpoint: pathlib.Path) -> dict[str, StoredTensor]:
     readers: dict[str, Callable] = {
         "model.safetensors": read_safetensors,
         "pytorch_model.bin": read_torch_file,
+        "tf_model.h5": read_keras_h5,
     }
     for name, read in readers.items():
         if (checkpoint / name).exists():
@@ -166,18 +175,29 @@ def _told_config(
 def _model_class(tensors: Mapping[str, StoredTensor]) -> type[PresetModel]:
     if "cls.predictions.bias" in tensors:
         return LxmertPretrainer
-    if "answer_head.logit_fc.3.weight" in tensors:
-        return LxmertAnswerClassifier
-    return LxmertBackbone
+    if "answer_head.logit_fc.3.weight" not in tensors:
+        return LxmertBackbone
+    transform = tensors.get("answer_head.logit_fc.0.weight")
+    # Both transforms are 2H wide; the one for two images reads two pooled outputs of H.
+    if transform is not None and transform.shape[0] == transform.shape[-1]:
+        return LxmertPairClassifier
+    return LxmertAnswerClassifier
+
+
+def _make(cls, config, checkpoint, vocabulary, answers=None) -> PresetModel:
+    try:
+        return cls(config, vocabulary=vocabulary, answers=answers)
+    except ValueError as error:
+        raise InputError(f"{checkpoint}: {error}") from error
 
 
 def _import_bert(tensors, config, checkpoint, vocabulary):
     if config is None:
         raise InputError(f"{checkpoint}: a BERT does not say the sizes of LXMERT; name a config")
     words = tensors.get("bert.embeddings.word_embeddings.weight")
-    if words is None:
-        raise InputError(f"{checkpoint}: no BERT; it has no word embeddings")
+    if words is None or len(words.shape) != 2:
+        raise InputError(f"{checkpoint}: no BERT; it has no table of word embeddings")
     config = dataclasses.replace(config, vocab_size=words.shape[0])
-    model = LxmertBackbone(config, vocabulary=vocabulary)
+    model = _make(LxmertBackbone, config, checkpoint, vocabulary)
     asked = [*language_variables(model.language_encoder), *pooler_variables(model.pooler)]
     return model, load_tensors(asked, tensors)

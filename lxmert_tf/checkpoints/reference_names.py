@@ -43,7 +43,7 @@ class NamedVariable:
 
 
 def model_variables(model) -> Iterator[NamedVariable]:
-    """The variables of an `LxmertPretrainer`, `LxmertAnswerClassifier` or `LxmertBackbone`."""
+    """The variables of any of the library's models."""
     if hasattr(model, "masked_lm_head"):
         yield from pretrainer_variables(model)
     elif hasattr(model, "answer_head"):
