@@ -135,26 +135,31 @@ def parse_scenes(serialized) -> dict[str, tf.RaggedTensor]:
     return tf.io.parse_example(serialized, spec)
 
 
-def decode_regions(scenes: dict[str, tf.RaggedTensor], max_regions=None) -> dict[str, tf.Tensor]:
-    """Makes the image inputs of the models from parsed scenes of one image each.
+def decode_regions(
+    scenes: dict[str, tf.RaggedTensor], max_regions: int | None = None, images_per_scene: int = 1
+) -> dict[str, tf.Tensor]:
+    """Makes the image inputs of the models from parsed scenes of one image each, or of two.
 
     Args:
         scenes: from `parse_scenes`, of N scenes.
-        max_regions: R, what is padded to; the most in any of the N if None.
+        max_regions: R, what is padded to; the most that any image has if None.
+        images_per_scene: I, the images that each scene must have.
 
     Returns:
         `region_features` float32 [N, R, F], `region_boxes` float32 [N, R, 4] and `region_mask`
-        int32 [N, R].
+        int32 [N, R]; where I is not 1, with an axis of I behind the first.
 
     Raises:
-        InvalidArgumentError: when run, on a scene of two images, one with more than R regions,
-            or one whose `regions/count` is not what its features or boxes hold.
+        InvalidArgumentError: when run, on a scene of another number of images, an image with more
+            than R regions, or one whose `regions/count` is not what its features or boxes hold.
     """
-    images = tf.reduce_max(tf.cast(scenes[REGION_COUNT].row_lengths(), tf.int32))
-    one_image = tf.debugging.assert_equal(
-        images, 1, message="this model reads scenes of one image; a record has another number"
+    number = "one image" if images_per_scene == 1 else f"{images_per_scene} images"
+    right_number = tf.debugging.assert_equal(
+        scenes[REGION_COUNT].row_lengths(),
+        tf.constant(images_per_scene, tf.int64),
+        message=f"this model reads scenes of {number}; a record has another number",
     )
-    with tf.control_dependencies([one_image]):
+    with tf.control_dependencies([right_number]):
         count = tf.identity(scenes[REGION_COUNT].flat_values)
     size = scenes[FEATURE_SIZE].flat_values[0]
     blobs = scenes[FEATURES].flat_values
@@ -168,7 +173,7 @@ def decode_regions(scenes: dict[str, tf.RaggedTensor], max_regions=None) -> dict
         ),
         tf.debugging.assert_equal(
             scenes[BOXES].row_lengths(),
-            4 * count,
+            4 * tf.reduce_sum(tf.reshape(count, [-1, images_per_scene]), axis=1),
             message="regions/count does not fit the length of regions/boxes",
         ),
     ]
@@ -178,6 +183,7 @@ def decode_regions(scenes: dict[str, tf.RaggedTensor], max_regions=None) -> dict
         checks.append(tf.debugging.assert_less_equal(count, limit, message=message))
     with tf.control_dependencies(checks):
         most = tf.cast(tf.reduce_max(count), tf.int32) if max_regions is None else max_regions
+        by_image = tf.RaggedTensor.from_row_lengths(scenes[BOXES].flat_values, 4 * count)
     values = most * tf.cast(size, tf.int32)
     features = tf.cond(
         tf.reduce_all(half),
@@ -188,14 +194,15 @@ def decode_regions(scenes: dict[str, tf.RaggedTensor], max_regions=None) -> dict
             _decode(tf.where(half, "", blobs), tf.float32, values),
         ),
     )
-    boxes = scenes[BOXES].to_tensor(shape=[None, None])
+    boxes = by_image.to_tensor(shape=[None, None])
     boxes = tf.pad(boxes, [[0, 0], [0, tf.maximum(0, 4 * most - tf.shape(boxes)[1])]])
     # Not -1, which is unknown where no image has a region.
-    number = tf.size(count)
+    images = tf.size(count)
+    lead = [images] if images_per_scene == 1 else [images // images_per_scene, images_per_scene]
     return {
-        "region_features": tf.reshape(features, [number, most, tf.cast(size, tf.int32)]),
-        "region_boxes": tf.reshape(boxes[:, : 4 * most], [number, most, 4]),
-        "region_mask": tf.sequence_mask(count, most, tf.int32),
+        "region_features": tf.reshape(features, [*lead, most, tf.cast(size, tf.int32)]),
+        "region_boxes": tf.reshape(boxes[:, : 4 * most], [*lead, most, 4]),
+        "region_mask": tf.reshape(tf.sequence_mask(count, most, tf.int32), [*lead, most]),
     }
 
 

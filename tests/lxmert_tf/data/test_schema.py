@@ -82,21 +82,29 @@ def test_real_scenes_come_back_from_their_records():
 
 
 @settings(max_examples=25, derandomize=True, deadline=None, phases=NO_SHRINKING)
-@given(st.data(), st.sampled_from([None, 4, 7]))
-def test_the_graph_reads_what_was_written(data, max_regions):
+@given(st.data(), st.sampled_from([None, 4, 7]), st.sampled_from([1, 2]))
+def test_the_graph_reads_what_was_written(data, max_regions, images_per_scene):
     size = data.draw(st.integers(1, 5))
+    images = (images_per_scene, images_per_scene)
     batch = data.draw(
-        st.lists(scenes(images=(1, 1), least_regions=0, size=size), min_size=1, max_size=4)
+        st.lists(scenes(images=images, least_regions=0, size=size), min_size=1, max_size=4)
     )
     parsed = schema.parse_scenes(tf.constant([schema.encode_scene(scene) for scene in batch]))
-    regions = schema.decode_regions(parsed, max_regions)
-    counts = [len(scene.images[0].regions) for scene in batch]
+    regions = schema.decode_regions(parsed, max_regions, images_per_scene)
+    written = [image.regions for scene in batch for image in scene.images]
+    counts = [len(expected) for expected in written]
     most = max(counts) if max_regions is None else max_regions
-    assert regions["region_features"].shape == (len(batch), most, size)
-    assert regions["region_boxes"].shape == (len(batch), most, 4)
+    lead = (len(batch),) if images_per_scene == 1 else (len(batch), 2)
+    assert regions["region_features"].shape == (*lead, most, size)
+    assert regions["region_boxes"].shape == (*lead, most, 4)
+    assert regions["region_mask"].shape == (*lead, most)
+    # From here on image by image.
+    regions = {
+        name: tf.reshape(value, [len(written), *value.shape[len(lead) :]])
+        for name, value in regions.items()
+    }
     assert regions["region_mask"].numpy().sum(axis=1).tolist() == counts
-    for i, (scene, count) in enumerate(zip(batch, counts)):
-        expected = scene.images[0].regions
+    for i, (expected, count) in enumerate(zip(written, counts)):
         features, boxes = regions["region_features"][i], regions["region_boxes"][i]
         np.testing.assert_array_equal(features[:count], expected.features.astype(np.float32))
         np.testing.assert_array_equal(boxes[:count], expected.boxes)
@@ -167,13 +175,33 @@ def test_an_image_with_more_regions_than_there_is_room_is_refused():
         schema.decode_regions(schema.parse_scenes(tf.constant(records)), 4)
 
 
-def test_a_scene_of_two_images_is_refused_where_one_is_read():
+@pytest.mark.parametrize(
+    ("numbers", "wanted", "message"),
+    [
+        ([2], 1, "scenes of one image"),
+        ([1, 2], 1, "scenes of one image"),
+        ([1], 2, "scenes of 2 images"),
+        ([2, 1], 2, "scenes of 2 images"),
+        ([3], 2, "scenes of 2 images"),
+        # As many in all as two scenes of two have.
+        ([3, 1], 2, "scenes of 2 images"),
+    ],
+)
+def test_a_scene_with_another_number_of_images_is_refused(numbers, wanted, message):
     one = scene_with(regions=2)
-    two = Scene(one.images * 2, one.sentences)
-    for batch in ([two], [one, two]):
-        serialized = tf.constant([schema.encode_scene(scene) for scene in batch])
-        with pytest.raises(tf.errors.InvalidArgumentError, match="scenes of one image"):
-            schema.decode_regions(schema.parse_scenes(serialized))
+    batch = [Scene(one.images * number, one.sentences) for number in numbers]
+    serialized = tf.constant([schema.encode_scene(scene) for scene in batch])
+    read = tf.function(lambda s: schema.decode_regions(schema.parse_scenes(s), 3, wanted))
+    for call in (read, read.python_function):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            call(serialized)
+
+
+def test_counts_that_fit_together_but_not_each_image_are_refused():
+    pair = Scene(scene_with(regions=2).images * 2, ())
+    record = tf.constant([changed(pair, schema.REGION_COUNT, [1, 3])])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the length of regions/features"):
+        schema.decode_regions(schema.parse_scenes(record), 4, images_per_scene=2)
 
 
 def test_a_record_cut_at_any_byte_is_refused():
