@@ -9,6 +9,9 @@ import pydantic
 from lxmert_tf.errors import InputError
 from lxmert_tf.text_file import read_text
 
+# Characters of a wrong value that a message shows.
+_LONGEST = 60
+
 
 def read_json(path) -> Any:
     """What a JSON file holds; errors as `parse_json`, or if it cannot be read."""
@@ -73,7 +76,9 @@ def _first_problem(error: pydantic.ValidationError) -> str:
     place = place.removeprefix(".")
     if problem["type"] == "missing":
         return f"the key {place!r} is missing"
-    expected = problem["msg"].removeprefix("Input ")
+    expected = problem["msg"].removeprefix("Input ").removeprefix("List ")
     if problem["type"] == "dataclass_type":
         expected = "should be an object"
-    return f"{place or 'it'} is {reprlib.repr(problem['input'])}, {expected}"
+    found = reprlib.repr(problem["input"])
+    found = found if len(found) <= _LONGEST else f"{found[:_LONGEST]}..."
+    return f"{place or 'it'} is {found}, {expected}"
