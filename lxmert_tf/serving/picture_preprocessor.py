@@ -57,7 +57,7 @@ class PicturePreprocessor:
 
     def text_inputs(self, sentences: Sequence[str]) -> dict[str, tf.Tensor]:
         """The sentences' part of a batch, int32 [B, T]; see `LxmertTextPreprocessor`."""
-        return self._text(tf.constant(list(sentences)))
+        return self._text(tf.constant(list(sentences), tf.string))
 
 
 def check_sentences(sentences: Sequence[str]) -> None:

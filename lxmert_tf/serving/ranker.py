@@ -57,15 +57,23 @@ class Ranker:
         state, _ = self._model.backbone.encode_image(
             regions["region_features"], regions["region_boxes"], mask
         )
-        ranked = []
-        for start in range(0, len(sentences), BATCH_SIZE):
-            some = sentences[start : start + BATCH_SIZE]
-            ranked += zip(some, self._probabilities(some, state, mask))
+        text = self._preprocessor.text_inputs(sentences)
+        # Sentences of the same pieces go through the model once: rows of a batch differ by the
+        # rounding of their sums, so that equal ones would come in any order.
+        _, rows, which = np.unique(
+            text["token_ids"].numpy(), axis=0, return_index=True, return_inverse=True
+        )
+        probabilities = []
+        for start in range(0, len(rows), BATCH_SIZE):
+            some = rows[start : start + BATCH_SIZE]
+            inputs = {name: tf.gather(values, some) for name, values in text.items()}
+            probabilities += self._probabilities(inputs, state, mask)
+        ranked = [(sentence, probabilities[i]) for sentence, i in zip(sentences, which)]
         return sorted(ranked, key=lambda pair: -pair[1])
 
-    def _probabilities(self, sentences, state, mask) -> list[float]:
-        inputs = self._preprocessor.text_inputs(sentences)
-        state, mask = (tf.repeat(tensor, len(sentences), axis=0) for tensor in (state, mask))
+    def _probabilities(self, inputs, state, mask) -> list[float]:
+        count = len(inputs["token_ids"])
+        state, mask = (tf.repeat(tensor, count, axis=0) for tensor in (state, mask))
         outputs, _ = self._model.backbone.read_image(inputs, state, mask)
         logits = tf.cast(self._model.matched_head(outputs["pooled_output"]), tf.float32)
         return tf.nn.softmax(logits)[:, 1].numpy().tolist()

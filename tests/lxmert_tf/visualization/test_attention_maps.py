@@ -1,0 +1,113 @@
+"""The maps are the model's, and a layer and a head of them can be chosen."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lxmert_tf import LxmertAnswerClassifier, LxmertBackbone, LxmertTextPreprocessor
+from lxmert_tf.errors import InputError
+from lxmert_tf.presets import load_preset
+from lxmert_tf.regions.extractor import Regions
+from lxmert_tf.regions.grid import GridExtractor
+from lxmert_tf.regions.registry import make_extractor
+from lxmert_tf.visualization.attention_maps import attention_maps, region_names
+from lxmert_tf.visualization.kinds import KINDS
+from tests.lxmert_tf.samples import one_line
+from tests.lxmert_tf.visualization.conftest import SENTENCE
+
+
+@pytest.fixture(scope="module")
+def attentions(tiny, image):
+    """By kind and layer [heads, query, key], from a direct call of the model."""
+    model = LxmertAnswerClassifier.from_preset(tiny.preset)
+    regions = make_extractor(model.extractor).extract(image)
+    inputs = {
+        **LxmertTextPreprocessor(model.vocabulary, pad_to_longest=True)(tf.constant([SENTENCE])),
+        "region_features": regions.features[np.newaxis].astype(np.float32),
+        "region_boxes": regions.boxes[np.newaxis],
+    }
+    attentions = model(inputs, output_attentions=True)["attentions"]
+    return {k: [layer[0].numpy() for layer in layers] for k, layers in attentions.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("head", [0, 1, -1, "mean"])
+def test_the_selected_map_is_the_models(maps, attentions, kind, head):
+    for layer in range(-len(attentions[kind]), len(attentions[kind])):
+        heads = attentions[kind][layer]
+        expected = heads.mean(axis=0) if head == "mean" else heads[head]
+        shares = maps.select(kind, layer, head)
+        np.testing.assert_array_equal(shares, expected)
+        np.testing.assert_allclose(shares.sum(axis=-1), 1, atol=1e-6)
+
+
+def test_the_last_layer_and_the_mean_are_taken_by_default(maps, attentions):
+    expected = attentions["language_to_vision"][1].mean(axis=0)
+    np.testing.assert_array_equal(maps.select("language_to_vision"), expected)
+    assert np.abs(attentions["language_to_vision"][0].mean(axis=0) - expected).max() > 1e-3
+
+
+def test_rows_and_columns_are_the_pieces_and_regions(maps):
+    sides = {"words": len(maps.pieces), "regions": len(maps.regions)}
+    assert maps.pieces[0] == "[CLS]" and maps.pieces[-1] == "[SEP]"
+    assert "".join(piece.removeprefix("##") for piece in maps.pieces[1:-1]) == SENTENCE.replace(
+        " ", ""
+    )
+    for kind, (_, rows, columns) in KINDS.items():
+        assert maps.select(kind).shape == (sides[rows], sides[columns])
+
+
+@pytest.mark.parametrize(
+    ("layer", "head", "message"),
+    [
+        (2, "mean", "layer 2 is out of range: vision_to_language has 2 layers, from 0 to 1"),
+        (-3, "mean", "layer -3 is out of range"),
+        (0, 2, "head 2 is out of range: vision_to_language has 2 heads, from 0 to 1, or from -1"),
+        (0, -3, "head -3 is out of range"),
+    ],
+)
+def test_what_is_not_there_is_told_with_what_is(maps, layer, head, message):
+    with pytest.raises(InputError) as raised:
+        maps.select("vision_to_language", layer, head)
+    assert message in one_line(raised)
+
+
+def test_every_model_of_the_library_can_be_looked_into(tiny, image, maps, tmp_path):
+    backbone = LxmertBackbone.from_preset(tiny.preset)
+    backbone.save_preset(tmp_path / "backbone")
+    alone = attention_maps(tmp_path / "backbone", image, SENTENCE)
+    assert alone.pieces == maps.pieces
+    tf.nest.map_structure(np.testing.assert_array_equal, alone.layers, maps.layers)
+
+
+def test_regions_have_the_extractors_names_where_it_can_tell(maps, tiny):
+    extractor = make_extractor(load_preset(tiny.preset).extractor)
+    assert region_names(extractor, maps.regions) == maps.region_names
+    # The first picture shows a triangle; a grid's cells have no name.
+    assert any("triangle" in name for name in maps.region_names)
+    assert maps.region_names[-4:] == [""] * 4
+    regions = Regions(np.zeros([1, 3], np.float32), np.zeros([1, 4], np.float32))
+    assert region_names(GridExtractor(), regions) == [""]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "changes", "message"),
+    [
+        (" ", {}, "sentence 1 is empty"),
+        ("a circle", {"vocabulary": None}, "has no vocabulary, so it cannot read a sentence"),
+        ("a circle", {"extractor": None}, "does not say which extractor made the regions"),
+        (
+            "a circle",
+            {"extractor": {"name": "grid", "crop_size": 8}},
+            "its extractor gives 256 features per region, but config.region_feature_size is 64",
+        ),
+    ],
+)
+def test_a_preset_that_cannot_read_or_look_is_refused(
+    tiny, image, tmp_path, sentence, changes, message
+):
+    model = LxmertBackbone.from_preset(tiny.preset, **changes)
+    model.save_preset(tmp_path / "preset")
+    with pytest.raises(InputError) as raised:
+        attention_maps(tmp_path / "preset", image, sentence)
+    assert message in one_line(raised)

@@ -1,0 +1,163 @@
+"""The drawing: what is written in it, how large it gets, and that it is whole or not there."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lxmert_tf.errors import InputError
+from lxmert_tf.regions.extractor import Regions
+from lxmert_tf.visualization.attention_maps import AttentionMaps
+from lxmert_tf.visualization.attention_picture import draw_attention
+from lxmert_tf.visualization.kinds import KINDS, WORDS
+from lxmert_tf.visualization.region_boxes import region_colors
+from tests.lxmert_tf.visualization.conftest import SENTENCE
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved, as they were."""
+    figures = []
+    save = Figure.savefig
+
+    def kept(figure, *args, **kwargs):
+        figures.append(figure)
+        save(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    return figures
+
+
+def made_up(words: int, regions: int) -> AttentionMaps:
+    """Maps of any size, of one layer with two heads."""
+    random = np.random.default_rng(0)
+    sizes = {WORDS: words, "regions": regions}
+    corners = np.sort(random.uniform(size=[regions, 2, 2]), axis=1).astype(np.float32)
+    return AttentionMaps(
+        pieces=["[CLS]", *["$##piece$"] * (words - 2), "[SEP]"],
+        regions=Regions(np.zeros([regions, 1], np.float32), corners.reshape(regions, 4)),
+        region_names=["teal rectangle"] * regions,
+        layers={
+            kind: [random.dirichlet(np.ones(sizes[columns]), [2, sizes[rows]])]
+            for kind, (_, rows, columns) in KINDS.items()
+        },
+    )
+
+
+def heat_maps(figure: Figure) -> dict[str, object]:
+    """By title, the axes of each heat map."""
+    titles = {title: kind for kind, (title, _, _) in KINDS.items()}
+    return {
+        titles[text.get_text()]: axes
+        for axes in figure.axes
+        for text in axes.texts
+        if text.get_text() in titles
+    }
+
+
+def test_heat_maps_show_the_selected_layer_and_head(maps, image, tmp_path, drawn):
+    draw_attention(maps, image, SENTENCE, tmp_path / "a.png", layer=0, head=1)
+    shown = heat_maps(drawn[0])
+    assert list(shown) == list(KINDS)
+    for kind, axes in shown.items():
+        shares = maps.select(kind, 0, 1)
+        np.testing.assert_array_equal(axes.images[0].get_array(), shares)
+        written = [text.get_text() for text in axes.texts]
+        layers = len(maps.layers[kind])
+        assert f"layer 0 of 0 to {layers - 1}, head 1 of 0 to 1; a row is 100 %" in written
+        numbers = {
+            text.get_position()[::-1]: text.get_text()
+            for text in axes.texts
+            if text.get_text().isdigit()
+        }
+        expected = {i: f"{s * 100:.0f}" for i, s in np.ndenumerate(shares) if s >= 0.005}
+        assert numbers == expected
+    words = [label.get_text() for label in shown["language_to_vision"].get_yticklabels()]
+    assert words == maps.pieces
+    regions = [label.get_text() for label in shown["language_to_vision"].get_xticklabels()]
+    assert regions == [f"{i}  {name}".rstrip() for i, name in enumerate(maps.region_names)]
+
+
+def test_each_word_has_a_picture_with_boxes_as_strong_as_it_looks(maps, image, tmp_path, drawn):
+    draw_attention(maps, image, SENTENCE, tmp_path / "a.png")
+    shares = maps.select("language_to_vision")
+    colors = region_colors(len(maps.regions))
+    pictures = [axes for axes in drawn[0].axes if len(axes.patches) == len(colors)]
+    assert len(pictures) == 1 + len(maps.pieces)
+    for axes, piece, row in zip(pictures[1:], maps.pieces, shares):
+        assert axes.texts[0].get_text() == piece
+        best = row.argmax()
+        assert axes.texts[1].get_text().startswith(f"{row[best]:.0%} at {best}")
+        strengths = {patch.get_edgecolor()[:3]: patch.get_edgecolor()[3] for patch in axes.patches}
+        ratios = [strengths[color] / share for color, share in zip(colors, row)]
+        np.testing.assert_allclose(ratios, ratios[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_can_be_drawn_alone(maps, image, tmp_path, drawn, kind):
+    draw_attention(maps, image, SENTENCE, tmp_path / "a.png", kinds=[kind])
+    assert list(heat_maps(drawn[0])) == [kind]
+
+
+def test_the_drawing_grows_with_words_and_regions(image, tmp_path):
+    sizes = []
+    for words, regions in ((3, 1), (20, 36)):
+        draw_attention(made_up(words, regions), image, "a\nb " * 99, tmp_path / "a.png")
+        with Image.open(tmp_path / "a.png") as picture:
+            assert picture.format == "PNG"
+            sizes.append(picture.size)
+    # A cell has to hold a number of two digits.
+    assert sizes[1][0] >= (20 + 36) * 25
+    assert sizes[1][1] - sizes[0][1] >= (36 + 36 - 3 - 1) * 25
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 400, 3), (2500, 30, 3)])
+def test_any_picture_can_be_drawn_on(tmp_path, shape):
+    pixels = np.full(shape, 7, np.uint8)
+    draw_attention(made_up(4, 5), pixels, "what", tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert max(picture.size) < 3000
+
+
+def test_words_are_drawn_as_they_are(image, tmp_path, drawn, recwarn):
+    maps = dataclasses.replace(made_up(4, 2), pieces=["[CLS]", r"$\frac", "狗", "[SEP]"])
+    draw_attention(maps, image, r"$\frac 狗", tmp_path / "a.png")
+    labels = heat_maps(drawn[0])["language"].get_yticklabels()
+    assert [label.get_text() for label in labels] == maps.pieces
+    assert [str(w.message) for w in recwarn if "Glyph" in str(w.message)] == []
+
+
+@pytest.mark.parametrize("before", [None, b"older"])
+def test_a_failure_leaves_what_was_there(maps, image, tmp_path, monkeypatch, before):
+    path = tmp_path / "a.png"
+    if before is not None:
+        path.write_bytes(before)
+
+    def full(figure, file, **kwargs):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    with pytest.raises(OSError, match="No space"):
+        draw_attention(maps, image, SENTENCE, path)
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == ([before] if before else [])
+
+
+def test_nothing_is_drawn_of_a_layer_that_is_not_there(maps, image, tmp_path):
+    with pytest.raises(InputError, match="language has 1 layers"):
+        draw_attention(maps, image, SENTENCE, tmp_path / "a.png", layer=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_maps_give_the_same_bytes(maps, image, tmp_path):
+    for name in ("a.png", "b.png"):
+        draw_attention(maps, image, SENTENCE, tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_colours_of_regions_differ_and_can_be_read_on_white():
+    colors = region_colors(36)
+    assert len(set(colors)) == 36
+    assert max(0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in colors) < 0.5
