@@ -178,4 +178,4 @@ def _distribution(predictions, balanced) -> Iterator[Score]:
     for group, expected in right.items():
         statistic = sum((given[group][a] - n) ** 2 / n for a, n in expected.items())
         weighted += statistic * expected.total()
-    yield Score("distribution (lower is better)", weighted / total / 100, total, unit="")
+    yield Score("distribution", weighted / total / 100, total, unit="")

@@ -21,7 +21,7 @@ class Score:
         name: what was measured, or for which type of question.
         value: unrounded, in `unit`.
         count: how many it is the mean of (questions; sentences for NLVR2's consistency).
-        unit: "%", or "" for a plain number.
+        unit: "%", or "" for a plain number that is better the lower it is (GQA's distribution).
     """
 
     name: str
@@ -89,8 +89,9 @@ class ScoreReport:
         for group, rows in self.groups.items():
             table.add_row(Text(group, style="bold"))
             for score in rows:
+                hint = "" if score.unit else " (lower is better)"
                 # As Text: what a file calls a type is no markup.
-                name = Text(f"  {score.name}")
+                name = Text(f"  {score.name}{hint}")
                 table.add_row(name, f"{score.count:,}", f"{score.rounded:.2f}{score.unit}")
             table.add_section()
         Console().print(table)

@@ -4,6 +4,7 @@ The rules are those of the VQA v2 evaluation (visualqa.org/evaluation.html), wit
 its code where they change a result: scores are to be the official ones.
 """
 
+import functools
 import re
 
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
@@ -47,6 +48,8 @@ def clean_whitespace(answer: str) -> str:
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 
+# People give few answers, and those often: most of two million are found here.
+@functools.lru_cache(maxsize=1 << 16)
 def normalize_vqa_answer(answer: str) -> str:
     """An answer as it is compared: lower case, without articles, most punctuation and numerals.
 

@@ -48,7 +48,7 @@ def test_gqa_and_nlvr2_are_scored_too(lxmert, tmp_path):
         "answer": "yes",
         "isBalanced": True,
         "types": {"structural": "verify", "semantic": "rel", "detailed": "x"},
-        "groups": {"global": None},
+        "groups": {"global": "truth"},
         "entailed": [],
     }
     (tmp_path / "g.json").write_text(json.dumps({"1": question}))
@@ -62,6 +62,7 @@ def test_gqa_and_nlvr2_are_scored_too(lxmert, tmp_path):
     lines = [line.replace("│", " ").split() for line in outcome.stdout.splitlines()]
     assert ["validity", "1", "100.00%"] in lines
     assert ["plausibility", "1", "0.00%"] in lines
+    assert ["distribution", "(lower", "is", "better)", "1", "0.00"] in lines
 
     (tmp_path / "n.json").write_text('{"identifier": "dev-1-0-0", "label": "True"}\n')
     (tmp_path / "p.csv").write_text("dev-1-0-0,True\n")

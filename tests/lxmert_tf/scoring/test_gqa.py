@@ -38,7 +38,6 @@ CHOICES = {
     "q4": {"valid": ["left", "right"], "plausible": ["left"]},
     "q5": {"valid": ["green"], "plausible": ["red"]},
 }
-DISTRIBUTION = "distribution (lower is better)"
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def test_scores_are_those_of_counting_by_hand(write):
         "plausibility": (60, 5),  # q1, q2, q4
         # color, three questions: red 2 and blue 1 expected; red 2, blue 0 given: 0/2 + 1/1 = 1.
         # place, one question: 0. (3 x 1 + 1 x 0) / 4 / 100.
-        DISTRIBUTION: (0.0075, 4),
+        "distribution": (0.0075, 4),
     }
     assert rows(report, "structural type") == {
         "compare": (100, 1),
@@ -88,14 +87,14 @@ def test_what_things_have_in_common_may_be_a_color_material_or_shape(write):
 def test_distribution_of_frequencies_that_agree_is_zero(write):
     # Two red, one blue are expected for color; the questions may differ.
     swapped = {**PREDICTIONS, "q1": "blue", "q3": "red", "q5": "red"}
-    assert rows(score_gqa(swapped, write(QUESTIONS)))[DISTRIBUTION] == (0, 4)
+    assert rows(score_gqa(swapped, write(QUESTIONS)))["distribution"] == (0, 4)
 
 
 def test_distribution_weighs_groups_by_their_size(write):
     # color: red 2, blue 1 expected, none given: 4/2 + 1/1 = 3. place: 1/1 = 1.
     wrong = dict.fromkeys(PREDICTIONS, "x")
     report = score_gqa(wrong, write(QUESTIONS))
-    assert rows(report)[DISTRIBUTION] == (0.025, 4)  # (3 x 3 + 1 x 1) / 4 / 100
+    assert rows(report)["distribution"] == (0.025, 4)  # (3 x 3 + 1 x 1) / 4 / 100
 
 
 def test_consistency_over_part_of_the_questions_has_another_name(write):
