@@ -67,13 +67,17 @@ setup(
         "console_scripts": ["lxmert = lxmert_tf.cli:main"],
         # Subcommands. The library's command finds those of the pipeline here without knowing it.
         "lxmert.commands": [
+            "ablate = lxmert_tf.commands.ablate",
             "ask = lxmert_tf.commands.ask",
             "attention = lxmert_tf.commands.attention",
             "evaluate = lxmert_tf.commands.evaluate",
             "export-weights = lxmert_tf.commands.export_weights",
+            "finetune = lxmert_tf.commands.finetune",
             "import-weights = lxmert_tf.commands.import_weights",
             "ingest = pipeline.commands.ingest",
             "pipeline = pipeline.commands.pipeline",
+            "predict = lxmert_tf.commands.predict",
+            "pretrain = lxmert_tf.commands.pretrain",
             "rank = lxmert_tf.commands.rank",
         ],
     },

@@ -5,6 +5,7 @@ import difflib
 import json
 import re
 import typing
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import pydantic
@@ -70,13 +71,49 @@ def read_mapping(path) -> dict[str, Any]:
     return content
 
 
-def load_config(cls: type[T], path) -> T:
+def load_config(cls: type[T], path, overrides: Sequence[str] = ()) -> T:
     """Reads a file into the dataclass `cls`.
+
+    Args:
+        cls: the dataclass.
+        path: a YAML or JSON file.
+        overrides: "KEY=VALUE" each, taken after the file; a dot in KEY steps into a mapping or
+            (with a number) into a list, VALUE is YAML.
 
     Raises:
         InputError: naming the file, the key and, for an unknown key, the nearest valid one.
     """
-    return config_from_mapping(cls, read_mapping(path), str(path))
+    values = read_mapping(path)
+    for override in overrides:
+        _override(values, override)
+    return config_from_mapping(cls, values, str(path))
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not key or not equals:
+        raise InputError(f"--set {override}: must be KEY=VALUE")
+    try:
+        value = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"--set {override}: the value is not valid YAML") from error
+    *path, last = key.split(".")
+    for part in path:
+        values = _step_into(values, part, override)
+    if isinstance(values, list):
+        _step_into(values, last, override)
+        values[int(last)] = value
+    else:
+        values[last] = value
+
+
+def _step_into(values, part: str, override: str):
+    if isinstance(values, dict):
+        # A mapping that the file leaves out begins empty.
+        return values.setdefault(part, {})
+    if isinstance(values, list) and part.isdigit() and int(part) < len(values):
+        return values[int(part)]
+    raise InputError(f"--set {override}: there is no {part!r} to set a part of")
 
 
 def config_from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:

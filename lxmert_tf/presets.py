@@ -7,6 +7,7 @@ answers.txt     one answer a line, in the order of the logits
 weights.*       a TensorFlow checkpoint
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -155,20 +156,16 @@ class PresetModel(keras.Model):
             InputError: the directory or a part of it is missing or does not fit the others.
         """
         directory = pathlib.Path(directory)
-        if not directory.is_dir():
-            raise InputError(f"{directory}: no such directory; a preset is one")
-        config = LxmertConfig.from_file(directory / "config.json")
-        about = _read_about(directory / "preset.json")
+        description = describe_preset(directory)
         stored = {
-            "vocabulary": _lines_if_there(directory / "vocab.txt"),
-            "answers": _lines_if_there(directory / "answers.txt"),
-            "extractor": about["extractor"],
+            name: getattr(description, name)
+            for name in ("config", "vocabulary", "answers", "extractor")
         }
         try:
-            model = cls(**{"config": config, **stored, **kwargs})
+            model = cls(**{**stored, **kwargs})
         except ValueError as error:
             raise InputError(f"{directory}: {error}") from error
-        model._load_weights(directory / "weights", about["model"])
+        model._load_weights(directory / "weights", description.model)
         return model
 
     def _load_weights(self, prefix: pathlib.Path, saved_class: str) -> None:
@@ -186,6 +183,44 @@ class PresetModel(keras.Model):
             raise InputError(f"{prefix}: the weights cannot be loaded: {reason}") from error
 
 
+@dataclasses.dataclass(frozen=True)
+class PresetDescription:
+    """What a preset says without its weights.
+
+    Args:
+        model: the name of the class that wrote it.
+        config: sizes and rates.
+        vocabulary, answers: as of `PresetModel`, or None.
+        extractor: the config of the region extractor, or None.
+    """
+
+    model: str
+    config: LxmertConfig
+    vocabulary: list[str] | None
+    answers: list[str] | None
+    extractor: dict[str, Any] | None
+
+
+def describe_preset(directory) -> PresetDescription:
+    """Reads all of a preset but its weights.
+
+    Raises:
+        InputError: the directory or a part of it is missing or broken.
+    """
+    directory = pathlib.Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory; a preset is one")
+    config = LxmertConfig.from_file(directory / "config.json")
+    about = _read_about(directory / "preset.json")
+    return PresetDescription(
+        model=about["model"],
+        config=config,
+        vocabulary=_lines_if_there(directory / "vocab.txt"),
+        answers=_lines_if_there(directory / "answers.txt"),
+        extractor=about["extractor"],
+    )
+
+
 def load_preset(directory) -> PresetModel:
     """Loads a preset as a model of the class that wrote it.
 
@@ -195,7 +230,7 @@ def load_preset(directory) -> PresetModel:
     import lxmert_tf
 
     path = pathlib.Path(directory) / "preset.json"
-    name = _read_about(path)["model"]
+    name = describe_preset(directory).model
     if name not in MODELS:
         raise InputError(f"{path}: model is {name!r}; it must be one of {', '.join(MODELS)}")
     return getattr(lxmert_tf, name).from_preset(directory)

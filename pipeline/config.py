@@ -8,7 +8,7 @@ from lxmert_tf.config import LxmertConfig
 from lxmert_tf.config_file import load_config
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.registry import make_extractor
-from lxmert_tf.training.config import AnsweringConfig
+from lxmert_tf.training.config import FinetuningConfig, PretrainingConfig
 from pipeline.ingest.config import SplitConfig
 from pipeline.ingest.scenes import check_split
 from pipeline.ingest.sources.registry import make_source
@@ -24,6 +24,7 @@ class PipelineConfig:
         name: of the pipeline, and of the pushed model's folder.
         source: which data set.
         model, task: files, relative to this one.
+        pretraining: the file of a stage before the task's, relative to this one; None for none.
         splits: `train`, `validation` and `test`, each out of a split of the source.
         extractor: what makes regions of the pictures.
         least_accuracy: soft accuracy on `test` below which a model is not pushed, 0..1.
@@ -38,6 +39,7 @@ class PipelineConfig:
     extractor: dict[str, Any]
     least_accuracy: float
     may_drop: float = 0.0
+    pretraining: str | None = None
 
     def __post_init__(self):
         if sorted(self.splits) != sorted(SPLITS):
@@ -56,7 +58,18 @@ class LoadedPipeline:
 
     pipeline: PipelineConfig
     model: LxmertConfig
-    task: AnsweringConfig
+    task: FinetuningConfig
+    pretraining: PretrainingConfig | None = None
+
+    def __post_init__(self):
+        stages = {"task": self.task, "pretraining": self.pretraining}
+        most = make_extractor(self.pipeline.extractor).max_regions
+        for name, stage in stages.items():
+            if stage and most > stage.max_regions:
+                raise InputError(
+                    f"the extractor makes up to {most} regions, but max_regions of the {name} is "
+                    f"{stage.max_regions}"
+                )
 
 
 def load_pipeline(path) -> LoadedPipeline:
@@ -68,16 +81,14 @@ def load_pipeline(path) -> LoadedPipeline:
     path = pathlib.Path(path)
     config = load_config(PipelineConfig, path)
     model = LxmertConfig.from_file(path.parent / config.model)
-    task = load_config(AnsweringConfig, path.parent / config.task)
+    task = load_config(FinetuningConfig, path.parent / config.task)
+    pretraining = None
+    if config.pretraining:
+        pretraining = load_config(PretrainingConfig, path.parent / config.pretraining)
     try:
-        source, extractor = make_source(config.source), make_extractor(config.extractor)
+        source = make_source(config.source)
         for split in config.splits.values():
             check_split(source, split.split)
+        return LoadedPipeline(config, model, task, pretraining)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    if extractor.max_regions > task.max_regions:
-        raise InputError(
-            f"{path}: the extractor makes up to {extractor.max_regions} regions, but max_regions "
-            f"of the task is {task.max_regions}"
-        )
-    return LoadedPipeline(config, model, task)

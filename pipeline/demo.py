@@ -51,7 +51,9 @@ def run_demo(args: argparse.Namespace) -> None:
 
     # TFX takes many seconds to import; a wrong configuration is told of before that.
     from pipeline.demo_report import majority_by_type, print_comparison
-    from pipeline.modules.answering import PRESET, read_training_summary
+    from pipeline.graph import PRETRAINER
+    from pipeline.modules.answering import PRESET
+    from pipeline.modules.training_summary import read_training_seconds
     from pipeline.run_record import print_states
     from pipeline.runners.local import run_local
 
@@ -69,7 +71,12 @@ def run_demo(args: argparse.Namespace) -> None:
         "test_accuracy": accuracy["all"][0],
         "question_only_accuracy": majority["all"],
         "questions": accuracy["all"][1],
-        **read_training_summary(trained),
+        # Of all training: pre-training too, if the pipeline has it.
+        "train_seconds": sum(
+            read_training_seconds(uri)
+            for (component, output), uri in record.uris.items()
+            if component in (PRETRAINER, "Trainer") and output == "model"
+        ),
         "total_seconds": round(time.monotonic() - started, 1),
         "model_dir": record.pushed_to,
     }

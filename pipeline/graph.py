@@ -13,7 +13,10 @@ from pipeline.evaluation import evaluation_config
 
 SCHEMA_FILE = pathlib.Path(__file__).parent / "schema" / "scene.pbtxt"
 # By import path: a module file would be packed into a wheel for every run.
+PRETRAINER_FUNCTION = "pipeline.modules.pretraining.run_fn"
 TRAINER_FUNCTION = "pipeline.modules.answering.run_fn"
+# The Trainer that makes what the other one starts from.
+PRETRAINER = "Pretrainer"
 # The node that finds the model to compare with.
 BLESSED_MODEL = "latest_blessed_model"
 
@@ -53,17 +56,18 @@ def create_components(config: LoadedPipeline, push_directory: str) -> list[BaseC
     validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
-    trainer = tfx.components.Trainer(
-        run_fn=TRAINER_FUNCTION,
-        examples=examples,
-        train_args=tfx.proto.TrainArgs(splits=["train"]),
-        eval_args=tfx.proto.EvalArgs(splits=["validation"]),
-        custom_config={
-            "model": config.model.to_dict(),
-            "task": dataclasses.asdict(config.task),
-            "extractor": settings.extractor,
-        },
+    trainers = []
+    if config.pretraining:
+        trainers.append(
+            _trainer(
+                config, examples, PRETRAINER_FUNCTION, dataclasses.asdict(config.pretraining)
+            ).with_id(PRETRAINER)
+        )
+    base_model = trainers[0].outputs["model"] if trainers else None
+    trainer = _trainer(
+        config, examples, TRAINER_FUNCTION, dataclasses.asdict(config.task), base_model
     )
+    trainers.append(trainer)
     model = trainer.outputs["model"]
     blessed = tfx.dsl.Resolver(
         strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
@@ -90,11 +94,26 @@ def create_components(config: LoadedPipeline, push_directory: str) -> list[BaseC
         statistics_gen,
         schema_gen,
         validator,
-        trainer,
+        *trainers,
         blessed,
         evaluator,
         pusher,
     ]
+
+
+def _trainer(config: LoadedPipeline, examples, run_fn: str, task: dict, base_model=None):
+    return tfx.components.Trainer(
+        run_fn=run_fn,
+        examples=examples,
+        base_model=base_model,
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["validation"]),
+        custom_config={
+            "model": config.model.to_dict(),
+            "task": task,
+            "extractor": config.pipeline.extractor,
+        },
+    )
 
 
 def _statistics_options():

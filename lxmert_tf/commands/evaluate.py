@@ -1,6 +1,7 @@
 """`lxmert evaluate`: the accuracy of a model on records, or the official scores of predictions."""
 
 import argparse
+from collections.abc import Mapping
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.scoring import TASKS
@@ -25,11 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the most regions that an image of them has (default 36, as published)",
     )
     parser.add_argument("--batch-size", type=int, default=256, metavar="N")
-    scoring = parser.add_argument_group("to score predictions instead, without a model")
-    scoring.add_argument(
-        "--predictions", metavar="FILE", help="as the challenge's server takes them"
-    )
+    scoring = parser.add_argument_group("official scores")
     scoring.add_argument("--task", choices=TASKS, help="whose official scores are wanted")
+    scoring.add_argument(
+        "--predictions",
+        metavar="FILE",
+        help="score this file (from `lxmert predict`) instead of a model",
+    )
     scoring.add_argument(
         "--annotations",
         metavar="FILE",
@@ -43,38 +46,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints a table: soft accuracy by question type, or a task's official scores."""
+    if (args.task is None) != (args.annotations is None):
+        raise InputError("--task and --annotations FILE, the right answers, go together")
     if args.predictions is not None:
         return _score_predictions(args)
-    for name in ("task", "annotations", "choices", "json"):
-        if getattr(args, name) is not None:
-            raise InputError(f"--{name} goes with --predictions FILE")
     if args.model is None or args.examples is None:
         raise InputError(
             "name --model DIR and --examples GLOB..., or --predictions FILE with --task and "
             "--annotations"
         )
+    for name in ("choices", "json"):
+        if args.task is None and getattr(args, name) is not None:
+            raise InputError(f"--{name} goes with --task and --annotations")
     from lxmert_tf.data.reading import find_records
-    from lxmert_tf.tasks.answering import LxmertAnswerClassifier
-    from lxmert_tf.tasks.evaluation import evaluate_answers, print_accuracy
+    from lxmert_tf.presets import load_preset
+    from lxmert_tf.tasks.evaluation import evaluate_answers, predict_answers, print_accuracy
 
     files = find_records(*args.examples)
-    model = LxmertAnswerClassifier.from_preset(args.model)
-    print_accuracy(evaluate_answers(model, files, args.max_regions, args.batch_size))
-    return 0
+    model = load_preset(args.model)
+    if args.task is None:
+        print_accuracy(evaluate_answers(model, files, args.max_regions, args.batch_size))
+        return 0
+    return _report(args, predict_answers(model, files, args.max_regions, args.batch_size))
 
 
 def _score_predictions(args: argparse.Namespace) -> int:
     if args.model is not None or args.examples is not None:
         raise InputError("--predictions are scored without a model; drop --model and --examples")
-    if args.task is None or args.annotations is None:
+    if args.task is None:
         raise InputError("--predictions need --task and --annotations FILE, the right answers")
+    from lxmert_tf.scoring.submissions import read_submission
+
+    return _report(args, read_submission(args.task, args.predictions))
+
+
+def _report(args: argparse.Namespace, predictions: Mapping[str, str]) -> int:
     import json
 
     from lxmert_tf.scoring.official import score
-    from lxmert_tf.scoring.submissions import read_submission
     from lxmert_tf.text_file import write_text
 
-    predictions = read_submission(args.task, args.predictions)
     report = score(args.task, predictions, args.annotations, args.choices)
     if args.json is not None:
         write_text(args.json, json.dumps(report.to_dict(), indent=1) + "\n")

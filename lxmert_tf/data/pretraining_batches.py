@@ -6,12 +6,12 @@ import tensorflow as tf
 
 from lxmert_tf.data.masking import (
     Draw,
-    MaskingRates,
     draw_answers,
     mask_regions,
     mask_words,
     swap_sentences,
 )
+from lxmert_tf.data.masking_rates import MaskingRates
 from lxmert_tf.data.reading import AnswerTable
 from lxmert_tf.text import LxmertTextPreprocessor
 
@@ -22,7 +22,7 @@ def pretraining_batches(
     answers: Sequence[str],
     rates: MaskingRates,
     seed: int,
-    epoch: int,
+    epoch,
 ) -> tf.data.Dataset:
     """Makes (inputs, targets) for `LxmertPretrainer` out of `pair_batches`.
 
@@ -35,7 +35,7 @@ def pretraining_batches(
         answers: the answer table, in the order of the logits.
         rates: how often what is hidden or swapped.
         seed: of the run.
-        epoch: of this pass over the data.
+        epoch: of this pass over the data, an integer or an integer scalar tensor.
 
     Returns:
         pairs of the model's inputs and the targets of `pretraining_losses`.

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import glob
 import pathlib
 import re
@@ -18,6 +19,8 @@ from lxmert_tf.errors import InputError
 SCENES_PER_BLOCK = 64
 # Serialized scenes from which a shuffled block is drawn.
 SHUFFLED_SCENES = 4096
+# Keeps the epochs of neighbouring seeds apart.
+EPOCHS_PER_SEED = 1 << 20
 
 
 def find_records(*patterns) -> list[str]:
@@ -84,7 +87,12 @@ class AnswerTable:
 
 
 def pair_batches(
-    records: tf.data.Dataset, batch_size: int, max_regions: int, seed: int | None = None
+    records: tf.data.Dataset,
+    batch_size: int,
+    max_regions: int,
+    seed: int | None = None,
+    epoch=0,
+    images_per_scene: int = 1,
 ) -> tf.data.Dataset:
     """Batches of (image, sentence) pairs; every sentence once, an image's features parsed once.
 
@@ -92,36 +100,47 @@ def pair_batches(
         records: serialized scenes, grouped or flat.
         batch_size: sentences per batch; the last batch may have fewer.
         max_regions: R; images with fewer regions are padded, one with more is an error.
-        seed: shuffles differently in each epoch, alike in each run; None keeps the order.
+        seed: shuffles; the same seed and epoch give the same order. None keeps that of the records.
+        epoch: of this pass over the data, an integer or an integer scalar tensor.
+        images_per_scene: how many each scene must have.
 
     Returns:
         dicts of `region_features` [B, R, F], `region_boxes` [B, R, 4], `region_mask` [B, R],
         `object_labels`, `object_confidences`, `attribute_labels`, `attribute_confidences` [B, R],
         `image_id`, `text`, `id`, `question_type`, `answer_type` [B], and ragged `answers` and
-        `scores` [B, (a)].
+        `scores` [B, (a)]. With two images a scene, regions and `image_id` have an axis of 2 behind
+        the first, and there are no objects and attributes.
     """
     if seed is not None:
-        records = records.shuffle(SHUFFLED_SCENES, seed=seed, reshuffle_each_iteration=True)
+        # One number of both: which order an epoch has must not hang on how many came before it.
+        seed = tf.cast(seed, tf.int64) * EPOCHS_PER_SEED + tf.cast(epoch, tf.int64)
+        records = _shuffled_records(records, seed)
     blocks = records.batch(SCENES_PER_BLOCK)
+    parse = functools.partial(_pairs, max_regions=max_regions, images_per_scene=images_per_scene)
     if seed is None:
-        pairs = blocks.map(lambda block: _pairs(block, max_regions), tf.data.AUTOTUNE)
+        pairs = blocks.map(parse, tf.data.AUTOTUNE)
     else:
         # Stateless: the order of a block depends on the seed and its number, not on threads.
         numbered = tf.data.Dataset.zip((blocks, tf.data.Dataset.counter()))
         pairs = numbered.map(
-            lambda block, number: _shuffled(_pairs(block, max_regions), seed, number),
+            lambda block, number: _shuffled(parse(block), seed, number),
             tf.data.AUTOTUNE,
         )
     return pairs.rebatch(batch_size)
 
 
-def _pairs(block, max_regions: int) -> dict[str, tf.Tensor]:
+def _shuffled_records(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
+    def shuffled(seed):
+        # TensorFlow mixes its global seed into the order. This function's graph has one of its own.
+        tf.random.set_seed(1)
+        return records.shuffle(SHUFFLED_SCENES, seed=seed, reshuffle_each_iteration=False)
+
+    return tf.data.Dataset.from_tensors(seed).flat_map(shuffled)
+
+
+def _pairs(block, max_regions: int, images_per_scene: int) -> dict[str, tf.Tensor]:
     scenes = schema.parse_scenes(block)
-    images = {
-        **schema.decode_regions(scenes, max_regions),
-        **schema.decode_region_labels(scenes, max_regions),
-        "image_id": scenes[schema.IMAGE_ID].flat_values,
-    }
+    images = _images(scenes, max_regions, images_per_scene)
     scene_of = scenes[schema.SENTENCE_TEXT].value_rowids()
     answers, scores = schema.sentence_answers(scenes)
     return {
@@ -135,11 +154,18 @@ def _pairs(block, max_regions: int) -> dict[str, tf.Tensor]:
     }
 
 
+def _images(scenes, max_regions: int, images_per_scene: int) -> dict[str, tf.Tensor]:
+    regions = schema.decode_regions(scenes, max_regions, images_per_scene)
+    ids = scenes[schema.IMAGE_ID].flat_values
+    if images_per_scene > 1:
+        return {**regions, "image_id": tf.reshape(ids, tf.shape(regions["region_mask"])[:2])}
+    # What was detected is for pre-training, which sees one image at a time.
+    return {**regions, **schema.decode_region_labels(scenes, max_regions), "image_id": ids}
+
+
 def _shuffled(pairs: dict[str, tf.Tensor], seed: int, number) -> dict[str, tf.Tensor]:
     rows = tf.range(tf.shape(pairs["text"])[0])
-    order = tf.random.experimental.stateless_shuffle(
-        rows, seed=tf.stack([tf.cast(seed, tf.int64), number])
-    )
+    order = tf.random.experimental.stateless_shuffle(rows, seed=tf.stack([seed, number]))
     return {name: tf.gather(value, order) for name, value in pairs.items()}
 
 
@@ -150,11 +176,50 @@ def answer_batches(
     table = AnswerTable(tuple(answers))
 
     def make(pair):
-        regions = {name: pair[name] for name in ("region_features", "region_boxes", "region_mask")}
-        inputs = {**preprocessor(pair["text"]), **regions}
+        inputs = {**preprocessor(pair["text"]), **region_inputs(pair)}
         return inputs, table.targets(pair["answers"], pair["scores"])
 
     return pairs.map(make, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def statement_batches(pairs: tf.data.Dataset, preprocessor: Callable) -> tf.data.Dataset:
+    """Makes (inputs, labels) for `fit` out of `pair_batches` with two images a scene.
+
+    Args:
+        pairs: batches of (two images, sentence).
+        preprocessor: tokenizes.
+
+    Returns:
+        pairs of the inputs of `LxmertPairClassifier` and what `statement_labels` gives.
+    """
+
+    def make(pair):
+        inputs = {**preprocessor(pair["text"]), **region_inputs(pair)}
+        return inputs, statement_labels(pair)
+
+    return pairs.map(make, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def statement_labels(pair: dict[str, tf.Tensor]) -> tf.Tensor:
+    """The labels int32 [B] of a batch of `pair_batches`: 1 for "True", 0 for "False", in any case.
+
+    Raises:
+        InvalidArgumentError: when run, naming the id of a sentence whose answer is neither.
+    """
+    answers = pair["answers"]
+    only = tf.strings.lower(answers.to_tensor("", shape=[None, 1])[:, 0])
+    true, false = tf.equal(only, "true"), tf.equal(only, "false")
+    known = tf.equal(answers.row_lengths(), 1) & (true | false)
+    first_unknown = tf.strings.reduce_join(tf.boolean_mask(pair["id"], ~known)[:1])
+    message = ["the sentence ", first_unknown, " must have one answer, True or False"]
+    check = tf.debugging.Assert(tf.reduce_all(known), [tf.strings.join(message)])
+    with tf.control_dependencies([check]):
+        return tf.cast(true, tf.int32)
+
+
+def region_inputs(pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Of a batch of `pair_batches` what the models read of the images."""
+    return {name: pair[name] for name in ("region_features", "region_boxes", "region_mask")}
 
 
 def read_sentences(files: Sequence[str]) -> tf.data.Dataset:

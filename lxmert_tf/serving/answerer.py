@@ -8,9 +8,10 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the tokenizer's ops, which a SavedModel contains)
 
 from lxmert_tf.config_file import read_mapping
+from lxmert_tf.data.extractor_file import EXTRACTOR
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.registry import make_extractor
-from lxmert_tf.serving.export import EXTRA, EXTRACTOR
+from lxmert_tf.serving.export import EXTRA
 
 
 class Answerer:

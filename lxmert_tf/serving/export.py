@@ -1,16 +1,15 @@
 """Answer models as SavedModels that stock TensorFlow Serving loads."""
 
-import json
 import pathlib
 
 import tensorflow as tf
 
+from lxmert_tf.data.extractor_file import write_extractor
 from lxmert_tf.serving.answer_module import AnswerModule
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
 
 # TensorFlow Serving leaves this folder alone; `lxmert ask` finds the extractor in it.
 EXTRA = "assets.extra"
-EXTRACTOR = "extractor.json"
 
 
 def export_answer_model(
@@ -28,5 +27,4 @@ def export_answer_model(
     if model.extractor is not None:
         extra = pathlib.Path(directory) / EXTRA
         extra.mkdir()
-        text = json.dumps(model.extractor, indent=1) + "\n"
-        (extra / EXTRACTOR).write_text(text, encoding="utf-8")
+        write_extractor(extra, model.extractor)

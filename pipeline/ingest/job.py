@@ -13,6 +13,7 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from lxmert_tf.data.extractor_file import write_extractor
 from lxmert_tf.errors import InputError
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.scenes import RECORD, ReadScenes, Record
@@ -24,7 +25,7 @@ DIRECT_RUNNER = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
 
 
 def run_ingest(config: IngestConfig, output, beam_args: Iterable[str] = ()) -> dict[str, Any]:
-    """Writes `scenes-*.tfrecord`, `rejects-*.jsonl` and `ingest-summary.json` into a new folder.
+    """Writes `scenes-*.tfrecord`, `rejects-*.jsonl`, `ingest-summary.json` and `extractor.json`.
 
     Everything is written under a temporary name beside it and renamed at the end, so that a
     folder of that name is complete. The same input gives the same bytes.
@@ -60,6 +61,7 @@ def run_ingest(config: IngestConfig, output, beam_args: Iterable[str] = ()) -> d
             )
         summary = _summarize(partial)
         (partial / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        write_extractor(partial, config.extractor)
         if not summary["images"]["written"]:
             raise InputError(f"{output}: nothing could be written; {_most_common(summary)}")
         output.parent.mkdir(parents=True, exist_ok=True)

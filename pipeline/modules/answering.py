@@ -1,6 +1,6 @@
 """The Trainer's `run_fn` for answer models."""
 
-import json
+import dataclasses
 import pathlib
 import time
 
@@ -10,27 +10,30 @@ from lxmert_tf.config import LxmertConfig
 from lxmert_tf.config_file import config_from_mapping
 from lxmert_tf.data.reading import find_records
 from lxmert_tf.serving.export import export_answer_model
-from lxmert_tf.training.answering import train_answer_model
-from lxmert_tf.training.config import AnsweringConfig
+from lxmert_tf.training.config import FinetuningConfig
+from lxmert_tf.training.finetuning import finetune
+from pipeline.modules.training_summary import write_training_summary
 
 PRESET = "preset"
-TRAINING_SUMMARY = "training.json"
 
 
 def run_fn(fn_args: tfx.components.FnArgs) -> None:
     """Trains, then writes the SavedModel, and beside it the preset.
 
     Args:
-        fn_args: with `custom_config` as `custom_config` makes it.
+        fn_args: with the `custom_config` that `graph` makes; `base_model` is the preset that
+            training starts from, if there is one.
     """
     config = fn_args.custom_config
-    task = config_from_mapping(AnsweringConfig, config["task"], "task")
+    task = config_from_mapping(FinetuningConfig, config["task"], "task")
+    if fn_args.base_model:
+        task = dataclasses.replace(task, init_from=fn_args.base_model)
     started = time.monotonic()
-    model = train_answer_model(
+    model, _ = finetune(
         train_files=find_records(*fn_args.train_files),
         validation_files=find_records(*fn_args.eval_files),
+        config=task,
         model_config=config_from_mapping(LxmertConfig, config["model"], "model"),
-        task=task,
         extractor=config["extractor"],
         log_directory=fn_args.model_run_dir,
     )
@@ -38,10 +41,4 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
     export_answer_model(model, fn_args.serving_model_dir, task.max_length)
     artifact = pathlib.Path(fn_args.serving_model_dir).parent
     model.save_preset(artifact / PRESET)
-    summary = json.dumps({"train_seconds": round(seconds, 1)}) + "\n"
-    (artifact / TRAINING_SUMMARY).write_text(summary, encoding="utf-8")
-
-
-def read_training_summary(artifact_uri: str) -> dict[str, float]:
-    """What `run_fn` wrote beside the model: `train_seconds`."""
-    return json.loads((pathlib.Path(artifact_uri) / TRAINING_SUMMARY).read_text(encoding="utf-8"))
+    write_training_summary(artifact, seconds)

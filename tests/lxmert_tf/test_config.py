@@ -8,7 +8,7 @@ import pytest
 from lxmert_tf import LxmertConfig
 from lxmert_tf.config_file import load_config
 from lxmert_tf.errors import InputError
-from lxmert_tf.training.config import AnsweringConfig
+from lxmert_tf.training.config import FinetuningConfig
 from tests import golden
 from tests.lxmert_tf.samples import CONFIG, one_line
 
@@ -34,7 +34,7 @@ def test_defaults_are_the_published_sizes():
     ids=lambda path: f"{path.parent.name}/{path.name}",
 )
 def test_every_config_in_the_repository_loads(path):
-    cls = {"model": LxmertConfig, "task": AnsweringConfig}[path.parent.name]
+    cls = {"model": LxmertConfig, "task": FinetuningConfig}[path.parent.name]
     assert isinstance(load_config(cls, path), cls)
 
 
@@ -98,5 +98,5 @@ def test_a_model_value_out_of_range_is_refused(values, message):
 )
 def test_a_training_value_out_of_range_is_refused(values, message):
     with pytest.raises(InputError) as raised:
-        AnsweringConfig(**values)
+        FinetuningConfig(**values)
     assert message in one_line(raised)

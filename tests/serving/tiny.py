@@ -11,8 +11,8 @@ from tensorflow import keras
 from lxmert_tf import LxmertAnswerClassifier, LxmertConfig
 from lxmert_tf.data.reading import find_records
 from lxmert_tf.serving.export import export_answer_model
-from lxmert_tf.training.answering import read_words
-from lxmert_tf.training.config import AnsweringConfig
+from lxmert_tf.training.words import read_words
+from lxmert_tf.training.config import FinetuningConfig
 from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.ingest.job import run_ingest
 
@@ -72,7 +72,7 @@ def _write(tiny: Tiny) -> None:
     for layout in ("flat", "grouped"):
         records = SplitConfig("test", layout, limit=IMAGES)
         run_ingest(IngestConfig("easy_vqa", records, EXTRACTOR), tiny.folder / layout)
-    words = read_words(find_records(tiny.grouped), AnsweringConfig(vocabulary_size=200))
+    words = read_words(find_records(tiny.grouped), FinetuningConfig(vocabulary_size=200))
     config = dataclasses.replace(
         SIZES, vocab_size=len(words.vocabulary), num_answers=len(words.answers)
     )

@@ -6,12 +6,12 @@ import tensorflow as tf
 
 from lxmert_tf.data.masking import (
     Draw,
-    MaskingRates,
     draw_answers,
     mask_regions,
     mask_words,
     swap_sentences,
 )
+from lxmert_tf.data.masking_rates import MaskingRates
 from lxmert_tf.errors import InputError
 
 RATES = MaskingRates()

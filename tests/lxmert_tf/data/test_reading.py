@@ -86,14 +86,20 @@ def test_without_a_seed_the_order_is_the_files(files):
 @pytest.mark.parametrize("layout", ["grouped", "flat"])
 def test_a_seed_gives_another_order_each_epoch_and_the_same_each_run(files, layout):
     def epochs(seed):
-        batches = pair_batches(read_records([files[layout]]), 32, MAX_REGIONS, seed)
-        return [ids(batches), ids(batches)]
+        records = read_records([files[layout]])
+        return [ids(pair_batches(records, 32, MAX_REGIONS, seed, epoch)) for epoch in range(2)]
 
     first, second = epochs(seed=1)
     expected = sorted(sentence.id for sentence in SENTENCES)
     assert sorted(first) == sorted(second) == expected
     assert first != second
     assert epochs(seed=1) == [first, second]
+    # Neither does an epoch hang on those before it, nor on being a tensor.
+    records = read_records([files[layout]])
+    stream = tf.data.Dataset.range(1, 2).flat_map(
+        lambda epoch: pair_batches(records, 32, MAX_REGIONS, 1, epoch)
+    )
+    assert ids(stream) == second
     assert epochs(seed=2)[0] not in (first, second)
     # The questions about one picture do not come one after the other.
     picture = {s.id: scene.images[0].id for scene in SCENES for s in scene.sentences}

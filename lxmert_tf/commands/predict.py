@@ -1,0 +1,46 @@
+"""`lxmert predict`: a model's answers as the file that a challenge's server takes."""
+
+import argparse
+
+from lxmert_tf.scoring import TASKS
+
+SUMMARY = "answer records, and write the file to hand in to VQA, GQA or NLVR2"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.add_argument(
+        "--model", required=True, metavar="DIR", help="a preset (from `lxmert finetune`)"
+    )
+    parser.add_argument(
+        "--examples",
+        required=True,
+        nargs="+",
+        metavar="GLOB",
+        help="TFRecord files of scenes, or folders of them (from `lxmert ingest`)",
+    )
+    parser.add_argument("--task", required=True, choices=TASKS, help="whose file is wanted")
+    parser.add_argument("--output", required=True, metavar="FILE", help="JSON; for NLVR2, CSV")
+    parser.add_argument(
+        "--max-regions",
+        type=int,
+        default=36,
+        metavar="N",
+        help="the most regions that an image of them has (default 36, as published)",
+    )
+    parser.add_argument("--batch-size", type=int, default=256, metavar="N")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answers, and writes the file."""
+    from lxmert_tf.data.reading import find_records
+    from lxmert_tf.presets import load_preset
+    from lxmert_tf.scoring.submissions import write_submission
+    from lxmert_tf.tasks.evaluation import predict_answers
+
+    files = find_records(*args.examples)
+    model = load_preset(args.model)
+    predictions = predict_answers(model, files, args.max_regions, args.batch_size)
+    write_submission(args.task, predictions, args.output)
+    print(f"{len(predictions):,} answers written to {args.output}")
+    return 0

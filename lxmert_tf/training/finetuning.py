@@ -1,0 +1,153 @@
+"""Trains a model to answer questions or to judge statements, from a preset or from scratch."""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tensorflow import keras
+
+from lxmert_tf.config import LxmertConfig
+from lxmert_tf.data.reading import (
+    answer_batches,
+    naming_damaged_files,
+    pair_batches,
+    read_records,
+)
+from lxmert_tf.data.statement_batches import statement_batches
+from lxmert_tf.errors import InputError
+from lxmert_tf.tasks.answer_transfer import AnswerTransfer, answer_model_from_preset
+from lxmert_tf.tasks.answering import LxmertAnswerClassifier
+from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
+from lxmert_tf.tasks.soft_answers import SoftAccuracy, SoftAnswerLoss
+from lxmert_tf.text import LxmertTextPreprocessor
+from lxmert_tf.training.config import FinetuningConfig
+from lxmert_tf.training.optimizer import BertAdamW
+from lxmert_tf.training.run import Data, Stage, run_training
+from lxmert_tf.training.run_directory import RunDirectory
+from lxmert_tf.training.schedule import WarmupLinearDecay
+from lxmert_tf.training.starting_preset import starting_preset
+from lxmert_tf.training.strategy import mirrored_strategy
+from lxmert_tf.training.words import Words, read_feature_size, read_words
+
+FinetunedModel = LxmertAnswerClassifier | LxmertPairClassifier
+
+
+def finetune(
+    train_files: Sequence[str],
+    validation_files: Sequence[str],
+    config: FinetuningConfig,
+    model_config: LxmertConfig | None = None,
+    extractor: dict[str, Any] | None = None,
+    directory=None,
+    resume: bool = False,
+    log_directory=None,
+) -> tuple[FinetunedModel, AnswerTransfer | None]:
+    """Fine-tunes under MirroredStrategy; from scratch if there is no preset.
+
+    Args:
+        train_files, validation_files: TFRecords of scenes; the latter may be none.
+        config: what and how to train. Of the preset that it starts from, the backbone and the words
+            are taken, and of an answer head the rows of the answers that it knows.
+        model_config: sizes, for training from scratch; those that the data decides (words,
+            answers, width of the region features) are taken from the data.
+        extractor: the config of what made the regions; kept with the model.
+        directory: of the run: checkpoints, log, and at the end the preset. None leaves nothing.
+        resume: whether to go on with the run that is there.
+        log_directory: for the log where there is no `directory`.
+
+    Returns:
+        the model, with its vocabulary and answers; and which answers the preset knew, if it has an
+        answer head.
+
+    Raises:
+        InputError: a file is damaged or holds nothing to train on, the preset does not fit the
+            data, or there is a run already.
+        GateError: the loss became NaN or infinite.
+    """
+    keras.utils.set_random_seed(config.seed)
+    with naming_damaged_files([*train_files, *validation_files]):
+        words = read_words(train_files, config)
+        if config.task == "answers" and not words.answers:
+            raise InputError(f"{train_files[0]} (of {len(train_files)}): no question has an answer")
+        steps = math.ceil(words.sentences / config.batch_size)
+        with mirrored_strategy().scope():
+            model, transfer = _model(config, model_config, words, train_files, extractor)
+            model.dropout_seed = config.seed
+            schedule = WarmupLinearDecay(
+                config.peak_learning_rate, steps * config.epochs, config.warmup
+            )
+            optimizer = BertAdamW(schedule, decay=config.weight_decay, clip_norm=config.clip_norm)
+            loss, metric = _loss_and_metric(config)
+            model.compile(optimizer=optimizer, loss=loss, metrics=[metric])
+        run = None
+        if directory:
+            run = RunDirectory(directory, _settings(config, model, words), resume)
+            log_directory = run.path
+        stages = [Stage(config.epochs, lambda: None)]
+        data = _data(model, config, train_files, validation_files, steps)
+        run_training(model, optimizer, schedule, stages, data, config, run, log_directory)
+    if run:
+        model.save_preset(run.preset)
+    return model, transfer
+
+
+def _model(config, model_config, words: Words, files, extractor):
+    pairs = config.task == "statements"
+    cls = LxmertPairClassifier if pairs else LxmertAnswerClassifier
+    feature_size = read_feature_size(files, cls.images_per_scene)
+    if config.init_from is None:
+        sizes = dataclasses.replace(
+            model_config or LxmertConfig(),
+            vocab_size=len(words.vocabulary),
+            region_feature_size=feature_size,
+            **({} if pairs else {"num_answers": len(words.answers)}),
+        )
+        about = {"vocabulary": words.vocabulary, "extractor": extractor, "dtype": config.precision}
+        return cls(sizes, **about, **({} if pairs else {"answers": words.answers})), None
+    source = starting_preset(config.init_from, feature_size)
+    about = {"extractor": source.extractor or extractor, "dtype": config.precision}
+    if pairs:
+        return LxmertPairClassifier.from_preset(config.init_from, answers=None, **about), None
+    return answer_model_from_preset(config.init_from, words.answers, **about)
+
+
+def _loss_and_metric(config: FinetuningConfig):
+    if config.task == "statements":
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        return loss, keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    return SoftAnswerLoss(), SoftAccuracy()
+
+
+def _data(model, config, train_files, validation_files, steps: int) -> Data:
+    preprocessor = LxmertTextPreprocessor(model.vocabulary, config.max_length, pad_to_longest=True)
+
+    def batches(files, seed, epoch):
+        pairs = pair_batches(
+            read_records(files),
+            config.batch_size,
+            config.max_regions,
+            seed,
+            epoch,
+            images_per_scene=model.images_per_scene,
+        )
+        if config.task == "statements":
+            return statement_batches(pairs, preprocessor)
+        return answer_batches(pairs, preprocessor, model.answers)
+
+    return Data(
+        lambda epoch: batches(train_files, config.seed, epoch),
+        steps,
+        batches(validation_files, None, 0) if validation_files else None,
+    )
+
+
+def _settings(config: FinetuningConfig, model: FinetunedModel, words: Words) -> dict[str, Any]:
+    text = "\n".join([*model.vocabulary, *model.answers])
+    return {
+        "finetuning": dataclasses.asdict(config),
+        "model": model.config.to_dict(),
+        "sentences": words.sentences,
+        "words_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }

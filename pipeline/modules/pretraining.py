@@ -1,0 +1,34 @@
+"""The `run_fn` of the Trainer that pre-trains."""
+
+import pathlib
+import time
+
+from tfx import v1 as tfx
+
+from lxmert_tf.config import LxmertConfig
+from lxmert_tf.config_file import config_from_mapping
+from lxmert_tf.data.reading import find_records
+from lxmert_tf.training.config import PretrainingConfig
+from lxmert_tf.training.pretraining import pretrain
+from pipeline.modules.training_summary import write_training_summary
+
+
+def run_fn(fn_args: tfx.components.FnArgs) -> None:
+    """Trains, and writes the preset where TFX expects the model: nobody serves this one.
+
+    Args:
+        fn_args: with the `custom_config` that `graph` makes.
+    """
+    config = fn_args.custom_config
+    started = time.monotonic()
+    model = pretrain(
+        train_files=find_records(*fn_args.train_files),
+        validation_files=find_records(*fn_args.eval_files),
+        config=config_from_mapping(PretrainingConfig, config["task"], "pretraining"),
+        model_config=config_from_mapping(LxmertConfig, config["model"], "model"),
+        extractor=config["extractor"],
+        log_directory=fn_args.model_run_dir,
+    )
+    model.save_preset(fn_args.serving_model_dir)
+    artifact = pathlib.Path(fn_args.serving_model_dir).parent
+    write_training_summary(artifact, time.monotonic() - started)
