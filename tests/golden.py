@@ -10,6 +10,9 @@ ROOT = pathlib.Path(
     os.environ.get("LXMERT_GOLDEN", pathlib.Path(__file__).parents[2] / "shared" / "golden")
 )
 
+# The published size: 0.9 GB, which tools/make_golden.py makes.
+PUBLISHED = pytest.param("published", marks=pytest.mark.slow)
+
 # Sizes for tests that need no golden numbers.
 TINY = {
     "hidden_size": 8,

@@ -22,7 +22,7 @@ BACKBONE_OUTPUTS = {
 }
 
 
-@pytest.fixture(scope="module", params=["small", "small_region_mask"])
+@pytest.fixture(scope="module", params=["small", "small_region_mask", golden.PUBLISHED])
 def reference(request):
     directory = golden.golden_directory(request.param)
     model = LxmertPretrainer(LxmertConfig.from_file(directory / "config.json"))
