@@ -78,6 +78,27 @@ def easy_vqa_scenes(count: int, extractor: GridExtractor | None = None) -> list[
     return scenes
 
 
+def pair_scenes(count: int) -> list[Scene]:
+    """Two of easy-VQA's pictures each, with statements of which every other is true."""
+    single = easy_vqa_scenes(2 * count)
+    return [
+        Scene(
+            single[2 * i].images + single[2 * i + 1].images,
+            tuple(
+                Sentence(
+                    f"pair-{i}-{j}",
+                    f"the {side} picture has a shape in it .",
+                    "nlvr2",
+                    side,
+                    answers=(("True" if (i + j) % 2 else "False", 1.0),),
+                )
+                for j, side in enumerate(("left", "right", "other")[: 1 + i % 3])
+            ),
+        )
+        for i in range(count)
+    ]
+
+
 def one_line(raised) -> str:
     """The text of what `pytest.raises` caught, which must be one line as a command prints it."""
     text = str(raised.value)
