@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains, says which answers the preset knew, and writes the preset."""
+    """Trains, and writes the preset."""
     from lxmert_tf.config_file import load_config
     from lxmert_tf.training.config import FinetuningConfig
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rich.console import Console
 from tensorflow import keras
 
 from lxmert_tf.config import LxmertConfig
@@ -14,8 +15,8 @@ from lxmert_tf.data.reading import (
     naming_damaged_files,
     pair_batches,
     read_records,
+    statement_batches,
 )
-from lxmert_tf.data.statement_batches import statement_batches
 from lxmert_tf.errors import InputError
 from lxmert_tf.tasks.answer_transfer import AnswerTransfer, answer_model_from_preset
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
@@ -74,6 +75,8 @@ def finetune(
         steps = math.ceil(words.sentences / config.batch_size)
         with mirrored_strategy().scope():
             model, transfer = _model(config, model_config, words, train_files, extractor)
+            if transfer:
+                _tell(transfer)
             model.dropout_seed = config.seed
             schedule = WarmupLinearDecay(
                 config.peak_learning_rate, steps * config.epochs, config.warmup
@@ -111,6 +114,16 @@ def _model(config, model_config, words: Words, files, extractor):
     if pairs:
         return LxmertPairClassifier.from_preset(config.init_from, answers=None, **about), None
     return answer_model_from_preset(config.init_from, words.answers, **about)
+
+
+def _tell(transfer: AnswerTransfer) -> None:
+    count = transfer.found + len(transfer.missing)
+    text = f"{transfer.found:,} of {count:,} answers are known to the preset"
+    if transfer.missing:
+        text += f"; the others start at zero: {', '.join(transfer.missing[:5])}"
+    if len(transfer.missing) > 5:
+        text += " ..."
+    Console(highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 def _loss_and_metric(config: FinetuningConfig):

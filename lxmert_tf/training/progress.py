@@ -76,5 +76,6 @@ def epoch_line(epoch: int, epochs: int, rate: float, logs: dict[str, float]) -> 
     for name, value in logs.items():
         if name.endswith("accuracy") and not name.startswith("val_"):
             value = logs.get(f"val_{name}", value)
-            parts.append(f"{name.removesuffix('_accuracy')} {value:.2%}")
+            label = name if name == "soft_accuracy" else name.removesuffix("_accuracy")
+            parts.append(f"{label} {value:.2%}")
     return "  ".join(parts)

@@ -98,8 +98,10 @@ def test_ingest_prints_the_counts_that_it_writes(lxmert, tmp_path):
     outcome = lxmert("ingest", "--config", "ingest.yaml", "--output", "deep/out")
     assert (outcome.status, outcome.stderr) == (0, "")
     names = sorted(path.name for path in (tmp_path / "deep").rglob("*") if path.is_file())
-    assert "ingest-summary.json" in names
-    assert all(name.startswith("scenes-") for name in names if name != "ingest-summary.json")
+    assert [name for name in names if not name.startswith("scenes-")] == [
+        "extractor.json",
+        "ingest-summary.json",
+    ]
     summary = json.loads((tmp_path / "deep" / "out" / "ingest-summary.json").read_text())
     assert summary["images"] == {"read": 3, "written": 3, "rejected": 0}
     for kind in ("images", "sentences"):

@@ -8,7 +8,14 @@ import pytest
 from lxmert_tf import LxmertConfig
 from lxmert_tf.config_file import load_config
 from lxmert_tf.errors import InputError
-from lxmert_tf.training.config import FinetuningConfig
+from lxmert_tf.tasks.pretraining_losses import LOSSES
+from lxmert_tf.training.ablation import AblationConfig
+from lxmert_tf.training.config import (
+    PRETRAINING_TASKS,
+    FinetuningConfig,
+    PretrainingConfig,
+    StageConfig,
+)
 from tests import golden
 from tests.lxmert_tf.samples import CONFIG, one_line
 
@@ -28,13 +35,21 @@ def test_defaults_are_the_published_sizes():
     assert (base.language_layers, base.relationship_layers, base.cross_layers) == (9, 5, 5)
 
 
+CONFIG_CLASSES = {
+    "model": LxmertConfig,
+    "task": FinetuningConfig,
+    "pretraining": PretrainingConfig,
+    "ablation": AblationConfig,
+}
+
+
 @pytest.mark.parametrize(
     "path",
-    [path for kind in ("model", "task") for path in sorted((CONFIGS / kind).glob("*.yaml"))],
+    [path for kind in CONFIG_CLASSES for path in sorted((CONFIGS / kind).glob("*.yaml"))],
     ids=lambda path: f"{path.parent.name}/{path.name}",
 )
 def test_every_config_in_the_repository_loads(path):
-    cls = {"model": LxmertConfig, "task": FinetuningConfig}[path.parent.name]
+    cls = CONFIG_CLASSES[path.parent.name]
     assert isinstance(load_config(cls, path), cls)
 
 
@@ -100,3 +115,30 @@ def test_a_training_value_out_of_range_is_refused(values, message):
     with pytest.raises(InputError) as raised:
         FinetuningConfig(**values)
     assert message in one_line(raised)
+
+
+def test_the_variants_of_each_ablation_are_valid_changes_of_pre_training():
+    for path in (CONFIGS / "ablation").glob("*.yaml"):
+        for changes in load_config(AblationConfig, path).variants.values():
+            load_config(
+                PretrainingConfig, CONFIGS / "pretraining" / "one_stage.yaml", changes or ()
+            )
+
+
+def test_a_stage_weighs_the_tasks_that_it_names_and_the_run_the_others():
+    stage = StageConfig(1, {"answers": 2.0})
+    config = PretrainingConfig(loss_weights={"answers": 0.0, "objects": 0.5}, stages=(stage,))
+    weights = {**dict.fromkeys(PRETRAINING_TASKS, 1.0), "answers": 2.0, "objects": 0.5}
+    assert config.weights_of(stage) == weights
+    assert tuple(LOSSES) == PRETRAINING_TASKS
+
+
+def test_the_published_schedules_are_twenty_epochs():
+    one, two = (
+        load_config(PretrainingConfig, CONFIGS / "pretraining" / f"{name}.yaml")
+        for name in ("one_stage", "two_stages")
+    )
+    assert one.epochs == two.epochs == 20
+    assert set(one.weights_of(one.stages[0]).values()) == {1.0}
+    assert [two.weights_of(stage)["answers"] for stage in two.stages] == [0.0, 2.0]
+    assert (one.batch_size, one.peak_learning_rate, one.clip_norm) == (256, 1e-4, 1.0)

@@ -11,8 +11,8 @@ from tensorflow import keras
 from lxmert_tf import LxmertAnswerClassifier, LxmertConfig
 from lxmert_tf.data.reading import find_records
 from lxmert_tf.serving.export import export_answer_model
-from lxmert_tf.training.words import read_words
 from lxmert_tf.training.config import FinetuningConfig
+from lxmert_tf.training.words import read_words
 from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.ingest.job import run_ingest
 

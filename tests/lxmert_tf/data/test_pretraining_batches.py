@@ -11,8 +11,8 @@ from lxmert_tf import LxmertConfig, LxmertPretrainer, LxmertTextPreprocessor
 from lxmert_tf.data.masking_rates import MaskingRates
 from lxmert_tf.data.pretraining_batches import pretraining_batches
 from lxmert_tf.data.reading import find_records, pair_batches, read_records
-from lxmert_tf.training.words import read_words
 from lxmert_tf.training.config import FinetuningConfig
+from lxmert_tf.training.words import read_words
 from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.ingest.job import run_ingest
 from tests import golden
