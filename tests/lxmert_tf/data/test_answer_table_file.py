@@ -3,11 +3,13 @@
 import json
 
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertConfig
 from lxmert_tf.data.answer_table_file import read_answer_table
+from lxmert_tf.data.reading import AnswerTable
 from lxmert_tf.errors import InputError
 from lxmert_tf.presets import load_preset
 from tests import golden
@@ -106,3 +108,8 @@ def test_the_tables_of_the_release_are_read_and_survive_a_preset(tmp_path, name,
     assert load_preset(tmp_path / "preset").answers == answers
     # What a preset holds is a table as well.
     assert read_answer_table(tmp_path / "preset" / "answers.txt") == answers
+
+
+def test_the_empty_answer_is_looked_up_like_any_other():
+    texts = tf.ragged.constant([["", "yes"], ["no"]])
+    assert AnswerTable(("yes", "")).ids(texts).to_list() == [[1, 0], [-1]]
