@@ -1,44 +1,124 @@
-"""What a source of pictures and sentences gives to ingestion."""
+"""What readers of region files and of annotation files give to ingestion."""
 
 import abc
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from lxmert_tf.data.scene import Sentence
+from lxmert_tf.data.scene import SceneImage, Sentence
+from pipeline.ingest.files import InputFile
 
 
 @dataclasses.dataclass(frozen=True)
-class ImageFile:
-    """A picture that is still to be read.
+class Unit:
+    """A part of a file that one worker reads: small enough to spread, large enough to be worth it.
 
     Args:
-        image_id: unique in the data set.
-        path: where it lies.
+        file: the file.
+        start, stop: the part, in what the format counts: bytes or rows; a text line belongs to the
+            unit in which it starts. `stop` is None for the end of the file.
+        size: roughly the bytes that this part takes in the file, for the progress bar.
     """
 
-    image_id: str
-    path: str
+    file: InputFile
+    start: int = 0
+    stop: int | None = None
+    size: int = 0
 
 
-class Source(abc.ABC):
-    """One data set: a small file in this folder.
+@dataclasses.dataclass(frozen=True)
+class ReadImage:
+    """An image that was read.
+
+    Args:
+        line: which line or row of the unit it is, from 1.
+        image: with boxes in 0..1 and features in the precision of the file.
+        size: the bytes that it took in the file.
+    """
+
+    line: int
+    image: SceneImage
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something that is left out.
+
+    Args:
+        line: which line or row of the unit or file it is, from 1; None where that means nothing.
+        id: of the image or sentence, as far as it could be read; may be empty.
+        reason: what is wrong, the same text for the same fault, so that it can be counted: no id
+            and no number of this one item in it.
+        size: the bytes that it took in the file.
+    """
+
+    line: int | None
+    id: str
+    reason: str
+    size: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadSentence:
+    """A sentence that was read.
+
+    Args:
+        image_ids: what it is about: one image, or two for NLVR2.
+        sentence: the words.
+    """
+
+    image_ids: tuple[str, ...]
+    sentence: Sentence
+
+
+class RegionReader(abc.ABC):
+    """One format of region files: a small file in this folder.
 
     Attributes:
         name: what configs call it.
-        splits: its official splits.
     """
 
     name: str
-    splits: tuple[str, ...]
 
     @abc.abstractmethod
-    def images(self, split: str) -> Iterable[ImageFile]:
-        """The pictures of a split."""
+    def units(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> Iterable[Unit]:
+        """Parts of a file that can be read apart.
+
+        Args:
+            file: the file.
+            rows: which of its rows (images), from and up to; all by default.
+
+        Raises:
+            InputError: it cannot be opened, or is not of this format at all.
+        """
 
     @abc.abstractmethod
-    def sentences(self, split: str) -> Iterable[tuple[str, Sentence]]:
-        """(image id, sentence) pairs of a split, in any order."""
+    def read(self, unit: Unit) -> Iterator[ReadImage | Problem]:
+        """The images of a unit, in the order of the file.
+
+        What is wrong with one image is a `Problem`, never an exception, and leaves its neighbours
+        alone; so is a file that ends too early.
+        """
+
+
+class SentenceReader(abc.ABC):
+    """One format of annotation files: a small file in this folder.
+
+    Attributes:
+        name: what configs call it.
+        images_per_scene: how many images a sentence is about.
+    """
+
+    name: str
+    images_per_scene = 1
 
     @abc.abstractmethod
-    def fingerprint(self) -> str:
-        """Changes when the data does, so that results of older data are not reused."""
+    def read(self, file: InputFile) -> Iterator[ReadSentence | Problem]:
+        """The sentences of a file, in its order; what is wrong with one is a `Problem`.
+
+        Reads as a stream: a file may be larger than the memory. A file that is no JSON from some
+        place on is one `Problem` after the sentences before that place.
+
+        Raises:
+            InputError: the file cannot be opened, or is not of this format at all.
+        """
