@@ -1,8 +1,8 @@
-"""Reads the pickles of PyTorch checkpoints without executing anything.
+"""Reads the pickles of data files (PyTorch's checkpoints, arrays) without executing anything.
 
-Python's unpickler calls whatever a file names. This one interprets the few opcodes that a state
-dict is made of (disassembled by the standard library's `pickletools`), and its only callables are
-those that it is given. Everything else in a file is refused by name.
+Python's unpickler calls whatever a file names. This one interprets the few opcodes that data is
+made of (disassembled by the standard library's `pickletools`), and its only callables are those
+that it is given. Everything else in a file is refused by name.
 """
 
 import pickletools
@@ -14,6 +14,10 @@ from lxmert_tf.errors import InputError
 _MARK = object()
 
 
+class DamagedPickle(InputError):
+    """The bytes are no pickle, or one that was cut short."""
+
+
 class PickleMachine:
     """A stack machine for one pickle after another.
 
@@ -21,17 +25,22 @@ class PickleMachine:
         callables: what a file may call, by "module name".
         names: what a file may name without calling it, by "module name".
         persistent: resolves a persistent id (a tuple).
+        build: gives an object, the first argument, the state that the file has for it. Without
+            it states are dropped: a state dict's `_metadata` (versions of modules) is attached
+            so, and nothing needs it.
     """
 
     def __init__(
         self,
         callables: dict[str, Callable[..., Any]],
         names: dict[str, Any],
-        persistent: Callable[[Any], Any],
+        persistent: Callable[[Any], Any] | None = None,
+        build: Callable[[Any, Any], None] | None = None,
     ):
         self._callables = callables
         self._names = names
         self._persistent = persistent
+        self._build = build
 
     def load(self, file: BinaryIO, size: int) -> Any:
         """Reads one pickle; the file then stands behind it.
@@ -41,7 +50,8 @@ class PickleMachine:
             size: the file's length in bytes; what claims to be longer is not even tried.
 
         Raises:
-            InputError: the pickle is damaged, or asks for something that is not allowed.
+            DamagedPickle: the pickle is damaged.
+            InputError: it asks for something that is not allowed.
         """
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
@@ -61,8 +71,8 @@ class PickleMachine:
             OverflowError,
         ) as error:
             # What a damaged pickle does to the disassembler and to the stack.
-            raise InputError(f"damaged pickle ({error})") from error
-        raise InputError("damaged pickle (it ends too early)")
+            raise DamagedPickle(f"damaged pickle ({error})") from error
+        raise DamagedPickle("damaged pickle (it ends too early)")
 
     def _step(self, name: str, argument: Any) -> None:
         stack = self._stack
@@ -94,14 +104,15 @@ class PickleMachine:
         elif name == "STACK_GLOBAL":
             attribute, module = stack.pop(), stack.pop()
             stack.append(self._global(f"{module} {attribute}"))
-        elif name == "BINPERSID":
+        elif name == "BINPERSID" and self._persistent:
             stack.append(self._persistent(stack.pop()))
         elif name == "REDUCE":
             arguments, function = stack.pop(), stack.pop()
             stack.append(self._call(function, arguments))
         elif name == "BUILD":
-            # A state dict's `_metadata` (versions of modules) is attached so; nothing needs it.
-            stack.pop()
+            state = stack.pop()
+            if self._build:
+                self._build(stack[-1], state)
         elif name == "APPEND":
             value = stack.pop()
             _expect(stack[-1], list).append(value)
@@ -115,7 +126,7 @@ class PickleMachine:
             values = self._pop_to_mark()
             _expect(stack[-1], dict).update(zip(values[::2], values[1::2], strict=True))
         else:
-            raise InputError(f"refused: a state dict needs no pickle operation {name}")
+            raise InputError(f"refused: the pickle operation {name}, which data does not need")
 
     def _pop_to_mark(self) -> list[Any]:
         start = len(self._stack) - 1
@@ -132,7 +143,7 @@ class PickleMachine:
             return _Callable(name)
         if name in self._names:
             return self._names[name]
-        raise InputError(f"refused: the file asks for {name.replace(' ', '.')}, which is no tensor")
+        raise InputError(f"refused: the file asks for {name.replace(' ', '.')}, which is no data")
 
     def _call(self, function: Any, arguments: Any) -> Any:
         if not isinstance(function, _Callable):
@@ -174,6 +185,10 @@ _PUSH_ARGUMENT = {
     "BINSTRING",
     "SHORT_BINSTRING",
     "STRING",
+    "BINBYTES",
+    "SHORT_BINBYTES",
+    "BINBYTES8",
+    "BYTEARRAY8",
     "BININT",
     "BININT1",
     "BININT2",
