@@ -99,9 +99,15 @@ def _load_saved_model(directory: pathlib.Path):
 
 def _load_preset(directory: pathlib.Path):
     from lxmert_tf.serving.answer_module import AnswerModule
+    from lxmert_tf.presets import load_preset
     from lxmert_tf.tasks.answering import LxmertAnswerClassifier
 
-    model = LxmertAnswerClassifier.from_preset(directory)
+    model = load_preset(directory)
+    if not isinstance(model, LxmertAnswerClassifier):
+        raise InputError(
+            f"{directory}: a {type(model).__name__} answers no questions about a picture; "
+            "fine-tune it on some"
+        )
     try:
         module = AnswerModule(model)
     except ValueError as error:

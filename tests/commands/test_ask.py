@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lxmert_tf import LxmertAnswerClassifier
 from lxmert_tf.serving.answerer import Answerer, find_model
 
 QUESTION = "what shape is in the image?"
@@ -38,6 +39,14 @@ def test_best_answers_are_printed_with_their_scores(lxmert, tiny, picture, kind)
     outcome = lxmert("ask", "--model", model, "--image", picture, *questions)
     assert (outcome.status, outcome.stderr) == (0, "")
     assert table_of(outcome.stdout) == expected(model, picture, questions)
+
+
+def test_a_preset_that_answers_nothing_is_refused(refused, tiny, picture, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("preset")
+    backbone = LxmertAnswerClassifier.from_preset(tiny.preset).backbone
+    backbone.save_preset(folder)
+    line = refused("ask", "--model", folder, "--image", picture, QUESTION)
+    assert "a LxmertBackbone answers no questions about a picture" in line
 
 
 def test_a_preset_and_its_saved_model_answer_alike(tiny, picture):

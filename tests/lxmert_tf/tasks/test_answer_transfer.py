@@ -148,8 +148,7 @@ def test_the_copy_can_be_trained_on(tmp_path):
     ("name", "found", "missing"),
     [
         ("vqa_trainval_label2ans.json", 3124, ("", "visilab", "5 star", "1 4", "1 world")),
-        # The pre-training table has but 1736 of GQA's answers, under any spelling: the rest is too
-        # rare in what it was made of.
+        # The pre-training table has but 1736 of GQA's answers, under any spelling.
         ("gqa_trainval_label2ans.json", 1736, ("hair clip", "napkin dispenser", "snakes")),
     ],
 )
