@@ -6,17 +6,26 @@ import numpy as np
 
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.regions.extractor import Regions
+from pipeline.ingest.sources.source import Problem
 
 # The reference's own tolerance for a normalised box (airsplay/lxmert, src/tasks/vqa_data.py);
 # rounding alone goes this far, so it is cut off.
 TOLERANCE = 1e-5
-# Records hold float16; a larger feature would silently become infinite.
+# Records hold float16 by default; a larger feature would silently become infinite. Detectors'
+# features stay far below.
 LARGEST_FEATURE = float(np.finfo(np.float16).max)
+# Beyond any picture, and within what a float32 can divide by.
+LARGEST_SIDE = 10**9
 _INFINITE_BITS = 0x7C00
 
 
 class RegionFault(Exception):
     """What is wrong with an image; its text is the `reason` of the `Problem`."""
+
+    def problem(self, line: int | None, image_id: str, size: int = 0) -> Problem:
+        """What is told of it; of an id that is no text, what can be shown."""
+        shown = image_id.encode(errors="replace").decode()
+        return Problem(line, shown, str(self), size)
 
 
 def checked_image(
@@ -54,7 +63,9 @@ def checked_image(
     }
     labels = {name: np.asarray(value) for name, value in labels.items() if value is not None}
     boxes_in_pixels, features = np.asarray(boxes_in_pixels), np.asarray(features)
-    _check_image(image_id, height, width)
+    check_id(image_id)
+    if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
+        raise RegionFault("the image's height or width is no number of pixels")
     _check_shapes(boxes_in_pixels, features, labels)
     regions = Regions(
         features=_checked_features(features),
@@ -67,7 +78,8 @@ def checked_image(
     return SceneImage(image_id, int(height), int(width), regions)
 
 
-def _check_image(image_id: str, height: int, width: int) -> None:
+def check_id(image_id: str) -> None:
+    """Raises RegionFault unless an image can be called so."""
     if not image_id:
         raise RegionFault("the image has no id")
     try:
@@ -75,8 +87,6 @@ def _check_image(image_id: str, height: int, width: int) -> None:
         image_id.encode()
     except UnicodeEncodeError as error:
         raise RegionFault("the image's id is not UTF-8") from error
-    if height < 1 or width < 1:
-        raise RegionFault("the image's height or width is not positive")
 
 
 def _check_shapes(boxes: np.ndarray, features: np.ndarray, labels: dict[str, np.ndarray]) -> None:
@@ -105,7 +115,7 @@ def _checked_features(features: np.ndarray) -> np.ndarray:
     features = _float32(features, "features")
     lowest, highest = _finite_range(features, "features")
     if lowest < -LARGEST_FEATURE or highest > LARGEST_FEATURE:
-        raise RegionFault("features are too large for float16, which records hold")
+        raise RegionFault("features are larger than 65504, the most that float16 holds")
     return features
 
 
