@@ -1,0 +1,88 @@
+"""Region files as tab-separated text: a row per image, without a header, arrays in base64.
+
+Arrays are raw little-endian values, boxes in pixels. The formats differ in their columns: each is
+a small file in this folder.
+"""
+
+import abc
+from collections.abc import Iterator
+from typing import ClassVar
+
+from lxmert_tf.data.scene import SceneImage
+from lxmert_tf.errors import InputError
+from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
+from pipeline.ingest.sources.region_checks import RegionFault
+from pipeline.ingest.sources.source import Problem, ReadImage, RegionReader, Unit
+from pipeline.ingest.sources.text_rows import (
+    BLOCK_BYTES,
+    MAX_LINE_BYTES,
+    Line,
+    text_units,
+    unit_rows,
+)
+from pipeline.ingest.sources.tsv_row import TsvRow
+
+# More than any id has; what is no row at all may be long.
+MAX_ID_BYTES = 1000
+
+
+class RegionTsv(RegionReader):
+    """The base of these formats. Rows are counted, not lines: a blank line is none.
+
+    Attributes:
+        columns: their names, in the order of the file.
+    """
+
+    columns: ClassVar[tuple[str, ...]]
+
+    @abc.abstractmethod
+    def image(self, row: TsvRow) -> SceneImage:
+        """Makes an image of a row.
+
+        Raises:
+            RegionFault: something is wrong with it.
+        """
+
+    def units(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Unit]:
+        """Byte ranges of about 128 MB; of a compressed file all, counted in rows."""
+        if not _may_have_columns(file):
+            raise InputError(f"{file.name}: not text with columns separated by tabs ({self.name})")
+        return text_units(file, rows)
+
+    def read(self, unit: Unit) -> Iterator[ReadImage | Problem]:
+        """The images of a unit, with the number of their row."""
+        number = 0
+        try:
+            for number, line in enumerate(unit_rows(unit), start=1):
+                yield self._read_row(number, line)
+        except READ_ERRORS:
+            yield Problem(number + 1, "", "the file is damaged or ends too early from here on")
+
+    def _read_row(self, number: int, line: Line) -> ReadImage | Problem:
+        try:
+            if line.too_long:
+                raise RegionFault(f"the row is longer than {MAX_LINE_BYTES >> 20} MB")
+            image = self.image(TsvRow(self.columns, line.text, line.ended))
+        except RegionFault as fault:
+            return fault.problem(number, _first_cell(line.text), line.size)
+        return ReadImage(number, image, line.size)
+
+
+def _first_cell(text: bytes) -> str:
+    cell, tab, _ = text[:MAX_ID_BYTES].partition(b"\t")
+    return cell.decode(errors="replace") if tab else ""
+
+
+def _may_have_columns(file: InputFile) -> bool:
+    """Whether there is a tab near the file's beginning; True if that cannot be read."""
+    seen = 0
+    try:
+        with open_input(file) as content:
+            while seen < BLOCK_BYTES and (block := content.read1(BLOCK_BYTES)):
+                if b"\t" in block:
+                    return True
+                seen += len(block)
+    except READ_ERRORS:
+        # Damaged: reading the rows will tell.
+        return True
+    return seen == 0
