@@ -13,6 +13,8 @@ from pipeline.ingest.sources.source import Unit
 
 UNIT_BYTES = 128 << 20
 BLOCK_BYTES = 1 << 20
+# As much of a compressed file is lost before a place that is damaged.
+COMPRESSED_BLOCK_BYTES = 1 << 16
 # A file without line ends must not fill the memory. A row of 36 regions takes 0.4 MB.
 MAX_LINE_BYTES = 64 << 20
 
@@ -63,29 +65,37 @@ def unit_rows(unit: Unit) -> Iterator[Line]:
 
     Raises:
         InputError: the file cannot be opened.
-        READ_ERRORS: it is damaged, after the rows before the damage.
+        READ_ERRORS: it is damaged, after the rows before the damage but for those in the last
+            COMPRESSED_BLOCK_BYTES.
     """
     if not unit.file.seekable:
         with open_input(unit.file) as content:
-            yield from itertools.islice(_rows(split_lines(content)), unit.start, unit.stop)
+            lines = split_lines(content, 0, COMPRESSED_BLOCK_BYTES)
+            yield from itertools.islice(_rows(lines), unit.start, unit.stop)
         return
     start = _first_line_start(unit)
     if unit.stop is not None and start >= unit.stop:
         return
     with open_input(unit.file, start) as content:
-        for line in split_lines(content, start):
+        for line in split_lines(content, start, BLOCK_BYTES):
             if not _is_blank(line):
                 yield line
             if unit.stop is not None and line.offset + line.size >= unit.stop:
                 return
 
 
-def split_lines(content: BinaryIO, offset: int = 0) -> Iterator[Line]:
-    """The lines of a stream from where it stands, which is `offset` bytes into the content."""
+def split_lines(content: BinaryIO, offset: int, block_bytes: int) -> Iterator[Line]:
+    """The lines of a stream from where it stands.
+
+    Args:
+        content: the stream.
+        offset: where it stands in the content.
+        block_bytes: the most that is read at once.
+    """
     parts: list[bytes] = []
     size = 0
     # Not `read`, which loses what it has when a compressed file turns out to be damaged.
-    while block := content.read1(BLOCK_BYTES):
+    while block := content.read1(block_bytes):
         start = 0
         while start < len(block):
             newline = block.find(b"\n", start)
@@ -128,7 +138,7 @@ def _byte_range(file: InputFile, first: int, last: int | None) -> tuple[int, int
         return 0, file.size
     starts = [0 if first == 0 else file.size, file.size]
     with open_input(file) as content:
-        for number, line in enumerate(_rows(split_lines(content))):
+        for number, line in enumerate(_rows(split_lines(content, 0, BLOCK_BYTES))):
             if number == first:
                 starts[0] = line.offset
             if number == last:

@@ -5,7 +5,7 @@ import gzip
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.files import InputFile, open_input
@@ -29,6 +29,7 @@ def sizes(unit: int = 1000, block: int = 16, line: int = text_rows.MAX_LINE_BYTE
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_rows, "UNIT_BYTES", unit)
         patch.setattr(text_rows, "BLOCK_BYTES", block)
+        patch.setattr(text_rows, "COMPRESSED_BLOCK_BYTES", block)
         patch.setattr(text_rows, "MAX_LINE_BYTES", line)
         yield patch
 
@@ -47,6 +48,7 @@ def texts(units) -> list[bytes]:
     return [line.text for unit in units for line in unit_rows(unit)]
 
 
+@settings(deadline=None)
 @given(contents, small_sizes, small_sizes)
 def test_any_size_of_units_and_blocks_gives_every_row_once(folder, content, unit, block):
     with sizes(unit, block):
@@ -55,6 +57,7 @@ def test_any_size_of_units_and_blocks_gives_every_row_once(folder, content, unit
         assert sum(unit.size for unit in units) == len(content)
 
 
+@settings(deadline=None)
 @given(contents, st.lists(st.integers(0, 80), max_size=5), small_sizes)
 def test_any_cuts_give_every_row_once(folder, content, cuts, block):
     file = written(folder, content)
@@ -66,6 +69,7 @@ def test_any_cuts_give_every_row_once(folder, content, cuts, block):
 
 
 @pytest.mark.parametrize("name", ["rows.txt", "rows.txt.gz"])
+@settings(deadline=None)
 @given(contents, st.integers(0, 12), st.integers(1, 12), small_sizes)
 def test_rows_are_chosen_by_number(folder, name, content, first, count, unit):
     file, rows, last = written(folder, content, name), expected_rows(content), first + count
@@ -75,6 +79,7 @@ def test_rows_are_chosen_by_number(folder, name, content, first, count, unit):
         assert texts(text_units(file, (last, None))) == rows[last:]
 
 
+@settings(deadline=None)
 @given(contents, small_sizes)
 def test_a_line_knows_where_it_is(folder, content, block):
     with sizes(block=block):
