@@ -16,6 +16,9 @@ def hush() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    # The same for the worker processes of Beam, whose own start is a warning to it, too.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::DeprecationWarning")
+    logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
     _ignore_functions_that_outlive_tensorflow()
 
 

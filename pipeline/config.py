@@ -10,8 +10,8 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.training.config import FinetuningConfig, PretrainingConfig
 from pipeline.ingest.config import SplitConfig
-from pipeline.ingest.scenes import check_split
-from pipeline.ingest.sources.registry import make_source
+from pipeline.ingest.inputs import check_split
+from pipeline.ingest.sources.registry import make_data_set
 
 SPLITS = ("train", "validation", "test")
 
@@ -86,9 +86,10 @@ def load_pipeline(path) -> LoadedPipeline:
     if config.pretraining:
         pretraining = load_config(PretrainingConfig, path.parent / config.pretraining)
     try:
-        source = make_source(config.source)
+        source = make_data_set(config.source)
         for split in config.splits.values():
-            check_split(source, split.split)
+            for name in split.names:
+                check_split(source, name)
         return LoadedPipeline(config, model, task, pretraining)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

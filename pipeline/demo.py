@@ -96,7 +96,11 @@ def _config(args: argparse.Namespace):
     config = load_pipeline(args.config)
     if args.seed is None:
         return config
-    return dataclasses.replace(config, task=dataclasses.replace(config.task, seed=args.seed))
+    stages = {"task": config.task, "pretraining": config.pretraining}
+    changed = {
+        k: stage and dataclasses.replace(stage, seed=args.seed) for k, stage in stages.items()
+    }
+    return dataclasses.replace(config, **changed)
 
 
 def _ask(config, model_directory: str, output: pathlib.Path) -> list:

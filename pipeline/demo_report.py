@@ -14,7 +14,7 @@ from lxmert_tf.serving.answerer import Answerer
 from lxmert_tf.tasks.evaluation import OVERALL
 from lxmert_tf.tasks.question_only import QuestionOnly
 from pipeline.config import PipelineConfig
-from pipeline.ingest.sources.registry import make_source
+from pipeline.ingest.sources.registry import make_data_set
 
 GRID_COLUMNS, GRID_ROWS = 6, 3
 
@@ -35,7 +35,7 @@ def majority_by_type(config: PipelineConfig) -> dict[str, float]:
 
     Out of the source's own splits, all of them: what `train` holds out for validation counts too.
     """
-    source = make_source(config.source)
+    source = make_data_set(config.source)
     pairs = [
         (sentence.text, answer)
         for _, sentence in source.sentences(config.splits["train"].split)
@@ -62,7 +62,7 @@ def print_comparison(accuracy: dict[str, tuple[float, int]], majority: dict[str,
 
 def sample_questions(config: PipelineConfig, answerer: Answerer) -> list[Sample]:
     """Asks one question each about the first test images, a question type after the other."""
-    source = make_source(config.source)
+    source = make_data_set(config.source)
     split = config.splits["test"].split
     by_image = collections.defaultdict(dict)
     for image_id, sentence in source.sentences(split):

@@ -6,6 +6,8 @@ little-endian, dtype in `regions/feature_dtype`). One value per region, flat ove
 `answers/count`; the answers are flat over the sentences.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -59,6 +61,10 @@ DTYPES = {
 # What data validation and statistics look at: all but the feature blobs.
 DESCRIPTIVE = tuple(name for name in DTYPES if name != FEATURES)
 
+# Looked up for every value that is written; a dtype is compared slowly.
+_BYTES = frozenset(name for name, dtype in DTYPES.items() if dtype == tf.string)
+_INTEGERS = frozenset(name for name, dtype in DTYPES.items() if dtype == tf.int64)
+
 _REGION_LABELS = {
     "object_ids": OBJECT_IDS,
     "object_confidences": OBJECT_CONFIDENCES,
@@ -90,9 +96,6 @@ def encode_scene(scene: Scene) -> bytes:
         FEATURES: [_little_endian(image.regions.features).tobytes() for image in scene.images],
         FEATURE_DTYPE: [image.regions.features.dtype.name for image in scene.images],
         BOXES: np.concatenate([image.regions.boxes.ravel() for image in scene.images]),
-        ANSWER_COUNT: [len(sentence.answers) for sentence in scene.sentences],
-        ANSWER_TEXT: [text for s in scene.sentences for text, _ in s.answers],
-        ANSWER_SCORE: [score for s in scene.sentences for _, score in s.answers],
     }
     for attribute, name in _REGION_LABELS.items():
         values = [getattr(image.regions, attribute) for image in scene.images]
@@ -101,11 +104,18 @@ def encode_scene(scene: Scene) -> bytes:
             features[name] = np.concatenate(values)
         elif any(given):
             raise ValueError(f"only some images of the scene have {attribute}")
-    for attribute, name in _SENTENCE_TEXTS.items():
-        features[name] = [getattr(sentence, attribute) for sentence in scene.sentences]
     example = tf.train.Example()
-    for name, values in features.items():
-        _fill(example.features.feature[name], DTYPES[name], values)
+    for name, values in {**features, **_sentence_features(scene.sentences)}.items():
+        _fill(example.features.feature[name], name, values)
+    return example.SerializeToString(deterministic=True)
+
+
+def replace_sentences(serialized: bytes, sentences: Sequence[Sentence]) -> bytes:
+    """A serialized scene with other sentences: what `encode_scene` gives, without its decoding."""
+    example = tf.train.Example.FromString(serialized)
+    for name, values in _sentence_features(sentences).items():
+        example.features.feature[name].Clear()
+        _fill(example.features.feature[name], name, values)
     return example.SerializeToString(deterministic=True)
 
 
@@ -253,14 +263,28 @@ def _little_endian(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
 
 
-def _fill(feature, dtype, values) -> None:
-    if dtype == tf.string:
+def _sentence_features(sentences: Sequence[Sentence]) -> dict[str, list]:
+    return {
+        **{
+            name: [getattr(sentence, attribute) for sentence in sentences]
+            for attribute, name in _SENTENCE_TEXTS.items()
+        },
+        ANSWER_COUNT: [len(sentence.answers) for sentence in sentences],
+        ANSWER_TEXT: [text for sentence in sentences for text, _ in sentence.answers],
+        ANSWER_SCORE: [score for sentence in sentences for _, score in sentence.answers],
+    }
+
+
+def _fill(feature, name: str, values) -> None:
+    # Lists of Python's own numbers are what protobuf takes fastest.
+    values = values.tolist() if isinstance(values, np.ndarray) else values
+    if name in _BYTES:
         encoded = [v if isinstance(v, bytes) else v.encode("utf-8") for v in values]
         feature.bytes_list.value.extend(encoded)
-    elif dtype == tf.int64:
-        feature.int64_list.value.extend(int(v) for v in values)
+    elif name in _INTEGERS:
+        feature.int64_list.value.extend(values)
     else:
-        feature.float_list.value.extend(float(v) for v in values)
+        feature.float_list.value.extend(values)
 
 
 def _values(feature, dtype) -> list:

@@ -1,8 +1,10 @@
 """The TFX component that ingests: an ExampleGen whose records are scenes."""
 
 import dataclasses
+import functools
 import json
 import logging
+import tempfile
 from typing import Any
 
 import apache_beam as beam
@@ -13,9 +15,11 @@ from tfx.components.example_gen.component import QueryBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.utils import proto_utils
 
-from pipeline.ingest.config import SplitConfig
-from pipeline.ingest.scenes import RECORD, ReadScenes
-from pipeline.ingest.sources.registry import make_source
+from pipeline.ingest.config import IngestConfig, SplitConfig
+from pipeline.ingest.region_store import RegionFiles
+from pipeline.ingest.scene_records import records_of
+from pipeline.ingest.scenes import REJECT, SCENE, ReadScenes
+from pipeline.ingest.sources.registry import make_data_set
 
 
 class SceneExampleGen(QueryBasedExampleGen):
@@ -37,7 +41,7 @@ class SceneExampleGen(QueryBasedExampleGen):
             "source": source,
             "extractor": extractor,
             # In the properties of the execution, so that newer data is not served from the cache.
-            "fingerprint": make_source(source).fingerprint(),
+            "fingerprint": make_data_set(source).fingerprint(),
         }
         custom = proto.CustomConfig()
         # A string, since a protobuf Struct would turn the extractor's integers into floats.
@@ -52,15 +56,23 @@ class SceneExampleGen(QueryBasedExampleGen):
 class SceneExampleGenExecutor(BaseExampleGenExecutor):
     """Runs `ReadScenes` for every split."""
 
+    def Do(self, input_dict, output_dict, exec_properties):
+        """As TFX's, with a folder for the regions while it runs."""
+        with tempfile.TemporaryDirectory(prefix="regions-") as folder:
+            self._work_folder = folder
+            super().Do(input_dict, output_dict, exec_properties)
+
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
         """What TFX foresees for an input of one's own."""
-        return _scenes
+        return functools.partial(_scenes, work_folder=self._work_folder)
 
 
 @beam.ptransform_fn
 @beam.typehints.with_input_types(beam.Pipeline)
 @beam.typehints.with_output_types(bytes)
-def _scenes(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_pattern: str):
+def _scenes(
+    pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_pattern: str, work_folder: str
+):
     custom = tfx.proto.CustomConfig()
     proto_utils.json_to_proto(exec_properties["custom_config"], custom)
     packed = wrappers_pb2.StringValue()
@@ -68,16 +80,29 @@ def _scenes(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_patt
     what = json.loads(packed.value)
     split = json.loads(split_pattern)
     records = SplitConfig(**{**split, "percent": tuple(split["percent"])})
+    config = IngestConfig(what["source"], records, what["extractor"])
     return (
         pipeline
-        | "ReadScenes" >> ReadScenes(what["source"], records, what["extractor"])
-        | "Serialized" >> beam.FlatMap(_serialized)
+        | "ReadScenes" >> ReadScenes(config, work_folder)
+        | "Serialized" >> beam.ParDo(_Serialize(records.layout))
     )
 
 
-def _serialized(element):
-    tag, value = element
-    if tag == RECORD:
-        yield value.serialized
-    else:
-        logging.warning("left out: %s", json.dumps(value))
+class _Serialize(beam.DoFn):
+    """Joined scenes to records; what was left out is logged."""
+
+    def __init__(self, layout: str):
+        self._layout = layout
+
+    def start_bundle(self):
+        self._store = RegionFiles()
+
+    def finish_bundle(self):
+        self._store.close()
+
+    def process(self, element):
+        tag, value = element
+        if tag == SCENE:
+            yield from records_of(value, self._store, self._layout)
+        elif tag == REJECT:
+            logging.warning("left out: %s", json.dumps(value._asdict()))

@@ -26,7 +26,7 @@ from PIL import Image
 from tensorflow.core.util import event_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from lxmert_tf import LxmertAnswerClassifier
+from lxmert_tf import LxmertAnswerClassifier, LxmertPretrainer
 from lxmert_tf.data import schema
 from lxmert_tf.data.reading import find_records
 from lxmert_tf.errors import GateError, InputError
@@ -58,10 +58,18 @@ batch_size: 32
 epochs: 1
 peak_learning_rate: 4.0e-4
 """
+PRETRAINING = """
+vocabulary_size: 200
+max_regions: 8
+batch_size: 32
+stages: [{epochs: 1}]
+peak_learning_rate: 4.0e-4
+"""
 PIPELINE = """
 name: tiny
 source: easy_vqa
 model: model.yaml
+pretraining: pretraining.yaml
 task: task.yaml
 splits:
   train: {split: train, percent: [10, 100], limit: 60}
@@ -76,6 +84,7 @@ COMPONENTS = {
     "StatisticsGen",
     "ImportSchemaGen",
     "ExampleValidator",
+    "Pretrainer",
     "Trainer",
     "latest_blessed_model",
     "Evaluator",
@@ -105,7 +114,8 @@ class Runs(NamedTuple):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Runs:
     folder = tmp_path_factory.mktemp("graph")
-    for name, text in (("model", MODEL), ("task", TASK), ("pipeline", PIPELINE)):
+    files = {"model": MODEL, "pretraining": PRETRAINING, "task": TASK, "pipeline": PIPELINE}
+    for name, text in files.items():
         (folder / f"{name}.yaml").write_text(text)
     config, output, pushed = folder / "pipeline.yaml", folder / "demo", folder / "pushed"
     root = output / "pipeline"
@@ -374,3 +384,20 @@ def test_model_that_was_pushed_and_is_gone_is_missed(runs, refused):
             run_local(load_pipeline(runs.folder / "pipeline.yaml"), runs.root, runs.pushed)
     finally:
         hidden.rename(pushed)
+
+
+def test_the_trainer_starts_from_what_was_pre_trained(runs):
+    record = runs.records[0]
+    before = LxmertPretrainer.from_preset(
+        artifact(record, "Pretrainer", "model") / "Format-Serving"
+    )
+    after = LxmertAnswerClassifier.from_preset(artifact(record, "Trainer", "model") / "preset")
+    assert (after.vocabulary, after.answers) == (before.vocabulary, before.answers)
+    # From scratch with the same seed they would be as far apart as two random matrices.
+    moved = np.abs(after.backbone.word_embeddings.numpy() - before.backbone.word_embeddings.numpy())
+    assert 0 < moved.mean() < 0.03
+    [summary] = json.loads(
+        (artifact(record, "Pretrainer", "model") / "training.json").read_text()
+    ).values()
+    report = json.loads((runs.folder / "demo" / "report.json").read_text())
+    assert report["train_seconds"] > summary

@@ -20,11 +20,11 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.regions.grid import GridExtractor
 from lxmert_tf.regions.registry import EXTRACTORS
 from pipeline.ingest.config import IngestConfig, SplitConfig
+from pipeline.ingest.inputs import hash_percent
 from pipeline.ingest.job import SUMMARY, run_ingest
-from pipeline.ingest.scenes import hash_percent
+from pipeline.ingest.sources.data_set import DataSet, ImageFile
 from pipeline.ingest.sources.easy_vqa import EasyVqa
-from pipeline.ingest.sources.registry import SOURCES
-from pipeline.ingest.sources.source import ImageFile, Source
+from pipeline.ingest.sources.registry import DATA_SETS
 
 LIMIT = 40
 
@@ -72,6 +72,7 @@ def test_counts_are_those_of_the_data(ingested, questions):
     assert summary == {
         "images": {"read": LIMIT, "written": LIMIT, "rejected": 0},
         "sentences": {"read": len(questions), "written": len(questions), "rejected": 0},
+        "answers": {"read": len(questions), "written": len(questions), "rejected": 0},
         "reasons": {},
     }
     assert json.loads((folder / SUMMARY).read_text()) == summary
@@ -80,7 +81,7 @@ def test_counts_are_those_of_the_data(ingested, questions):
 def test_folder_holds_the_shards_and_the_summary_and_nothing_else(ingested):
     _, folder, _ = ingested
     shards = [f"scenes-{i:05d}-of-00004.tfrecord" for i in range(4)]
-    assert sorted(contents(folder)) == [SUMMARY, *shards]
+    assert sorted(contents(folder)) == ["extractor.json", SUMMARY, *shards]
 
 
 def test_every_question_is_there_once_with_its_answer_and_its_picture(ingested, questions):
@@ -156,26 +157,33 @@ def test_same_input_gives_the_same_bytes(ingested, tmp_path):
     assert contents(tmp_path / "again") == contents(folder)
 
 
+class Given(DataSet):
+    """What a test gives it."""
+
+    name = "given"
+    splits = ("all",)
+    pictures = pairs = ()
+
+    def images(self, split):
+        return self.pictures
+
+    def sentences(self, split):
+        return self.pairs() if callable(self.pairs) else self.pairs
+
+    def fingerprint(self):
+        return "given"
+
+
 @pytest.fixture
 def source(monkeypatch):
     """Registers a source under a name for one test."""
 
-    def register(images, sentences):
-        class Given(Source):
-            name = "given"
-            splits = ("all",)
-
-            def images(self, split):
-                return images
-
-            def sentences(self, split):
-                return sentences
-
-            def fingerprint(self):
-                return "given"
-
-        monkeypatch.setitem(SOURCES, "given", Given)
-        return IngestConfig("given", SplitConfig("all"), shards=2)
+    def register(pictures, pairs):
+        monkeypatch.setattr(Given, "pictures", pictures)
+        monkeypatch.setattr(Given, "pairs", staticmethod(pairs) if callable(pairs) else pairs)
+        monkeypatch.setitem(DATA_SETS, "given", Given)
+        # Few pictures, of which one may be broken.
+        return IngestConfig("given", SplitConfig("all"), shards=2, max_reject_fraction=1.0)
 
     return register
 
@@ -236,7 +244,8 @@ def test_broken_picture_is_a_reject_and_its_neighbours_are_untouched(source, tmp
     assert image["reason"]
     sentences = [line for line in rejects if line["kind"] == "sentence"]
     assert sorted(line["id"] for line in sentences) == sorted(lost)
-    assert {line["reason"] for line in sentences} == {"its image p2 is missing"}
+    assert {line["reason"] for line in sentences} == {"its image is missing"}
+    assert {line["image"] for line in sentences} == {"p2"}
     reasons = collections.Counter(line["reason"] for line in rejects)
     assert summary["reasons"] == dict(reasons)
 
@@ -261,7 +270,7 @@ def test_sentence_without_a_picture_and_picture_without_a_sentence_are_rejects(s
     }
     assert sorted((r["kind"], r["id"], r["reason"]) for r in rejects_in(tmp_path / "out")) == [
         ("image", "p1", "no sentence is about it"),
-        ("sentence", "stray", "its image p9 is missing"),
+        ("sentence", "stray", "its image is missing"),
     ]
 
 
@@ -321,7 +330,7 @@ def test_source_that_fails_midway_leaves_nothing(source, tmp_path):
 
     work = tmp_path / "work"
     with pytest.raises(RuntimeError, match="the disk is gone"):
-        run_ingest(source(pictures, failing()), work / "out")
+        run_ingest(source(pictures, failing), work / "out")
     assert list(work.iterdir()) == []
 
 

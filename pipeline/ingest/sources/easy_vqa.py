@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from lxmert_tf.data.scene import Sentence
 from lxmert_tf.errors import InputError
-from pipeline.ingest.sources.source import ImageFile, Source
+from pipeline.ingest.sources.data_set import DataSet, ImageFile
 
 
-class EasyVqa(Source):
+class EasyVqa(DataSet):
     """The package's own train and test splits; every question has one answer, with score 1."""
 
     name = "easy_vqa"

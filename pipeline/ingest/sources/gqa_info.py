@@ -9,6 +9,9 @@ import json
 import re
 from typing import Any, NamedTuple
 
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
+
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
 from pipeline.ingest.sources.region_checks import RegionFault
@@ -43,12 +46,21 @@ def gqa_entries(file: InputFile) -> dict[int, list[GqaEntry]]:
     match = _NUMBERED.fullmatch(file.path)
     if not match:
         raise InputError(f"{file.name}: the name must be as GQA's, gqa_objects_0.h5: it is counted")
-    return _read(f"{match[1]}_info.json").get(int(match[2]), {})
+    path = f"{match[1]}_info.json"
+    return _read(path, _changed(path)).get(int(match[2]), {})
+
+
+def _changed(path: str) -> float:
+    try:
+        return FileSystems.last_updated(path)
+    except (OSError, BeamIOError):
+        # Why it cannot be read is told when it is opened.
+        return 0.0
 
 
 @functools.lru_cache(maxsize=1)
-def _read(path: str) -> dict[int, dict[int, list[GqaEntry]]]:
-    # 149,000 entries for a thousand units: parsed once per worker.
+def _read(path: str, changed: float) -> dict[int, dict[int, list[GqaEntry]]]:
+    # 149,000 entries for a thousand units: parsed once per worker, and again when they changed.
     try:
         with open_input(InputFile(path, 0)) as content:
             info = json.load(content)

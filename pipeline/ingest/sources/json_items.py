@@ -177,8 +177,8 @@ class _Window:
             pass
 
     def finish(self) -> None:
-        """Makes sure that nothing follows."""
-        if self.peek():
+        """Makes sure that nothing follows and that all was sound, as a checksum at the end says."""
+        if self.peek() or self._reason is DAMAGED:
             raise _BrokenError(self._reason)
 
     def _key(self) -> str:

@@ -5,7 +5,7 @@ Keys are image ids; values are pickled dicts with `features`, `bbox`, `image_hei
 and is not needed. The order of the file is that of its keys.
 
 LMDB maps the file into memory, so it must lie on this machine. It has no checksums: a file that is
-too short is refused, but pages damaged in their middle may end the process.
+too short is refused, but wrong lengths within its pages may end the process.
 """
 
 import itertools
@@ -72,7 +72,9 @@ class MmfLmdb(RegionReader):
             yield Problem(line + 1, "", "the file is damaged or ends too early from here on")
 
 
-def _read(line: int, key: bytes, value: bytes) -> ReadImage | Problem:
+def _read(line: int, key: bytes, value: bytes | None) -> ReadImage | Problem:
+    # A damaged page may list a key that a search does not come by.
+    value = value or b""
     try:
         image = _image(key, value)
     except RegionFault as fault:

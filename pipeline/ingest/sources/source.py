@@ -112,6 +112,10 @@ class SentenceReader(abc.ABC):
     name: str
     images_per_scene = 1
 
+    def reads(self, file: InputFile) -> bool:
+        """Whether a file that a pattern names is one to start from, not one that goes with it."""
+        return True
+
     @abc.abstractmethod
     def read(self, file: InputFile) -> Iterator[ReadSentence | Problem]:
         """The sentences of a file, in its order; what is wrong with one is a `Problem`.
