@@ -65,6 +65,14 @@ def test_padding_is_no_region(tmp_path):
     check(images, read_all(GqaHdf5(), write(tmp_path, images)))
 
 
+def test_reads_the_info_file_anew_when_it_changed(tmp_path):
+    path = write(tmp_path, some("a"))
+    check(some("a"), read_all(GqaHdf5(), path))
+    os.remove(tmp_path / "gqa_objects_info.json")
+    path = write(tmp_path, some("b"))
+    check(some("b"), read_all(GqaHdf5(), path))
+
+
 def test_the_number_in_the_name_tells_the_file(tmp_path):
     paths = [write(tmp_path, some(f"{n}a", f"{n}b"), number=n) for n in (0, 1, 15)]
     for number, path in zip((0, 1, 15), paths):
