@@ -5,7 +5,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, PlainValidator, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from lxmert_tf.data.scene import Sentence
 from pipeline.ingest.files import InputFile
@@ -16,6 +17,7 @@ from pipeline.ingest.sources.annotation_fields import (
     SentenceText,
     TypeName,
     checked,
+    parse_id,
 )
 from pipeline.ingest.sources.json_line_items import read_json_lines
 from pipeline.ingest.sources.source import Problem, ReadSentence, SentenceReader
@@ -66,6 +68,13 @@ def _by_score(answers: Any) -> Any:
     return answers
 
 
+def _two_ids(image: Any) -> tuple[str, str]:
+    if not isinstance(image, list) or len(image) != 2:
+        raise PydanticCustomError("field", "should be a list of two ids")
+    left, right = image
+    return parse_id(left), parse_id(right)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Line:
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -90,7 +99,7 @@ class _ImageLine(_Line):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _PairLine(_Line):
-    image: tuple[Id, Id]
+    image: Annotated[tuple[str, str], PlainValidator(_two_ids)]
 
     @property
     def images(self) -> tuple[str, ...]:

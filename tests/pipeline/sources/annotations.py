@@ -157,7 +157,7 @@ JSON_LINES = [
     {
         "image": "kitchen-1",
         "sentence": "how many?",
-        "answers": ["2", "two"],
+        "answers": ["2"],
         "answer_type": "number",
     },
 ]

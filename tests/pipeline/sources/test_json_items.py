@@ -170,13 +170,21 @@ def test_a_file_of_another_format(file_of, text, read):
         list(read(file))
 
 
-def test_a_damaged_archive_gives_what_is_before(tmp_path, file_of):
+def test_a_damaged_archive_gives_what_is_before(file_of):
     words = [str(number) for number in range(100_000)]
     data = gzip.compress(json.dumps(words).encode())
     items = list(read_list(file_of(data[: len(data) // 2], "cut.json.gz")))
     assert values(items) == words[: len(items) - 1]
     assert len(items) > 30_000
     assert items[-1].reason == "the compressed file is damaged or cut short from here on"
+
+
+def test_a_wrong_checksum_is_told(file_of):
+    data = bytearray(gzip.compress(b"[1, 2]"))
+    data[-5] ^= 1
+    *items, problem = read_list(file_of(bytes(data), "items.json.gz"))
+    assert values(items) == [1, 2]
+    assert problem.reason == "the compressed file is damaged or cut short from here on"
 
 
 def test_compressed_files(tmp_path, file_of):
