@@ -29,6 +29,7 @@ ANSWER = "answer"
 _PLACE = "place"
 _SAID = "said"
 _SIDE = "side"
+_SHOWN = "shown"
 
 Tagged = tuple[str, Any]
 
@@ -136,9 +137,12 @@ class ReadScenes(beam.PTransform):
         else:
             sides = grouped | "Sides" >> beam.FlatMap(make_sides)
             pairs = sides | "SidesAlone" >> _only(_SIDE) | "JoinByScene" >> beam.GroupByKey()
+            made = pairs | "MakePairs" >> beam.FlatMap(make_pair, complete)
+            shown = made | "Shown" >> _only(_SHOWN) | "ShownByImage" >> beam.GroupByKey()
             scenes = [
                 sides | "SideRejects" >> _without(_SIDE),
-                pairs | "MakePairs" >> beam.FlatMap(make_pair, complete),
+                made | "Pairs" >> _without(_SHOWN),
+                shown | "NeverShown" >> beam.FlatMap(never_shown),
             ]
         others = [
             regions | "AboutRegions" >> _without(_PLACE),
@@ -280,16 +284,25 @@ def make_sides(group: tuple[str, dict[str, Iterable]]) -> Iterator[Tagged]:
 
 
 def make_pair(group, complete: bool) -> Iterator[Tagged]:
-    """Makes a scene of its sides."""
+    """Makes a scene of its sides; and (_SHOWN, (image id, (whether it is in one, Place)))."""
     key, sides = group[0], list(group[1])
-    places = {side: place for side, place, _ in sides}
+    places = [dict((side, place) for side, place, _ in sides)[side] for side in range(len(key))]
     said = [one for _, _, one in sides if one]
-    if all(places.values()):
-        yield SCENE, JoinedScene(key, tuple(places[s] for s in sorted(places)), _in_order(said))
+    for image_id, place in zip(key, places):
+        if place:
+            yield _SHOWN, (image_id, (all(places), place))
+    if all(places):
+        yield SCENE, JoinedScene(key, tuple(places), _in_order(said))
     elif complete:
-        missing = next(key[side] for side, place in sorted(places.items()) if not place)
         for one in said:
-            yield one.without_image(missing)
+            yield one.without_image(key[places.index(None)])
+
+
+def never_shown(group: tuple[str, Iterable[tuple[bool, Place]]]) -> Iterator[Tagged]:
+    """Rejects an image whose every scene lacks the other image."""
+    image_id, shown = group[0], list(group[1])
+    if not any(is_shown for is_shown, _ in shown):
+        yield _image_reject(image_id, "the image beside it is missing", shown[0][1])
 
 
 def _image_and_sentences(image_id: str, parts):

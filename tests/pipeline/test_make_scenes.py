@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from lxmert_tf.data.scene import Sentence
 from pipeline.ingest import scenes
 from pipeline.ingest.region_store import Place
-from pipeline.ingest.scenes import REJECT, SCENE, make_pair, make_scene, make_sides
+from pipeline.ingest.scenes import REJECT, SCENE, make_pair, make_scene, make_sides, never_shown
 from pipeline.ingest.sources.source import ReadSentence
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -72,6 +72,8 @@ def test_a_pair_needs_both_images(given_sentences, there, same_twice):
     sides = [value for tag, value in made if tag == scenes._SIDE]
     assert {scene_key for scene_key, _ in sides} == ({key} if given_sentences else set())
     pairs = list(make_pair((key, [side for _, side in sides]), True)) if sides else []
+    shown = [value for tag, value in pairs if tag == scenes._SHOWN]
+    pairs = [(tag, value) for tag, value in pairs if tag != scenes._SHOWN]
     if not given_sentences:
         assert not pairs
     elif set(key) <= there:
@@ -82,6 +84,11 @@ def test_a_pair_needs_both_images(given_sentences, there, same_twice):
     else:
         assert [value.kind for _, value in pairs] == ["sentence"] * len(given_sentences)
         assert {value.image for _, value in pairs} <= set(key) - there
+        assert {image_id for image_id, _ in shown} == set(key) & there
+        for image_id, place_of_image in shown:
+            [(tag, reject)] = never_shown((image_id, [place_of_image]))
+            assert (tag, reject.kind, reject.id) == (REJECT, "image", image_id)
+            assert not list(never_shown((image_id, [place_of_image, (True, place(0))])))
 
 
 def test_lines_are_counted_through_the_units_of_a_file():

@@ -1,4 +1,4 @@
-"""Which format a region file has, told from its name, and of TSVs from the first line."""
+"""Which format a region file has, told from its name, and of TSVs from the first lines."""
 
 import pathlib
 
@@ -12,6 +12,8 @@ _ENDINGS = {
     "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
 }
 _COLUMNS = {10: "lxmert_tsv", 6: "bottom_up_tsv"}
+# Lines that are looked at.
+_LINES = 4
 # A line has a few hundred kilobytes; this is for one that never ends.
 _LONGEST_LINE = 1 << 26
 
@@ -20,7 +22,7 @@ def format_of(file: InputFile) -> str:
     """The name of a file's format.
 
     Raises:
-        InputError: neither its ending nor its first line tells.
+        InputError: neither its ending nor its first lines tell.
     """
     ending = pathlib.PurePath(file.content_name).suffix.lower()
     for name, endings in _ENDINGS.items():
@@ -30,12 +32,14 @@ def format_of(file: InputFile) -> str:
         raise InputError(f"{file.name}: a file of regions ending in {ending!r} is not known")
     try:
         with open_input(file) as content:
-            line = content.readline(_LONGEST_LINE)
+            # Not by the first line alone: it may be the broken one.
+            columns = [content.readline(_LONGEST_LINE).count(b"\t") + 1 for _ in range(_LINES)]
     except READ_ERRORS as error:
         raise InputError(f"{file.name}: cannot be read: {error}") from error
-    columns = line.count(b"\t") + 1
-    if columns not in _COLUMNS:
+    known = [_COLUMNS[count] for count in columns if count in _COLUMNS]
+    if not known:
         raise InputError(
-            f"{file.name} line 1: has {columns} columns; LXMERT's TSV has 10, bottom-up's 6"
+            f"{file.name}: its first line has {columns[0]} columns; LXMERT's TSV has 10, "
+            "bottom-up's 6"
         )
-    return _COLUMNS[columns]
+    return known[0]

@@ -1,0 +1,342 @@
+"""`lxmert ingest` of files: regions and annotations in, records, rejects and a true summary out."""
+
+import gzip
+import json
+import pathlib
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lxmert_tf.data.schema import decode_scene
+from lxmert_tf.errors import GateError, InputError
+from pipeline.ingest.config import (
+    IngestConfig,
+    PartConfig,
+    RegionFiles,
+    SentenceFiles,
+    SplitConfig,
+)
+from pipeline.ingest.job import SUMMARY, run_ingest
+from pipeline.ingest.sources import text_rows
+from tests.pipeline.sources import detections, tsv_rows
+
+
+def lxmert_row(image: detections.Detections) -> bytes:
+    return tsv_rows.row(tsv_rows.lxmert_cells(image))
+
+
+def write_regions(path: pathlib.Path, ids, size=8) -> pathlib.Path:
+    path.write_bytes(b"".join(lxmert_row(detections.small(i, size=size)) for i in ids))
+    return path
+
+
+def write_questions(path: pathlib.Path, ids, each=2, label=None) -> pathlib.Path:
+    questions = [
+        {
+            "question_id": f"{image_id}-{number}",
+            "img_id": image_id,
+            "sent": f"what is {number}?",
+            "question_type": "what is",
+            "answer_type": "other",
+            "label": {"cat": 1.0, "A dog.": 0.3} if label is None else label,
+        }
+        for image_id in ids
+        for number in range(each)
+    ]
+    path.write_text(json.dumps(questions))
+    return path
+
+
+def config_of(regions, sentences, form="vqa_release", layout="grouped", **options) -> IngestConfig:
+    limit = options.pop("limit", None)
+    rows = options.pop("rows", (0, None))
+    part = PartConfig(
+        (RegionFiles(tuple(map(str, regions)), rows=rows),),
+        (SentenceFiles(tuple(map(str, sentences)), form),),
+    )
+    records = SplitConfig("all", layout, limit=limit)
+    return IngestConfig(records=records, parts={"all": part}, **options)
+
+
+def scenes_in(folder):
+    files = sorted(str(path) for path in pathlib.Path(folder).glob("scenes-*"))
+    return [decode_scene(r.numpy()) for r in tf.data.TFRecordDataset(files)]
+
+
+def rejects_in(folder):
+    paths = sorted(pathlib.Path(folder).glob("rejects-*.jsonl"))
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir()}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Six images with two questions each."""
+    ids = [f"i{n}" for n in range(6)]
+    regions = write_regions(tmp_path / "regions.tsv", ids)
+    return regions, write_questions(tmp_path / "questions.json", ids)
+
+
+def test_every_image_and_every_sentence_comes_out_as_it_went_in(files, tmp_path):
+    summary = run_ingest(
+        config_of(*([f] for f in files), feature_dtype="float32"), tmp_path / "out"
+    )
+    assert summary["images"] == {"read": 6, "written": 6, "rejected": 0}
+    assert summary["sentences"] == {"read": 12, "written": 12, "rejected": 0}
+    assert summary["answers"] == {"read": 24, "written": 24, "rejected": 0}
+    scenes = scenes_in(tmp_path / "out")
+    assert len(scenes) == 6
+    for scene in scenes:
+        [image] = scene.images
+        detections.small(image.id).check(image)
+        assert [s.id for s in scene.sentences] == [f"{image.id}-0", f"{image.id}-1"]
+        assert scene.sentences[0].answers == (("cat", 1.0), ("A dog.", pytest.approx(0.3)))
+    # Half the size is the default.
+    run_ingest(config_of(*([f] for f in files)), tmp_path / "half")
+    features = scenes_in(tmp_path / "half")[0].images[0].regions.features
+    assert features.dtype == np.float16
+
+
+@pytest.mark.parametrize("form", ["gz", "zip", "several files"])
+def test_compressed_and_divided_files_give_the_same_records(form, files, tmp_path):
+    regions, questions = files
+    run_ingest(config_of([regions], [questions]), tmp_path / "plain")
+    lines = regions.read_bytes().splitlines(keepends=True)
+    if form == "gz":
+        other = [tmp_path / "regions.tsv.gz"]
+        other[0].write_bytes(gzip.compress(regions.read_bytes()))
+    elif form == "zip":
+        other = [tmp_path / "regions.zip"]
+        with zipfile.ZipFile(other[0], "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(regions, "folder/regions.tsv")
+    else:
+        (tmp_path / "parts").mkdir()
+        for number, line in enumerate(lines):
+            (tmp_path / "parts" / f"{number}.tsv").write_bytes(line)
+        other = [tmp_path / "parts" / "*.tsv"]
+    run_ingest(config_of(other, [questions]), tmp_path / "other")
+    assert contents(tmp_path / "other") == contents(tmp_path / "plain")
+
+
+def test_two_worker_processes_write_the_same_bytes(files, tmp_path):
+    config = config_of(*([f] for f in files))
+    run_ingest(config, tmp_path / "one")
+    workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    run_ingest(config, tmp_path / "two", workers)
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
+def test_what_is_broken_is_told_with_its_line_and_its_neighbours_are_untouched(
+    files, tmp_path, monkeypatch
+):
+    regions, questions = files
+    run_ingest(config_of([regions], [questions]), tmp_path / "whole")
+    lines = regions.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"\t", b" ", 1)
+    lines[4] = lines[4][:-9] + b"\n"
+    regions.write_bytes(b"".join(lines))
+    # Units of about a line: the line numbers have to be added up.
+    monkeypatch.setattr(text_rows, "UNIT_BYTES", len(lines[0]))
+    config = config_of([regions], [questions], max_reject_fraction=1.0)
+    summary = run_ingest(config, tmp_path / "out")
+    assert summary["images"] == {"read": 6, "written": 4, "rejected": 2}
+    assert summary["sentences"] == {"read": 12, "written": 8, "rejected": 4}
+    rejects = rejects_in(tmp_path / "out")
+    images = {r["line"]: r for r in rejects if r["kind"] == "image"}
+    assert sorted(images) == [3, 5]
+    assert {r["file"] for r in images.values()} == {str(regions)}
+    assert images[5]["id"] == "i4" and images[5]["reason"]
+    missing = [r for r in rejects if r["kind"] == "sentence"]
+    assert {(r["image"], r["reason"]) for r in missing} == {
+        ("i2", "its image is missing"),
+        ("i4", "its image is missing"),
+    }
+    assert sum(summary["reasons"].values()) == len(rejects) == 6
+    whole = {s.images[0].id: s for s in scenes_in(tmp_path / "whole")}
+    for scene in scenes_in(tmp_path / "out"):
+        assert scene.sentences == whole[scene.images[0].id].sentences
+
+
+def test_duplicates_and_what_nobody_mentions_are_told_with_their_lines(files, tmp_path):
+    regions, questions = files
+    with regions.open("ab") as file:
+        file.write(lxmert_row(detections.small("i1")) + lxmert_row(detections.small("silent")))
+    config = config_of([regions], [questions], max_reject_fraction=0.5)
+    summary = run_ingest(config, tmp_path / "out")
+    assert summary["images"] == {"read": 8, "written": 6, "rejected": 2}
+    told = {(r["id"], r["line"], r["reason"]) for r in rejects_in(tmp_path / "out")}
+    assert told == {
+        ("i1", 7, "an image with this id was there before"),
+        ("silent", 8, "no sentence is about it"),
+    }
+
+
+def test_above_the_limit_the_job_fails_says_why_and_leaves_the_rejects(files, tmp_path):
+    regions, questions = files
+    lines = regions.read_bytes().splitlines(keepends=True)
+    regions.write_bytes(b"".join([b"nonsense\n", *lines[1:]]))
+    work = tmp_path / "work"
+    work.mkdir()
+    with pytest.raises(GateError, match=r"1 of 6 images were rejected, more than the 1\.00%"):
+        run_ingest(config_of([regions], [questions]), work / "out")
+    assert [path.name for path in work.iterdir()] == ["out-rejected"]
+    assert not list((work / "out-rejected").glob("*tfrecord*"))
+    assert len(rejects_in(work / "out-rejected")) == 3
+    assert json.loads((work / "out-rejected" / SUMMARY).read_text())["images"]["rejected"] == 1
+
+
+def test_an_answer_table_of_the_data_or_of_a_file_leaves_others_out(files, tmp_path):
+    regions, questions = files
+    rare = write_questions(tmp_path / "rare.json", ["i0"], each=1, label={"zebra": 1.0})
+    both = config_of([regions], [questions, rare], min_answer_count=2, normalize_answers=True)
+    summary = run_ingest(both, tmp_path / "counted")
+    assert (tmp_path / "counted" / "answers.txt").read_text() == "cat\ndog\n"
+    assert summary["answers"] == {"read": 25, "written": 24, "rejected": 1}
+    assert summary["sentences"]["rejected"] == 0
+    [reject] = rejects_in(tmp_path / "counted")
+    assert (reject["kind"], reject["file"]) == ("answer", str(rare))
+
+    (tmp_path / "table.txt").write_text("dog\n")
+    config = config_of([regions], [questions], answers=str(tmp_path / "table.txt"))
+    summary = run_ingest(config, tmp_path / "given")
+    # As it is spelt, "A dog." is not in the table.
+    assert summary["answers"] == {"read": 24, "written": 0, "rejected": 24}
+    with pytest.raises(InputError, match="no answer is given at least 99 times"):
+        run_ingest(config_of([regions], [questions], min_answer_count=99), tmp_path / "none")
+
+
+def test_a_trial_takes_the_first_images_and_does_not_miss_the_others(files, tmp_path):
+    summary = run_ingest(config_of(*([f] for f in files), limit=2), tmp_path / "out")
+    assert summary["images"] == {"read": 2, "written": 2, "rejected": 0}
+    assert summary["sentences"] == {"read": 4, "written": 4, "rejected": 0}
+    assert sorted(s.images[0].id for s in scenes_in(tmp_path / "out")) == ["i0", "i1"]
+
+
+def test_rows_divide_a_file_as_the_release_does(tmp_path):
+    ids = [f"i{n}" for n in range(6)]
+    regions = write_regions(tmp_path / "val.tsv", ids)
+    first = write_questions(tmp_path / "minival.json", ids[:2])
+    others = write_questions(tmp_path / "nominival.json", ids[2:])
+    for name, rows, questions in (("mini", (0, 2), first), ("nomini", (2, None), others)):
+        config = config_of([regions], [questions], rows=rows)
+        summary = run_ingest(config, tmp_path / name)
+        assert summary["reasons"] == {}
+    # The line of a broken row counts from the start of the file.
+    lines = regions.read_bytes().splitlines(keepends=True)
+    regions.write_bytes(b"".join([*lines[:4], b"nonsense\n", lines[5]]))
+    config = config_of([regions], [others], rows=(2, None), max_reject_fraction=1.0)
+    run_ingest(config, tmp_path / "broken")
+    assert [r["line"] for r in rejects_in(tmp_path / "broken") if r["kind"] == "image"] == [5]
+
+
+def test_images_with_features_of_two_widths_are_refused(files, tmp_path):
+    regions, questions = files
+    with regions.open("ab") as file:
+        file.write(lxmert_row(detections.small("wide", size=10)))
+    more = write_questions(tmp_path / "more.json", ["wide"])
+    with pytest.raises(InputError, match="regions of 8 and of 10 features"):
+        run_ingest(config_of([regions], [questions, more]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_statements_about_two_images_become_scenes_of_two(tmp_path):
+    ids = [f"dev-{n}-0-img{side}" for n in range(3) for side in (0, 1)]
+    regions = write_regions(tmp_path / "regions.tsv", ids[:5])
+    statements = [
+        {
+            "identifier": f"dev-{n}-0-{number}",
+            "img0": f"dev-{n}-0-img0",
+            "img1": f"dev-{n}-0-img1",
+            "label": number,
+            "sent": "there are two dogs",
+            "uid": f"u{n}",
+        }
+        for n in range(3)
+        for number in (0, 1)
+    ]
+    (tmp_path / "nlvr2.json").write_text(json.dumps(statements))
+    config = config_of(
+        [regions], [tmp_path / "nlvr2.json"], "nlvr2_release", max_reject_fraction=1.0
+    )
+    summary = run_ingest(config, tmp_path / "out")
+    assert summary["sentences"] == {"read": 6, "written": 4, "rejected": 2}
+    # The left image of the third pair is in no scene, for want of the right one.
+    assert summary["images"] == {"read": 5, "written": 4, "rejected": 1}
+    for scene in scenes_in(tmp_path / "out"):
+        assert [image.id[-4:] for image in scene.images] == ["img0", "img1"]
+        for image in scene.images:
+            np.testing.assert_allclose(
+                image.regions.features, detections.small(image.id).features, rtol=1e-3
+            )
+        assert [s.answers for s in scene.sentences] == [(("False", 1.0),), (("True", 1.0),)]
+
+
+def test_a_config_makes_a_folder_a_split_out_of_several_parts(tmp_path, monkeypatch):
+    from lxmert_tf import cli
+
+    monkeypatch.chdir(tmp_path)
+    parts = {}
+    for part in ("train", "nominival", "minival"):
+        ids = [f"{part}{n}" for n in range(2)]
+        parts[part] = {
+            "regions": [{"files": [str(write_regions(tmp_path / f"{part}.tsv", ids))]}],
+            "sentences": [
+                {
+                    "files": [str(write_questions(tmp_path / f"{part}.json", ids))],
+                    "format": "vqa_release",
+                }
+            ],
+        }
+    splits = {"train": {"split": ["train", "nominival"]}, "validation": {"split": "minival"}}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump({"parts": parts, "splits": splits}))
+    assert cli.main(["ingest", "--config", "data.yaml", "--output", "out"]) == 0
+    found = {
+        split: sorted(s.images[0].id for s in scenes_in(tmp_path / "out" / split))
+        for split in splits
+    }
+    assert found == {
+        "train": ["nominival0", "nominival1", "train0", "train1"],
+        "validation": ["minival0", "minival1"],
+    }
+    one = ["ingest", "--config", "data.yaml", "--split", "validation", "--output", "one"]
+    assert cli.main(one) == 0
+    assert contents(tmp_path / "one") == contents(tmp_path / "out" / "validation")
+
+
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_whatever_is_broken_the_counts_add_up(tmp_path_factory, data):
+    ids = [f"i{n}" for n in range(4)]
+    folder = tmp_path_factory.mktemp("fuzz")
+    regions = write_regions(folder / "regions.tsv", ids)
+    questions = write_questions(folder / "questions.json", ids)
+    for path in (regions, questions):
+        content = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(0, 3))):
+            place = data.draw(st.integers(0, len(content) - 1))
+            content[place] = data.draw(st.integers(0, 255))
+        path.write_bytes(bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))]))
+    try:
+        summary = run_ingest(
+            config_of([regions], [questions], max_reject_fraction=1.0), folder / "out"
+        )
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1
+        return
+    rejects = rejects_in(folder / "out")
+    for kind in ("images", "sentences"):
+        counts = summary[kind]
+        told = [r for r in rejects if f"{r['kind']}s" == kind]
+        assert counts["rejected"] == len(told)
+        assert counts["read"] == counts["written"] + counts["rejected"]
+    scenes = scenes_in(folder / "out")
+    assert summary["images"]["written"] == len(scenes)
+    assert summary["sentences"]["written"] == sum(len(s.sentences) for s in scenes)
