@@ -16,7 +16,7 @@ from lxmert_tf.errors import InputError
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
 from pipeline.ingest.sources.region_checks import RegionFault
 
-_NUMBERED = re.compile(r"(.*)_([0-9]{1,6})\.h5", re.DOTALL)
+_NUMBERED = re.compile(r"(.*)_([0-9]{1,6})\.(?:h5|hdf5)", re.DOTALL)
 
 
 class GqaEntry(NamedTuple):
