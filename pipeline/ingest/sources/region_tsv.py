@@ -20,7 +20,7 @@ from pipeline.ingest.sources.text_rows import (
     text_units,
     unit_rows,
 )
-from pipeline.ingest.sources.tsv_row import TsvRow
+from pipeline.ingest.sources.tsv_row import CUT_SHORT, TsvRow
 
 # More than any id has; what is no row at all may be long.
 MAX_ID_BYTES = 1000
@@ -51,10 +51,15 @@ class RegionTsv(RegionReader):
 
     def read(self, unit: Unit) -> Iterator[ReadImage | Problem]:
         """The images of a unit, with the number of their row."""
-        number = 0
+        number, before = 0, None
         try:
             for number, line in enumerate(unit_rows(unit), start=1):
-                yield self._read_row(number, line)
+                item = self._read_row(number, line)
+                if not line.ended and _is_narrower(item, before):
+                    # Cut where the rest is base64 that can be shared out among the regions.
+                    item = Problem(number, item.image.id, CUT_SHORT, line.size)
+                yield item
+                before = item
         except READ_ERRORS:
             yield Problem(number + 1, "", "the file is damaged or ends too early from here on")
 
@@ -66,6 +71,13 @@ class RegionTsv(RegionReader):
         except RegionFault as fault:
             return fault.problem(number, _first_cell(line.text), line.size)
         return ReadImage(number, image, line.size)
+
+
+def _is_narrower(item: ReadImage | Problem, before: ReadImage | Problem | None) -> bool:
+    """Whether an image has fewer features per region than the one before."""
+    if not isinstance(item, ReadImage) or not isinstance(before, ReadImage):
+        return False
+    return item.image.regions.features.shape[1] < before.image.regions.features.shape[1]
 
 
 def _first_cell(text: bytes) -> str:

@@ -10,6 +10,7 @@ from pipeline.ingest.sources.region_checks import RegionFault
 FLOAT, INTEGER = np.dtype("<f4"), np.dtype("<i8")
 # Far more digits than any image has pixels; Python would read thousands of them, slowly.
 MAX_DIGITS = 9
+CUT_SHORT = "the file ends in the middle of the row"
 
 
 class TsvRow:
@@ -30,7 +31,7 @@ class TsvRow:
         self._ended = ended
         cells = _split(text, len(columns))
         if len(cells) < len(columns) and not ended:
-            raise _cut_short()
+            raise RegionFault(CUT_SHORT)
         if len(cells) != len(columns):
             raise RegionFault(f"the row does not have {len(columns)} columns separated by tabs")
         self._cells = dict(zip(columns, cells))
@@ -79,11 +80,8 @@ class TsvRow:
         return np.frombuffer(values, dtype)
 
     def _fault(self, name: str, reason: str) -> RegionFault:
-        return _cut_short() if name == self._last and not self._ended else RegionFault(reason)
-
-
-def _cut_short() -> RegionFault:
-    return RegionFault("the file ends in the middle of the row")
+        cut = name == self._last and not self._ended
+        return RegionFault(CUT_SHORT if cut else reason)
 
 
 def _split(text: bytes, count: int) -> list[memoryview]:

@@ -4,6 +4,7 @@ import gzip
 import itertools
 import warnings
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -165,11 +166,6 @@ def test_a_file_that_ends_in_a_row_loses_that_row_alone(tmp_path, reader, cells)
     for end in range(first + 1, len(content) - 1):
         read = read_all(reader(), written(tmp_path, content[:end]))
         assert read[0].id == "image-0"
-        features = len(cells(IMAGES[1])["features"])
-        cut = end - (len(content) - 1 - features)
-        if cut > 0 and cut % 16 == 0:
-            # Base64 of whole numbers of one region: shorter features, which the job compares.
-            continue
         assert reasons(read) == ["the file ends in the middle of the row"]
 
 
@@ -232,7 +228,8 @@ def test_of_a_compressed_file_that_ends_too_early_the_rows_before_are_read(tmp_p
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     *good, problem = read_packed(path)
-    assert 12 <= len(good) <= 15
+    left = zlib.decompressobj(wbits=31).decompress(path.read_bytes())
+    assert len(good) == left.count(b"\n")
     for image, item in zip(images, good):
         image.check(item.image)
     assert problem == Problem(len(good) + 1, "", DAMAGED)
