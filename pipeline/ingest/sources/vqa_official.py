@@ -38,7 +38,7 @@ class VqaOfficial(SentenceReader):
     image ids are as the feature files have them: COCO_val2014_000000262148.
 
     Both files are read side by side, as they are in the same order. From the first question on
-    that is not, the labels that were passed over are held in memory (about 0.7 KB each).
+    that is not, the labels that were passed over are held in memory (about 1 KB each).
     Annotations of questions that are not in the file are not looked at.
     """
 

@@ -1,7 +1,5 @@
 """The release's VQA and GQA files."""
 
-import json
-
 import pytest
 
 from lxmert_tf.data.scene import Sentence
@@ -98,6 +96,5 @@ def test_one_reason_for_one_fault(tmp_path):
         {"question_id": number, "img_id": f"image {number}", "sent": text, "label": {text: 2}}
         for number, text in enumerate(("dog", "a cat", "two birds"))
     ]
-    reasons = {reason for _, _, reason in problems(read_content("vqa_release", tmp_path, content))}
-    assert len(reasons) == 1
-    assert not any(json.dumps(text)[1:-1] in reasons.pop() for text in ("dog",))
+    [reason] = {reason for _, _, reason in problems(read_content("vqa_release", tmp_path, content))}
+    assert reason == "label should be less than or equal to 1"
