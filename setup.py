@@ -40,7 +40,17 @@ DASK = ["apache-beam[dask]==2.74.0"]
 ADDONS = ["tensorflow-addons==0.23.0"]
 VISUAL = ["matplotlib"]
 DEMO = [*PIPELINE, *VISUAL, "easy-vqa"]
-DEV = [*DEMO, *ADDONS, *DASK, "hypothesis", "pytest", "pytest-xdist", "ruff", "safetensors"]
+DEV = [
+    *DEMO,
+    *ADDONS,
+    *DASK,
+    "hypothesis",
+    "psutil",
+    "pytest",
+    "pytest-xdist",
+    "ruff",
+    "safetensors",
+]
 
 README = Path(__file__).parent / "README.md"
 

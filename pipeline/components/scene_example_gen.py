@@ -18,7 +18,7 @@ from tfx.utils import proto_utils
 from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.ingest.region_store import RegionFiles
 from pipeline.ingest.scene_records import records_of
-from pipeline.ingest.scenes import REJECT, SCENE, ReadScenes
+from pipeline.ingest.scenes import REJECT, SCENE, ReadScenes, unpacked_scene
 from pipeline.ingest.sources.registry import make_data_set
 
 
@@ -103,6 +103,6 @@ class _Serialize(beam.DoFn):
     def process(self, element):
         tag, value = element
         if tag == SCENE:
-            yield from records_of(value, self._store, self._layout)
+            yield from records_of(unpacked_scene(value), self._store, self._layout)
         elif tag == REJECT:
             logging.warning("left out: %s", json.dumps(value._asdict()))

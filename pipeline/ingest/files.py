@@ -84,7 +84,7 @@ def open_input(file: InputFile, start: int = 0) -> Iterator[BinaryIO]:
         if start:
             raw.seek(start)
         if file.member is not None:
-            with _archive(file.path, raw) as archive, archive.open(file.member) as content:
+            with _archive(file.path, raw) as archive, _member(archive, file) as content:
                 yield content
         elif file.path.endswith(".gz"):
             with gzip.open(raw) as content:
@@ -136,6 +136,14 @@ def _archive(path: str, raw: BinaryIO) -> zipfile.ZipFile:
         return zipfile.ZipFile(raw)
     except zipfile.BadZipFile as error:
         raise InputError(f"{path}: not a zip archive, or cut short") from error
+
+
+def _member(archive: zipfile.ZipFile, file: InputFile) -> BinaryIO:
+    try:
+        return archive.open(file.member)
+    except (RuntimeError, NotImplementedError, KeyError, zipfile.BadZipFile) as error:
+        # Encrypted, compressed in a way that Python does not know, or damaged.
+        raise InputError(f"{file.name}: cannot be read: {error}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -26,10 +26,10 @@ from pipeline.ingest.scenes import (
     READ,
     REJECT,
     SCENE,
-    JoinedScene,
     ReadScenes,
     Reject,
     UnitLines,
+    unpacked_scene,
 )
 
 SUMMARY = "ingest-summary.json"
@@ -100,7 +100,7 @@ def by_shard(element: tuple[str, Any], shards: int) -> tuple[tuple[str, int], An
     tag, value = element
     if tag not in (SCENE, REJECT):
         return (tag, 0), value
-    key = "\n".join(value.key) if tag == SCENE else value.id
+    key = "\n".join(value[0]) if tag == SCENE else value.id
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
     # Not the bits that hash_percent uses: a split by percent must still fill all shards.
     return (tag, int.from_bytes(digest[8:16], "big") % shards), value
@@ -122,11 +122,12 @@ def write_shard(group: tuple[tuple[str, int], Iterable[Any]], folder: str, confi
         pathlib.Path(path).write_text(json.dumps(counts), encoding="utf-8")
 
 
-def _write_scenes(folder: str, number: str, scenes: Iterable[JoinedScene], config) -> dict:
+def _write_scenes(folder: str, number: str, scenes: Iterable[tuple], config) -> dict:
     images, sentences, answers, sizes = set(), 0, 0, set()
     store = RegionFiles()
     with tf.io.TFRecordWriter(os.path.join(folder, f"scenes-{number}.tfrecord")) as writer:
-        for joined in sorted(scenes, key=lambda scene: scene.key):
+        # The packed scenes begin with their keys.
+        for joined in map(unpacked_scene, sorted(scenes)):
             images.update(joined.key)
             sentences += len(joined.sentences)
             answers += sum(len(sentence.answers) for sentence in joined.sentences)

@@ -53,6 +53,7 @@ class IngestProgress:
 
     def __init__(self, folder, size: int):
         self._folder = pathlib.Path(folder)
+        self._size = size
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("reading"),
@@ -84,7 +85,9 @@ class IngestProgress:
             counts = add_up(self._folder)
             rate = counts["images"] / (time.monotonic() - self._started)
             told = f"{counts['images']:,} images  {rate:,.0f}/s  {counts['rejected']:,} rejected"
-            self._bar.update(self._task, completed=counts["bytes"], told=told)
+            # What is compressed gives more bytes than it takes.
+            done = min(counts["bytes"], self._size) if self._size else counts["bytes"]
+            self._bar.update(self._task, completed=done, told=told)
 
 
 def add_up(folder) -> dict[str, int]:

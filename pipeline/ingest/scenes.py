@@ -16,7 +16,7 @@ from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.inputs import RegionTask, SentenceTask, hash_percent, inputs_of
 from pipeline.ingest.progress import WorkerProgress
 from pipeline.ingest.region_store import Place, RegionWriter
-from pipeline.ingest.sources.source import Problem, ReadSentence
+from pipeline.ingest.sources.source import Problem
 
 # What a transform gives besides scenes travels as tagged tuples, not as tagged outputs: some of
 # Beam's runners send every element to every tag.
@@ -30,6 +30,8 @@ _PLACE = "place"
 _SAID = "said"
 _SIDE = "side"
 _SHOWN = "shown"
+
+_SENTENCE_FIELDS = tuple(field.name for field in dataclasses.fields(Sentence))
 
 Tagged = tuple[str, Any]
 
@@ -46,6 +48,18 @@ class JoinedScene(NamedTuple):
     key: tuple[str, ...]
     places: tuple[Place, ...]
     sentences: tuple[Sentence, ...]
+
+    def packed(self) -> tuple:
+        """As Beam stores it compactly."""
+        return self.key, tuple(map(tuple, self.places)), tuple(map(_values, self.sentences))
+
+
+def unpacked_scene(scene: tuple) -> JoinedScene:
+    """The inverse of `JoinedScene.packed`."""
+    key, places, sentences = scene
+    return JoinedScene(
+        key, tuple(Place(*p) for p in places), tuple(Sentence(*s) for s in sentences)
+    )
 
 
 class Reject(NamedTuple):
@@ -78,21 +92,39 @@ class UnitLines(NamedTuple):
     count: int
 
 
-class _Said(NamedTuple):
-    """A sentence, its file, and which item of it it is."""
+class Said(NamedTuple):
+    """A sentence with where it was read.
 
-    read: ReadSentence
+    Args:
+        image_ids: what it is about.
+        sentence: the words.
+        file: where it was read.
+        line: which of the file's sentences it is.
+    """
+
+    image_ids: tuple[str, ...]
+    sentence: Sentence
     file: str
     line: int
 
     def without_image(self, image_id: str) -> Tagged:
         reason = "its image is missing"
-        sentence = self.read.sentence.id
+        sentence = self.sentence.id
         return REJECT, Reject("sentence", sentence, reason, self.file, self.line, image=image_id)
+
+    def packed(self) -> tuple:
+        """As Beam stores it compactly: plain tuples of texts and numbers, a third of a pickle."""
+        return (self.image_ids, _values(self.sentence), self.file, self.line)
+
+
+def unpacked(said: tuple) -> Said:
+    """The inverse of `Said.packed`."""
+    image_ids, sentence, file, line = said
+    return Said(image_ids, Sentence(*sentence), file, line)
 
 
 class ReadScenes(beam.PTransform):
-    """From the pipeline's start to (SCENE, JoinedScene), (REJECT, Reject) and counts.
+    """From the pipeline's start to (SCENE, a packed JoinedScene), (REJECT, Reject) and counts.
 
     Args:
         config: what is read; one split of it, `records`.
@@ -169,7 +201,7 @@ class ReadScenes(beam.PTransform):
 
 
 class StoreRegions(beam.DoFn):
-    """Reads parts of region files, as (_PLACE, (image id, Place)), rejects and counts.
+    """Reads parts of region files, as (_PLACE, (image id, place)), rejects and counts.
 
     Args:
         folder: where the regions go, and how far it is.
@@ -207,7 +239,7 @@ class StoreRegions(beam.DoFn):
                 self._progress.add(item.size, images=1)
                 order = (task.order, item.line + task.rows_before)
                 place = self._writer.write(self._cast(item.image), order, file, unit)
-                yield _PLACE, (image_id, place)
+                yield _PLACE, (image_id, tuple(place))
         yield READ, ("image", images)
         yield LINES, UnitLines(file, unit, line)
 
@@ -222,7 +254,7 @@ class StoreRegions(beam.DoFn):
 
 
 def read_sentences(task: SentenceTask, percent: tuple[int, int]) -> Iterator[Tagged]:
-    """The sentences of a file, as (_SAID, _Said), rejects, and how many there are."""
+    """The sentences of a file, as (_SAID, a packed Said), rejects, and how many there are."""
     count, file = 0, task.file.name
     for number, item in enumerate(task.reader.read(task.file), start=1):
         if isinstance(item, Problem):
@@ -230,29 +262,30 @@ def read_sentences(task: SentenceTask, percent: tuple[int, int]) -> Iterator[Tag
             yield REJECT, Reject("sentence", item.id, item.reason, file, item.line or number)
         elif _within(percent, item.image_ids[0]):
             count += 1
-            yield _SAID, _Said(item, file, number)
+            yield _SAID, Said(item.image_ids, item.sentence, file, number).packed()
     yield READ, ("sentence", count)
 
 
-def each_answer(said: _Said, normalize: bool) -> Iterator[tuple[str, int]]:
-    """(answer, 1) for each answer of a sentence."""
-    sentence, _ = keep_answers(said.read.sentence, None, normalize)
+def each_answer(said: tuple, normalize: bool) -> Iterator[tuple[str, int]]:
+    """(answer, 1) for each answer of a packed sentence."""
+    sentence, _ = keep_answers(unpacked(said).sentence, None, normalize)
     for answer, _ in sentence.answers:
         yield answer, 1
 
 
-def known_answers(said: _Said, table: Collection[str] | None, normalize: bool) -> Iterator[Tagged]:
-    """The sentence with the answers that the table has, and what was left out."""
-    sentence, unknown = keep_answers(said.read.sentence, table, normalize)
-    yield _SAID, said._replace(read=ReadSentence(said.read.image_ids, sentence))
+def known_answers(said: tuple, table: Collection[str] | None, normalize: bool) -> Iterator[Tagged]:
+    """The packed sentence with the answers that the table has, and what was left out."""
+    said = unpacked(said)
+    sentence, unknown = keep_answers(said.sentence, table, normalize)
+    yield _SAID, said._replace(sentence=sentence).packed()
     for _ in unknown:
         reason = "the answer is not in the answer table"
         yield REJECT, Reject("answer", sentence.id, reason, said.file, said.line)
 
 
-def by_image(said: _Said) -> Iterator[tuple[str, _Said]]:
-    """The sentence under each of its images."""
-    for image_id in dict.fromkeys(said.read.image_ids):
+def by_image(said: tuple) -> Iterator[tuple[str, tuple]]:
+    """The packed sentence under each of its images."""
+    for image_id in dict.fromkeys(said[0]):
         yield image_id, said
 
 
@@ -260,55 +293,57 @@ def make_scene(group: tuple[str, dict[str, Iterable]], complete: bool) -> Iterat
     """Makes a scene of what was joined under one image id.
 
     Args:
-        group: (image id, {"places": Places, "said": sentences}).
+        group: (image id, {"places": places, "said": packed sentences}).
         complete: whether a sentence without its image is told of.
     """
     image_id, parts = group
     place, said = yield from _image_and_sentences(image_id, parts)
     if place and said:
-        yield SCENE, JoinedScene((image_id,), (place,), _in_order(said))
+        yield SCENE, JoinedScene((image_id,), (place,), _in_order(said)).packed()
     elif complete:
         for one in said:
             yield one.without_image(image_id)
 
 
 def make_sides(group: tuple[str, dict[str, Iterable]]) -> Iterator[Tagged]:
-    """An image as a side of each of its scenes: (_SIDE, (scene's key, (side, Place, sentence)))."""
+    """An image as a side of each of its scenes: (_SIDE, (key, (side, place, packed sentence)))."""
     image_id, parts = group
     place, said = yield from _image_and_sentences(image_id, parts)
     for one in said:
-        for side, other in enumerate(one.read.image_ids):
+        for side, other in enumerate(one.image_ids):
             if other == image_id:
                 # Each sentence comes along once, with the first side.
-                yield _SIDE, (one.read.image_ids, (side, place, one if side == 0 else None))
+                told = one.packed() if side == 0 else None
+                yield _SIDE, (one.image_ids, (side, place and tuple(place), told))
 
 
 def make_pair(group, complete: bool) -> Iterator[Tagged]:
-    """Makes a scene of its sides; and (_SHOWN, (image id, (whether it is in one, Place)))."""
+    """Makes a scene of its sides; and (_SHOWN, (image id, (whether it is in one, place)))."""
     key, sides = group[0], list(group[1])
     places = [dict((side, place) for side, place, _ in sides)[side] for side in range(len(key))]
-    said = [one for _, _, one in sides if one]
+    said = [unpacked(one) for _, _, one in sides if one]
     for image_id, place in zip(key, places):
         if place:
             yield _SHOWN, (image_id, (all(places), place))
     if all(places):
-        yield SCENE, JoinedScene(key, tuple(places), _in_order(said))
+        places = tuple(Place(*place) for place in places)
+        yield SCENE, JoinedScene(key, places, _in_order(said)).packed()
     elif complete:
         for one in said:
             yield one.without_image(key[places.index(None)])
 
 
-def never_shown(group: tuple[str, Iterable[tuple[bool, Place]]]) -> Iterator[Tagged]:
+def never_shown(group: tuple[str, Iterable[tuple[bool, tuple]]]) -> Iterator[Tagged]:
     """Rejects an image whose every scene lacks the other image."""
     image_id, shown = group[0], list(group[1])
     if not any(is_shown for is_shown, _ in shown):
-        yield _image_reject(image_id, "the image beside it is missing", shown[0][1])
+        yield _image_reject(image_id, "the image beside it is missing", Place(*shown[0][1]))
 
 
 def _image_and_sentences(image_id: str, parts):
     """Yields what is left out; returns the image's place (or None) and its sentences."""
-    places = sorted(parts["places"], key=lambda place: place.order)
-    said = list(parts["said"])
+    places = sorted((Place(*place) for place in parts["places"]), key=lambda place: place.order)
+    said = [unpacked(one) for one in parts["said"]]
     for place in places[1:]:
         yield _image_reject(image_id, "an image with this id was there before", place)
     if places and not said:
@@ -320,10 +355,14 @@ def _image_reject(image_id: str, reason: str, place: Place) -> Tagged:
     return REJECT, Reject("image", image_id, reason, place.source, place.order[1], place.unit)
 
 
-def _in_order(said: Iterable[_Said]) -> tuple[Sentence, ...]:
+def _in_order(said: Iterable[Said]) -> tuple[Sentence, ...]:
     # A join gives them in any order; the record must not depend on it.
-    sentences = (one.read.sentence for one in said)
+    sentences = (one.sentence for one in said)
     return tuple(sorted(sentences, key=lambda s: (len(s.id), s.id, s.text)))
+
+
+def _values(sentence: Sentence) -> tuple:
+    return tuple(getattr(sentence, name) for name in _SENTENCE_FIELDS)
 
 
 def _within(percent: tuple[int, int], image_id: str) -> bool:

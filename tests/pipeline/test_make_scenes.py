@@ -7,7 +7,6 @@ from lxmert_tf.data.scene import Sentence
 from pipeline.ingest import scenes
 from pipeline.ingest.region_store import Place
 from pipeline.ingest.scenes import REJECT, SCENE, make_pair, make_scene, make_sides, never_shown
-from pipeline.ingest.sources.source import ReadSentence
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 sentences = st.lists(
@@ -23,7 +22,7 @@ def place(number):
 
 def said(given_sentences, image_ids=("i",)):
     return [
-        scenes._Said(ReadSentence(image_ids, sentence), "said.json", number)
+        scenes.Said(image_ids, sentence, "said.json", number).packed()
         for number, sentence in enumerate(given_sentences, start=1)
     ]
 
@@ -34,7 +33,7 @@ def test_nothing_is_lost_and_nothing_is_doubled(images, given_sentences, complet
     places = [place(number) for number in reversed(range(images))]
     group = ("i", {"places": places, "said": said(given_sentences)})
     made = list(make_scene(group, complete))
-    written = [value for tag, value in made if tag == SCENE]
+    written = [scenes.unpacked_scene(value) for tag, value in made if tag == SCENE]
     rejects = [value for tag, value in made if tag == REJECT]
     assert len(written) + len(rejects) == len(made)
     kinds = sorted(reject.kind for reject in rejects)
@@ -56,7 +55,7 @@ def test_order_of_arrival_plays_no_part(given_sentences, random):
     arrived = said(given_sentences)
     shuffled = random.sample(arrived, len(arrived))
     one, other = (
-        [value for tag, value in make_scene(("i", {"places": [place(0)], "said": s}), True)]
+        [value for _, value in make_scene(("i", {"places": [place(0)], "said": s}), True)]
         for s in (arrived, shuffled)
     )
     assert one == other
@@ -77,7 +76,8 @@ def test_a_pair_needs_both_images(given_sentences, there, same_twice):
     if not given_sentences:
         assert not pairs
     elif set(key) <= there:
-        [(tag, scene)] = pairs
+        [(tag, packed)] = pairs
+        scene = scenes.unpacked_scene(packed)
         assert (tag, scene.key, len(scene.places)) == (SCENE, key, 2)
         assert [p.offset // 10 for p in scene.places] == ([0, 0] if same_twice else [0, 1])
         assert list(scene.sentences) == sorted(given_sentences, key=lambda s: int(s.id))
