@@ -98,8 +98,8 @@ def _load_saved_model(directory: pathlib.Path):
 
 
 def _load_preset(directory: pathlib.Path):
-    from lxmert_tf.serving.answer_module import AnswerModule
     from lxmert_tf.presets import load_preset
+    from lxmert_tf.serving.answer_module import AnswerModule
     from lxmert_tf.tasks.answering import LxmertAnswerClassifier
 
     model = load_preset(directory)
