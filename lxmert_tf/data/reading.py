@@ -8,17 +8,25 @@ import glob
 import pathlib
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from lxmert_tf.data import schema
+from lxmert_tf.data.batch_order import batch_parts
 from lxmert_tf.errors import InputError
 
 # Scenes that are parsed together; their sentences are shuffled among each other. More means a
-# better shuffle and more memory (36 x 2048 float32 regions take 0.3 MB per sentence).
-SCENES_PER_BLOCK = 64
-# Serialized scenes from which a shuffled block is drawn.
-SHUFFLED_SCENES = 4096
+# better shuffle and more memory (36 x 2048 float32 regions take 0.3 MB per image). With larger
+# batches there are as many as a batch has sentences.
+SCENES_PER_WINDOW = 64
+# Windows that are parsed, batches that are made, and batches that wait, at the same time. AUTOTUNE
+# would fill half of the machine's memory with them.
+WINDOWS_AT_ONCE = 2
+BATCHES_AT_ONCE = 4
+BATCHES_AHEAD = 2
+# Serialized scenes from which a shuffled window is drawn.
+SHUFFLED_SCENES = 1024
 # Keeps the epochs of neighbouring seeds apart.
 EPOCHS_PER_SEED = 1 << 20
 
@@ -93,8 +101,11 @@ def pair_batches(
     seed: int | None = None,
     epoch=0,
     images_per_scene: int = 1,
+    bucket_by_length: bool = False,
 ) -> tf.data.Dataset:
     """Batches of (image, sentence) pairs; every sentence once, an image's features parsed once.
+
+    Memory holds the images of a few windows and a few batches, however many sentences an image has.
 
     Args:
         records: serialized scenes, grouped or flat.
@@ -103,6 +114,8 @@ def pair_batches(
         seed: shuffles; the same seed and epoch give the same order. None keeps that of the records.
         epoch: of this pass over the data, an integer or an integer scalar tensor.
         images_per_scene: how many each scene must have.
+        bucket_by_length: whether sentences of similar length come together, as far as those of one
+            window go. The number of batches and their sizes stay the same.
 
     Returns:
         dicts of `region_features` [B, R, F], `region_boxes` [B, R, 4], `region_mask` [B, R],
@@ -115,18 +128,19 @@ def pair_batches(
         # One number of both: which order an epoch has must not hang on how many came before it.
         seed = tf.cast(seed, tf.int64) * EPOCHS_PER_SEED + tf.cast(epoch, tf.int64)
         records = _shuffled_records(records, seed)
-    blocks = records.batch(SCENES_PER_BLOCK)
-    parse = functools.partial(_pairs, max_regions=max_regions, images_per_scene=images_per_scene)
-    if seed is None:
-        pairs = blocks.map(parse, tf.data.AUTOTUNE)
-    else:
-        # Stateless: the order of a block depends on the seed and its number, not on threads.
-        numbered = tf.data.Dataset.zip((blocks, tf.data.Dataset.counter()))
-        pairs = numbered.map(
-            lambda block, number: _shuffled(parse(block), seed, number),
-            tf.data.AUTOTUNE,
-        )
-    return pairs.rebatch(batch_size)
+    parse = functools.partial(_window, max_regions=max_regions, images_per_scene=images_per_scene)
+    windows = records.batch(max(SCENES_PER_WINDOW, batch_size)).map(parse, WINDOWS_AT_ONCE)
+
+    def parts(window, before, number):
+        # By seed and numbers alone: threads have no part in the order.
+        lengths = _lengths(window["sentences"]["text"])
+        rows = batch_parts(lengths, before, batch_size, number, seed, bucket_by_length)
+        # Each part holds the window's tensors themselves, which copies nothing.
+        return tf.data.Dataset.from_tensor_slices(rows).map(lambda part: (window, part))
+
+    whole_or_part = _counted(windows).flat_map(parts).map(_pairs, BATCHES_AT_ONCE)
+    # Hands a whole batch on as it is; only one that two windows share is copied once more.
+    return whole_or_part.rebatch(batch_size)
 
 
 def _shuffled_records(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
@@ -138,19 +152,50 @@ def _shuffled_records(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Data
     return tf.data.Dataset.from_tensors(seed).flat_map(shuffled)
 
 
-def _pairs(block, max_regions: int, images_per_scene: int) -> dict[str, tf.Tensor]:
+def _window(block, max_regions: int, images_per_scene: int) -> dict[str, Any]:
+    """Of serialized scenes the images, the sentences, and which scene a sentence belongs to."""
     scenes = schema.parse_scenes(block)
-    images = _images(scenes, max_regions, images_per_scene)
-    scene_of = scenes[schema.SENTENCE_TEXT].value_rowids()
     answers, scores = schema.sentence_answers(scenes)
     return {
-        **{name: tf.gather(value, scene_of) for name, value in images.items()},
-        "text": scenes[schema.SENTENCE_TEXT].flat_values,
-        "id": scenes[schema.SENTENCE_ID].flat_values,
-        "question_type": scenes[schema.QUESTION_TYPE].flat_values,
-        "answer_type": scenes[schema.ANSWER_TYPE].flat_values,
-        "answers": answers,
-        "scores": scores,
+        "images": _images(scenes, max_regions, images_per_scene),
+        "scene_of": scenes[schema.SENTENCE_TEXT].value_rowids(),
+        "sentences": {
+            "text": scenes[schema.SENTENCE_TEXT].flat_values,
+            "id": scenes[schema.SENTENCE_ID].flat_values,
+            "question_type": scenes[schema.QUESTION_TYPE].flat_values,
+            "answer_type": scenes[schema.ANSWER_TYPE].flat_values,
+            "answers": answers,
+            "scores": scores,
+        },
+    }
+
+
+def _counted(windows: tf.data.Dataset) -> tf.data.Dataset:
+    """Windows with the number of sentences before each, and their own number."""
+
+    def count(state, window):
+        before, number = state
+        after = before + tf.size(window["scene_of"], tf.int64)
+        return (after, number + 1), (window, before, number)
+
+    zero = tf.constant(0, tf.int64)
+    return windows.scan((zero, zero), count)
+
+
+def _lengths(texts: tf.Tensor) -> tf.Tensor:
+    """About how many word pieces sentences have, in a unit of its own.
+
+    Short words are a piece each and long ones several, so that words and their letters count.
+    """
+    words = tf.cast(tf.strings.split(texts).row_lengths(), tf.int32)
+    return 6 * words + tf.strings.length(texts)
+
+
+def _pairs(window, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+    scenes = tf.gather(window["scene_of"], rows)
+    return {
+        **{name: tf.gather(value, scenes) for name, value in window["images"].items()},
+        **{name: tf.gather(value, rows) for name, value in window["sentences"].items()},
     }
 
 
@@ -163,12 +208,6 @@ def _images(scenes, max_regions: int, images_per_scene: int) -> dict[str, tf.Ten
     return {**regions, **schema.decode_region_labels(scenes, max_regions), "image_id": ids}
 
 
-def _shuffled(pairs: dict[str, tf.Tensor], seed: int, number) -> dict[str, tf.Tensor]:
-    rows = tf.range(tf.shape(pairs["text"])[0])
-    order = tf.random.experimental.stateless_shuffle(rows, seed=tf.stack([seed, number]))
-    return {name: tf.gather(value, order) for name, value in pairs.items()}
-
-
 def answer_batches(
     pairs: tf.data.Dataset, preprocessor: Callable, answers: Sequence[str]
 ) -> tf.data.Dataset:
@@ -179,7 +218,7 @@ def answer_batches(
         inputs = {**preprocessor(pair["text"]), **region_inputs(pair)}
         return inputs, table.targets(pair["answers"], pair["scores"])
 
-    return pairs.map(make, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return pairs.map(make, BATCHES_AT_ONCE).prefetch(BATCHES_AHEAD)
 
 
 def statement_batches(pairs: tf.data.Dataset, preprocessor: Callable) -> tf.data.Dataset:
@@ -197,7 +236,7 @@ def statement_batches(pairs: tf.data.Dataset, preprocessor: Callable) -> tf.data
         inputs = {**preprocessor(pair["text"]), **region_inputs(pair)}
         return inputs, statement_labels(pair)
 
-    return pairs.map(make, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return pairs.map(make, BATCHES_AT_ONCE).prefetch(BATCHES_AHEAD)
 
 
 def statement_labels(pair: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -230,7 +269,7 @@ def read_sentences(files: Sequence[str]) -> tf.data.Dataset:
         answers, _ = schema.sentence_answers(scenes)
         return {"text": scenes[schema.SENTENCE_TEXT].flat_values, "answers": answers}
 
-    return read_records(files).batch(SCENES_PER_BLOCK).map(words, tf.data.AUTOTUNE)
+    return read_records(files).batch(SCENES_PER_WINDOW).map(words, WINDOWS_AT_ONCE)
 
 
 @contextlib.contextmanager
@@ -251,4 +290,5 @@ def naming_damaged_files(files: Sequence[str]):
 
 def _reason(error: tf.errors.OpError) -> str:
     # The message proper; behind it TensorFlow says which node of which graph raised it.
-    return re.split(r"\n|\[Op:|; Data loss: ", error.message.split("}} ")[-1])[0].strip()
+    text = re.split(r"\n|\[Op:|; Data loss: ", error.message.split("}} ")[-1])[0].strip()
+    return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", text)

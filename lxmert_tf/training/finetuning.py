@@ -144,6 +144,7 @@ def _data(model, config, train_files, validation_files, steps: int) -> Data:
             seed,
             epoch,
             images_per_scene=model.images_per_scene,
+            bucket_by_length=config.bucket_by_length,
         )
         if config.task == "statements":
             return statement_batches(pairs, preprocessor)

@@ -138,7 +138,12 @@ def _data(model, config, train_files, validation_files, steps: int) -> Data:
 
     def batches(files, seed, epoch):
         pairs = pair_batches(
-            read_records(files), config.batch_size, config.max_regions, seed, epoch
+            read_records(files),
+            config.batch_size,
+            config.max_regions,
+            seed,
+            epoch,
+            bucket_by_length=config.bucket_by_length,
         )
         return pretraining_batches(
             pairs, preprocessor, model.answers or (), config.masking, config.seed, epoch

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from lxmert_tf.data.answer_table_file import read_answer_table
+from lxmert_tf.data.ingest_summary import check_sentences
 from lxmert_tf.data.reading import read_records, read_sentences
 from lxmert_tf.data.schema import decode_regions, parse_scenes
 from lxmert_tf.errors import InputError
@@ -34,7 +35,8 @@ def read_words(files: Sequence[str], config: TrainingConfig) -> Words:
     """Reads the vocabulary and the answers that `config` names, or makes them of the data.
 
     Raises:
-        InputError: the files hold no sentence, or a file that `config` names cannot be read.
+        InputError: the files hold no sentence, or another number than was ingested; or a file that
+            `config` names cannot be read.
     """
     counts: collections.Counter[str] = collections.Counter()
     texts: set[bytes] = set()
@@ -48,6 +50,7 @@ def read_words(files: Sequence[str], config: TrainingConfig) -> Words:
         counts.update(answer.decode() for answer in block["answers"].flat_values.numpy().tolist())
     if not sentences:
         raise InputError(f"{files[0]} (of {len(files)}): no sentences to train on")
+    check_sentences(files, sentences)
     vocabulary = read_lines(config.vocabulary) if config.vocabulary else []
     if makes_vocabulary:
         # Each sentence once and in an order of its own, so that the order of files plays no part.
