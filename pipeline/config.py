@@ -9,7 +9,7 @@ from lxmert_tf.config_file import load_config
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.training.config import FinetuningConfig, PretrainingConfig
-from pipeline.ingest.config import SplitConfig
+from pipeline.ingest.config import IngestConfig, PartConfig, SplitConfig
 from pipeline.ingest.inputs import check_split
 from pipeline.ingest.sources.registry import make_data_set
 
@@ -18,28 +18,35 @@ SPLITS = ("train", "validation", "test")
 
 @dataclasses.dataclass(frozen=True)
 class PipelineConfig:
-    """One TFX pipeline from pictures to a pushed answer model.
+    """One TFX pipeline from pictures, or files with their regions, to a pushed answer model.
 
     Args:
         name: of the pipeline, and of the pushed model's folder.
-        source: which data set.
         model, task: files, relative to this one.
-        pretraining: the file of a stage before the task's, relative to this one; None for none.
-        splits: `train`, `validation` and `test`, each out of a split of the source.
-        extractor: what makes regions of the pictures.
+        splits: `train`, `validation` and `test`, each out of a split of the source, or of parts.
         least_accuracy: soft accuracy on `test` below which a model is not pushed, 0..1.
         may_drop: how much below the blessed model's it may be.
+        pretraining: the file of a stage before the task's, relative to this one; None for none.
+        source: which data set; None for files.
+        parts: files by name, as `IngestConfig` has them.
+        extractor: what makes regions of pictures; None where the files hold regions.
+        max_reject_fraction: of a split's images or sentences; above it the run stops.
+        init_from: a preset that the first training starts from, relative to the working
+            directory; None for what its file says.
     """
 
     name: str
-    source: str
     model: str
     task: str
     splits: dict[str, SplitConfig]
-    extractor: dict[str, Any]
     least_accuracy: float
     may_drop: float = 0.0
     pretraining: str | None = None
+    source: str | None = None
+    parts: dict[str, PartConfig] = dataclasses.field(default_factory=dict)
+    extractor: dict[str, Any] | None = None
+    max_reject_fraction: float = 0.01
+    init_from: str | None = None
 
     def __post_init__(self):
         if sorted(self.splits) != sorted(SPLITS):
@@ -50,6 +57,22 @@ class PipelineConfig:
             raise InputError(f"may_drop is {self.may_drop}; it must be in [0, 1]")
         if not self.name.replace("_", "").replace("-", "").isalnum():
             raise InputError(f"name is {self.name!r}; letters, digits, - and _ make a good one")
+        if self.splits["test"].layout != "flat":
+            raise InputError("splits.test.layout is 'grouped'; the Evaluator reads 'flat'")
+        if self.ingestion.source and self.extractor is None:
+            raise InputError("extractor is missing; it says what makes regions of the pictures")
+
+    @property
+    def ingestion(self) -> IngestConfig:
+        """What SceneExampleGen reads."""
+        options = {} if self.extractor is None else {"extractor": self.extractor}
+        return IngestConfig(
+            source=self.source,
+            parts=self.parts,
+            splits=self.splits,
+            max_reject_fraction=self.max_reject_fraction,
+            **options,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +85,13 @@ class LoadedPipeline:
     pretraining: PretrainingConfig | None = None
 
     def __post_init__(self):
+        if self.task.task != "answers":
+            raise InputError(
+                f"the task is {self.task.task!r}; the export and the Evaluator know answer models "
+                "only: train it with `lxmert finetune`"
+            )
+        if self.pipeline.extractor is None:
+            return
         stages = {"task": self.task, "pretraining": self.pretraining}
         most = make_extractor(self.pipeline.extractor).max_regions
         for name, stage in stages.items():
@@ -86,10 +116,25 @@ def load_pipeline(path) -> LoadedPipeline:
     if config.pretraining:
         pretraining = load_config(PretrainingConfig, path.parent / config.pretraining)
     try:
-        source = make_data_set(config.source)
-        for split in config.splits.values():
-            for name in split.names:
-                check_split(source, name)
-        return LoadedPipeline(config, model, task, pretraining)
+        _check_splits(config)
+        return LoadedPipeline(config, model, *_started(config.init_from, task, pretraining))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _check_splits(config: PipelineConfig) -> None:
+    if config.source is None:
+        return
+    source = make_data_set(config.source)
+    for split in config.splits.values():
+        for name in split.names:
+            check_split(source, name)
+
+
+def _started(init_from: str | None, task: FinetuningConfig, pretraining: PretrainingConfig | None):
+    """The stages, of which the first one starts from a preset."""
+    if init_from is None:
+        return task, pretraining
+    if pretraining:
+        return task, dataclasses.replace(pretraining, init_from=init_from)
+    return dataclasses.replace(task, init_from=init_from), None

@@ -7,6 +7,7 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base.base_component import BaseComponent
 
 from lxmert_tf.data import schema
+from pipeline.components.file_fingerprint import folder_fingerprint
 from pipeline.components.scene_example_gen import SceneExampleGen
 from pipeline.config import LoadedPipeline
 from pipeline.evaluation import evaluation_config
@@ -47,7 +48,7 @@ def create_pipeline(
 def create_components(config: LoadedPipeline, push_directory: str) -> list[BaseComponent]:
     """The components, in the order in which they can run."""
     settings = config.pipeline
-    example_gen = SceneExampleGen(settings.source, settings.splits, settings.extractor)
+    example_gen = SceneExampleGen(settings.ingestion)
     examples = example_gen.outputs["examples"]
     statistics_gen = tfx.components.StatisticsGen(
         examples=examples, stats_options=_statistics_options()
@@ -112,6 +113,10 @@ def _trainer(config: LoadedPipeline, examples, run_fn: str, task: dict, base_mod
             "model": config.model.to_dict(),
             "task": task,
             "extractor": config.pipeline.extractor,
+            # Not read by run_fn: a newer preset or table is not to be served from the cache.
+            "fingerprint": folder_fingerprint(
+                task[name] for name in ("init_from", "vocabulary", "answers")
+            ),
         },
     )
 

@@ -20,6 +20,16 @@ def test_our_own_configurations_load(path):
     assert set(loaded.pipeline.splits) == {"train", "validation", "test"}
 
 
+def test_the_first_training_starts_from_the_preset_that_the_pipeline_names(tmp_path):
+    for folder in ("pipeline", "model", "pretraining", "task"):
+        shutil.copytree(CONFIGS / folder, tmp_path / folder)
+    assert load_pipeline(tmp_path / FILES).task.init_from == "build/presets/pretrained"
+    path = tmp_path / PIPELINE
+    path.write_text(path.read_text() + "init_from: some/preset\n")
+    loaded = load_pipeline(path)
+    assert (loaded.pretraining.init_from, loaded.task.init_from) == ("some/preset", None)
+
+
 def test_training_and_validation_share_no_picture_and_test_is_the_official_split():
     splits = load_pipeline(CONFIGS / "pipeline" / "easy_vqa.yaml").pipeline.splits
     train, validation, test = splits["train"], splits["validation"], splits["test"]
@@ -29,6 +39,7 @@ def test_training_and_validation_share_no_picture_and_test_is_the_official_split
 
 
 PIPELINE, MODEL, TASK = "pipeline/easy_vqa.yaml", "model/mini.yaml", "task/easy_vqa.yaml"
+FILES = "pipeline/vqa.yaml"
 WRONG = [
     (PIPELINE, "least_accuracy:", "least_acuracy:", "unknown key 'least_acuracy'; did you mean 'l"),
     (PIPELINE, "may_drop: 0.005", "may_drop: some", "may_drop is 'some'"),
@@ -50,6 +61,12 @@ WRONG = [
     (PIPELINE, "name: easy_vqa", "name: ../easy", "name is '../easy'"),
     (PIPELINE, "name: easy_vqa", "", "the key 'name' is missing"),
     (PIPELINE, "splits:", "splits: [", "not valid YAML"),
+    (PIPELINE, "source: easy_vqa", "", "name either a source or parts made of files"),
+    (PIPELINE, "layout: flat", "layout: grouped", "the Evaluator reads 'flat'"),
+    (PIPELINE, "extractor:", "# extractor:", "extractor is missing"),
+    (PIPELINE, "task/easy_vqa", "task/nlvr2", "the task is 'statements'; the export and the Eval"),
+    (FILES, "name: vqa", "name: vqa\nsource: easy_vqa", "name either a source or parts"),
+    (FILES, "{split: minival,", "{split: minval,", "no part is named 'minval'; there are train,"),
     (MODEL, "hidden_size: 64", "hidden_size: 62", "hidden_size 62 is not a multiple of"),
     (MODEL, "hidden_size: 64", "hidden_size: 64.5", "hidden_size is 64.5"),
     (MODEL, "hidden_size: 64", "hidden: 64", "unknown key 'hidden'"),
@@ -60,14 +77,14 @@ WRONG = [
 
 @pytest.mark.parametrize("file, right, wrong, reason", WRONG, ids=[w[2] or w[1] for w in WRONG])
 def test_wrong_configuration_is_refused_with_file_and_key(tmp_path, file, right, wrong, reason):
-    for folder in ("pipeline", "model", "task"):
+    for folder in ("pipeline", "model", "pretraining", "task"):
         shutil.copytree(CONFIGS / folder, tmp_path / folder)
     path = tmp_path / file
     text = path.read_text()
     assert right in text
     path.write_text(text.replace(right, wrong, 1))
     with pytest.raises(InputError) as caught:
-        load_pipeline(tmp_path / PIPELINE)
+        load_pipeline(path if file == FILES else tmp_path / PIPELINE)
     message = str(caught.value)
     assert reason in message
     # The pipeline's file names the others relative to itself.
