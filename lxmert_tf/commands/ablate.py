@@ -2,7 +2,11 @@
 
 import argparse
 
-from lxmert_tf.commands.training_arguments import add_data_arguments, model_config_of
+from lxmert_tf.commands.training_arguments import (
+    add_data_arguments,
+    add_override_argument,
+    model_config_of,
+)
 
 SUMMARY = "compare variants of pre-training in a table"
 
@@ -19,14 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pretraining", required=True, metavar="FILE", help="how to pre-train each of them"
     )
     parser.add_argument("--task", required=True, metavar="FILE", help="how to fine-tune each")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="KEY=VALUE",
-        help="a value of the pre-training instead of the file's, for every variant",
-    )
+    add_override_argument(parser)
     add_data_arguments(parser)
     parser.add_argument(
         "--output", required=True, metavar="DIR", help="a folder a variant; a second call goes on"

@@ -2,11 +2,7 @@
 
 import argparse
 
-from lxmert_tf.commands.training_arguments import (
-    add_training_arguments,
-    model_config_of,
-    overrides_of,
-)
+from lxmert_tf.commands.training_arguments import add_training_arguments, run_training_command
 
 SUMMARY = "pre-train a model on images and sentences"
 
@@ -18,26 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, and writes the preset."""
-    from lxmert_tf.config_file import load_config
     from lxmert_tf.training.config import PretrainingConfig
 
-    # Before TensorFlow is imported, which takes seconds.
-    config = load_config(PretrainingConfig, args.config, overrides_of(args))
-    model_config = model_config_of(args)
+    return run_training_command(args, PretrainingConfig, _pretrain)
 
-    from lxmert_tf.data.extractor_file import read_extractor
-    from lxmert_tf.data.reading import find_records
+
+def _pretrain():
     from lxmert_tf.training.pretraining import pretrain
 
-    train_files = find_records(*args.train)
-    pretrain(
-        train_files,
-        find_records(*args.validation),
-        config,
-        model_config,
-        extractor=read_extractor(train_files),
-        directory=args.output,
-        resume=args.resume,
-    )
-    print(f"preset: {args.output}/preset")
-    return 0
+    return pretrain

@@ -9,6 +9,7 @@ from lxmert_tf.errors import InputError
 from pipeline.ingest.config import IngestConfig, PartConfig, RegionFiles, SplitConfig
 from pipeline.ingest.files import InputFile, find_inputs
 from pipeline.ingest.sources.data_set import DataSet, DataSetPicture, DataSetSentences
+from pipeline.ingest.sources.pictures import Pictures
 from pipeline.ingest.sources.registry import (
     make_data_set,
     make_region_reader,
@@ -61,6 +62,11 @@ class Inputs:
     sentences: tuple[SentenceTask, ...]
     images_per_scene: int
     complete: bool
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether an extractor makes regions."""
+        return any(isinstance(task.reader, DataSetPicture | Pictures) for task in self.regions)
 
     @property
     def size(self) -> int:

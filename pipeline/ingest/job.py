@@ -81,7 +81,7 @@ def run_ingest(config: IngestConfig, output, beam_args: Iterable[str] = ()) -> d
             )
         summary = _finish(partial, work, read.inputs.complete)
         shutil.rmtree(work)
-        if config.source is not None:
+        if read.inputs.has_pictures:
             write_extractor(partial, config.extractor)
         if config.min_answer_count is not None and not (partial / ANSWERS).exists():
             raise InputError(f"no answer is given at least {config.min_answer_count} times")

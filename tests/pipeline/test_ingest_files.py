@@ -279,6 +279,26 @@ def test_statements_about_two_images_become_scenes_of_two(tmp_path):
         assert [s.answers for s in scene.sentences] == [(("False", 1.0),), (("True", 1.0),)]
 
 
+def test_pictures_in_a_folder_go_through_the_extractor_that_is_told_of(tmp_path):
+    import easy_vqa
+
+    lines = []
+    for number in range(2):
+        picture = pathlib.Path(easy_vqa.get_test_image_paths()[number])
+        (tmp_path / f"p{number}.png").write_bytes(picture.read_bytes())
+        lines.append(json.dumps({"image": f"p{number}", "sentence": "a figure"}))
+    (tmp_path / "captions.jsonl").write_text("\n".join(lines))
+    extractor = {"name": "grid", "cells": 3, "crop_size": 4}
+    config = config_of(
+        [tmp_path / "*.png"], [tmp_path / "captions.jsonl"], "json_lines", extractor=extractor
+    )
+    summary = run_ingest(config, tmp_path / "out")
+    assert summary["images"] == {"read": 2, "written": 2, "rejected": 0}
+    assert json.loads((tmp_path / "out" / "extractor.json").read_text()) == extractor
+    for scene in scenes_in(tmp_path / "out"):
+        assert len(scene.images[0].regions) >= 9
+
+
 def test_a_config_makes_a_folder_a_split_out_of_several_parts(tmp_path, monkeypatch):
     from lxmert_tf import cli
 
