@@ -47,7 +47,7 @@ def test_wrong_command_lines_are_told_how_to_be_right(lxmert, argv):
 
 def test_ingest_without_a_source_says_what_to_name(refused):
     line = refused("ingest", "--output", "out")
-    assert "name --config FILE, or --source NAME and --split NAME" in line
+    assert "name one of --config FILE, --regions GLOB... with --sentences GLOB..., and" in line
 
 
 def test_ingest_of_an_unknown_source_names_those_there_are(refused):
@@ -74,9 +74,37 @@ def test_ingest_config_with_an_unknown_key_is_refused(refused, tmp_path):
     assert f"{config}: unknown key 'records.layot'; did you mean 'layout'?" in line
 
 
-def test_ingest_config_beside_its_own_options_is_refused(refused, tmp_path):
-    line = refused("ingest", "--config", "a.yaml", "--split", "train", "--output", "out")
-    assert "--config says it all" in line
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--config", "a.yaml", "--sentences", "b"), "--config says it; leave out --sentences"),
+        (("--config", "a.yaml", "--source", "easy_vqa"), "name one of --config FILE"),
+        (("--source", "easy_vqa"), "--source NAME goes with --split NAME"),
+        (("--regions", "a.tsv"), "--regions go with --sentences GLOB... and --sentences-format"),
+        (
+            ("--regions", "a.tsv", "--sentences", "b", "--sentences-format", "vqa", "--split", "x"),
+            "are one split; leave out --split",
+        ),
+        (
+            ("--regions", "a.tsv", "--sentences", "b", "--sentences-format", "vqa"),
+            "sentences format 'vqa' is not known; there are vqa_release",
+        ),
+        (
+            ("--regions", "a.tsv", "--sentences", "b", "--sentences-format", "vqa_release"),
+            "b: no file is named so",
+        ),
+        (
+            ("--source", "easy_vqa", "--split", "test", "--workers", "0"),
+            "--workers is 0; it must be at least 1",
+        ),
+        (
+            ("--source", "easy_vqa", "--split", "test", "--max-reject-fraction", "2"),
+            "max_reject_fraction is 2.0; it must be in [0, 1]",
+        ),
+    ],
+)
+def test_ingest_options_that_make_no_sense_are_refused(refused, options, message):
+    assert message in refused("ingest", *options, "--output", "out")
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
