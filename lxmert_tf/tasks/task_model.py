@@ -1,6 +1,7 @@
 """What the models that are trained have in common."""
 
 import tensorflow as tf
+from tensorflow import keras
 
 from lxmert_tf.layers.dropout import dropout_keys
 from lxmert_tf.presets import PresetModel
@@ -32,3 +33,23 @@ class TaskModel(PresetModel):
         """One step of Keras' `fit`."""
         with self.dropout_keys():
             return super().train_step(data)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+        """The compiled loss; replicas' losses sum to that of the whole batch.
+
+        Keras divides the mean of a replica's examples by the number of replicas, which is right
+        where all have as many; of the last batch of an epoch some may have fewer.
+        """
+        loss = super().compute_loss(x, y, y_pred, sample_weight)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if loss is None or replicas == 1 or self._sums_examples():
+            return loss
+        rows = tf.cast(tf.shape(tf.nest.flatten(y_pred)[0])[0], loss.dtype)
+        of_all = tf.distribute.get_replica_context().all_reduce("SUM", rows)
+        return loss * (rows * replicas / of_all)
+
+    def _sums_examples(self) -> bool:
+        # A sum over the batch is the sum of the replicas' sums already.
+        losses = tf.nest.flatten(self.loss)
+        total = keras.losses.Reduction.SUM
+        return any(getattr(loss, "reduction", None) == total for loss in losses)

@@ -100,17 +100,18 @@ def run_ablation(
         "train": list(run.train_files),
         "validation": list(run.validation_files),
     }
-    RunDirectory(directory, settings, resume=(directory / "run.json").exists())
-    results = {}
-    for number, (variant, config) in enumerate(variants.items(), start=1):
-        folder = directory / folder_of(variant)
-        file = folder / "result.json"
-        if not file.exists():
-            Console().print(f"[bold]{variant}[/] ({number} of {len(variants)})", highlight=False)
-            folder.mkdir(exist_ok=True)
-            accuracy, sentences = run.measure(config, folder)
-            write_text(file, json.dumps([accuracy, sentences]) + "\n")
-        results[variant] = tuple(json.loads(file.read_text(encoding="utf-8")))
+    with RunDirectory(directory, settings, resume=(directory / "run.json").exists()):
+        results = {}
+        for number, (variant, config) in enumerate(variants.items(), start=1):
+            folder = directory / folder_of(variant)
+            file = folder / "result.json"
+            if not file.exists():
+                text = f"[bold]{variant}[/] ({number} of {len(variants)})"
+                Console().print(text, highlight=False)
+                folder.mkdir(exist_ok=True)
+                accuracy, sentences = run.measure(config, folder)
+                write_text(file, json.dumps([accuracy, sentences]) + "\n")
+            results[variant] = tuple(json.loads(file.read_text(encoding="utf-8")))
     return results
 
 

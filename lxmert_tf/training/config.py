@@ -42,6 +42,8 @@ class TrainingConfig:
         seed: of initial weights, dropout, order, and what is hidden.
         checkpoint_steps: steps between checkpoints; there is one after each epoch, too.
         checkpoints: how many are kept.
+        best_by: a validation metric, such as "val_loss"; the result is then the epoch that was
+            best by it, and if left out the last.
     """
 
     init_from: str | None = None
@@ -60,6 +62,7 @@ class TrainingConfig:
     seed: int = 0
     checkpoint_steps: int = 1000
     checkpoints: int = 2
+    best_by: str | None = None
 
     def __post_init__(self):
         if self.init_from and self.vocabulary:
@@ -76,6 +79,13 @@ class TrainingConfig:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not 0 <= self.weight_decay < math.inf:
             raise InputError(f"weight_decay is {self.weight_decay}; it must not be negative")
+        metrics = self.validation_metrics()
+        if self.best_by is not None and self.best_by not in metrics:
+            raise InputError(f"best_by is {self.best_by!r}; it must be one of {', '.join(metrics)}")
+
+    def validation_metrics(self) -> list[str]:
+        """The names of what is measured on the validation data after every epoch."""
+        return ["val_loss"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +104,10 @@ class FinetuningConfig(TrainingConfig):
     def __post_init__(self):
         super().__post_init__()
         _check_at_least(self, "epochs", 1)
+
+    def validation_metrics(self) -> list[str]:
+        accuracy = {"answers": "soft_accuracy", "statements": "accuracy"}[self.task]
+        return ["val_loss", f"val_{accuracy}"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +165,16 @@ class PretrainingConfig(TrainingConfig):
         for number, stage in enumerate(self.stages, start=1):
             if not any(self.weights_of(stage).values()):
                 raise InputError(f"in stage {number} every loss has weight 0; nothing would train")
+
+    def validation_metrics(self) -> list[str]:
+        weights = [self.weights_of(stage) for stage in self.stages]
+        on = [task for task in PRETRAINING_TASKS if all(each[task] for each in weights)]
+        return [
+            # With other weights it is another loss.
+            *(["val_loss"] if all(each == weights[0] for each in weights) else []),
+            *(f"val_{task}_loss" for task in on),
+            *(f"val_{task}_accuracy" for task in on if task != "region_features"),
+        ]
 
     @property
     def epochs(self) -> int:

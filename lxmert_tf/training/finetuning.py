@@ -1,5 +1,6 @@
 """Trains a model to answer questions or to judge statements, from a preset or from scratch."""
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -55,7 +56,7 @@ def finetune(
             answers, width of the region features) are taken from the data.
         extractor: the config of what made the regions; kept with the model.
         directory: of the run: checkpoints, log, and at the end the preset. None leaves nothing.
-        resume: whether to go on with the run that is there.
+        resume: whether to go on with the run that is there, if there is one.
         log_directory: for the log where there is no `directory`.
 
     Returns:
@@ -68,7 +69,8 @@ def finetune(
         GateError: the loss became NaN or infinite.
     """
     keras.utils.set_random_seed(config.seed)
-    with naming_damaged_files([*train_files, *validation_files]):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(naming_damaged_files([*train_files, *validation_files]))
         words = read_words(train_files, config)
         if config.task == "answers" and not words.answers:
             raise InputError(f"{train_files[0]} (of {len(train_files)}): no question has an answer")
@@ -87,12 +89,13 @@ def finetune(
         run = None
         if directory:
             run = RunDirectory(directory, _settings(config, model, words), resume)
+            stack.enter_context(run)
             log_directory = run.path
         stages = [Stage(config.epochs, lambda: None)]
         data = _data(model, config, train_files, validation_files, steps)
         run_training(model, optimizer, schedule, stages, data, config, run, log_directory)
-    if run:
-        model.save_preset(run.preset)
+        if run:
+            run.save_preset(model)
     return model, transfer
 
 

@@ -37,6 +37,12 @@ class BertAdamW(keras.optimizers.Optimizer):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self._norm = _GradientNorm()
+
+    @property
+    def gradient_norm(self) -> float:
+        """The global norm of the last step's gradients, over all replicas and before clipping."""
+        return float(self._norm.value.numpy())
 
     def build(self, var_list):
         super().build(var_list)
@@ -49,7 +55,12 @@ class BertAdamW(keras.optimizers.Optimizer):
     def _clip_gradients(self, grads):
         # An embedding's gradient comes as slices, one per word. Keras would take the norm before
         # it adds those of the same row, which is another norm than that of the gradient.
-        return super()._clip_gradients([tf.convert_to_tensor(gradient) for gradient in grads])
+        grads = [tf.convert_to_tensor(gradient) for gradient in grads]
+        norm = tf.linalg.global_norm(grads)
+        self._norm.value.assign(norm)
+        if self.global_clipnorm is None:
+            return grads
+        return tf.clip_by_global_norm(grads, self.global_clipnorm, use_norm=norm)[0]
 
     def update_step(self, gradient, variable):
         """One variable's update."""
@@ -86,3 +97,18 @@ class BertAdamW(keras.optimizers.Optimizer):
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
         }
+
+
+class _GradientNorm:
+    """Apart from the optimizer, whose checkpoints would hold the variable."""
+
+    def __init__(self):
+        # Replicas have the same gradients by now: each keeps the norm, and one is asked.
+        with tf.init_scope():
+            self.value = tf.Variable(
+                0.0,
+                trainable=False,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                name="gradient_norm",
+            )

@@ -1,5 +1,6 @@
 """Pre-trains a model on records (paper section 3)."""
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -45,7 +46,7 @@ def pretrain(
             answers, width of the region features) are taken from the data.
         extractor: the config of what made the regions; kept with the model.
         directory: of the run: checkpoints, log, and at the end the preset. None leaves nothing.
-        resume: whether to go on with the run that is there.
+        resume: whether to go on with the run that is there, if there is one.
         log_directory: for the log where there is no `directory`.
 
     Returns:
@@ -56,7 +57,8 @@ def pretrain(
         GateError: the loss became NaN or infinite.
     """
     keras.utils.set_random_seed(config.seed)
-    with naming_damaged_files([*train_files, *validation_files]):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(naming_damaged_files([*train_files, *validation_files]))
         words = read_words(train_files, config)
         strategy = mirrored_strategy()
         with strategy.scope():
@@ -72,6 +74,7 @@ def pretrain(
         run = None
         if directory:
             run = RunDirectory(directory, _settings(config, model, words), resume)
+            stack.enter_context(run)
             log_directory = run.path
 
         def compile_for(stage: StageConfig) -> None:
@@ -85,8 +88,8 @@ def pretrain(
         stages = [Stage(s.epochs, lambda s=s: compile_for(s)) for s in config.stages]
         data = _data(model, config, train_files, validation_files, steps)
         run_training(model, optimizer, schedule, stages, data, config, run, log_directory)
-    if run:
-        model.save_preset(run.preset)
+        if run:
+            run.save_preset(model)
     return model
 
 

@@ -1,12 +1,16 @@
 """A training run from its first or its last saved step to its end, whatever is trained."""
 
+import contextlib
 import dataclasses
+import tempfile
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 from rich.console import Console
 from tensorflow import keras
 
+from lxmert_tf.errors import InputError
+from lxmert_tf.training.best_epoch import BestEpoch
 from lxmert_tf.training.checkpointing import SaveCheckpoints, TrainingCheckpoints
 from lxmert_tf.training.config import TrainingConfig
 from lxmert_tf.training.finite_loss import StopAtInfiniteLoss
@@ -68,34 +72,57 @@ def run_training(
 
     Raises:
         GateError: the loss became NaN or infinite.
-        InputError: a checkpoint cannot be written, or none can be read.
+        InputError: a checkpoint cannot be written, none can be read, or there is no validation
+            data to find the best epoch on.
     """
+    if config.best_by and data.validation is None:
+        raise InputError(f"best_by is {config.best_by!r}, but there is no validation data")
     steps, epochs = data.steps_per_epoch, sum(stage.epochs for stage in stages)
-    callbacks: list[keras.callbacks.Callback] = [StopAtInfiniteLoss()]
-    first_step = 0
-    if directory:
-        checkpoints = TrainingCheckpoints(
-            directory.checkpoints, model, optimizer, config.checkpoints
-        )
-        first_step = _restore(checkpoints, steps)
-        callbacks.append(SaveCheckpoints(checkpoints, config.checkpoint_steps))
-    if log_directory:
-        callbacks.append(TrainingLog(log_directory, schedule, first_step))
-    callbacks.append(TrainingProgress(steps * epochs, epochs, config.batch_size))
+    with contextlib.ExitStack() as stack:
+        checkpoints, first_step = None, 0
+        if directory:
+            checkpoints = TrainingCheckpoints(
+                directory.checkpoints, model, optimizer, config.checkpoints
+            )
+            first_step = _restore(checkpoints, steps)
+        # In the order in which they see the end of a step and of an epoch: what is saved last is
+        # the checkpoint, since a resumed run repeats nothing that is before it.
+        callbacks: list[keras.callbacks.Callback] = [StopAtInfiniteLoss()]
+        best = None
+        if config.best_by:
+            best = _best_epoch(model, config.best_by, checkpoints, first_step, stack)
+            callbacks.append(best)
+        if log_directory:
+            callbacks.append(TrainingLog(log_directory, schedule, first_step))
+        if checkpoints:
+            callbacks.append(SaveCheckpoints(checkpoints, config.checkpoint_steps, steps))
+        callbacks.append(TrainingProgress(steps * epochs, epochs, config.batch_size))
+        _fit(model, stages, data, first_step, callbacks)
+        if best:
+            best.load()
+
+
+def _best_epoch(model, metric: str, checkpoints, first_step: int, stack) -> BestEpoch:
+    if checkpoints is None:
+        return BestEpoch(stack.enter_context(tempfile.TemporaryDirectory()), metric, model)
+    return BestEpoch(
+        checkpoints.directory,
+        metric,
+        model,
+        first_step,
+        lambda: min(checkpoints.saved_steps(), default=0),
+    )
+
+
+def _fit(model, stages: Sequence[Stage], data: Data, first_step: int, callbacks) -> None:
+    steps = data.steps_per_epoch
     begin = 0
     for stage in stages:
         end = begin + stage.epochs
         if first_step < end * steps:
             stage.compile()
-            fit_steps(
-                model,
-                data.batches_of,
-                steps,
-                max(first_step, begin * steps),
-                end,
-                data.validation,
-                callbacks,
-            )
+            first = max(first_step, begin * steps)
+            fit_steps(model, data.batches_of, steps, first, end, data.validation, callbacks)
         begin = end
 
 

@@ -1,52 +1,114 @@
 """The directory of a training run: what it was told, its checkpoints, its log, its result.
 
 run.json        what the run was told, to be compared when it is resumed
-checkpoints/    TensorFlow checkpoints of model and optimizer
+checkpoints/    TensorFlow checkpoints of model and optimizer, and the weights of the best epoch
 log.jsonl       see `TrainingLog`
 tensorboard/    event files
 preset/         the trained model, at the end
 """
 
+import fcntl
 import json
+import os
 import pathlib
+import shutil
 from typing import Any
+
+import tensorflow as tf
+from rich.console import Console
 
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.errors import InputError
+from lxmert_tf.presets import PresetModel
 from lxmert_tf.text_file import write_text
+from lxmert_tf.training.checkpointing import WRITING
 
 RUN = "run.json"
+PRESET = "preset"
 
 
 class RunDirectory:
-    """Begins a run, or goes on with one.
+    """Begins a run, or goes on with one; a context in which no other process has the directory.
+
+    What a killed process was about to write is deleted. `run.json` is the first thing in a run:
+    a run that was killed before it has left nothing, so that resuming it begins it.
 
     Args:
         path: the directory.
         settings: what the run is told, as JSON holds it; a resumed run must be told the same.
-        resume: whether a run is there already.
+        resume: whether to go on with the run that is there, if there is one.
 
     Raises:
-        InputError: there is a run and it is not to be resumed, there is none and it is, or the
-            one that is there was told something else.
+        InputError: there is a run and it is not to be resumed, or it was told something else, or
+            another process trains there.
     """
 
     def __init__(self, path, settings: dict[str, Any], resume: bool):
         self.path = pathlib.Path(path)
         self.checkpoints = self.path / "checkpoints"
-        self.preset = self.path / "preset"
+        self.preset = self.path / PRESET
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.path)
+        try:
+            self._begin(settings, resume)
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _begin(self, settings: dict[str, Any], resume: bool) -> None:
         file = self.path / RUN
-        if resume:
-            if not file.exists():
-                raise InputError(f"{self.path}: holds no run to resume; leave out --resume")
-            _check_same(json.loads(json.dumps(settings)), read_mapping(file), file)
-            return
-        if file.exists():
+        if file.exists() and not resume:
             raise InputError(
                 f"{self.path}: holds a run; --resume goes on with it, or name another directory"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        if file.exists():
+            _check_same(json.loads(json.dumps(settings)), read_mapping(file), file)
+            self._delete_unfinished()
+            return
+        if resume:
+            text = f"{self.path}: holds no run yet; this one begins"
+            Console(stderr=True, highlight=False).print(text, soft_wrap=True)
         write_text(file, json.dumps(settings, indent=1) + "\n")
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        os.close(self._lock)
+
+    def save_preset(self, model: PresetModel) -> None:
+        """Writes the trained model.
+
+        Raises:
+            InputError: it cannot be written, for example because the disk is full.
+        """
+        try:
+            model.save_preset(self.preset)
+        except (tf.errors.OpError, OSError) as error:
+            reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+            raise InputError(
+                f"{self.preset}: cannot be written: {reason}; once it can, --resume writes it"
+            ) from error
+
+    def _delete_unfinished(self) -> None:
+        shutil.rmtree(self.checkpoints / WRITING, ignore_errors=True)
+        for path in self.path.glob(".*"):
+            if path.name.startswith(f".{PRESET}-"):
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_file():
+                # What `write_text` had not finished.
+                path.unlink()
+
+
+def _lock(path: pathlib.Path) -> int:
+    """A descriptor of the directory; its lock ends with the process, however that ends."""
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(directory)
+        raise InputError(f"{path}: another process trains there") from error
+    return directory
 
 
 def _check_same(now: dict[str, Any], then: dict[str, Any], file: pathlib.Path) -> None:

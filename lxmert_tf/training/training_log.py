@@ -7,6 +7,7 @@ import time
 import tensorflow as tf
 from tensorflow import keras
 
+from lxmert_tf.errors import InputError
 from lxmert_tf.text_file import write_text
 
 LOG = "log.jsonl"
@@ -15,8 +16,12 @@ LOG = "log.jsonl"
 class TrainingLog(keras.callbacks.Callback):
     """Writes losses, metrics and the learning rate to `tensorboard/` and `log.jsonl`.
 
-    A line of the log is {"step", "epoch", "seconds", "learning_rate", ...metrics}; metrics are
-    those of the epoch so far, and at the end of an epoch also `val_*`.
+    A line of the log is {"step", "epoch", "seconds", "learning_rate", "gradient_norm", ...metrics}.
+    The norm is that of the step's gradients before they are clipped (LAMB does not tell it);
+    metrics are those of the epoch so far, of a resumed one since then, and at the end of an epoch
+    also `val_*`.
+
+    To be put before what saves checkpoints: what a checkpoint is behind of is written.
 
     Args:
         directory: of the run.
@@ -44,7 +49,6 @@ class TrainingLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._write(logs)
-        self._writer.flush()
 
     def _step(self) -> int:
         return int(self.model.optimizer.iterations.numpy())
@@ -53,14 +57,26 @@ class TrainingLog(keras.callbacks.Callback):
         step = self._step()
         # The rate that this step used: the first step's number is 0.
         rate = float(self._learning_rate(tf.constant(step - 1, tf.int64)))
-        values = {"learning_rate": rate, **{name: float(value) for name, value in logs.items()}}
+        values = {"learning_rate": rate}
+        norm = getattr(self.model.optimizer, "gradient_norm", None)
+        if norm is not None:
+            values["gradient_norm"] = norm
+        values |= {name: float(value) for name, value in logs.items()}
         with self._writer.as_default():
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
+        self._writer.flush()
         seconds = round(time.monotonic() - self._started, 1)
         line = {"step": step, "epoch": self._epoch, "seconds": seconds, **values}
-        with (self._directory / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
+        _append(self._directory / LOG, json.dumps(line) + "\n")
+
+
+def _append(log: pathlib.Path, line: str) -> None:
+    try:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(line)
+    except OSError as error:
+        raise InputError(f"{log}: {error.strerror or error}") from error
 
 
 def _forget_after(log: pathlib.Path, step: int) -> None:

@@ -57,6 +57,11 @@ def test_the_training_that_is_compared_moves_the_weights(trained):
     assert losses[-1] < losses[0]
 
 
+def test_a_loss_of_ones_own_is_that_of_the_whole_batch(trained):
+    assert trained["auto_loss"] == pytest.approx(3.0)
+    assert trained["sum_loss"] == pytest.approx(9.0)
+
+
 def test_gradients_are_summed_over_devices_before_they_are_clipped(trained):
     # Row 1 gets 1 + 1 + 2 from both replicas and row 2 gets 2: the norm is sqrt(3 * (16 + 4)).
     expected = np.zeros([4, 3])

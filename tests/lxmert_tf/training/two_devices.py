@@ -19,29 +19,46 @@ from lxmert_tf.training.strategy import mirrored_strategy
 from tests.lxmert_tf.samples import CONFIG, config, model_inputs
 
 SIZES = config(language_layers=0, relationship_layers=0, cross_layers=1)
-# Two batches of four; with repeated words, whose gradients come as slices from both replicas.
-INPUTS = model_inputs([7, 4, 5, 7, 2, 6, 7, 3], [5, 3, 1, 2, 5, 5, 4, 2])
+# With repeated words, whose gradients come as slices from both replicas. In batches of three, one
+# replica has two examples and the other one; of the last batch one has one and the other none.
+INPUTS = model_inputs([7, 4, 5, 7, 2, 6, 7], [5, 3, 1, 2, 5, 5, 4])
 
 
 def train(strategy):
     """Weights, moments and losses of a model that is trained under a strategy, by name."""
     keras.utils.set_random_seed(0)
-    targets = np.random.default_rng(0).uniform(size=[8, CONFIG.num_answers]).astype(np.float32)
+    targets = np.random.default_rng(0).uniform(size=[7, CONFIG.num_answers]).astype(np.float32)
     with strategy.scope():
         model = LxmertAnswerClassifier(SIZES, name="model")
         # Without clipping, so that the moments show the size of the gradients; with a large
         # epsilon, since the keys' bias has rounding errors for a gradient, which Adam enlarges.
-        optimizer = BertAdamW(WarmupLinearDecay(1e-2, 6, 0.3), clip_norm=None, epsilon=1e-2)
+        optimizer = BertAdamW(WarmupLinearDecay(1e-2, 9, 0.3), clip_norm=None, epsilon=1e-2)
         model.compile(optimizer, loss=SoftAnswerLoss(), metrics=[SoftAccuracy()])
     before = {variable.name: variable.numpy() for variable in model.weights}
-    batches = tf.data.Dataset.from_tensor_slices((INPUTS, targets)).batch(4)
+    batches = tf.data.Dataset.from_tensor_slices((INPUTS, targets)).batch(3)
     history = model.fit(batches, epochs=3, verbose=0).history
     return {
         **{f"before/{name}": value for name, value in before.items()},
         **{f"weights/{variable.name}": variable.numpy() for variable in model.weights},
         **{f"optimizer/{v.name}": v.numpy() for v in optimizer.variables},
         **{f"history/{name}": np.array(values) for name, values in history.items()},
+        "gradient_norm": np.array(optimizer.gradient_norm),
     }
+
+
+def summed_losses(strategy, loss) -> float:
+    """The sum of replicas' losses, of two examples on the first and one on the second."""
+    with strategy.scope():
+        model = LxmertAnswerClassifier(SIZES)
+        model.compile("sgd", loss)
+
+    def replica_loss():
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        rows = tf.cond(first, lambda: tf.constant([[1.0], [2.0]]), lambda: tf.constant([[6.0]]))
+        return model.compute_loss(y=tf.zeros_like(rows), y_pred=rows)
+
+    losses = tf.function(lambda: strategy.run(replica_loss))()
+    return strategy.reduce("SUM", losses, axis=None).numpy()
 
 
 def clipped_step(strategy, gradients) -> np.ndarray:
@@ -71,6 +88,9 @@ def main(path: str) -> None:
         results |= {f"{devices}/{name}": value for name, value in train(strategy).items()}
     gradients = [(np.ones([2, 3], np.float32), [1, 1]), (np.full([2, 3], 2, np.float32), [1, 2])]
     results["clipped"] = clipped_step(two, gradients)
+    for reduction in ("auto", "sum"):
+        loss = keras.losses.MeanAbsoluteError(reduction=reduction)
+        results[f"{reduction}_loss"] = summed_losses(two, loss)
     np.savez(path, **results)
 
 
