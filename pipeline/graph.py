@@ -7,6 +7,11 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base.base_component import BaseComponent
 
 from lxmert_tf.data import schema
+from pipeline.components.anomaly_gate import (
+    AnomalyGate,
+    ApprovedStatistics,
+    LatestApprovedStrategy,
+)
 from pipeline.components.file_fingerprint import folder_fingerprint
 from pipeline.components.scene_example_gen import SceneExampleGen
 from pipeline.config import LoadedPipeline
@@ -18,12 +23,18 @@ PRETRAINER_FUNCTION = "pipeline.modules.pretraining.run_fn"
 TRAINER_FUNCTION = "pipeline.modules.answering.run_fn"
 # The Trainer that makes what the other one starts from.
 PRETRAINER = "Pretrainer"
+# The node that finds the statistics of the data that was trained on last.
+APPROVED_STATISTICS = "approved_statistics"
 # The node that finds the model to compare with.
 BLESSED_MODEL = "latest_blessed_model"
 
 
 def create_pipeline(
-    config: LoadedPipeline, root: str, metadata_path: str, push_directory: str
+    config: LoadedPipeline,
+    root: str,
+    metadata_path: str,
+    push_directory: str,
+    enable_cache: bool = True,
 ) -> tfx.dsl.Pipeline:
     """Builds the graph; runs nothing.
 
@@ -32,6 +43,7 @@ def create_pipeline(
         root: where artifacts are kept.
         metadata_path: the sqlite file of ML Metadata.
         push_directory: where blessed models go, as numbered versions.
+        enable_cache: whether what did not change is taken from earlier runs.
     """
     return tfx.dsl.Pipeline(
         pipeline_name=config.pipeline.name,
@@ -40,7 +52,7 @@ def create_pipeline(
             metadata_path
         ),
         components=create_components(config, push_directory),
-        enable_cache=True,
+        enable_cache=enable_cache,
         beam_pipeline_args=["--runner=DirectRunner", "--direct_running_mode=in_memory"],
     )
 
@@ -57,6 +69,16 @@ def create_components(config: LoadedPipeline, push_directory: str) -> list[BaseC
     validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
+    approved = tfx.dsl.Resolver(
+        strategy_class=LatestApprovedStrategy,
+        approved=tfx.dsl.Channel(type=ApprovedStatistics),
+    ).with_id(APPROVED_STATISTICS)
+    gate = AnomalyGate(
+        anomalies=validator.outputs["anomalies"],
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema_gen.outputs["schema"],
+        previous=approved.outputs["approved"],
+    )
     trainers = []
     if config.pretraining:
         trainers.append(
@@ -69,6 +91,9 @@ def create_components(config: LoadedPipeline, push_directory: str) -> list[BaseC
         config, examples, TRAINER_FUNCTION, dataclasses.asdict(config.task), base_model
     )
     trainers.append(trainer)
+    # They don't read what the gate makes: its own order is what they need.
+    for one in trainers:
+        one.add_upstream_node(gate)
     model = trainer.outputs["model"]
     blessed = tfx.dsl.Resolver(
         strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
@@ -95,6 +120,8 @@ def create_components(config: LoadedPipeline, push_directory: str) -> list[BaseC
         statistics_gen,
         schema_gen,
         validator,
+        approved,
+        gate,
         *trainers,
         blessed,
         evaluator,

@@ -18,6 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument(
         "--push-to", metavar="DIR", help="for blessed models (default saved_models/NAME)"
     )
+    run_parser.add_argument(
+        "--from",
+        dest="from_component",
+        metavar="COMPONENT",
+        help="begin with it, on what the last run made before it",
+    )
+    run_parser.add_argument(
+        "--dry-run", action="store_true", help="print the graph and run nothing"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,14 +36,21 @@ def run(args: argparse.Namespace) -> int:
     # Before TFX is imported, which takes many seconds.
     config = load_pipeline(args.config)
 
+    name = config.pipeline.name
+    root = args.root or f"build/pipeline/{name}"
+    push_to = args.push_to or f"saved_models/{name}"
+    if args.dry_run:
+        from pipeline.graph import create_components
+        from pipeline.graph_table import print_graph
+
+        print_graph(create_components(config, push_to))
+        return 0
+
     from lxmert_tf.tasks.evaluation import print_accuracy
     from pipeline.run_record import print_states
     from pipeline.runners.local import run_local
 
-    name = config.pipeline.name
-    record = run_local(
-        config, args.root or f"build/pipeline/{name}", args.push_to or f"saved_models/{name}"
-    )
+    record = run_local(config, root, push_to, args.from_component)
     print_states(record)
     print_accuracy(record.accuracy())
     record.check_blessed()

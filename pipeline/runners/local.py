@@ -13,32 +13,51 @@ from lxmert_tf.errors import InputError
 from pipeline.config import LoadedPipeline
 from pipeline.graph import create_pipeline
 from pipeline.run_record import RunRecord, read_last_run
+from pipeline.runners.partial_run import run_from
 
 METADATA = "metadata.sqlite"
 
 
-def run_local(config: LoadedPipeline, root, push_directory) -> RunRecord:
+def run_local(
+    config: LoadedPipeline, root, push_directory, from_component: str | None = None
+) -> RunRecord:
     """Runs a pipeline and says component by component what it does.
 
     Args:
         config: what the pipeline does.
         root: where artifacts and metadata are kept; a run there reuses what earlier ones made.
         push_directory: where a blessed model goes, as a numbered version.
+        from_component: with which to begin, on what the last run made before it, cache or not;
+            None for the whole graph.
 
     Returns:
         what the run did, out of ML Metadata.
 
     Raises:
-        InputError: what an earlier run pushed, and this one did not need to push again, is gone.
+        InputError: what an earlier run pushed, and this one did not need to push again, is gone;
+            or there is no such component, or no run before that it could go on from.
+        GateError: the data is not fit for training.
     """
     root = pathlib.Path(root).resolve()
-    root.mkdir(parents=True, exist_ok=True)
     metadata_path = str(root / METADATA)
     graph = create_pipeline(
-        config, str(root), metadata_path, str(pathlib.Path(push_directory).resolve())
+        config,
+        str(root),
+        metadata_path,
+        str(pathlib.Path(push_directory).resolve()),
+        enable_cache=from_component is None,
     )
+    options = from_component and run_from(graph.components, from_component, metadata_path)
+    root.mkdir(parents=True, exist_ok=True)
     with _progress():
-        tfx.orchestration.LocalDagRunner().run(graph)
+        try:
+            tfx.orchestration.LocalDagRunner().run(graph, run_options=options)
+        except LookupError as error:
+            if from_component is None:
+                raise
+            raise InputError(
+                f"--from {from_component}: the last run did not get so far: {error}"
+            ) from error
     record = read_last_run(metadata_path)
     if record.pushed_to and not pathlib.Path(record.pushed_to).is_dir():
         raise InputError(

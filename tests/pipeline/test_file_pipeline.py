@@ -7,19 +7,21 @@ import time
 import pytest
 import tensorflow as tf
 from tfx import v1 as tfx
+from tfx.dsl.compiler.compiler import Compiler
 
 from lxmert_tf.config import LxmertConfig
 from lxmert_tf.data.reading import find_records
 from lxmert_tf.data.schema import decode_scene
 from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.training.config import FinetuningConfig
+from pipeline import graph
 from pipeline.config import LoadedPipeline, PipelineConfig
-from pipeline.graph import create_components
 from pipeline.ingest.config import PartConfig, RegionFiles, SentenceFiles, SplitConfig
 from pipeline.run_record import read_last_run
 from tests.pipeline.test_ingest_files import write_questions, write_regions
 
 PARTS = ("train", "minival")
+GATE = "AnomalyGate"
 
 
 @pytest.fixture
@@ -48,21 +50,21 @@ def config(tmp_path) -> LoadedPipeline:
     return LoadedPipeline(settings, LxmertConfig(), FinetuningConfig())
 
 
+def with_upstream(component) -> set[str]:
+    return {component.id}.union(*map(with_upstream, component.upstream_nodes))
+
+
 def run_up_to(config: LoadedPipeline, root, component="ExampleValidator"):
     metadata = str(root / "metadata.sqlite")
     root.mkdir(exist_ok=True)
-    components = create_components(config, str(root / "pushed"))
-    names = [one.id for one in components]
-    graph = tfx.dsl.Pipeline(
-        pipeline_name="files",
-        pipeline_root=str(root),
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            metadata
-        ),
-        components=components[: names.index(component) + 1],
-        enable_cache=True,
-    )
-    tfx.orchestration.LocalDagRunner().run(graph)
+    whole = graph.create_pipeline(config, str(root), metadata, str(root / "pushed"))
+    wanted = with_upstream(next(one for one in whole.components if one.id == component))
+    # Of the compiled graph: a partial run needs a whole one before it.
+    compiled = Compiler().compile(whole)
+    nodes = [node for node in compiled.nodes if node.pipeline_node.node_info.id in wanted]
+    del compiled.nodes[:]
+    compiled.nodes.extend(nodes)
+    tfx.orchestration.LocalDagRunner().run_with_ir(compiled)
     return read_last_run(metadata)
 
 
@@ -109,3 +111,37 @@ def test_too_many_rejects_stop_the_run(config, tmp_path):
     )
     allowed = dataclasses.replace(config.pipeline, max_reject_fraction=0.1)
     run_up_to(dataclasses.replace(config, pipeline=allowed), tmp_path / "root", "SceneExampleGen")
+
+
+def test_anomaly_stops_the_run_before_training_with_feature_split_and_rule(
+    config, tmp_path, monkeypatch
+):
+    strict = tmp_path / "scene.pbtxt"
+    text = graph.SCHEMA_FILE.read_text()
+    before, after = text.split('name: "regions/count"')
+    strict.write_text(f'{before}name: "regions/count"{after.replace("min: 0", "min: 4", 1)}')
+    monkeypatch.setattr(graph, "SCHEMA_FILE", strict)
+    with pytest.raises(GateError) as caught:
+        run_up_to(config, tmp_path / "root", "Trainer")
+    message = str(caught.value)
+    assert message.startswith(
+        "the data was not trained on: regions/count of the split test: Out-of-range values: "
+    )
+    assert "\n" not in message
+    states = read_last_run(str(tmp_path / "root" / "metadata.sqlite")).states
+    assert states[GATE] == "FAILED" and "Trainer" not in states
+
+
+@pytest.mark.slow
+def test_skew_and_drift_stop_the_run_and_only_data_that_passed_is_compared_with(config, tmp_path):
+    root, train, test = tmp_path / "root", tmp_path / "train.json", tmp_path / "minival.json"
+    assert run_up_to(config, root, GATE).states[GATE] == "COMPLETE"
+    was = test.read_text()
+    test.write_text(was.replace('"what is"', '"how many"'))
+    with pytest.raises(GateError, match="sentences/question_type of train beside test: "):
+        run_up_to(config, root, GATE)
+    train.write_text(train.read_text().replace('"what is"', '"how many"'))
+    # Again and again: what was refused is not what the next run is compared with.
+    for _ in range(2):
+        with pytest.raises(GateError, match="question_type of test since the last run: "):
+            run_up_to(config, root, GATE)

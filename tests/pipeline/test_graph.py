@@ -84,12 +84,16 @@ COMPONENTS = {
     "StatisticsGen",
     "ImportSchemaGen",
     "ExampleValidator",
+    "approved_statistics",
+    "AnomalyGate",
     "Pretrainer",
     "Trainer",
     "latest_blessed_model",
     "Evaluator",
     "Pusher",
 }
+# What looks at earlier runs, or is compared with them.
+ALWAYS = {"approved_statistics", "AnomalyGate", "latest_blessed_model"}
 SPLITS = ("train", "validation", "test")
 
 
@@ -243,7 +247,7 @@ def test_first_model_is_blessed_and_pushed_without_a_comparison(runs):
 
 
 def test_rerun_runs_only_what_a_blessed_model_changes(runs):
-    again = {"latest_blessed_model", "Evaluator", "Pusher"}
+    again = {*ALWAYS, "Evaluator", "Pusher"}
     expected = {name: "COMPLETE" if name in again else "CACHED" for name in COMPONENTS}
     assert runs.records[1].states == expected
     assert runs.executed[1] == {name: [state] for name, state in expected.items()}
@@ -263,10 +267,10 @@ def test_rerun_compares_with_the_blessed_model(runs):
     assert record.accuracy() == runs.records[0].accuracy()
 
 
-def test_third_run_is_all_from_the_cache_but_the_resolver(runs):
+def test_third_run_is_all_from_the_cache_but_what_looks_at_the_runs_before(runs):
     record = runs.records[2]
     assert record.states == {
-        name: "COMPLETE" if name == "latest_blessed_model" else "CACHED" for name in COMPONENTS
+        name: "COMPLETE" if name in ALWAYS else "CACHED" for name in COMPONENTS
     }
     assert (record.compared, record.blessed) == (True, True)
     assert record.pushed_to == runs.records[1].pushed_to
@@ -401,3 +405,17 @@ def test_the_trainer_starts_from_what_was_pre_trained(runs):
     ).values()
     report = json.loads((runs.folder / "demo" / "report.json").read_text())
     assert report["train_seconds"] > summary
+
+
+def test_pushed_version_brings_its_card_its_warm_up_and_its_preset(runs):
+    record = runs.records[0]
+    extra = pathlib.Path(record.pushed_to) / "assets.extra"
+    card = (extra / "model_card.md").read_text()
+    assert "| train | easy_vqa | 60 |" in card
+    for kind, (share, questions) in record.accuracy().items():
+        assert f"| {kind} | {share:.4f} | {questions} |" in card
+    assert (extra / "tf_serving_warmup_requests").stat().st_size > 0
+    assert LxmertAnswerClassifier.from_preset(extra / "preset").extractor["name"] == "grid"
+    # The last run found its model pushed already.
+    again = pathlib.Path(runs.records[2].pushed_to) / "assets.extra" / "model_card.md"
+    assert again.read_text().count("## Accuracy") == 1
