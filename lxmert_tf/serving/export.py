@@ -26,5 +26,5 @@ def export_answer_model(
     tf.saved_model.save(module, str(directory), signatures=module.signatures())
     if model.extractor is not None:
         extra = pathlib.Path(directory) / EXTRA
-        extra.mkdir()
+        extra.mkdir(exist_ok=True)
         write_extractor(extra, model.extractor)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shutil
 import time
 
 from tfx import v1 as tfx
@@ -9,7 +10,9 @@ from tfx import v1 as tfx
 from lxmert_tf.config import LxmertConfig
 from lxmert_tf.config_file import config_from_mapping
 from lxmert_tf.data.reading import find_records
-from lxmert_tf.serving.export import export_answer_model
+from lxmert_tf.serving.export import EXTRA, export_answer_model
+from lxmert_tf.serving.model_card import write_model_card
+from lxmert_tf.serving.warmup import write_warmup
 from lxmert_tf.training.config import FinetuningConfig
 from lxmert_tf.training.finetuning import finetune
 from pipeline.modules.training_summary import write_training_summary
@@ -18,7 +21,7 @@ PRESET = "preset"
 
 
 def run_fn(fn_args: tfx.components.FnArgs) -> None:
-    """Trains, then writes the SavedModel, and beside it the preset.
+    """Trains, then writes the SavedModel with its warm-up and card, and beside it the preset.
 
     Args:
         fn_args: with the `custom_config` that `graph` makes; `base_model` is the preset that
@@ -38,7 +41,12 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         log_directory=fn_args.model_run_dir,
     )
     seconds = time.monotonic() - started
-    export_answer_model(model, fn_args.serving_model_dir, task.max_length)
-    artifact = pathlib.Path(fn_args.serving_model_dir).parent
+    served = pathlib.Path(fn_args.serving_model_dir)
+    export_answer_model(model, served, task.max_length)
+    write_warmup(served, model)
+    write_model_card(served, model, dataclasses.asdict(task), seconds)
+    artifact = served.parent
     model.save_preset(artifact / PRESET)
+    # Once more where the Pusher takes it along: a pushed version can be trained further.
+    shutil.copytree(artifact / PRESET, served / EXTRA / PRESET)
     write_training_summary(artifact, seconds)

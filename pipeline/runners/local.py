@@ -12,6 +12,7 @@ from tfx import v1 as tfx
 from lxmert_tf.errors import InputError
 from pipeline.config import LoadedPipeline
 from pipeline.graph import create_pipeline
+from pipeline.pushed_model_card import complete_model_card
 from pipeline.run_record import RunRecord, read_last_run
 from pipeline.runners.partial_run import run_from
 
@@ -64,6 +65,8 @@ def run_local(
             f"{record.pushed_to}: was pushed by an earlier run and is gone; remove {root} to train "
             "anew"
         )
+    if record.pushed_to:
+        complete_model_card(record)
     return record
 
 

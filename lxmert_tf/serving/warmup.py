@@ -1,0 +1,93 @@
+"""Requests that warm a served model up, so that nobody waits for what only first calls do."""
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+
+from lxmert_tf.data import schema
+from lxmert_tf.data.scene import Scene, SceneImage, Sentence
+from lxmert_tf.regions.extractor import Regions
+from lxmert_tf.serving.export import EXTRA
+from lxmert_tf.tasks.answering import LxmertAnswerClassifier
+
+# The name under which TensorFlow Serving looks for it, in assets.extra.
+WARMUP = "tf_serving_warmup_requests"
+# Regions per image as published.
+REGIONS = 36
+QUESTIONS = ("what color is it?", "how many people are to the left of the small red car?")
+
+# Signature and inputs by name.
+Request = tuple[str, dict[str, TensorProto]]
+
+
+def warmup_requests(feature_size: int, hidden_size: int) -> Iterator[Request]:
+    """A few requests for each signature of an answer model.
+
+    Args:
+        feature_size: F of the region features.
+        hidden_size: H of the image state.
+    """
+    for questions in (QUESTIONS[:1], QUESTIONS):
+        regions = _region_inputs(len(questions), feature_size)
+        yield "serving_default", {"question": tf.make_tensor_proto(list(questions)), **regions}
+        yield "encode_image", regions
+    # One question each: a TensorFlow Serving that batches wants as many questions as image states,
+    # and does not load a model whose warm-up fails.
+    for question in QUESTIONS:
+        yield (
+            "answer_about_image",
+            {
+                "question": tf.make_tensor_proto([question]),
+                "image_state": _filled(0.5, [1, REGIONS, hidden_size]),
+            },
+        )
+    for dtype in (np.float16, np.float32):
+        example = _flat_scene(feature_size, dtype)
+        yield "serve_examples", {"examples": tf.make_tensor_proto([example])}
+
+
+def write_warmup(directory, model: LxmertAnswerClassifier) -> None:
+    """Puts the requests beside a SavedModel, where TensorFlow Serving finds them.
+
+    Needs the package tensorflow-serving-api.
+
+    Args:
+        directory: of the SavedModel.
+        model: of which it was made.
+    """
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+    extra = pathlib.Path(directory) / EXTRA
+    extra.mkdir(exist_ok=True)
+    sizes = model.config.region_feature_size, model.config.hidden_size
+    with tf.io.TFRecordWriter(str(extra / WARMUP)) as writer:
+        for signature, inputs in warmup_requests(*sizes):
+            request = predict_pb2.PredictRequest(inputs=inputs)
+            request.model_spec.signature_name = signature
+            log = prediction_log_pb2.PredictLog(request=request)
+            writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
+
+
+def _region_inputs(images: int, feature_size: int):
+    return {
+        "region_features": _filled(0.5, [images, REGIONS, feature_size]),
+        "region_boxes": _filled(0.5, [images, REGIONS, 4]),
+        "region_count": tf.make_tensor_proto([REGIONS] * images, tf.int32),
+    }
+
+
+def _filled(value: float, shape: list[int]):
+    # The number once, for all of the shape: the file stays small.
+    return tf.make_tensor_proto(value, tf.float32, shape)
+
+
+def _flat_scene(feature_size: int, dtype) -> bytes:
+    regions = Regions(
+        features=np.full([REGIONS, feature_size], 0.5, dtype),
+        boxes=np.full([REGIONS, 4], 0.5, np.float32),
+    )
+    image = SceneImage("warm-up", height=1, width=1, regions=regions)
+    return schema.encode_scene(Scene((image,), (Sentence("warm-up", QUESTIONS[0]),)))
