@@ -12,7 +12,7 @@ from lxmert_tf.data.masking import (
     swap_sentences,
 )
 from lxmert_tf.data.masking_rates import MaskingRates
-from lxmert_tf.data.reading import AnswerTable
+from lxmert_tf.data.reading import BATCHES_AHEAD, BATCHES_AT_ONCE, AnswerTable
 from lxmert_tf.text import LxmertTextPreprocessor
 
 
@@ -85,4 +85,4 @@ def pretraining_batches(
         }
         return inputs, targets
 
-    return pairs.map(make, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return pairs.map(make, BATCHES_AT_ONCE).prefetch(BATCHES_AHEAD)
