@@ -31,7 +31,9 @@ class TrainingCheckpoints:
         self.directory = pathlib.Path(directory)
         self._optimizer = optimizer
         self._keep = keep
-        build_optimizer(optimizer, model.trainable_variables)
+        # Outside of it, replicas would share the moments, and each would update them.
+        with model.distribute_strategy.scope():
+            build_optimizer(optimizer, model.trainable_variables)
         self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer)
 
     def step(self) -> int:

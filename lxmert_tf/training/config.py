@@ -83,6 +83,11 @@ class TrainingConfig:
         if self.best_by is not None and self.best_by not in metrics:
             raise InputError(f"best_by is {self.best_by!r}; it must be one of {', '.join(metrics)}")
 
+    def check_validation(self, files) -> None:
+        """Raises an InputError if the best epoch is wanted and there are no files to find it on."""
+        if self.best_by and not files:
+            raise InputError(f"best_by is {self.best_by!r}, but there are no validation files")
+
     def validation_metrics(self) -> list[str]:
         """The names of what is measured on the validation data after every epoch."""
         return ["val_loss"]

@@ -56,6 +56,7 @@ def pretrain(
         InputError: a file is damaged, the preset does not fit the data, or there is a run already.
         GateError: the loss became NaN or infinite.
     """
+    config.check_validation(validation_files)
     keras.utils.set_random_seed(config.seed)
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_damaged_files([*train_files, *validation_files]))

@@ -9,7 +9,6 @@ import tensorflow as tf
 from rich.console import Console
 from tensorflow import keras
 
-from lxmert_tf.errors import InputError
 from lxmert_tf.training.best_epoch import BestEpoch
 from lxmert_tf.training.checkpointing import SaveCheckpoints, TrainingCheckpoints
 from lxmert_tf.training.config import TrainingConfig
@@ -72,11 +71,8 @@ def run_training(
 
     Raises:
         GateError: the loss became NaN or infinite.
-        InputError: a checkpoint cannot be written, none can be read, or there is no validation
-            data to find the best epoch on.
+        InputError: a checkpoint cannot be written, or none can be read.
     """
-    if config.best_by and data.validation is None:
-        raise InputError(f"best_by is {config.best_by!r}, but there is no validation data")
     steps, epochs = data.steps_per_epoch, sum(stage.epochs for stage in stages)
     with contextlib.ExitStack() as stack:
         checkpoints, first_step = None, 0

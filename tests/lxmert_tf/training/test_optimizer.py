@@ -102,6 +102,16 @@ def test_the_first_moment_of_clipped_slices_is_that_of_the_clipped_sum(start):
     np.testing.assert_allclose(first[1], [0.1 / np.sqrt(3)] * 3, rtol=1e-5)
 
 
+@pytest.mark.parametrize("clip_norm", [1.0, None])
+def test_it_tells_the_norm_before_clipping(start, gradients, clip_norm):
+    optimizer = BertAdamW(0.1, clip_norm=clip_norm)
+    variables = [tf.Variable(value) for value in start]
+    for step in gradients:
+        optimizer.apply_gradients(zip(map(tf.constant, step), variables))
+        norm = np.sqrt(sum((gradient.astype(np.float64) ** 2).sum() for gradient in step))
+        assert optimizer.gradient_norm == pytest.approx(norm, rel=1e-6)
+
+
 def test_a_variable_without_a_gradient_stays(start):
     variables = [tf.Variable(value) for value in start[:2]]
     optimizer = BertAdamW(0.1)

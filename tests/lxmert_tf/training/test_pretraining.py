@@ -77,6 +77,7 @@ def test_a_run_leaves_checkpoints_a_log_and_a_model(finished, files):
     lines = log_of(finished)
     assert [(line["epoch"], line["step"]) for line in lines] == [(0, epoch), (1, last)]
     assert all("val_masked_lm_loss" in line and "learning_rate" in line for line in lines)
+    assert all(line["gradient_norm"] > 0 for line in lines)
     # The first stage has no answers.
     assert "answers_loss" not in lines[0] and "answers_loss" in lines[1]
     assert list((finished / "tensorboard").iterdir())
