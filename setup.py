@@ -18,13 +18,18 @@ INSTALL_REQUIRES = [
     "pillow",
     "pydantic>=2",
     "pyyaml",
+    "requests",
     "rich",
     "scipy",
     # tensorflow_text imports pkg_resources, which later releases of setuptools no longer have.
     "setuptools<81",
 ]
 
+# TensorFlow Serving's messages: clients over gRPC, and the warm-up beside pushed models.
+GRPC = ["tensorflow-serving-api>=2.15,<2.16"]
+SERVE = ["fastapi", "uvicorn"]
 PIPELINE = [
+    *GRPC,
     "tfx==1.15.1",
     "apache-beam==2.74.0",
     # tfx-bsl imports dill, which Beam no longer brings.
@@ -44,6 +49,7 @@ DEV = [
     *DEMO,
     *ADDONS,
     *DASK,
+    *SERVE,
     "hypothesis",
     "psutil",
     "pytest",
@@ -75,6 +81,8 @@ setup(
         "pipeline": PIPELINE,
         "addons": ADDONS,
         "dask": DASK,
+        "grpc": GRPC,
+        "serve": SERVE,
         "visual": VISUAL,
         "demo": DEMO,
         "dev": DEV,
@@ -95,6 +103,7 @@ setup(
             "predict = lxmert_tf.commands.predict",
             "pretrain = lxmert_tf.commands.pretrain",
             "rank = lxmert_tf.commands.rank",
+            "serve = lxmert_tf.commands.serve",
         ],
     },
 )

@@ -17,9 +17,12 @@ ENTRY_POINTS = "lxmert.commands"
 EXTRAS = {
     "apache_beam": "pipeline",
     "easy_vqa": "demo",
+    "fastapi": "serve",
     "matplotlib": "visual",
     "tensorflow_addons": "addons",
+    "tensorflow_serving": "grpc",
     "tfx": "pipeline",
+    "uvicorn": "serve",
 }
 
 

@@ -1,0 +1,37 @@
+"""A REST server in a thread of the tests' own process."""
+
+import contextlib
+import threading
+
+import uvicorn
+
+from lxmert_tf.serving.rest_server import RestServer
+
+NAME = "tiny"
+
+
+@contextlib.contextmanager
+def running(versions, **settings):
+    """Serves `versions` and gives the endpoint."""
+    settings = {
+        "max_batch": 32,
+        "max_body": 1_000_000,
+        "max_pending": 64,
+        "poll_seconds": 0.1,
+        **settings,
+    }
+    config = uvicorn.Config(
+        RestServer(NAME, versions, **settings).app, port=0, log_level="warning", access_log=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            thread.join(0.01)
+        [listener] = server.servers[0].sockets
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -1,0 +1,134 @@
+"""The JSON of predict requests: both forms, and every way in which a body can be wrong."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lxmert_tf.serving.predict_json import format_predict, parse_predict
+from lxmert_tf.serving.refusal import Refusal
+
+SIGNATURES = {
+    "serving_default": {
+        "boxes": tf.TensorSpec([None, None, 4], tf.float32),
+        "count": tf.TensorSpec([None], tf.int32),
+        "features": tf.TensorSpec([None, None, 2], tf.float32),
+        "question": tf.TensorSpec([None], tf.string),
+    },
+    "examples": {"examples": tf.TensorSpec([None], tf.string)},
+}
+ROW = {"boxes": [[0, 0, 1, 1]], "count": 1, "features": [[0.5, -1e3]], "question": "is it ü?"}
+COLUMNS = {name: [value] for name, value in ROW.items()}
+
+
+def parse(content):
+    return parse_predict(json.dumps(content).encode(), SIGNATURES)
+
+
+def refusal(body) -> str:
+    with pytest.raises(Refusal) as caught:
+        parse_predict(body if isinstance(body, bytes) else json.dumps(body).encode(), SIGNATURES)
+    assert caught.value.status == 400
+    [line] = caught.value.reason.splitlines()
+    return line
+
+
+def test_rows_and_columns_say_the_same():
+    by_row, by_column = parse({"instances": [ROW]}), parse({"inputs": COLUMNS})
+    assert (by_row.by_row, by_column.by_row) == (True, False)
+    assert by_row.signature == by_column.signature == "serving_default"
+    for name, array in by_row.inputs.items():
+        np.testing.assert_array_equal(array, by_column.inputs[name])
+    assert by_row.inputs["features"].dtype == np.float32
+    assert by_row.inputs["count"].dtype == np.int32
+    assert by_row.inputs["question"].tolist() == ["is it ü?".encode()]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"instances": [{"b64": "/wA="}]},
+        {"instances": [{"examples": {"b64": "/wA="}}]},
+        {"inputs": [{"b64": "/wA="}]},
+        {"inputs": {"examples": [{"b64": "/wA="}]}},
+    ],
+)
+def test_bytes_are_base64_and_the_only_input_needs_no_name(body):
+    parsed = parse({"signature_name": "examples", **body})
+    assert parsed.inputs["examples"].tolist() == [b"\xff\x00"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"count": 1.0}, "count must hold whole numbers of int32"),
+        ({"count": "1"}, "count must hold whole numbers"),
+        ({"count": True}, "count must hold whole numbers"),
+        ({"count": 2**31}, "count holds a number beyond int32"),
+        ({"count": 10**400}, "count"),
+        ({"features": [["1", "2"]]}, "features must hold numbers of float32"),
+        ({"features": [[1, None]]}, "features must hold numbers"),
+        ({"features": [[1, float("nan")]]}, "features holds a number that is not finite"),
+        ({"features": [[1, 1e39]]}, "features holds a number that is not finite"),
+        ({"features": [[1, 2], [3]]}, "features is ragged"),
+        ({"features": [[1, 2, 3]]}, "features has shape [1, 1, 3]; it must be [?, ?, 2]"),
+        ({"features": [1, 2]}, "features has shape [1, 2]; it must be [?, ?, 2]"),
+        ({"features": [[1, 2], [3, 4]]}, "differ in the number of regions: 1 in boxes, 2 in feat"),
+        ({"question": 3}, 'question[0] must be a text or {"b64": base64 of bytes}'),
+        ({"question": {"b64": "a"}}, "question[0] is not base64"),
+        ({"question": {"b64": "YQ==", "x": 1}}, "question[0] must be a text"),
+        ({"question": "\ud800"}, "question[0] is half of a surrogate pair"),
+        ({"colour": 1}, "instances[0] has no input 'colour'"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place(changes, message):
+    assert message in refusal({"instances": [{**ROW, **changes}]})
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "the body is not JSON"),
+        (b"{", "the body is not JSON"),
+        (b"\xff", "the body is not"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[1]", "the body must be an object"),
+        ({}, "give either instances (rows) or inputs (columns)"),
+        ({"instances": [ROW], "inputs": COLUMNS}, "give either"),
+        ({"instances": [ROW], "signature": "examples"}, "unknown key 'signature'"),
+        ({"instances": [ROW], "signature_name": "other"}, "there are examples, serving_default"),
+        ({"instances": [ROW], "signature_name": [1]}, "signature_name is [1]"),
+        ({"instances": []}, "at least one row"),
+        ({"instances": {}}, "must be a list"),
+        ({"instances": [ROW, 3]}, "instances[1] must be an object"),
+        ({"instances": [{}]}, "instances[0] lacks 'boxes'"),
+        ({"inputs": [1]}, "inputs must be an object"),
+        ({"inputs": {**COLUMNS, "count": [1, 1]}}, "differ in the number in the batch"),
+        ({"inputs": {**COLUMNS, "question": "one"}}, "question must be a list"),
+    ],
+)
+def test_a_wrong_body_is_refused(body, message):
+    assert message in refusal(body)
+
+
+def test_responses_have_the_form_of_the_request():
+    outputs = {
+        "answers": np.array([[b"red", b"\xc3\xbc"], [b"no", b"\xff"]], object),
+        "scores": np.array([[0.75, 0.25], [0.5, 0.125]], np.float32),
+    }
+    answers, scores = [["red", "ü"], ["no", "\ufffd"]], outputs["scores"].tolist()
+    assert json.loads(format_predict(outputs, by_row=False)) == {
+        "outputs": {"answers": answers, "scores": scores}
+    }
+    assert json.loads(format_predict(outputs, by_row=True)) == {
+        "predictions": [{"answers": a, "scores": s} for a, s in zip(answers, scores)]
+    }
+    del outputs["answers"]
+    assert json.loads(format_predict(outputs, by_row=True)) == {"predictions": scores}
+    assert json.loads(format_predict(outputs, by_row=False)) == {"outputs": scores}
+
+
+def test_numbers_that_json_cannot_hold_are_refused():
+    with pytest.raises(Refusal, match="scores overflows"):
+        format_predict({"scores": np.array([np.nan])}, by_row=True)
