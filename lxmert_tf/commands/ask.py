@@ -11,10 +11,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="DIR",
-        help="a SavedModel, a folder of its versions (such as saved_models/NAME), or a preset",
+        help="a SavedModel, a folder of its versions (such as saved_models/NAME), or a preset; "
+        "with --endpoint the model's name on the server",
     )
     parser.add_argument("--image", required=True, metavar="FILE", help="PNG, JPEG, ...")
     parser.add_argument("--top", type=_positive, default=3, metavar="N", help="answers (default 3)")
+    parser.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="a TensorFlow Serving or `lxmert serve` to ask: http://HOST:PORT (REST), or "
+        "grpc://HOST:PORT",
+    )
+    parser.add_argument(
+        "--extractor",
+        metavar="FILE",
+        help="with --endpoint: the extractor.json of the model, in the assets.extra of its "
+        "SavedModel (default: the grid extractor as the demo has it)",
+    )
     parser.add_argument("questions", nargs="+", metavar="QUESTION", help="in words, quoted")
 
 
@@ -23,19 +36,38 @@ def run(args: argparse.Namespace) -> int:
     from lxmert_tf.errors import InputError
     from lxmert_tf.regions.image import read_image
 
+    if args.extractor and not args.endpoint:
+        raise InputError("--extractor is for --endpoint; a model on disk knows its own")
     # Before the model is loaded, which takes seconds.
     image = read_image(args.image)
     for number, question in enumerate(args.questions, start=1):
         if not question.strip():
             raise InputError(f"question {number} is empty; ask in words")
+    answer = _ask_server if args.endpoint else _ask_model
+    for question, answers in zip(args.questions, answer(args, image)):
+        print(question)
+        for words, score in answers[: args.top]:
+            print(f"  {score:6.1%}  {words}")
+    return 0
 
+
+def _ask_model(args: argparse.Namespace, image):
     from lxmert_tf.serving.answerer import Answerer
 
-    for question, answers in zip(args.questions, Answerer(args.model).ask(image, args.questions)):
-        print(question)
-        for answer, score in answers[: args.top]:
-            print(f"  {score:6.1%}  {answer}")
-    return 0
+    return Answerer(args.model).ask(image, args.questions)
+
+
+def _ask_server(args: argparse.Namespace, image):
+    from lxmert_tf.config_file import read_mapping
+    from lxmert_tf.regions.registry import make_extractor
+    from lxmert_tf.serving.client import Client
+
+    client = Client(args.endpoint, args.model)
+    # A server does not tell what made the regions of its model.
+    config = read_mapping(args.extractor) if args.extractor else {"name": "grid"}
+    regions = make_extractor(config).extract(image)
+    state = client.encode_image([regions.features], [regions.boxes], [len(regions)])
+    return client.answer_about_image(args.questions, state)
 
 
 def _positive(text: str) -> int:

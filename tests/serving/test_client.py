@@ -1,0 +1,179 @@
+"""The client over gRPC and REST, and what it says of servers that are not as they should be."""
+
+import concurrent.futures
+import http.server
+import json
+import threading
+
+import easy_vqa
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from lxmert_tf import cli
+from lxmert_tf.errors import InputError
+from lxmert_tf.regions.image import read_image
+from lxmert_tf.regions.registry import make_extractor
+from lxmert_tf.serving import Client, ServerError
+from tests.lxmert_tf.samples import one_line
+from tests.serving.tiny import EXTRACTOR
+
+
+class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Predict of TensorFlow Serving, on the signatures in this process."""
+
+    def __init__(self, signatures):
+        self._signatures = signatures
+        self.specs = []
+
+    def Predict(self, request, context):
+        self.specs.append(request.model_spec)
+        if request.model_spec.name != "tiny":
+            context.abort(grpc.StatusCode.NOT_FOUND, "Servable not found\nfor request")
+        response = predict_pb2.PredictResponse()
+        inputs = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
+        for name, tensor in self._signatures[request.model_spec.signature_name](**inputs).items():
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(tensor.numpy()))
+        return response
+
+
+@pytest.fixture(scope="module")
+def servicer(signatures):
+    return Servicer(signatures)
+
+
+@pytest.fixture(scope="module")
+def address(servicer):
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+@pytest.mark.parametrize("scheme", ["", "grpc://"])
+def test_grpc_gives_the_answers_of_the_model(address, signatures, batch, scheme):
+    client = Client(scheme + address, "tiny")
+    questions = [q.decode() for q in batch["question"].numpy()]
+    regions = {k: v.numpy() for k, v in batch.items() if k != "question"}
+    expected = signatures["serving_default"](**batch)
+    answers = client.answer(questions, **regions)
+    texts = [[a for a, _ in row] for row in answers]
+    assert texts == expected["answers"].numpy().astype(str).tolist()
+    scores = [[s for _, s in row] for row in answers]
+    np.testing.assert_array_equal(np.float32(scores), expected["scores"])
+    state = client.encode_image(*(v[:1] for v in regions.values()))
+    [first] = client.answer_about_image(questions[:1], state)
+    assert [a for a, _ in first] == texts[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "version", "label"),
+    [(7, 7, ""), ("7", 7, ""), ("canary", 0, "canary"), (None, 0, "")],
+)
+def test_a_version_or_a_label_is_asked_for(address, servicer, batch, given, version, label):
+    regions = [v.numpy()[:1] for k, v in batch.items() if k != "question"]
+    Client(address, "tiny", given).answer(["what?"], *regions)
+    spec = servicer.specs[-1]
+    assert (spec.version.value, spec.version_label) == (version, label)
+
+
+def test_what_a_grpc_server_says_is_told_in_one_line(address):
+    with pytest.raises(ServerError) as caught:
+        Client(address, "other").encode_image(np.zeros([1, 1, 64]), np.zeros([1, 1, 4]), [1])
+    assert one_line(caught) == f"{address}: NOT_FOUND: Servable not found for request"
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["", "http://", "ftp://a:1", "a", "a:b", "http://a:1/v1", "grpc://a"]
+)
+def test_an_endpoint_that_is_none_is_refused(endpoint):
+    with pytest.raises(InputError) as caught:
+        Client(endpoint, "tiny")
+    assert f"the endpoint {endpoint!r} must be http://HOST:PORT" in one_line(caught)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "a:predict"])
+def test_a_name_that_would_change_the_path_is_refused(name):
+    with pytest.raises(InputError):
+        Client("http://a:1", name)
+    with pytest.raises(InputError):
+        Client("http://a:1", "tiny", name)
+
+
+@pytest.fixture
+def other_server():
+    """A web server that is no TensorFlow Serving; what it sends is set by the test."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.server.path = self.path
+            self.rfile.read(int(self.headers["Content-Length"]))
+            status, body = self.server.answer
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((200, b"<html>"), "answers with status 200 and no JSON"),
+        ((200, b"[]"), "the answer lacks image_state"),
+        ((500, b"{}"), "status 500"),
+        ((503, b'{"error": "too\\nmany"}'), "too many"),
+        ((200, b'{"outputs": [[1], [1, 2]]}'), "the answer lacks image_state"),
+    ],
+)
+def test_another_answer_is_told_in_one_line(other_server, answer, message):
+    other_server.answer = answer
+    client = Client(f"http://127.0.0.1:{other_server.server_port}", "tiny", "canary")
+    with pytest.raises(ServerError) as caught:
+        client.encode_image([[[1.0]]], [[[0, 0, 1, 1]]], [1])
+    assert message in one_line(caught)
+    assert other_server.path == "/v1/models/tiny/labels/canary:predict"
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_a_server_that_is_not_there_is_told_in_one_line(scheme):
+    with pytest.raises(ServerError) as caught:
+        Client(f"{scheme}://127.0.0.1:9", "tiny").encode_image([[[1.0]]], [[[0, 0, 1, 1]]], [1])
+    assert "onnection refused" in one_line(caught)
+
+
+def test_ask_prints_what_the_server_answers(address, signatures, tmp_path, capsys):
+    picture = easy_vqa.get_test_image_paths()[0]
+    file = tmp_path / "extractor.json"
+    file.write_text(json.dumps(EXTRACTOR))
+    question = "what shape is in the image?"
+    argv = ["--model", "tiny", "--endpoint", address, "--extractor", str(file), "--top", "1"]
+    assert cli.main(["ask", "--image", str(picture), *argv, question]) == 0
+    regions = make_extractor(EXTRACTOR).extract(read_image(picture))
+    outputs = signatures["serving_default"](
+        question=tf.constant([question]),
+        region_features=tf.constant([regions.features], tf.float32),
+        region_boxes=tf.constant([regions.boxes], tf.float32),
+        region_count=tf.constant([len(regions)]),
+    )
+    best, score = outputs["answers"][0, 0].numpy().decode(), float(outputs["scores"][0, 0])
+    assert capsys.readouterr().out == f"{question}\n  {score:6.1%}  {best}\n"
+
+
+def test_ask_needs_an_extractor_for_an_endpoint_only(capsys):
+    argv = ["ask", "--model", "m", "--image", "i.png", "--extractor", "e.json", "what?"]
+    assert cli.main(argv) == 2
+    assert "--extractor is for --endpoint" in capsys.readouterr().err

@@ -1,0 +1,240 @@
+"""`lxmert serve`: answers as the model itself, also when asked by many at once, and refusals."""
+
+import base64
+import concurrent.futures
+import contextlib
+import json
+import shutil
+import socket
+import threading
+import time
+import urllib.parse
+
+import numpy as np
+import pytest
+import requests
+
+from lxmert_tf.errors import InputError
+from lxmert_tf.serving.client import Client
+from lxmert_tf.serving.model_versions import ModelVersions
+from lxmert_tf.serving.request_batch import merge_inputs, split_outputs
+from tests.lxmert_tf.samples import one_line
+from tests.serving.rest import NAME, running
+
+
+@pytest.fixture(scope="module")
+def versions(tiny):
+    said = []
+    yield ModelVersions(tiny.saved_model, {"stable": 1}, said.append)
+    assert said == ["serving version 1"]
+
+
+@pytest.fixture(scope="module")
+def endpoint(versions):
+    with running(versions) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def url(endpoint):
+    return f"{endpoint}/v1/models/{NAME}"
+
+
+@pytest.fixture(scope="module")
+def expected(signatures, batch):
+    outputs = signatures["serving_default"](**batch)
+    return outputs["answers"].numpy().astype(str).tolist(), outputs["scores"].numpy()
+
+
+def alone(batch, i):
+    """The i-th question with its image's own regions: (question, features, boxes, count)."""
+    count = int(batch["region_count"][i])
+    features, boxes = (
+        batch[name][i : i + 1, :count].numpy() for name in ("region_features", "region_boxes")
+    )
+    return [batch["question"][i].numpy().decode()], features, boxes, [count]
+
+
+def check(answers, expected, i):
+    assert [a for a, _ in answers] == expected[0][i]
+    # The sums of a batch run in another order.
+    np.testing.assert_allclose([s for _, s in answers], expected[1][i], rtol=0, atol=1e-5)
+
+
+def test_many_at_once_are_answered_as_the_model_answers_each(endpoint, batch, expected):
+    def ask(i):
+        return Client(endpoint, NAME).answer(*alone(batch, i))
+
+    count = len(batch["question"])
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        for i, [answers] in zip(range(count), pool.map(ask, range(count))):
+            check(answers, expected, i)
+
+
+def test_requests_put_together_are_taken_apart_again(signatures, batch):
+    counts = batch["region_count"].numpy()
+    few, many = counts.argmin(), counts.argmax()
+    requests = []
+    for i in (few, many):
+        _, features, boxes, count = alone(batch, i)
+        requests.append(
+            {
+                "region_features": features,
+                "region_boxes": boxes,
+                "region_count": np.array(count, np.int32),
+            }
+        )
+    assert requests[0]["region_boxes"].shape != requests[1]["region_boxes"].shape
+    together = signatures["encode_image"](**merge_inputs(requests))
+    parts = split_outputs({k: v.numpy() for k, v in together.items()}, requests)
+    for request, part in zip(requests, parts):
+        own = signatures["encode_image"](**request)["image_state"].numpy()
+        np.testing.assert_allclose(part["image_state"], own, rtol=0, atol=1e-5)
+
+
+def test_who_sends_garbage_is_refused_and_nobody_else(url, flat_records):
+    bodies = [b"garbage" if i % 4 == 1 else flat_records[i] for i in range(12)]
+
+    def ask(record):
+        examples = [{"b64": base64.b64encode(record).decode()}]
+        body = {"signature_name": "serve_examples", "instances": examples}
+        return requests.post(f"{url}:predict", json=body, timeout=60)
+
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        for body, response in zip(bodies, pool.map(ask, bodies)):
+            if body == b"garbage":
+                assert response.status_code == 400
+                assert "not parse" in response.json()["error"]
+            else:
+                [prediction] = response.json()["predictions"]
+                assert set(prediction) == {"answers", "scores", "probabilities"}
+
+
+def test_an_image_is_encoded_once_for_many_questions(endpoint, batch, expected):
+    client = Client(endpoint, NAME, "stable")
+    question, *regions = alone(batch, 0)
+    state = client.encode_image(*regions)
+    assert state.shape[1] == regions[0].shape[1]
+    first, second = client.answer_about_image([*question, "what?"], state)
+    check(first, expected, 0)
+    assert len(second) == len(first)
+
+
+@pytest.mark.parametrize("place", ["", "/versions/1", "/labels/stable"])
+def test_status_and_metadata_are_told_at_every_place(url, place):
+    status = requests.get(f"{url}{place}", timeout=60).json()
+    [version] = status["model_version_status"]
+    assert (version["version"], version["state"]) == ("1", "AVAILABLE")
+    metadata = requests.get(f"{url}{place}/metadata", timeout=60).json()
+    assert metadata["model_spec"]["version"] == "1"
+    inputs = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]
+    assert inputs["question"]["dtype"] == "DT_STRING"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "message"),
+    [
+        ("GET", "/v1/models/other", 404, "no model 'other' is served; there is 'tiny'"),
+        ("GET", "/v1/models/tiny/versions/2", 404, "version '2' is not served; versions are 1"),
+        ("POST", "/v1/models/tiny/labels/new:predict", 404, "label 'new' is not served"),
+        ("POST", "/v1/models/tiny:classify", 405, "Malformed request: POST"),
+        ("GET", "/", 404, "Malformed request: GET /"),
+        ("GET", "/docs", 404, "Malformed request"),
+        ("DELETE", "/v1/models/tiny", 405, "Malformed request: DELETE"),
+        ("POST", "/v1/models/tiny:predict", 400, "the body is not JSON"),
+    ],
+)
+def test_wrong_paths_are_refused_as_tensorflow_serving_does(
+    endpoint, method, path, status, message
+):
+    response = requests.request(method, f"{endpoint}{path}", timeout=60)
+    assert response.status_code == status
+    assert message in response.json()["error"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_too_large_is_refused_whether_or_not_it_says_so(url, chunked):
+    body = b" " * 1_000_001
+    data = iter([body]) if chunked else body
+    response = requests.post(f"{url}:predict", data=data, timeout=60)
+    assert response.status_code == 413
+    assert response.json()["error"] == "the body is larger than 1,000,000 bytes; send less"
+
+
+def test_too_many_requests_are_refused_until_one_is_done(versions):
+    with running(versions, max_pending=1) as endpoint:
+        path = f"/v1/models/{NAME}:predict"
+        address = urllib.parse.urlsplit(endpoint)
+        slow = socket.create_connection((address.hostname, address.port))
+        with contextlib.closing(slow):
+            slow.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n".encode())
+            # Until it is in hand.
+            deadline = time.monotonic() + 30
+            status = 0
+            while status != 503 and time.monotonic() < deadline:
+                response = requests.post(f"{endpoint}{path}", data=b"{}", timeout=60)
+                status = response.status_code
+            assert "1 requests are in hand already" in response.json()["error"]
+            slow.sendall(b"{}")
+            assert b" 400 " in slow.recv(1000)
+        assert requests.post(f"{endpoint}{path}", data=b"{}", timeout=60).status_code == 400
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    (tmp_path / "1").mkdir()
+    with pytest.raises(InputError) as caught:
+        ModelVersions(tmp_path, {}, print)
+    assert f"{tmp_path}: holds no SavedModel and no numbered versions" in one_line(caught)
+
+
+def test_a_label_of_a_version_that_is_not_there_is_refused(tiny):
+    with pytest.raises(InputError) as caught:
+        ModelVersions(tiny.saved_model, {"stable": 7}, print)
+    assert "has no version 7 for the label 'stable'" in one_line(caught)
+
+
+@pytest.mark.slow
+def test_a_new_version_takes_over_without_a_failed_request(tiny, tmp_path, batch, expected):
+    folder = tmp_path / "versions"
+    shutil.copytree(tiny.saved_model, folder / "1")
+    # A version that cannot be loaded, as when its copy broke off, is passed over.
+    shutil.copytree(tiny.saved_model, folder / "3")
+    shutil.rmtree(folder / "3" / "variables")
+    said, failures, stop = [], [], threading.Event()
+
+    def keep_asking():
+        client = Client(endpoint, NAME)
+        while not stop.is_set():
+            try:
+                [answers] = client.answer(*alone(batch, 0))
+                check(answers, expected, 0)
+            except Exception as error:
+                failures.append(error)
+
+    def served():
+        return requests.get(f"{endpoint}/v1/models/{NAME}", timeout=60).json()
+
+    def wait_for(*numbers):
+        deadline = time.monotonic() + 120
+        while [s["version"] for s in served()["model_version_status"]] != list(numbers):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.05)
+
+    with running(ModelVersions(folder, {"old": 1}, said.append)) as endpoint:
+        wait_for("1")
+        askers = [threading.Thread(target=keep_asking) for _ in range(4)]
+        for asker in askers:
+            asker.start()
+        shutil.copytree(tiny.saved_model, folder / "2")
+        # The label keeps the first one.
+        wait_for("2", "1")
+        shutil.rmtree(folder / "2")
+        # The way back.
+        wait_for("1")
+        stop.set()
+        for asker in askers:
+            asker.join()
+    assert failures == []
+    broken = [line for line in said if "cannot be loaded" in line]
+    assert len(broken) == 1 and str(folder / "3") in broken[0]
+    assert json.dumps(said).count("serving version 2") == 1
