@@ -131,23 +131,36 @@ def _array(value: Any, spec: tf.TensorSpec, name: str) -> np.ndarray:
 
 
 def _numbers(value: Any, spec: tf.TensorSpec, name: str) -> np.ndarray:
-    try:
-        array = np.array(value)
-    except (ValueError, OverflowError) as error:
-        raise _wrong(f"{name} is ragged; lists side by side must be equally long") from error
     wants_integers = spec.dtype.is_integer
-    if array.size and array.dtype.kind not in ("iu" if wants_integers else "iuf"):
+    # Before NumPy sees them: it takes "1" and true for numbers, and pads texts to the longest.
+    kinds = _leaf_types(value, spec.shape.rank)
+    if list in kinds:
+        raise _wrong(f"{name} is nested too deeply; it must be {_shape(spec.shape)}")
+    if kinds - ({int} if wants_integers else {int, float}):
         kind = "whole numbers" if wants_integers else "numbers"
         raise _wrong(f"{name} must hold {kind} of {spec.dtype.name} and nothing else")
-    if wants_integers:
-        if array.size and not spec.dtype.min <= array.min() <= array.max() <= spec.dtype.max:
-            raise _wrong(f"{name} holds a number beyond {spec.dtype.name}")
-        return array.astype(spec.dtype.as_numpy_dtype)
-    with np.errstate(over="ignore"):
-        array = array.astype(spec.dtype.as_numpy_dtype)
-    if not np.isfinite(array).all():
-        raise _wrong(f"{name} holds a number that is not finite as {spec.dtype.name}")
-    return array
+    beyond = _wrong(f"{name} holds a number that is beyond {spec.dtype.name} or not finite")
+    try:
+        array = np.array(value, np.int64 if wants_integers else np.float64)
+    except OverflowError as error:
+        raise beyond from error
+    except ValueError as error:
+        raise _wrong(f"{name} is ragged; lists side by side must be equally long") from error
+    # Not-a-number fails both.
+    if not ((array >= spec.dtype.min) & (array <= spec.dtype.max)).all():
+        raise beyond
+    return array.astype(spec.dtype.as_numpy_dtype)
+
+
+def _leaf_types(value: Any, depth: int) -> set[type]:
+    """The types of what is in nested lists; `list` if they are deeper than that."""
+    if depth == 0 or not isinstance(value, list):
+        return {type(value)}
+    types = set(map(type, value))
+    if depth == 1 or list not in types:
+        return types
+    inner = (_leaf_types(part, depth - 1) for part in value if isinstance(part, list))
+    return (types - {list}).union(*inner)
 
 
 def _strings(value: Any, name: str) -> np.ndarray:
