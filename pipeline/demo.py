@@ -51,6 +51,7 @@ def run_demo(args: argparse.Namespace) -> None:
 
     # TFX takes many seconds to import; a wrong configuration is told of before that.
     from pipeline.demo_report import majority_by_type, print_comparison
+    from pipeline.evaluation_report import write_report
     from pipeline.graph import PRETRAINER
     from pipeline.modules.answering import PRESET
     from pipeline.modules.training_summary import read_training_seconds
@@ -67,6 +68,7 @@ def run_demo(args: argparse.Namespace) -> None:
     print_states(record)
     print_comparison(accuracy, majority)
     samples = _ask(config, record.pushed_to, output) if record.pushed_to else []
+    evaluation = write_report(config, record, output / "pipeline")
     report = {
         "test_accuracy": accuracy["all"][0],
         "question_only_accuracy": majority["all"],
@@ -85,6 +87,7 @@ def run_demo(args: argparse.Namespace) -> None:
     record.check_blessed()
     print(f"model:   {record.pushed_to}\npreset:  {output / PRESET}")
     print(f"report:  {output / 'report.json'}\npicture: {output / 'answers.png'}")
+    print(f"slices:  {evaluation}")
     print(f"total:   {report['total_seconds']:.0f} s, training {report['train_seconds']:.0f} s\n")
     for sample in samples[:3]:
         print(f"{sample.path}\n  {sample.question}  {sample.answer}  (truth: {sample.truth})")

@@ -9,10 +9,17 @@ from tensorflow_model_analysis.metrics import metric_types
 from lxmert_tf.data import schema
 
 METRIC = "soft_accuracy"
+# By whose values accuracy is told besides that of all questions.
+SLICES = (
+    schema.QUESTION_TYPE,
+    schema.ANSWER_TYPE,
+    schema.SENTENCE_SOURCE,
+    schema.REGION_COUNT,
+)
 
 
 def evaluation_config(
-    least_accuracy: float, may_drop: float, slices: Iterable[str] = (schema.QUESTION_TYPE,)
+    least_accuracy: float, may_drop: float, slices: Iterable[str] = SLICES
 ) -> tfma.EvalConfig:
     """The configuration of TFMA.
 

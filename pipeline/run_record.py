@@ -1,6 +1,7 @@
 """What a pipeline run did, read back from ML Metadata."""
 
 import dataclasses
+import pathlib
 
 import ml_metadata as mlmd
 import tensorflow_model_analysis as tfma
@@ -8,7 +9,8 @@ from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
 from rich.table import Table
 
-from lxmert_tf.errors import GateError
+from lxmert_tf.data import schema
+from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.tasks.evaluation import OVERALL
 from pipeline.evaluation import METRIC
 from pipeline.graph import BLESSED_MODEL
@@ -36,8 +38,20 @@ class RunRecord:
 
     def accuracy(self) -> dict[str, tuple[float, int]]:
         """Soft accuracy and number of questions by question type, and under "all"."""
+        sliced = self.sliced_accuracy()
+        return {**sliced.get(schema.QUESTION_TYPE, {}), **sliced[OVERALL]}
+
+    def sliced_accuracy(self, model: str = "candidate") -> dict[str, dict[str, tuple[float, int]]]:
+        """Soft accuracy and number of questions by feature and value.
+
+        Args:
+            model: "candidate", or "baseline" for the blessed model, if there was one.
+
+        Returns:
+            a table per feature that the Evaluator sliced by; under "all" one of a single value.
+        """
         result = tfma.load_eval_result(
-            self.uris["Evaluator", "evaluation"], model_name="candidate" if self.compared else ""
+            self.uris["Evaluator", "evaluation"], model_name=model if self.compared else ""
         )
         return slice_accuracy(result)
 
@@ -72,28 +86,45 @@ def print_states(record: RunRecord) -> None:
         console.print("The model was compared with the one that was blessed before.")
 
 
-def slice_accuracy(result) -> dict[str, tuple[float, int]]:
-    """The table of a TFMA result."""
-    table = {}
+def slice_accuracy(result) -> dict[str, dict[str, tuple[float, int]]]:
+    """The tables of a TFMA result, a slice being one value of one feature."""
+    tables: dict[str, dict[str, tuple[float, int]]] = {}
     for key, outputs in result.slicing_metrics:
         metrics = outputs[""][""]
-        name = ", ".join(str(value) for _, value in key) or OVERALL
-        accuracy = metrics[METRIC]["doubleValue"]
-        table[name] = (accuracy, int(metrics["example_count"]["doubleValue"]))
-    return dict(sorted(table.items(), key=lambda item: (item[0] == OVERALL, item[0])))
+        [(feature, value)] = key or [(OVERALL, OVERALL)]
+        count = int(metrics["example_count"]["doubleValue"])
+        tables.setdefault(feature, {})[str(value)] = (metrics[METRIC]["doubleValue"], count)
+    return {feature: dict(sorted(table.items(), key=_order)) for feature, table in tables.items()}
+
+
+def _order(item: tuple[str, tuple[float, int]]):
+    # Numbers of regions as numbers.
+    value = item[0]
+    return (int(value), value) if value.isdecimal() else (-1, value)
+
+
+def open_metadata(path) -> mlmd.MetadataStore:
+    """Opens a sqlite metadata file for reading.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if not pathlib.Path(path).is_file():
+        raise InputError(f"{path}: no pipeline has run there")
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+    return mlmd.MetadataStore(config)
 
 
 def read_last_run(metadata_path: str) -> RunRecord:
     """Reads the newest run of a sqlite metadata file."""
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = metadata_path
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-    store = mlmd.MetadataStore(config)
+    store = open_metadata(metadata_path)
     run = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
     states: dict[str, str] = {}
     outputs: dict[tuple[str, str], metadata_store_pb2.Artifact] = {}
     for execution in sorted(store.get_executions_by_context(run.id), key=lambda e: e.id):
-        component = _component(store, execution)
+        component = component_of(store, execution)
         states[component] = _STATES.Name(execution.last_known_state)
         for event in store.get_events_by_execution_ids([execution.id]):
             channel = event.path.steps[0].key
@@ -101,26 +132,28 @@ def read_last_run(metadata_path: str) -> RunRecord:
                 outputs[component, channel] = store.get_artifacts_by_id([event.artifact_id])[0]
     blessing = outputs.get(("Evaluator", "blessing"))
     pushed = outputs.get(("Pusher", "pushed_model"))
-    destination = _property(pushed, "pushed_destination")
+    destination = property_of(pushed, "pushed_destination")
     return RunRecord(
         states=states,
         uris={key: artifact.uri for key, artifact in outputs.items()},
-        blessed=_property(blessing, "blessed") == 1,
-        pushed_to=destination if _property(pushed, "pushed") == 1 else None,
+        blessed=property_of(blessing, "blessed") == 1,
+        pushed_to=destination if property_of(pushed, "pushed") == 1 else None,
         # Not by the Evaluator's inputs: of a model that is compared with itself ML Metadata keeps
         # only one of the two events.
         compared=(BLESSED_MODEL, "model") in outputs,
     )
 
 
-def _component(store, execution) -> str:
+def component_of(store: mlmd.MetadataStore, execution) -> str:
+    """The name of the component that an execution is of."""
     contexts = store.get_contexts_by_execution(execution.id)
     node = next(context for context in contexts if context.type == "node")
     # The node's context is named PIPELINE.NODE.
     return node.name.split(".", 1)[1]
 
 
-def _property(artifact, name: str):
+def property_of(artifact, name: str):
+    """A custom property of an artifact or execution; None if either is missing."""
     if artifact is None:
         return None
     value = artifact.custom_properties[name]
