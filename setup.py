@@ -42,6 +42,8 @@ PIPELINE = [
 ]
 # A cluster for `lxmert ingest`.
 DASK = ["apache-beam[dask]==2.74.0"]
+# What the specification of Kubeflow Pipelines is written with; tfx[kfp] would bring pydantic 1.
+KUBEFLOW = ["kfp-pipeline-spec==0.1.16"]
 ADDONS = ["tensorflow-addons==0.23.0"]
 VISUAL = ["matplotlib"]
 DEMO = [*PIPELINE, *VISUAL, "easy-vqa"]
@@ -49,6 +51,7 @@ DEV = [
     *DEMO,
     *ADDONS,
     *DASK,
+    *KUBEFLOW,
     *SERVE,
     "hypothesis",
     "psutil",
@@ -81,6 +84,7 @@ setup(
         "pipeline": PIPELINE,
         "addons": ADDONS,
         "dask": DASK,
+        "kubeflow": KUBEFLOW,
         "grpc": GRPC,
         "serve": SERVE,
         "visual": VISUAL,

@@ -57,20 +57,32 @@ def create_pipeline(
     )
 
 
-def create_components(config: LoadedPipeline, push_directory: str) -> list[BaseComponent]:
-    """The components, in the order in which they can run."""
+def create_components(
+    config: LoadedPipeline,
+    push_directory: str,
+    schema_file: str | None = None,
+    approved_strategy: type[tfx.dsl.experimental.ResolverStrategy] = LatestApprovedStrategy,
+) -> list[BaseComponent]:
+    """The components, in the order in which they can run.
+
+    Args:
+        config: what the pipeline does.
+        push_directory: where blessed models go.
+        schema_file: as the one who runs it sees it; None for this machine.
+        approved_strategy: how the statistics of the last run are found.
+    """
     settings = config.pipeline
     example_gen = SceneExampleGen(settings.ingestion)
     examples = example_gen.outputs["examples"]
     statistics_gen = tfx.components.StatisticsGen(
         examples=examples, stats_options=_statistics_options()
     )
-    schema_gen = tfx.components.ImportSchemaGen(schema_file=str(SCHEMA_FILE))
+    schema_gen = tfx.components.ImportSchemaGen(schema_file=schema_file or str(SCHEMA_FILE))
     validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
     approved = tfx.dsl.Resolver(
-        strategy_class=LatestApprovedStrategy,
+        strategy_class=approved_strategy,
         approved=tfx.dsl.Channel(type=ApprovedStatistics),
     ).with_id(APPROVED_STATISTICS)
     gate = AnomalyGate(

@@ -97,6 +97,9 @@ class _ComponentLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
+        if message.startswith("Execution ") and message.endswith(" failed."):
+            # The exception comes along and says more.
+            return
         if record.levelno >= logging.ERROR:
             self._console.print(message, markup=False)
         elif message.startswith("Component ") and message.endswith(" is running."):

@@ -13,6 +13,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from typing import NamedTuple
 
 import ml_metadata as mlmd
@@ -26,7 +27,7 @@ from PIL import Image
 from tensorflow.core.util import event_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from lxmert_tf import LxmertAnswerClassifier, LxmertPretrainer
+from lxmert_tf import LxmertAnswerClassifier, LxmertPretrainer, cli
 from lxmert_tf.data import schema
 from lxmert_tf.data.reading import find_records
 from lxmert_tf.errors import GateError, InputError
@@ -35,7 +36,10 @@ from lxmert_tf.serving.answerer import Answerer
 from lxmert_tf.tasks.evaluation import evaluate_answers
 from pipeline import demo
 from pipeline.config import load_pipeline
+from pipeline.evaluation import SLICES
+from pipeline.evaluation_report import report_html
 from pipeline.ingest.sources.easy_vqa import EasyVqa
+from pipeline.metadata_status import read_status
 from pipeline.run_record import RunRecord, read_last_run
 from pipeline.runners.local import METADATA, run_local
 
@@ -92,6 +96,8 @@ COMPONENTS = {
     "Evaluator",
     "Pusher",
 }
+# HTML has elements that nobody closes.
+META = '<meta charset="utf-8">'
 # What looks at earlier runs, or is compared with them.
 ALWAYS = {"approved_statistics", "AnomalyGate", "latest_blessed_model"}
 SPLITS = ("train", "validation", "test")
@@ -238,6 +244,28 @@ def test_evaluator_counts_what_one_counts_without_tfma(runs):
     assert 0.1 < found["all"][0] < 1
 
 
+def test_evaluator_slices_by_what_tells_questions_apart(runs):
+    sliced = runs.records[0].sliced_accuracy()
+    assert set(sliced) == {"all", *SLICES}
+    [questions] = [count for _, count in sliced["all"].values()]
+    for table in sliced.values():
+        assert sum(count for _, count in table.values()) == questions
+    assert len(sliced[schema.REGION_COUNT]) > 1
+
+
+def test_report_has_a_bar_for_each_value_of_each_slice(runs):
+    text = (runs.root / "report.html").read_text()
+    # The last run had a blessed model to compare with; this is the command's page of it.
+    page = report_html(load_pipeline(runs.folder / "pipeline.yaml"), runs.records[1])
+    values = sum(len(table) for table in runs.records[1].sliced_accuracy().values())
+    for one in (text, page):
+        tree = ElementTree.fromstring(one.removeprefix("<!DOCTYPE html>").replace(META, ""))
+        assert len(list(tree.iter("rect"))) == values
+        assert "The model was blessed." in one
+    assert "The model blessed before has" in page
+    assert page.count('class="baseline"') == values and 'class="baseline"' not in text
+
+
 def test_first_model_is_blessed_and_pushed_without_a_comparison(runs):
     record = runs.records[0]
     assert (record.blessed, record.compared) == (True, False)
@@ -357,6 +385,12 @@ def test_gate_names_metric_value_and_threshold(refused):
         assert part in str(caught.value)
 
 
+def test_refused_model_has_a_report_with_the_reason(refused, runs):
+    text = (runs.root / "report.html").read_text()
+    assert "The model was not blessed:" in text and "the threshold 0.9990" in text
+    assert f"report: {runs.root / 'report.html'}" in refused.stdout
+
+
 def test_training_was_not_repeated_for_another_threshold(refused):
     assert refused.record.states["Trainer"] == "CACHED"
 
@@ -419,3 +453,55 @@ def test_pushed_version_brings_its_card_its_warm_up_and_its_preset(runs):
     # The last run found its model pushed already.
     again = pathlib.Path(runs.records[2].pushed_to) / "assets.extra" / "model_card.md"
     assert again.read_text().count("## Accuracy") == 1
+
+
+def test_run_from_a_component_on_reuses_what_is_before_it_and_runs_the_rest(runs, refused):
+    # After `refused`: its own Evaluator's verdict would be the last one.
+    config = load_pipeline(runs.folder / "pipeline.yaml")
+    run_local(config, runs.root, runs.pushed)
+    record = run_local(config, runs.root, runs.pushed, from_component="Pusher")
+    assert record.states == {
+        name: "COMPLETE" if name == "Pusher" else "CACHED" for name in COMPONENTS
+    }
+    assert pathlib.Path(record.pushed_to).parent == runs.pushed
+
+
+def test_run_from_an_unknown_component_or_without_a_run_before_is_refused(runs, tmp_path):
+    config = load_pipeline(runs.folder / "pipeline.yaml")
+    with pytest.raises(InputError, match=r"no such component; there are .*Trainer"):
+        run_local(config, runs.root, runs.pushed, from_component="Trainr")
+    with pytest.raises(InputError, match="no earlier run"):
+        run_local(config, tmp_path / "new", runs.pushed, from_component="Trainer")
+
+
+def test_dry_run_prints_the_graph_and_runs_nothing(runs, capsys, monkeypatch):
+    monkeypatch.chdir(runs.folder)
+    before = sorted(runs.folder.iterdir())
+    assert cli.main(["pipeline", "run", "--config", "pipeline.yaml", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    for name in COMPONENTS:
+        assert f"│ {name} " in printed
+    assert sorted(runs.folder.iterdir()) == before
+
+
+def test_status_tells_of_runs_artifacts_and_what_made_a_model(runs, refused, capsys):
+    assert cli.main(["pipeline", "status", "--root", str(runs.root)]) == 0
+    printed = capsys.readouterr().out
+    for title in ("Runs", "Artifacts", "Models"):
+        assert f" {title} " in printed
+    status = read_status(runs.root / METADATA)
+    assert status.runs[0][2:] == (str(len(COMPONENTS)), "0", "", "yes")
+    [pretrained, trained] = status.models
+    assert pretrained[1] == "Pretrainer" and pretrained[3] == "random weights"
+    # What it was trained on, and from.
+    assert trained[1] == "Trainer" and trained[3] == f"model {pretrained[0]}"
+    assert trained[2].endswith(f": easy_vqa ({EasyVqa().fingerprint()})")
+    assert runs.records[0].pushed_to in trained[5].splitlines()
+    assert any(made[1:3] == ("ModelBlessing", "Evaluator") for made in status.artifacts)
+
+
+def test_status_of_a_folder_without_a_run_is_one_line(tmp_path, capsys):
+    assert cli.main(["pipeline", "status", "--root", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"lxmert pipeline: {tmp_path}/metadata.sqlite: no pipeline has run there"
+    ]

@@ -1,0 +1,52 @@
+"""The specification that Kubeflow Pipelines gets: compiled, not run."""
+
+import importlib.resources
+import json
+
+import pytest
+
+from lxmert_tf import cli
+
+CONFIG = importlib.resources.files("lxmert_tf.configs") / "pipeline" / "easy_vqa.yaml"
+IMAGE = "registry.example/lxmert-tf:1"
+COMMAND = (
+    *("pipeline", "compile", "--config", str(CONFIG), "--runner", "kubeflow"),
+    *("--root", "gs://bucket/lxmert", "--image", IMAGE),
+)
+
+
+@pytest.fixture
+def specification(tmp_path):
+    pytest.importorskip(
+        "kfp.pipeline_spec.pipeline_spec_pb2", reason="the extra kubeflow is not installed"
+    )
+    path = tmp_path / "pipeline.json"
+    assert cli.main([*COMMAND, "--output", str(path)]) == 0
+    return json.loads(path.read_text())["pipelineSpec"]
+
+
+def test_pipeline_compiles_for_kubeflow(specification):
+    assert specification["pipelineInfo"]["name"] == "easy-vqa"
+    tasks = specification["root"]["dag"]["tasks"]
+    assert {"SceneExampleGen", "StatisticsGen", "AnomalyGate", "Trainer", "Pusher"} <= set(tasks)
+    # Nothing of the machine that compiled it: the schema is the image's.
+    schema = tasks["ImportSchemaGen"]["inputs"]["parameters"]["schema_file"]
+    assert "/app/pipeline/schema/scene.pbtxt" in json.dumps(schema)
+    # No training before the data has passed.
+    for trainer in ("Pretrainer", "Trainer"):
+        assert "AnomalyGate" in tasks[trainer]["dependentTasks"]
+
+
+def test_every_step_runs_in_the_image(specification):
+    executors = specification["deploymentSpec"]["executors"].values()
+    containers = [one["container"] for one in executors if "container" in one]
+    assert {container["image"] for container in containers} == {IMAGE}
+    assert len(containers) >= 8
+
+
+def test_output_in_a_missing_folder_is_refused(tmp_path, capsys):
+    pytest.importorskip(
+        "kfp.pipeline_spec.pipeline_spec_pb2", reason="the extra kubeflow is not installed"
+    )
+    assert cli.main([*COMMAND, "--output", str(tmp_path / "none" / "p.json")]) == 2
+    assert "its folder does not exist" in capsys.readouterr().err
