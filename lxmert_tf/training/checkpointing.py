@@ -1,6 +1,7 @@
 """Checkpoints of a training run: model and optimizer, and with its step the place in the data."""
 
 import pathlib
+import re
 import shutil
 
 import tensorflow as tf
@@ -99,7 +100,9 @@ def write_checkpoint(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> N
             # The index, which makes it one, comes last: "data" is before it.
             fresh.rename(prefix.with_name(fresh.name))
     except (tf.errors.OpError, OSError) as error:
-        raise InputError(f"{prefix}: the checkpoint cannot be written: {_reason(error)}") from error
+        raise InputError(
+            f"{prefix}: the checkpoint cannot be written: {reason_of(error)}"
+        ) from error
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -121,11 +124,12 @@ def delete_checkpoint(prefix: pathlib.Path) -> None:
         data.unlink(missing_ok=True)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: tf.errors.OpError | OSError) -> str:
+    """Why something could not be written, in one line."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    # TensorFlow puts where it was in its own code behind the first line.
-    return str(error.message).strip().splitlines()[0]
+    # TensorFlow says around it, and in further lines, where in its own code that was.
+    return re.sub(r"\{\{.*?\}\} | \[Op:.*", "", str(error).strip().splitlines()[0])
 
 
 def build_optimizer(optimizer, variables) -> None:

@@ -21,7 +21,7 @@ from lxmert_tf.config_file import read_mapping
 from lxmert_tf.errors import InputError
 from lxmert_tf.presets import PresetModel
 from lxmert_tf.text_file import write_text
-from lxmert_tf.training.checkpointing import WRITING
+from lxmert_tf.training.checkpointing import WRITING, reason_of
 
 RUN = "run.json"
 PRESET = "preset"
@@ -85,9 +85,9 @@ class RunDirectory:
         try:
             model.save_preset(self.preset)
         except (tf.errors.OpError, OSError) as error:
-            reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
             raise InputError(
-                f"{self.preset}: cannot be written: {reason}; once it can, --resume writes it"
+                f"{self.preset}: cannot be written: {reason_of(error)}; once it can, --resume "
+                "writes it"
             ) from error
 
     def _delete_unfinished(self) -> None:

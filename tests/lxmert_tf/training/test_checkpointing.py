@@ -70,7 +70,9 @@ def test_a_full_disk_leaves_the_older_ones(tmp_path):
     trained = Trained(tmp_path, keep=1)
     trained.save(1)
     with files_of_at_most(20_000):
-        with pytest.raises(InputError, match=r"step-2: the checkpoint cannot be written: .+"):
+        with pytest.raises(
+            InputError, match=r"step-2: the checkpoint cannot be written: /.+ large$"
+        ):
             trained.save(2)
     assert trained.checkpoints.saved_steps() == [1]
     assert not (tmp_path / WRITING).exists()

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf import LxmertAnswerClassifier, SoftAccuracy, SoftAnswerLoss
+from lxmert_tf.training.checkpointing import TrainingCheckpoints
 from lxmert_tf.training.optimizer import BertAdamW
 from lxmert_tf.training.schedule import WarmupLinearDecay
 from lxmert_tf.training.strategy import mirrored_strategy
@@ -34,6 +35,8 @@ def train(strategy):
         # epsilon, since the keys' bias has rounding errors for a gradient, which Adam enlarges.
         optimizer = BertAdamW(WarmupLinearDecay(1e-2, 9, 0.3), clip_norm=None, epsilon=1e-2)
         model.compile(optimizer, loss=SoftAnswerLoss(), metrics=[SoftAccuracy()])
+    # Makes the optimizer's variables, outside of the scope as in a run.
+    TrainingCheckpoints("none", model, optimizer, keep=1)
     before = {variable.name: variable.numpy() for variable in model.weights}
     batches = tf.data.Dataset.from_tensor_slices((INPUTS, targets)).batch(3)
     history = model.fit(batches, epochs=3, verbose=0).history

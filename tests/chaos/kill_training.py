@@ -1,0 +1,194 @@
+"""Kills training again and again, resumes it, and compares the end with a run that was let be.
+
+    python -m tests.chaos.kill_training --kills 20
+
+A kill is a SIGKILL: at a random moment of the start, while a checkpoint is being written, between
+two checkpoints, or while the preset is being written. What must hold: every rerun goes on at the
+newest checkpoint that is there, what is logged of each epoch is what the other run logged, and the
+weights at the end are the same bytes (on one CPU device).
+"""
+
+import argparse
+import collections
+import json
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).parents[2]
+MODEL = """
+{hidden_size: 8, num_attention_heads: 2, intermediate_size: 16, language_layers: 1, cross_layers: 1,
+ relationship_layers: 1, num_objects: 5, num_attributes: 12, max_position_embeddings: 32}
+"""
+TRAINING = """
+{vocabulary_size: 120, max_regions: 8, batch_size: 16, peak_learning_rate: 1.0e-3,
+ checkpoint_steps: 1, %s}
+"""
+CONFIGS = {
+    "finetune": TRAINING % "epochs: 5, best_by: val_loss",
+    "pretrain": TRAINING % "stages: [{epochs: 2, loss_weights: {answers: 0}}, {epochs: 3}],"
+    " best_by: val_masked_lm_loss",
+}
+MOMENTS = ("start", "writing", "writing", "between")
+
+
+class Training:
+    """`lxmert finetune` or `lxmert pretrain` on easy-VQA's first pictures.
+
+    Args:
+        command: which.
+        folder: where records and runs are.
+    """
+
+    def __init__(self, command: str, folder: pathlib.Path):
+        self._command = command
+        self._folder = folder
+        for name, text in (("model", MODEL), (command, CONFIGS[command])):
+            (folder / f"{name}.yaml").write_text(text)
+
+    def start(self, run: pathlib.Path, resume: bool) -> subprocess.Popen:
+        """Starts the command, as a process of its own."""
+        records = self._folder / "records"
+        command = [
+            *(sys.executable, "-m", "lxmert_tf.cli", self._command),
+            *("--config", self._folder / f"{self._command}.yaml"),
+            *("--model-config", self._folder / "model.yaml"),
+            *("--train", records, "--validation", records, "--output", run),
+            *(["--resume"] if resume else []),
+        ]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([str(part) for part in command], cwd=ROOT, **pipes)
+
+    def finish(self, run: pathlib.Path, resume: bool) -> str:
+        """Lets it come to its end; returns what it wrote to stderr."""
+        process = self.start(run, resume)
+        _, told = process.communicate()
+        assert process.returncode == 0, told
+        return told
+
+
+def make_records(folder: pathlib.Path) -> None:
+    """Writes the records of twelve pictures."""
+    from pipeline.ingest.config import IngestConfig, SplitConfig
+    from pipeline.ingest.job import run_ingest
+
+    run_ingest(IngestConfig("easy_vqa", SplitConfig("train", limit=12)), folder / "records")
+
+
+def kill_and_compare(command: str, kills: int, folder: pathlib.Path, seed: int) -> dict[str, int]:
+    """Trains with and without being killed, and compares.
+
+    Args:
+        command: "finetune" or "pretrain".
+        kills: how many at most: a run that reaches its end has reached it.
+        folder: with the records.
+        seed: of the moments.
+
+    Returns:
+        how many kills hit which moment.
+
+    Raises:
+        AssertionError: something was lost.
+    """
+    training, chance = Training(command, folder), random.Random(seed)
+    began = time.monotonic()
+    training.finish(folder / "whole", resume=False)
+    seconds = time.monotonic() - began
+    run, hits, newest = folder / "killed", collections.Counter(), 0
+    for number in range(kills):
+        # The last kill is at the end, since the run is over then.
+        moment = MOMENTS[number % len(MOMENTS)] if number < kills - 1 else "preset"
+        process = training.start(run, resume=number > 0)
+        killed = _kill_at(moment, process, run, chance, seconds)
+        _, told = process.communicate()
+        _check_resumed(told, newest)
+        steps = saved_steps(run)
+        assert not newest or (steps and steps[-1] >= newest), f"lost: {newest}, now {steps}"
+        newest = max(steps, default=0)
+        if not killed:
+            assert process.returncode == 0, told
+            break
+        left = "something unfinished" if any(run.glob("**/.*")) else "nothing unfinished"
+        print(f"{command}: killed at {moment}; step {newest} is saved, {left} is left", flush=True)
+        hits[moment] += 1
+    _check_resumed(training.finish(run, resume=True), newest)
+    _compare(run, folder / "whole")
+    return dict(hits)
+
+
+def saved_steps(run: pathlib.Path) -> list[int]:
+    """The steps of the checkpoints that a run has, ascending."""
+    return sorted(int(p.stem.removeprefix("step-")) for p in run.glob("checkpoints/step-*.index"))
+
+
+def _kill_at(moment: str, process, run: pathlib.Path, chance: random.Random, seconds) -> bool:
+    """Kills a process at a moment; False if it ended before."""
+    if moment == "start":
+        until = time.monotonic() + chance.uniform(0, 0.6 * seconds)
+        _wait(process, lambda: time.monotonic() > until)
+    elif moment == "preset":
+        _wait(process, lambda: any(run.glob(".preset-*")))
+    else:
+        goal = max(saved_steps(run), default=0) + chance.randint(1, 3)
+        _wait(process, lambda: goal <= max(saved_steps(run), default=0))
+        if moment == "writing":
+            _wait(process, (run / "checkpoints" / ".writing").exists)
+            time.sleep(chance.uniform(0, 0.01))
+    alive = process.poll() is None
+    process.kill()
+    return alive
+
+
+def _wait(process, happened) -> None:
+    while process.poll() is None and not happened():
+        time.sleep(0.0005)
+
+
+def _check_resumed(told: str, newest: int) -> None:
+    assert "cannot be read" not in told and "Traceback" not in told, told
+    match = re.search(r"goes on at step (\d+) ", told)
+    assert not match or int(match[1]) == newest, f"{told!r}, but {newest} was saved"
+
+
+def _compare(run: pathlib.Path, whole: pathlib.Path) -> None:
+    for name in ("weights.data-00000-of-00001", "vocab.txt", "answers.txt"):
+        ours, theirs = (folder / "preset" / name for folder in (run, whole))
+        assert ours.read_bytes() == theirs.read_bytes(), f"{name} differs"
+    assert _epochs(run) == _epochs(whole)
+    assert not list(run.glob("**/.*")), "something unfinished is left"
+
+
+def _epochs(run: pathlib.Path) -> list[dict]:
+    """What is logged of epochs; of the training metrics a resumed epoch has only a part."""
+    lines = map(json.loads, (run / "log.jsonl").read_text().splitlines())
+    kept = ("step", "epoch", "learning_rate", "gradient_norm", "best_epoch")
+    return [
+        {name: line[name] for name in line if name in kept or name.startswith("val_")}
+        for line in lines
+        if "best_epoch" in line
+    ]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20, help="of each command")
+    parser.add_argument("--commands", nargs="+", default=list(CONFIGS), choices=list(CONFIGS))
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        make_records(pathlib.Path(folder))
+        for command in args.commands:
+            place = pathlib.Path(folder) / command
+            place.mkdir()
+            (place / "records").symlink_to(pathlib.Path(folder) / "records")
+            hits = kill_and_compare(command, args.kills, place, args.seed)
+            print(f"{command}: killed {sum(hits.values())} times ({hits}); the same end")
+
+
+if __name__ == "__main__":
+    main()
