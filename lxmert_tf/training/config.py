@@ -44,6 +44,8 @@ class TrainingConfig:
         checkpoints: how many are kept.
         best_by: a validation metric, such as "val_loss"; the result is then the epoch that was
             best by it, and if left out the last.
+        strategy: "mirrored" for the devices of this machine, "multi_worker" for those of the
+            machines in TF_CONFIG.
     """
 
     init_from: str | None = None
@@ -63,6 +65,7 @@ class TrainingConfig:
     checkpoint_steps: int = 1000
     checkpoints: int = 2
     best_by: str | None = None
+    strategy: Literal["mirrored", "multi_worker"] = "mirrored"
 
     def __post_init__(self):
         if self.init_from and self.vocabulary:

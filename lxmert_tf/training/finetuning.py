@@ -30,7 +30,7 @@ from lxmert_tf.training.run import Data, Stage, run_training
 from lxmert_tf.training.run_directory import RunDirectory
 from lxmert_tf.training.schedule import WarmupLinearDecay
 from lxmert_tf.training.starting_preset import starting_preset
-from lxmert_tf.training.strategy import mirrored_strategy
+from lxmert_tf.training.strategy import is_chief, training_strategy
 from lxmert_tf.training.words import Words, read_feature_size, read_words
 
 FinetunedModel = LxmertAnswerClassifier | LxmertPairClassifier
@@ -46,7 +46,7 @@ def finetune(
     resume: bool = False,
     log_directory=None,
 ) -> tuple[FinetunedModel, AnswerTransfer | None]:
-    """Fine-tunes under MirroredStrategy; from scratch if there is no preset.
+    """Fine-tunes on all devices; from scratch if there is no preset.
 
     Args:
         train_files, validation_files: TFRecords of scenes; the latter may be none.
@@ -69,6 +69,7 @@ def finetune(
         GateError: the loss became NaN or infinite.
     """
     config.check_validation(validation_files)
+    strategy = training_strategy(config.strategy)
     keras.utils.set_random_seed(config.seed)
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_damaged_files([*train_files, *validation_files]))
@@ -76,7 +77,7 @@ def finetune(
         if config.task == "answers" and not words.answers:
             raise InputError(f"{train_files[0]} (of {len(train_files)}): no question has an answer")
         steps = math.ceil(words.sentences / config.batch_size)
-        with mirrored_strategy().scope():
+        with strategy.scope():
             model, transfer = _model(config, model_config, words, train_files, extractor)
             if transfer:
                 _tell(transfer)
@@ -89,7 +90,8 @@ def finetune(
             model.compile(optimizer=optimizer, loss=loss, metrics=[metric])
         run = None
         if directory:
-            run = RunDirectory(directory, _settings(config, model, words), resume)
+            settings = _settings(config, model, words)
+            run = RunDirectory(directory, settings, resume, writes=is_chief(strategy))
             stack.enter_context(run)
             log_directory = run.path
         stages = [Stage(config.epochs, lambda: None)]

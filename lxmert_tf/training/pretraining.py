@@ -22,7 +22,7 @@ from lxmert_tf.training.run import Data, Stage, run_training
 from lxmert_tf.training.run_directory import RunDirectory
 from lxmert_tf.training.schedule import WarmupLinearDecay
 from lxmert_tf.training.starting_preset import starting_preset
-from lxmert_tf.training.strategy import mirrored_strategy
+from lxmert_tf.training.strategy import is_chief, training_strategy
 from lxmert_tf.training.words import Words, read_feature_size, read_words
 
 
@@ -36,7 +36,7 @@ def pretrain(
     resume: bool = False,
     log_directory=None,
 ) -> LxmertPretrainer:
-    """Pre-trains under MirroredStrategy, from scratch or from a preset.
+    """Pre-trains on all devices, from scratch or from a preset.
 
     Args:
         train_files, validation_files: TFRecords of scenes; the latter may be none.
@@ -57,11 +57,11 @@ def pretrain(
         GateError: the loss became NaN or infinite.
     """
     config.check_validation(validation_files)
+    strategy = training_strategy(config.strategy)
     keras.utils.set_random_seed(config.seed)
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_damaged_files([*train_files, *validation_files]))
         words = read_words(train_files, config)
-        strategy = mirrored_strategy()
         with strategy.scope():
             model = _model(config, model_config, words, train_files, extractor)
             model.dropout_seed = config.seed
@@ -74,7 +74,8 @@ def pretrain(
             optimizer = _optimizer(config, schedule)
         run = None
         if directory:
-            run = RunDirectory(directory, _settings(config, model, words), resume)
+            settings = _settings(config, model, words)
+            run = RunDirectory(directory, settings, resume, writes=is_chief(strategy))
             stack.enter_context(run)
             log_directory = run.path
 

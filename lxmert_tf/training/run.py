@@ -16,6 +16,7 @@ from lxmert_tf.training.finite_loss import StopAtInfiniteLoss
 from lxmert_tf.training.fitting import fit_steps
 from lxmert_tf.training.progress import TrainingProgress
 from lxmert_tf.training.run_directory import RunDirectory
+from lxmert_tf.training.strategy import is_chief
 from lxmert_tf.training.training_log import TrainingLog
 
 
@@ -60,7 +61,7 @@ def run_training(
     """Trains `model` in place.
 
     Args:
-        model: made in the scope of the strategy.
+        model: made in the scope of the strategy. Of several workers the chief alone writes.
         optimizer: the one that every stage compiles with.
         schedule: gives the learning rate of a step.
         stages: one after the other.
@@ -84,15 +85,16 @@ def run_training(
         # In the order in which they see the end of a step and of an epoch: what is saved last is
         # the checkpoint, since a resumed run repeats nothing that is before it.
         callbacks: list[keras.callbacks.Callback] = [StopAtInfiniteLoss()]
-        best = None
-        if config.best_by:
+        chief, best = is_chief(model.distribute_strategy), None
+        if chief and config.best_by:
             best = _best_epoch(model, config.best_by, checkpoints, first_step, stack)
             callbacks.append(best)
-        if log_directory:
+        if chief and log_directory:
             callbacks.append(TrainingLog(log_directory, schedule, first_step))
-        if checkpoints:
+        if chief and checkpoints:
             callbacks.append(SaveCheckpoints(checkpoints, config.checkpoint_steps, steps))
-        callbacks.append(TrainingProgress(steps * epochs, epochs, config.batch_size))
+        if chief:
+            callbacks.append(TrainingProgress(steps * epochs, epochs, config.batch_size))
         _fit(model, stages, data, first_step, callbacks)
         if best:
             best.load()

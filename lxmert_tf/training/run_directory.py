@@ -37,22 +37,27 @@ class RunDirectory:
         path: the directory.
         settings: what the run is told, as JSON holds it; a resumed run must be told the same.
         resume: whether to go on with the run that is there, if there is one.
+        writes: whether this process is the one that writes; of several workers one does, and the
+            others only read the checkpoints.
 
     Raises:
         InputError: there is a run and it is not to be resumed, or it was told something else, or
             another process trains there.
     """
 
-    def __init__(self, path, settings: dict[str, Any], resume: bool):
+    def __init__(self, path, settings: dict[str, Any], resume: bool, writes: bool = True):
         self.path = pathlib.Path(path)
         self.checkpoints = self.path / "checkpoints"
         self.preset = self.path / PRESET
+        self._lock = None
+        if not writes:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.path)
         try:
             self._begin(settings, resume)
         except BaseException:
-            os.close(self._lock)
+            self.__exit__()
             raise
 
     def _begin(self, settings: dict[str, Any], resume: bool) -> None:
@@ -74,14 +79,17 @@ class RunDirectory:
         return self
 
     def __exit__(self, *exception) -> None:
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
 
     def save_preset(self, model: PresetModel) -> None:
-        """Writes the trained model.
+        """Writes the trained model, if this process is the one that writes.
 
         Raises:
             InputError: it cannot be written, for example because the disk is full.
         """
+        if self._lock is None:
+            return
         try:
             model.save_preset(self.preset)
         except (tf.errors.OpError, OSError) as error:
