@@ -18,6 +18,7 @@ from pipeline.config import LoadedPipeline
 from pipeline.evaluation import evaluation_config
 
 SCHEMA_FILE = pathlib.Path(__file__).parent / "schema" / "scene.pbtxt"
+BEAM_ARGS = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
 # By import path: a module file would be packed into a wheel for every run.
 PRETRAINER_FUNCTION = "pipeline.modules.pretraining.run_fn"
 TRAINER_FUNCTION = "pipeline.modules.answering.run_fn"
@@ -53,7 +54,7 @@ def create_pipeline(
         ),
         components=create_components(config, push_directory),
         enable_cache=enable_cache,
-        beam_pipeline_args=["--runner=DirectRunner", "--direct_running_mode=in_memory"],
+        beam_pipeline_args=list(BEAM_ARGS),
     )
 
 

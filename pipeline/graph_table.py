@@ -13,7 +13,10 @@ LONGEST = 300
 
 def print_graph(components: Iterable[BaseNode]) -> None:
     """Prints a row per component, in the order in which they can run."""
-    table = Table("component", "reads", "makes", "settings", title="Graph", show_lines=True)
+    table = Table(title="Graph", show_lines=True)
+    table.add_column("component", no_wrap=True)
+    for column in ("reads", "makes", "settings"):
+        table.add_column(column, overflow="fold")
     for component in components:
         table.add_row(
             component.id,

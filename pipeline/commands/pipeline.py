@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_run(actions)
     _add_compile(actions)
+    _add_predict(actions)
     status_parser = actions.add_parser("status", help="runs, artifacts and lineage of models")
     status_parser.add_argument(
         "--root", metavar="DIR", help="of a pipeline (default: each under build/pipeline)"
@@ -65,6 +66,20 @@ def _add_compile(actions) -> None:
         "--image", required=True, metavar="NAME", help="made with deploy/Dockerfile"
     )
     parser.set_defaults(act=_compile)
+
+
+def _add_predict(actions) -> None:
+    parser = actions.add_parser(
+        "predict", help="answer new questions with the newest blessed model, as a submission file"
+    )
+    parser.add_argument("--root", required=True, metavar="DIR", help="of the pipeline that ran")
+    parser.add_argument(
+        "--data", required=True, metavar="FILE", help="such as configs/ingest/vqa.yaml"
+    )
+    parser.add_argument("--split", required=True, metavar="NAME", help="one of its splits")
+    parser.add_argument("--task", required=True, choices=("vqa", "gqa"), help="whose submission")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the submission")
+    parser.set_defaults(act=_predict)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -123,4 +138,18 @@ def _compile(args: argparse.Namespace) -> int:
     push_to = args.push_to or f"{args.root}/saved_models/{config.pipeline.name}"
     compile_kubeflow(config, args.root, push_to, args.image, args.output)
     print(f"written to {args.output}")
+    return 0
+
+
+def _predict(args: argparse.Namespace) -> int:
+    """Answers the questions of a split."""
+    from lxmert_tf.config_file import load_config
+    from pipeline.ingest.config import IngestConfig
+
+    data = load_config(IngestConfig, args.data)
+
+    from pipeline.batch_prediction import predict
+
+    count = predict(args.root, data, args.split, args.task, args.output)
+    print(f"{count:,} answers written to {args.output}")
     return 0

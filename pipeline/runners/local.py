@@ -50,7 +50,7 @@ def run_local(
     )
     options = from_component and run_from(graph.components, from_component, metadata_path)
     root.mkdir(parents=True, exist_ok=True)
-    with _progress():
+    with progress():
         try:
             tfx.orchestration.LocalDagRunner().run(graph, run_options=options)
         except LookupError as error:
@@ -71,7 +71,7 @@ def run_local(
 
 
 @contextlib.contextmanager
-def _progress():
+def progress():
     """Keeps TFX's own log to warnings, and tells a person what runs since when."""
     log = absl_logging.get_absl_logger()
     verbosity = absl_logging.get_verbosity()

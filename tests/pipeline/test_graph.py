@@ -32,6 +32,7 @@ from lxmert_tf.data import schema
 from lxmert_tf.data.reading import find_records
 from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.regions.image import read_image
+from lxmert_tf.scoring.submissions import read_submission
 from lxmert_tf.serving.answerer import Answerer
 from lxmert_tf.tasks.evaluation import evaluate_answers
 from pipeline import demo
@@ -204,14 +205,12 @@ def test_no_anomalies_are_found(runs):
 
 def test_training_is_logged_for_tensorboard(runs):
     log = artifact(runs.records[0], "Trainer", "model_run")
-    for split in ("train", "validation"):
-        [file] = log.glob(f"{split}/events.out.tfevents.*")
-        events = [
-            event_pb2.Event.FromString(record.numpy())
-            for record in tf.data.TFRecordDataset(str(file))
-        ]
-        tags = {value.tag for event in events for value in event.summary.value}
-        assert {"epoch_loss", "epoch_soft_accuracy"} <= tags
+    [file] = log.glob("tensorboard/events.out.tfevents.*")
+    events = [
+        event_pb2.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(file))
+    ]
+    tags = {value.tag for event in events for value in event.summary.value}
+    assert {"loss", "soft_accuracy", "val_loss", "val_soft_accuracy"} <= tags
 
 
 def test_preset_beside_the_saved_model_answers_like_the_pushed_model(runs):
@@ -446,6 +445,7 @@ def test_pushed_version_brings_its_card_its_warm_up_and_its_preset(runs):
     extra = pathlib.Path(record.pushed_to) / "assets.extra"
     card = (extra / "model_card.md").read_text()
     assert "| train | easy_vqa | 60 |" in card
+    assert "| test | easy_vqa | 30 |" in card
     for kind, (share, questions) in record.accuracy().items():
         assert f"| {kind} | {share:.4f} | {questions} |" in card
     assert (extra / "tf_serving_warmup_requests").stat().st_size > 0
@@ -505,3 +505,29 @@ def test_status_of_a_folder_without_a_run_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == [
         f"lxmert pipeline: {tmp_path}/metadata.sqlite: no pipeline has run there"
     ]
+
+
+def test_new_pictures_are_answered_by_the_blessed_model_as_a_submission(runs, refused, tmp_path):
+    data = tmp_path / "data.yaml"
+    data.write_text(
+        "source: easy_vqa\n"
+        "splits: {new: {split: test, limit: 5}}\n"
+        "extractor: {name: grid, cells: 2, max_components: 4, crop_size: 4}\n"
+    )
+    output = tmp_path / "answers.json"
+    command = ["pipeline", "predict", "--root", str(runs.root), "--data", str(data)]
+    told = [*command, "--split", "new", "--task", "gqa", "--output", str(output)]
+    assert cli.main(told) == 0
+    answers = read_submission("gqa", output)
+    pictures = {picture.image_id: picture.path for picture in EasyVqa().images("test")}
+    first = list(pictures)[:5]
+    asked = [(i, sentence) for i, sentence in EasyVqa().sentences("test") if i in first]
+    assert sorted(answers) == sorted(sentence.id for _, sentence in asked)
+    answerer = Answerer(runs.pushed)
+    for image, sentence in asked[:8]:
+        [[(best, _), *_]] = answerer.ask(read_image(pictures[image]), [sentence.text])
+        assert answers[sentence.id] == best
+    # The pipeline goes on from its own last run.
+    config = load_pipeline(runs.folder / "pipeline.yaml")
+    record = run_local(config, runs.root, runs.pushed, from_component="Pusher")
+    assert record.states["Pusher"] == "COMPLETE"
