@@ -44,14 +44,11 @@ def complete_model_card(record: RunRecord) -> None:
 
 
 def _data_row(folder: pathlib.Path) -> tuple[str, str, str, str]:
-    """A split's name, where its sentences come from, and its numbers of images and sentences.
-
-    An image of the flat layout counts once per question.
-    """
+    """A split's name, where its sentences come from, and its numbers of images and sentences."""
     [data] = tfdv.load_stats_binary(str(folder / "FeatureStats.pb")).datasets
     features = {feature.path.step[0]: feature.string_stats for feature in data.features}
-    images, sentences = (
-        features[name].common_stats.tot_num_values for name in (schema.IMAGE_ID, schema.SENTENCE_ID)
-    )
+    # Distinct ones: in the flat layout an image stands once per question.
+    images = features[schema.IMAGE_ID].unique
+    sentences = features[schema.SENTENCE_ID].common_stats.tot_num_values
     sources = ", ".join(top.value for top in features[schema.SENTENCE_SOURCE].top_values)
     return folder.name.removeprefix("Split-"), sources, f"{images:,}", f"{sentences:,}"
