@@ -16,7 +16,7 @@ from lxmert_tf.training.finite_loss import StopAtInfiniteLoss
 from lxmert_tf.training.fitting import fit_steps
 from lxmert_tf.training.progress import TrainingProgress
 from lxmert_tf.training.run_directory import RunDirectory
-from lxmert_tf.training.strategy import is_chief
+from lxmert_tf.training.strategy import is_chief, telling_lost_workers
 from lxmert_tf.training.training_log import TrainingLog
 
 
@@ -72,7 +72,7 @@ def run_training(
 
     Raises:
         GateError: the loss became NaN or infinite.
-        InputError: a checkpoint cannot be written, or none can be read.
+        InputError: a checkpoint cannot be written, none can be read, or another worker ended.
     """
     steps, epochs = data.steps_per_epoch, sum(stage.epochs for stage in stages)
     with contextlib.ExitStack() as stack:
@@ -95,7 +95,8 @@ def run_training(
             callbacks.append(SaveCheckpoints(checkpoints, config.checkpoint_steps, steps))
         if chief:
             callbacks.append(TrainingProgress(steps * epochs, epochs, config.batch_size))
-        _fit(model, stages, data, first_step, callbacks)
+        with telling_lost_workers():
+            _fit(model, stages, data, first_step, callbacks)
         if best:
             best.load()
 

@@ -1,5 +1,6 @@
 """Over which devices a model is trained."""
 
+import contextlib
 import os
 
 import tensorflow as tf
@@ -53,3 +54,14 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     if "chief" in resolver.cluster_spec().jobs:
         return resolver.task_type == "chief"
     return resolver.task_id == 0
+
+
+@contextlib.contextmanager
+def telling_lost_workers():
+    """Turns what TensorFlow raises where another worker has ended into an InputError."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        raise InputError(
+            "another worker ended or cannot be reached; start all of them anew with --resume"
+        ) from error
