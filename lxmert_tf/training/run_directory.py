@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 from typing import Any
 
@@ -100,11 +101,11 @@ class RunDirectory:
 
     def _delete_unfinished(self) -> None:
         shutil.rmtree(self.checkpoints / WRITING, ignore_errors=True)
-        for path in self.path.glob(".*"):
-            if path.name.startswith(f".{PRESET}-"):
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.is_file():
-                # What `write_text` had not finished.
+        for path in self.path.glob(f".{PRESET}-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in (*self.path.glob(".*"), *self.checkpoints.glob(".*")):
+            # As `write_text` names a file until it is whole.
+            if re.fullmatch(r"\..+\.\d+", path.name):
                 path.unlink()
 
 

@@ -21,11 +21,12 @@ def test_a_run_that_was_killed_before_it_began_begins(tmp_path, capfd):
 
 def test_what_a_killed_process_left_unfinished_is_deleted(tmp_path):
     with RunDirectory(tmp_path, {}, resume=False) as run:
-        kept = [tmp_path / "run.json", tmp_path / "log.jsonl", run.checkpoints / "step-1.index"]
+        kept = [tmp_path / "run.json", tmp_path / "log.jsonl", tmp_path / ".notes"]
     left = [
         run.checkpoints / WRITING / "step-2.index",
         tmp_path / ".preset-a1" / "weights.index",
         tmp_path / ".log.jsonl.17",
+        run.checkpoints / ".best.json.17",
     ]
     for file in (*kept, *left):
         file.parent.mkdir(parents=True, exist_ok=True)
