@@ -129,6 +129,7 @@ def test_statements_about_two_images(lxmert, configs, tiny, tmp_path):
     assert all(re.fullmatch(r"dev-\d+-0-0,(True|False)", line) for line in lines)
 
 
+@pytest.mark.slow
 def test_an_ablation_prints_a_row_a_variant_and_goes_on_where_it_was(
     lxmert, configs, tiny, tmp_path
 ):

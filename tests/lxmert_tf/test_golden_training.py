@@ -165,6 +165,7 @@ def test_a_loss_of_weight_zero_is_off_and_others_are_weighted(reference):
         reference.model.compile("sgd", loss_weights={"masked_ml": 1.0})
 
 
+@pytest.mark.slow
 def test_two_replicas_take_the_steps_of_one():
     """Eight examples whose numbers of masked words differ between the halves."""
     golden.golden_directory("small")

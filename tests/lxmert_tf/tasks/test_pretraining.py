@@ -55,7 +55,7 @@ def trained(config, batch, steps=3, **arguments):
     return model, told
 
 
-@pytest.mark.parametrize("parts", [3, 5])
+@pytest.mark.parametrize("parts", [3, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_batch_in_parts_takes_the_steps_of_the_whole(parts):
     # Seven examples with different numbers of masked words; five parts leave one of them empty.
     batch = pretraining_batch(CONFIG, size=7)
@@ -111,6 +111,7 @@ def test_dropout_is_another_each_step_and_the_same_each_run():
     assert not set(losses(seed=1)) & set(first)
 
 
+@pytest.mark.slow
 def test_a_step_drops_the_same_whether_steps_came_before_it_or_not():
     batch = pretraining_batch(CONFIG, size=6)
     _, told = trained(CONFIG, batch, steps=3)

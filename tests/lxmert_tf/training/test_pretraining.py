@@ -83,7 +83,14 @@ def test_a_run_leaves_checkpoints_a_log_and_a_model(finished, files):
     assert list((finished / "tensorboard").iterdir())
 
 
-@pytest.mark.parametrize("where", ["in the first stage", "between the stages", "in the second"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "in the first stage",
+        pytest.param("between the stages", marks=pytest.mark.slow),
+        pytest.param("in the second", marks=pytest.mark.slow),
+    ],
+)
 def test_a_resumed_run_ends_with_the_same_weights(where, finished, files, tmp_path, capfd):
     epoch = steps_of(finished)[-1] // 2
     step = {"in the first stage": 4, "between the stages": epoch, "in the second": 12}[where]
@@ -156,6 +163,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(files, 
     assert not (tmp_path / "run" / "preset").exists()
 
 
+@pytest.mark.slow
 def test_lamb_trains_and_is_resumed(files, tmp_path):
     pytest.importorskip("tensorflow_addons", reason="needs TensorFlow Addons")
     config = dataclasses.replace(CONFIG, optimizer="lamb", stages=(StageConfig(2),))
