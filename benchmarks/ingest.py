@@ -30,6 +30,7 @@ SAMPLING_SECONDS = 0.2
 
 
 def main() -> None:
+    """Makes the data, ingests it, and prints a table."""
     args = _arguments()
     table = Table("images", title="lxmert ingest")
     for column in ("workers", "seconds", "images/s", "peak memory (MB)", "plain loop", "ratio"):

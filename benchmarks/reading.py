@@ -30,6 +30,7 @@ ANSWERS = tuple(f"answer {number}" for number in range(3129))
 
 
 def main() -> None:
+    """Makes the records, reads them, and prints a table."""
     args = _arguments()
     hush()
     for name in SETS:
