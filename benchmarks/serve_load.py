@@ -30,6 +30,7 @@ REGIONS = (8, 36)
 
 
 def main() -> int:
+    """Starts a server, loads it through a swap, and says what came of it; 1 if a request failed."""
     args = _arguments()
     with tempfile.TemporaryDirectory() as folder:
         versions = pathlib.Path(folder) / NAME

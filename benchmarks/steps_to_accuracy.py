@@ -21,6 +21,7 @@ CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 
 def main() -> None:
+    """Trains what is not trained yet, and prints the table."""
     args = _arguments()
     hush()
     table = Table("seed", title=f"Steps to {args.accuracy:.0%} of the validation questions")
