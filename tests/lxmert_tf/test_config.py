@@ -118,11 +118,12 @@ def test_a_training_value_out_of_range_is_refused(values, message):
 
 
 def test_the_variants_of_each_ablation_are_valid_changes_of_pre_training():
+    published = CONFIGS / "pretraining" / "one_stage.yaml"
     for path in (CONFIGS / "ablation").glob("*.yaml"):
         for changes in load_config(AblationConfig, path).variants.values():
-            load_config(
-                PretrainingConfig, CONFIGS / "pretraining" / "one_stage.yaml", changes or ()
-            )
+            # Refuses what is no valid change, and changes what is one.
+            changed = load_config(PretrainingConfig, published, changes or ())
+            assert (changed == load_config(PretrainingConfig, published)) == (not changes)
 
 
 def test_a_stage_weighs_the_tasks_that_it_names_and_the_run_the_others():
