@@ -2,56 +2,82 @@
 
 The library itself is small: TensorFlow and a few packages. TFX, Beam, drawing, the demo's data
 and the developers' tools are extras, so that `pip install lxmert-tf` does not bring them.
-The versions that were tested together are in requirements/lock-py310.txt.
+The versions that were tested together are in requirements/lock-*.txt.
 """
 
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# Two sets that were tested together, by the version of Python: that of TensorFlow 2.15, with which
+# TensorFlow Addons and TFX 1.15 work, and that of TensorFlow 2.21.
+DEFAULT = 'python_version < "3.11"'
+TODAY = 'python_version >= "3.11"'
+
 INSTALL_REQUIRES = [
     # TensorFlow Addons supports 2.13 to 2.15 only, and TFX 1.15 is built against 2.15.
-    "tensorflow>=2.15,<2.16",
-    "tensorflow-text>=2.15,<2.16",
+    f"tensorflow>=2.15,<2.16; {DEFAULT}",
+    f"tensorflow-text>=2.15,<2.16; {DEFAULT}",
+    f"tensorflow>=2.21,<2.22; {TODAY}",
+    f"tensorflow-text>=2.21,<2.22; {TODAY}",
+    # Keras 2, which TensorFlow itself no longer has; the TensorBoard callback's package, too.
+    f"tf-keras>=2.21,<2.22; {TODAY}",
+    f"tensorboard; {TODAY}",
     "h5py",
-    "numpy<2",
+    f"numpy<2; {DEFAULT}",
+    f"numpy; {TODAY}",
     "pillow",
     "pydantic>=2",
     "pyyaml",
     "requests",
     "rich",
     "scipy",
-    # tensorflow_text imports pkg_resources, which later releases of setuptools no longer have.
-    "setuptools<81",
+    # The tensorflow_text of 2.15 imports pkg_resources, which later setuptools no longer have.
+    f"setuptools<81; {DEFAULT}",
 ]
 
 # TensorFlow Serving's messages: clients over gRPC, and the warm-up beside pushed models.
-GRPC = ["tensorflow-serving-api>=2.15,<2.16"]
+GRPC = [
+    f"tensorflow-serving-api>=2.15,<2.16; {DEFAULT}",
+    f"tensorflow-serving-api>=2.19; {TODAY}",
+]
 SERVE = ["fastapi", "uvicorn"]
-PIPELINE = [
-    *GRPC,
-    "tfx==1.15.1",
-    "apache-beam==2.74.0",
-    # tfx-bsl imports dill, which Beam no longer brings.
-    "dill",
-    # TFX builds wheels of user modules with the pip of its own environment.
-    "pip",
+# The Beam job, which needs nothing of TFX.
+INGEST = [
+    f"apache-beam==2.74.0; {DEFAULT}",
+    f"apache-beam>=2.77; {TODAY}",
     # Regions as MMF publishes them; base64 of the text formats, several times as fast as Python's.
     "lmdb",
     "pybase64",
 ]
+PIPELINE = [
+    *GRPC,
+    *INGEST,
+    f"tfx==1.15.1; {DEFAULT}",
+    # Its ml-metadata and TFDV want glibc 2.39 or newer.
+    f"tfx==1.21.0; {TODAY}",
+    # tfx-bsl imports dill, which Beam no longer brings.
+    "dill",
+    # TFX builds wheels of user modules with the pip of its own environment.
+    "pip",
+]
 # A cluster for `lxmert ingest`.
-DASK = ["apache-beam[dask]==2.74.0"]
+DASK = [f"apache-beam[dask]==2.74.0; {DEFAULT}", f"apache-beam[dask]>=2.77; {TODAY}"]
 # What the specification of Kubeflow Pipelines is written with; tfx[kfp] would bring pydantic 1.
-KUBEFLOW = ["kfp-pipeline-spec==0.1.16"]
-ADDONS = ["tensorflow-addons==0.23.0"]
+KUBEFLOW = [f"kfp-pipeline-spec==0.1.16; {DEFAULT}", f"kfp-pipeline-spec; {TODAY}"]
+ADDONS = [f"tensorflow-addons==0.23.0; {DEFAULT}"]
 VISUAL = ["matplotlib"]
-DEMO = [*PIPELINE, *VISUAL, "easy-vqa"]
+DATA = ["easy-vqa"]
+DEMO = [*PIPELINE, *VISUAL, *DATA]
+# All that the tests of the library and of `lxmert ingest` need; those of the pipeline want DEMO and
+# KUBEFLOW as well.
 DEV = [
-    *DEMO,
+    *GRPC,
+    *INGEST,
+    *VISUAL,
+    *DATA,
     *ADDONS,
     *DASK,
-    *KUBEFLOW,
     *SERVE,
     "hypothesis",
     "psutil",
@@ -72,8 +98,7 @@ setup(
     long_description_content_type="text/markdown",
     author="LXMERT-TF contributors",
     license="MIT",
-    # TFX 1.15 has wheels for no later Python.
-    python_requires=">=3.10,<3.11",
+    python_requires=">=3.10,<3.14",
     # The YAML files live at the top of the repository, where people look for them, and are
     # installed as the data of lxmert_tf.configs.
     packages=[*find_packages(include=["lxmert_tf*", "pipeline*"]), "lxmert_tf.configs"],
@@ -81,6 +106,7 @@ setup(
     package_data={"lxmert_tf.configs": ["**/*.yaml"], "pipeline": ["schema/*.pbtxt"]},
     install_requires=INSTALL_REQUIRES,
     extras_require={
+        "ingest": INGEST,
         "pipeline": PIPELINE,
         "addons": ADDONS,
         "dask": DASK,

@@ -15,7 +15,7 @@ ENTRY_POINTS = "lxmert.commands"
 
 # Package -> the extra that brings it (see setup.py).
 EXTRAS = {
-    "apache_beam": "pipeline",
+    "apache_beam": "ingest",
     "easy_vqa": "demo",
     "fastapi": "serve",
     "matplotlib": "visual",

@@ -1,9 +1,16 @@
 """Keeps what TensorFlow and its neighbours say of themselves away from what a command says."""
 
+import contextlib
+import importlib.util
 import logging
 import os
+import re
 import sys
+import tempfile
 import warnings
+
+# What TensorFlow 2.21 logs of itself before it has read its log level.
+EARLY_LOG_LINE = re.compile(rb"[IWE]\d{4} .*\n|WARNING: All log messages before absl::.*\n")
 
 
 def hush() -> None:
@@ -20,6 +27,43 @@ def hush() -> None:
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::DeprecationWarning")
     logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
     _ignore_functions_that_outlive_tensorflow()
+    if "tensorflow" not in sys.modules:
+        sys.meta_path.insert(0, _QuietImport())
+
+
+class _QuietImport:
+    """Finds TensorFlow as always, and filters what is said while it is imported."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None:
+            spec.loader.exec_module = self._filtered(spec.loader.exec_module)
+        return spec
+
+    def _filtered(self, execute):
+        def exec_module(module):
+            with _without_early_log_lines():
+                execute(module)
+
+        return exec_module
+
+
+@contextlib.contextmanager
+def _without_early_log_lines():
+    # It comes from C++, behind the back of sys.stderr.
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            file.seek(0)
+            os.write(2, EARLY_LOG_LINE.sub(b"", file.read()))
 
 
 def _ignore_functions_that_outlive_tensorflow() -> None:

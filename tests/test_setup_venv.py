@@ -1,4 +1,4 @@
-"""The order in which requirements/setup-venv.sh looks for CPython 3.10."""
+"""The order in which requirements/setup-venv.sh looks for CPython."""
 
 import os
 import subprocess
@@ -34,8 +34,9 @@ def fake_python(path, version=(3, 10), starts=True):
 def search(tmp_path):
     """Runs the search with the given folders on PATH, and pyenv below tmp_path."""
 
-    def run(*path, python=None):
+    def run(*path, python=None, stack="default"):
         env = {
+            "STACK": stack,
             "PATH": os.pathsep.join([*map(str, path), "/usr/bin", "/bin"]),
             "HOME": str(tmp_path),
             **({"PYTHON": str(python)} if python else {}),
@@ -75,3 +76,25 @@ def test_newest_pyenv_version_comes_after_path(search, tmp_path):
     chosen = search(shim.parent).stdout.strip()
     # A machine with a python3.10 of its own in /usr/bin rightly takes that one.
     assert Path(chosen).parts[-3] == "3.10.13" or chosen.startswith("/usr/bin")
+
+
+def test_the_newest_version_of_the_stack_comes_first_wherever_it_is(search, tmp_path):
+    on_path = fake_python(tmp_path / "bin" / "python3.11", version=(3, 11))
+    fake_python(on_path.parent / "python3.10")
+    versions = tmp_path / ".pyenv" / "versions"
+    newer = fake_python(versions / "3.12.1" / "bin" / "python3.12", version=(3, 12))
+    chosen = search(on_path.parent, stack="today").stdout.strip()
+    assert chosen == str(newer) or chosen.startswith("/usr/bin")
+
+
+def test_python_variable_of_no_version_of_the_stack_is_refused(search, tmp_path):
+    named = fake_python(tmp_path / "named" / "python")
+    result = search(python=named, stack="today")
+    assert result.returncode == 2
+    assert "Python 3.10.0, but CPython 3.13, 3.12 or 3.11 is needed" in result.stderr
+
+
+def test_unknown_stack_is_refused(search):
+    result = search(stack="tomorrow")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "set-up: STACK=tomorrow is not known (known: default, today).\n"

@@ -1,0 +1,59 @@
+"""What all tests share: what is deprecated is an error, and where TFX cannot be they say so."""
+
+import importlib.util
+import logging
+import pathlib
+import platform
+import re
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+OURS = re.compile(rf"From {re.escape(str(ROOT))}/(lxmert_tf|pipeline|tests)/.* deprecated", re.S)
+
+# TFX and what comes with it.
+TFX = {"ml_metadata", "pandas", "tensorflow_data_validation", "tensorflow_metadata"}
+TFX |= {"tensorflow_model_analysis", "tfx"}
+GLIBC = tuple(map(int, (platform.libc_ver()[1] or "0").split(".")))
+TFX_CANNOT_BE_HERE = sys.version_info >= (3, 11) and GLIBC < (2, 39)
+
+
+class _OurDeprecations(logging.Handler):
+    """TensorFlow logs who calls what is deprecated, in place of a warning that pytest would see."""
+
+    def emit(self, record):
+        if OURS.match(record.getMessage()):
+            raise DeprecationWarning(record.getMessage())
+
+
+class _Module(pytest.Module):
+    """A test file; skipped where it needs TFX, and that cannot be installed."""
+
+    def collect(self):
+        try:
+            return super().collect()
+        except self.CollectError as error:
+            missing = getattr(error.__cause__, "name", None) or ""
+            if TFX_CANNOT_BE_HERE and missing.split(".")[0] in TFX:
+                _skip_without_tfx(allow_module_level=True)
+            raise
+
+
+def pytest_configure(config):
+    logging.getLogger("tensorflow").addHandler(_OurDeprecations())
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    return _Module.from_parent(parent, path=module_path)
+
+
+@pytest.fixture
+def tfx():
+    """For a test that needs TFX in a file whose others do not."""
+    if TFX_CANNOT_BE_HERE and not importlib.util.find_spec("tfx"):
+        _skip_without_tfx()
+
+
+def _skip_without_tfx(**options):
+    pytest.skip(f"TFX 1.21 needs glibc 2.39, and this is {'.'.join(map(str, GLIBC))}", **options)
