@@ -88,7 +88,8 @@ def _load_saved_model(directory: pathlib.Path):
         answer = model.signatures["answer_about_image"]
     except KeyError as error:
         raise InputError(
-            f"{directory}: has no signature {error}; export an answer model"
+            f"{directory}: has no signature {error}; questions about a picture are for the export "
+            "of an answer model, not of one for two images"
         ) from error
     except (OSError, ValueError, tf.errors.OpError) as error:
         reason = str(error).strip().splitlines()[0]

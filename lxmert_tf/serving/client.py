@@ -64,13 +64,13 @@ class Client:
     def answer(
         self, questions: Sequence[str], region_features, region_boxes, region_count
     ) -> list[Answers]:
-        """One question about each image.
+        """One question about each image, or one statement about each two.
 
         Args:
             questions: B, in words.
-            region_features: float [B, R, F].
-            region_boxes: float [B, R, 4], in 0..1.
-            region_count: int [B], the regions that are there; the rest is padding.
+            region_features: float [B, R, F]; of a model of two images [B, 2, R, F].
+            region_boxes: float [B, R, 4], in 0..1; or [B, 2, R, 4].
+            region_count: int [B], the regions that are there, the rest is padding; or [B, 2].
 
         Raises:
             ServerError: the server gave no answers; the text says why.

@@ -6,23 +6,29 @@ import tensorflow as tf
 
 from lxmert_tf.data.extractor_file import write_extractor
 from lxmert_tf.serving.answer_module import AnswerModule
+from lxmert_tf.serving.pair_module import PairModule
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
+from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
 
 # TensorFlow Serving leaves this folder alone; `lxmert ask` finds the extractor in it.
 EXTRA = "assets.extra"
 
 
 def export_answer_model(
-    model: LxmertAnswerClassifier, directory, max_length: int = 20, top_k: int = 5
+    model: LxmertAnswerClassifier | LxmertPairClassifier,
+    directory,
+    max_length: int = 20,
+    top_k: int = 5,
 ) -> None:
-    """Writes a SavedModel with the signatures of `AnswerModule`.
+    """Writes a SavedModel with the signatures of `AnswerModule`, or `PairModule` for two images.
 
     Args:
         model: with its vocabulary and answers, and maybe the config of its extractor.
         directory: where.
-        max_length, top_k: see `AnswerModule`.
+        max_length, top_k: see `SceneModule`.
     """
-    module = AnswerModule(model, max_length, top_k)
+    served = PairModule if isinstance(model, LxmertPairClassifier) else AnswerModule
+    module = served(model, max_length, top_k)
     tf.saved_model.save(module, str(directory), signatures=module.signatures())
     if model.extractor is not None:
         extra = pathlib.Path(directory) / EXTRA

@@ -9,6 +9,7 @@ from typing import Any
 
 from lxmert_tf.serving.export import EXTRA
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
+from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
 from lxmert_tf.text_file import write_text
 
 MODEL_CARD = "model_card.md"
@@ -21,10 +22,20 @@ LXMERT (Tan & Bansal 2019, arXiv 1908.07490) with a head for answers. It takes a
 and the regions of an image, and gives the answers of its table with scores in 0..1. It knows no
 other answer, and its scores mean nothing about regions that another extractor made.
 """
+_PAIR_INTRODUCTION = """\
+# Statements about two images
+
+LXMERT (Tan & Bansal 2019, arXiv 1908.07490) with a head for two images, as for NLVR2. It takes a
+statement in words and the regions of the left and the right image, and gives True and False with
+scores in 0..1. Its scores mean nothing about regions that another extractor made.
+"""
 
 
 def write_model_card(
-    directory, model: LxmertAnswerClassifier, training: dict[str, Any], seconds: float
+    directory,
+    model: LxmertAnswerClassifier | LxmertPairClassifier,
+    training: dict[str, Any],
+    seconds: float,
 ) -> None:
     """Writes `assets.extra/model_card.md` beside a SavedModel.
 
@@ -42,8 +53,9 @@ def write_model_card(
         "answers": f"{len(model.answers):,}",
     }
     packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    pairs = isinstance(model, LxmertPairClassifier)
     sections = [
-        _INTRODUCTION,
+        _PAIR_INTRODUCTION if pairs else _INTRODUCTION,
         section("Model", markdown_table(("", ""), sizes.items()), _json(model.config.to_dict())),
         section("Regions", "Made by this extractor:", _json(model.extractor)),
         section("Training", f"It took {seconds:.0f} s.", _json(training)),

@@ -188,7 +188,8 @@ def _string(value: Any, where: str) -> bytes:
 
 def _check_batch(inputs: dict[str, np.ndarray], specs: Specs) -> None:
     """Inputs of any batch size must be of the same, and inputs of any number of regions too."""
-    for axis, what in ((0, "in the batch"), (1, "of regions")):
+    # Of two images the regions are one axis later.
+    for axis, what in ((0, "in the batch"), (1, "of regions"), (2, "of regions")):
         sizes = {
             name: inputs[name].shape[axis]
             for name, spec in specs.items()

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-# The axis of regions, in inputs that have one and in this output.
-REGION_AXIS = 1
 STATE = "image_state"
 
 
@@ -26,7 +24,7 @@ def split_outputs(outputs: Arrays, requests: Sequence[Arrays]) -> list[Arrays]:
         stop = start + rows(request)
         part = {name: values[start:stop] for name, values in outputs.items()}
         if STATE in part:
-            part[STATE] = part[STATE][:, : request["region_features"].shape[REGION_AXIS]]
+            part[STATE] = part[STATE][:, : request["region_features"].shape[1]]
         parts.append(part)
         start = stop
     return parts
@@ -38,13 +36,11 @@ def rows(request: Arrays) -> int:
 
 
 def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
-    if arrays[0].ndim > REGION_AXIS:
-        most = max(array.shape[REGION_AXIS] for array in arrays)
-        arrays = [_padded(array, most) for array in arrays]
-    return np.concatenate(arrays)
+    # Behind the rows only the number of regions differs from request to request.
+    most = np.max([array.shape[1:] for array in arrays], axis=0)
+    return np.concatenate([_padded(array, most) for array in arrays])
 
 
-def _padded(array: np.ndarray, length: int) -> np.ndarray:
-    widths = [(0, 0)] * array.ndim
-    widths[REGION_AXIS] = (0, length - array.shape[REGION_AXIS])
-    return np.pad(array, widths) if any(widths[REGION_AXIS]) else array
+def _padded(array: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    missing = sizes - array.shape[1:]
+    return np.pad(array, [(0, 0), *((0, int(n)) for n in missing)]) if missing.any() else array

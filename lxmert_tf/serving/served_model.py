@@ -1,6 +1,7 @@
-"""One version of an answer model in memory, which a server calls."""
+"""One version of a model in memory, which a server calls."""
 
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from lxmert_tf.errors import InputError
 from lxmert_tf.serving.predict_json import Specs
 from lxmert_tf.serving.refusal import Refusal
-from lxmert_tf.serving.warmup import warmup_requests
+from lxmert_tf.serving.warmup import Request, pair_warmup_requests, warmup_requests
 
 
 class ServedModel:
@@ -66,9 +67,7 @@ class ServedModel:
 
     def _warm_up(self, directory) -> None:
         try:
-            features = self.specs["encode_image"]["region_features"].shape[-1]
-            hidden = self.specs["answer_about_image"]["image_state"].shape[-1]
-            for signature, protos in warmup_requests(features, hidden):
+            for signature, protos in self._requests():
                 self.run(signature, {k: tf.make_ndarray(proto) for k, proto in protos.items()})
         except KeyError as error:
             raise InputError(
@@ -76,6 +75,13 @@ class ServedModel:
             ) from error
         except Refusal as error:
             raise InputError(f"{directory}: fails its warm-up: {error.reason}") from error
+
+    def _requests(self) -> Iterator[Request]:
+        regions = self.specs["serving_default"]["region_features"].shape
+        if regions.rank == 4:
+            return pair_warmup_requests(regions[-1])
+        hidden_size = self.specs["answer_about_image"]["image_state"].shape[-1]
+        return warmup_requests(regions[-1], hidden_size)
 
 
 def _signature_defs(directory: pathlib.Path) -> dict:

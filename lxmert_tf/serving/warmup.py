@@ -12,6 +12,7 @@ from lxmert_tf.data.scene import Scene, SceneImage, Sentence
 from lxmert_tf.regions.extractor import Regions
 from lxmert_tf.serving.export import EXTRA
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
+from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
 
 # The name under which TensorFlow Serving looks for it, in assets.extra.
 WARMUP = "tf_serving_warmup_requests"
@@ -31,7 +32,7 @@ def warmup_requests(feature_size: int, hidden_size: int) -> Iterator[Request]:
         hidden_size: H of the image state.
     """
     for questions in (QUESTIONS[:1], QUESTIONS):
-        regions = _region_inputs(len(questions), feature_size)
+        regions = _region_inputs([len(questions)], feature_size)
         yield "serving_default", {"question": tf.make_tensor_proto(list(questions)), **regions}
         yield "encode_image", regions
     # One question each: a TensorFlow Serving that batches wants as many questions as image states,
@@ -44,12 +45,18 @@ def warmup_requests(feature_size: int, hidden_size: int) -> Iterator[Request]:
                 "image_state": _filled(0.5, [1, REGIONS, hidden_size]),
             },
         )
-    for dtype in (np.float16, np.float32):
-        example = _flat_scene(feature_size, dtype)
-        yield "serve_examples", {"examples": tf.make_tensor_proto([example])}
+    yield from _example_requests(feature_size, images=1)
 
 
-def write_warmup(directory, model: LxmertAnswerClassifier) -> None:
+def pair_warmup_requests(feature_size: int) -> Iterator[Request]:
+    """A few requests for each signature of a pair classifier, as `warmup_requests`."""
+    for statements in (QUESTIONS[:1], QUESTIONS):
+        regions = _region_inputs([len(statements), 2], feature_size)
+        yield "serving_default", {"question": tf.make_tensor_proto(list(statements)), **regions}
+    yield from _example_requests(feature_size, images=2)
+
+
+def write_warmup(directory, model: LxmertAnswerClassifier | LxmertPairClassifier) -> None:
     """Puts the requests beside a SavedModel, where TensorFlow Serving finds them.
 
     Needs the package tensorflow-serving-api.
@@ -62,20 +69,25 @@ def write_warmup(directory, model: LxmertAnswerClassifier) -> None:
 
     extra = pathlib.Path(directory) / EXTRA
     extra.mkdir(exist_ok=True)
-    sizes = model.config.region_feature_size, model.config.hidden_size
+    feature_size = model.config.region_feature_size
+    requests = (
+        pair_warmup_requests(feature_size)
+        if isinstance(model, LxmertPairClassifier)
+        else warmup_requests(feature_size, model.config.hidden_size)
+    )
     with tf.io.TFRecordWriter(str(extra / WARMUP)) as writer:
-        for signature, inputs in warmup_requests(*sizes):
+        for signature, inputs in requests:
             request = predict_pb2.PredictRequest(inputs=inputs)
             request.model_spec.signature_name = signature
             log = prediction_log_pb2.PredictLog(request=request)
             writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
 
 
-def _region_inputs(images: int, feature_size: int):
+def _region_inputs(images: list[int], feature_size: int):
     return {
-        "region_features": _filled(0.5, [images, REGIONS, feature_size]),
-        "region_boxes": _filled(0.5, [images, REGIONS, 4]),
-        "region_count": tf.make_tensor_proto([REGIONS] * images, tf.int32),
+        "region_features": _filled(0.5, [*images, REGIONS, feature_size]),
+        "region_boxes": _filled(0.5, [*images, REGIONS, 4]),
+        "region_count": tf.make_tensor_proto(np.full(images, REGIONS, np.int32)),
     }
 
 
@@ -84,10 +96,17 @@ def _filled(value: float, shape: list[int]):
     return tf.make_tensor_proto(value, tf.float32, shape)
 
 
-def _flat_scene(feature_size: int, dtype) -> bytes:
+def _example_requests(feature_size: int, images: int) -> Iterator[Request]:
+    for dtype in (np.float16, np.float32):
+        example = _flat_scene(feature_size, images, dtype)
+        yield "serve_examples", {"examples": tf.make_tensor_proto([example])}
+
+
+def _flat_scene(feature_size: int, images: int, dtype) -> bytes:
     regions = Regions(
         features=np.full([REGIONS, feature_size], 0.5, dtype),
         boxes=np.full([REGIONS, 4], 0.5, np.float32),
     )
     image = SceneImage("warm-up", height=1, width=1, regions=regions)
-    return schema.encode_scene(Scene((image,), (Sentence("warm-up", QUESTIONS[0]),)))
+    sentence = Sentence("warm-up", QUESTIONS[0])
+    return schema.encode_scene(Scene((image,) * images, (sentence,)))

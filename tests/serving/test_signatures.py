@@ -48,15 +48,19 @@ def described(tensors):
     }
 
 
-def test_signatures_on_disk_are_those_of_the_contract(tiny, keras_model):
+def signature_defs(directory):
+    """{name: SignatureDef} of a SavedModel."""
     saved = saved_model_pb2.SavedModel()
-    saved.ParseFromString((tiny.saved_model / "saved_model.pb").read_bytes())
+    saved.ParseFromString((directory / "saved_model.pb").read_bytes())
     [graph] = saved.meta_graphs
+    # TensorFlow's own initialises tables.
+    return {k: v for k, v in graph.signature_def.items() if k != "__saved_model_init_op"}
+
+
+def test_signatures_on_disk_are_those_of_the_contract(tiny, keras_model):
     found = {
         name: (described(signature.inputs), described(signature.outputs))
-        for name, signature in graph.signature_def.items()
-        # TensorFlow's own, which initialises tables.
-        if name != "__saved_model_init_op"
+        for name, signature in signature_defs(tiny.saved_model).items()
     }
     assert found == contract(len(keras_model.answers))
 
