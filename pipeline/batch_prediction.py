@@ -11,10 +11,14 @@ from tfx import v1 as tfx
 
 from lxmert_tf.data import schema
 from lxmert_tf.errors import InputError
+from lxmert_tf.presets import describe_preset
 from lxmert_tf.scoring.submissions import write_submission
+from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
 from pipeline.components.scene_example_gen import SceneExampleGen
 from pipeline.graph import BEAM_ARGS
-from pipeline.ingest.config import IngestConfig, SplitConfig
+from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.inputs import check_scenes
+from pipeline.modules.answering import PRESET
 from pipeline.run_record import open_metadata, property_of, read_last_run
 from pipeline.runners.local import METADATA, progress
 
@@ -28,22 +32,26 @@ def predict(root, data: IngestConfig, split: str, task: str, output) -> int:
         root: of the pipeline whose newest blessed model answers; the run is kept there, too.
         data: the files or the source, with `splits`.
         split: one of them; its layout does not matter.
-        task: "vqa" or "gqa": whose submission.
+        task: "vqa", "gqa" or "nlvr2": whose submission.
         output: the file.
 
     Returns:
         the number of questions.
 
     Raises:
-        InputError: no model was blessed there, the split is unknown, an image that a question is
-            about is missing, or an id is not one of the task.
+        InputError: no model was blessed there, the split is unknown or not of as many images as the
+            model reads, an image that a question is about is missing, or an id is not one of the
+            task.
     """
     root = pathlib.Path(root).resolve()
     if split not in data.splits:
         raise InputError(f"--split {split}: there are {', '.join(data.splits) or 'none'}")
     records = dataclasses.replace(data.splits[split], layout="flat")
+    data = dataclasses.replace(data, splits={NAME: records}, records=None)
     metadata = str(root / METADATA)
-    graph = prediction_graph(data, records, blessed_model(metadata), str(root), metadata)
+    model = blessed_model(metadata)
+    _check_model_reads(data, model)
+    graph = prediction_graph(data, model, str(root), metadata)
     with progress():
         tfx.orchestration.LocalDagRunner().run(graph)
     results = read_last_run(metadata).uris["BulkInferrer", "inference_result"]
@@ -53,17 +61,16 @@ def predict(root, data: IngestConfig, split: str, task: str, output) -> int:
 
 
 def prediction_graph(
-    data: IngestConfig, records: SplitConfig, model: str, root: str, metadata_path: str
+    data: IngestConfig, model: str, root: str, metadata_path: str
 ) -> tfx.dsl.Pipeline:
     """Builds the graph; runs nothing.
 
     Args:
-        data: where the scenes come from.
-        records: which split, flat.
+        data: where the scenes come from, with one split, flat.
         model: where the model artifact lies.
         root, metadata_path: as of `create_pipeline`.
     """
-    example_gen = SceneExampleGen(dataclasses.replace(data, splits={NAME: records}, records=None))
+    example_gen = SceneExampleGen(data)
     # By its place, so that ML Metadata knows it for the model that was trained.
     importer = tfx.dsl.Importer(
         source_uri=model, artifact_type=tfx.types.standard_artifacts.Model
@@ -102,6 +109,12 @@ def blessed_model(metadata_path: str) -> str:
             if is_input and event.path.steps[0].key == "model":
                 return store.get_artifacts_by_id([event.artifact_id])[0].uri
     raise InputError(f"{metadata_path}: no model was blessed there; run the pipeline first")
+
+
+def _check_model_reads(data: IngestConfig, model: str) -> None:
+    name = describe_preset(pathlib.Path(model) / PRESET).model
+    pairs = name == LxmertPairClassifier.__name__
+    check_scenes(data, f"the blessed {name}", LxmertPairClassifier.images_per_scene if pairs else 1)
 
 
 def read_answers(uri: str) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.training.config import FinetuningConfig, PretrainingConfig
 from pipeline.ingest.config import IngestConfig, PartConfig, SplitConfig
-from pipeline.ingest.inputs import check_split
+from pipeline.ingest.inputs import check_scenes, check_split
 from pipeline.ingest.sources.registry import make_data_set
 
 SPLITS = ("train", "validation", "test")
@@ -18,7 +18,7 @@ SPLITS = ("train", "validation", "test")
 
 @dataclasses.dataclass(frozen=True)
 class PipelineConfig:
-    """One TFX pipeline from pictures, or files with their regions, to a pushed answer model.
+    """One TFX pipeline from pictures, or files with their regions, to a pushed model.
 
     Args:
         name: of the pipeline, and of the pushed model's folder.
@@ -33,6 +33,8 @@ class PipelineConfig:
         max_reject_fraction: of a split's images or sentences; above it the run stops.
         init_from: a preset that the first training starts from, relative to the working
             directory; None for what its file says.
+        infra_validation: tags of Docker's image tensorflow/serving, in which a model must load and
+            answer before it is pushed; none for no such check.
     """
 
     name: str
@@ -47,6 +49,7 @@ class PipelineConfig:
     extractor: dict[str, Any] | None = None
     max_reject_fraction: float = 0.01
     init_from: str | None = None
+    infra_validation: tuple[str, ...] = ()
 
     def __post_init__(self):
         if sorted(self.splits) != sorted(SPLITS):
@@ -85,11 +88,13 @@ class LoadedPipeline:
     pretraining: PretrainingConfig | None = None
 
     def __post_init__(self):
-        if self.task.task != "answers":
+        pairs = self.task.task == "statements"
+        if pairs and self.pretraining:
             raise InputError(
-                f"the task is {self.task.task!r}; the export and the Evaluator know answer models "
-                "only: train it with `lxmert finetune`"
+                "pretraining reads scenes of one image, the task 'statements' of two; name a "
+                "pre-trained preset as init_from"
             )
+        check_scenes(self.pipeline.ingestion, f"the task {self.task.task!r}", 2 if pairs else 1)
         if self.pipeline.extractor is None:
             return
         stages = {"task": self.task, "pretraining": self.pretraining}

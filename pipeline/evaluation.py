@@ -1,5 +1,6 @@
 """What the Evaluator measures, by which slices, and what blesses a model."""
 
+import json
 from collections.abc import Iterable
 
 import apache_beam as beam
@@ -19,7 +20,10 @@ SLICES = (
 
 
 def evaluation_config(
-    least_accuracy: float, may_drop: float, slices: Iterable[str] = SLICES
+    least_accuracy: float,
+    may_drop: float,
+    slices: Iterable[str] = SLICES,
+    ignore_case: bool = False,
 ) -> tfma.EvalConfig:
     """The configuration of TFMA.
 
@@ -27,6 +31,7 @@ def evaluation_config(
         least_accuracy: the soft accuracy over all questions that a model must reach, 0..1.
         may_drop: how much below the blessed model's it may be.
         slices: features by whose values accuracy is also told.
+        ignore_case: as of `SoftAccuracy`.
     """
     threshold = tfma.MetricThreshold(
         value_threshold=tfma.GenericValueThreshold(lower_bound={"value": least_accuracy}),
@@ -44,6 +49,7 @@ def evaluation_config(
         tfma.MetricConfig(
             class_name=SoftAccuracy.__name__,
             module=SoftAccuracy.__module__,
+            config=json.dumps({"ignore_case": ignore_case}),
             per_slice_thresholds=[overall],
         ),
     ]
@@ -62,14 +68,18 @@ class SoftAccuracy(tfma.metrics.Metric):
 
     Reads the prediction `answers` (best first) and the record's own answers and scores, so that
     an answer that is not in the model's table still counts against it.
+
+    Args:
+        name: of the metric.
+        ignore_case: whether "true" is "True", as in training on statements.
     """
 
-    def __init__(self, name: str = METRIC):
-        super().__init__(_computations, name=name)
+    def __init__(self, name: str = METRIC, ignore_case: bool = False):
+        super().__init__(_computations, name=name, ignore_case=ignore_case)
 
 
 def _computations(
-    name: str, model_names: list[str] | None = None
+    name: str, ignore_case: bool, model_names: list[str] | None = None
 ) -> tfma.metrics.MetricComputations:
     inputs = metric_types.StandardMetricInputsPreprocessor(
         include_filter={
@@ -82,7 +92,7 @@ def _computations(
     keys = [tfma.metrics.MetricKey(name, model_name=model) for model in model_names or [""]]
     return [
         tfma.metrics.MetricComputation(
-            keys=[key], preprocessors=[inputs], combiner=_MeanEarnedScore(key)
+            keys=[key], preprocessors=[inputs], combiner=_MeanEarnedScore(key, ignore_case)
         )
         for key in keys
     ]
@@ -91,8 +101,9 @@ def _computations(
 class _MeanEarnedScore(beam.CombineFn):
     """Adds up (earned score, questions)."""
 
-    def __init__(self, key: tfma.metrics.MetricKey):
+    def __init__(self, key: tfma.metrics.MetricKey, ignore_case: bool):
         self._key = key
+        self._spelt = bytes.lower if ignore_case else bytes
 
     def create_accumulator(self):
         return 0.0, 0
@@ -100,10 +111,11 @@ class _MeanEarnedScore(beam.CombineFn):
     def add_input(self, accumulator, element):
         predictions = element.get_by_key(tfma.PREDICTIONS_KEY, self._key.model_name)
         features = element[tfma.FEATURES_KEY]
-        top = predictions["answers"].ravel()[0]
+        top = self._spelt(predictions["answers"].ravel()[0])
         # Absent if no record of the batch has any answer.
         texts, scores = features.get(schema.ANSWER_TEXT), features.get(schema.ANSWER_SCORE)
-        earned = sum(s for text, s in zip(_values(texts), _values(scores)) if text == top)
+        answers = zip(_values(texts), _values(scores))
+        earned = sum(score for text, score in answers if self._spelt(text) == top)
         return accumulator[0] + float(earned), accumulator[1] + 1
 
     def merge_accumulators(self, accumulators):

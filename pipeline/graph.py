@@ -16,6 +16,7 @@ from pipeline.components.file_fingerprint import folder_fingerprint
 from pipeline.components.scene_example_gen import SceneExampleGen
 from pipeline.config import LoadedPipeline
 from pipeline.evaluation import evaluation_config
+from pipeline.infra_validation import infra_validator
 
 SCHEMA_FILE = pathlib.Path(__file__).parent / "schema" / "scene.pbtxt"
 BEAM_ARGS = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
@@ -119,11 +120,19 @@ def create_components(
         model=model,
         baseline_model=blessed.outputs["model"],
         schema=schema_gen.outputs["schema"],
-        eval_config=evaluation_config(settings.least_accuracy, settings.may_drop),
+        eval_config=evaluation_config(
+            settings.least_accuracy,
+            settings.may_drop,
+            ignore_case=config.task.task == "statements",
+        ),
     )
+    validators = []
+    if settings.infra_validation:
+        validators.append(infra_validator(examples, model, settings.infra_validation))
     pusher = tfx.components.Pusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=validators[0].outputs["blessing"] if validators else None,
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=push_directory)
         ),
@@ -138,6 +147,7 @@ def create_components(
         *trainers,
         blessed,
         evaluator,
+        *validators,
         pusher,
     ]
 

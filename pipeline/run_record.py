@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 
 import ml_metadata as mlmd
 import tensorflow_model_analysis as tfma
@@ -26,6 +27,7 @@ class RunRecord:
         states: per component, in the order in which they ran: "COMPLETE" or "CACHED".
         uris: per component and output, where the artifact lies.
         blessed: whether the Evaluator blessed the model.
+        infra_blessed: whether TensorFlow Serving loaded it and answered; None if it was not asked.
         pushed_to: the version's folder; None if nothing was pushed.
         compared: whether there was a blessed model to compare with.
     """
@@ -33,6 +35,7 @@ class RunRecord:
     states: dict[str, str]
     uris: dict[tuple[str, str], str]
     blessed: bool
+    infra_blessed: bool | None
     pushed_to: str | None
     compared: bool
 
@@ -55,23 +58,21 @@ class RunRecord:
         )
         return slice_accuracy(result)
 
+    @property
+    def passed(self) -> bool:
+        """Whether all that was asked about the model blessed it."""
+        return self.blessed and self.infra_blessed is not False
+
     def check_blessed(self) -> None:
-        """Raises GateError, with the thresholds that were missed, unless the model was blessed."""
-        if not self.blessed:
+        """Raises GateError, with what the model failed, unless it is good enough to be pushed."""
+        if not self.passed:
             raise GateError(f"the model was not pushed: {'; '.join(self.failures())}")
 
     def failures(self) -> list[str]:
-        """Why the model was not blessed, a line per threshold that it missed."""
-        result = tfma.load_validation_result(self.uris["Evaluator", "evaluation"])
-        lines = []
-        for part in result.metric_validations_per_slice:
-            for failure in part.failures:
-                name = failure.metric_key.name
-                kind = "change since the blessed model" if failure.metric_key.is_diff else "value"
-                lines.append(
-                    f"{name}: its {kind} is {failure.metric_value.double_value.value:.4f}, "
-                    f"the threshold {_bound(failure.metric_threshold):.4f}"
-                )
+        """Why the model was not blessed, a line per threshold or server that it failed."""
+        lines = list(_missed_thresholds(self.uris["Evaluator", "evaluation"]))
+        if self.infra_blessed is False:
+            lines.append("TensorFlow Serving did not load it or did not answer (InfraValidator)")
         return lines
 
 
@@ -93,7 +94,8 @@ def slice_accuracy(result) -> dict[str, dict[str, tuple[float, int]]]:
         metrics = outputs[""][""]
         [(feature, value)] = key or [(OVERALL, OVERALL)]
         count = int(metrics["example_count"]["doubleValue"])
-        tables.setdefault(feature, {})[str(value)] = (metrics[METRIC]["doubleValue"], count)
+        table = tables.setdefault(feature, {})
+        table[str(value) or "(none)"] = (metrics[METRIC]["doubleValue"], count)
     return {feature: dict(sorted(table.items(), key=_order)) for feature, table in tables.items()}
 
 
@@ -131,12 +133,14 @@ def read_last_run(metadata_path: str) -> RunRecord:
             if event.type != metadata_store_pb2.Event.INPUT:
                 outputs[component, channel] = store.get_artifacts_by_id([event.artifact_id])[0]
     blessing = outputs.get(("Evaluator", "blessing"))
+    infra_blessing = outputs.get(("InfraValidator", "blessing"))
     pushed = outputs.get(("Pusher", "pushed_model"))
     destination = property_of(pushed, "pushed_destination")
     return RunRecord(
         states=states,
         uris={key: artifact.uri for key, artifact in outputs.items()},
         blessed=property_of(blessing, "blessed") == 1,
+        infra_blessed=infra_blessing and property_of(infra_blessing, "blessed") == 1,
         pushed_to=destination if property_of(pushed, "pushed") == 1 else None,
         # Not by the Evaluator's inputs: of a model that is compared with itself ML Metadata keeps
         # only one of the two events.
@@ -159,6 +163,17 @@ def property_of(artifact, name: str):
     value = artifact.custom_properties[name]
     kind = value.WhichOneof("value")
     return getattr(value, kind) if kind else None
+
+
+def _missed_thresholds(uri: str) -> Iterator[str]:
+    for part in tfma.load_validation_result(uri).metric_validations_per_slice:
+        for failure in part.failures:
+            kind = "change since the blessed model" if failure.metric_key.is_diff else "value"
+            yield (
+                f"{failure.metric_key.name}: its {kind} is "
+                f"{failure.metric_value.double_value.value:.4f}, "
+                f"the threshold {_bound(failure.metric_threshold):.4f}"
+            )
 
 
 def _bound(threshold) -> float:

@@ -4,6 +4,7 @@ import argparse
 import pathlib
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.scoring import TASKS
 
 ROOTS = pathlib.Path("build/pipeline")
 METADATA = "metadata.sqlite"
@@ -77,7 +78,7 @@ def _add_predict(actions) -> None:
         "--data", required=True, metavar="FILE", help="such as configs/ingest/vqa.yaml"
     )
     parser.add_argument("--split", required=True, metavar="NAME", help="one of its splits")
-    parser.add_argument("--task", required=True, choices=("vqa", "gqa"), help="whose submission")
+    parser.add_argument("--task", required=True, choices=TASKS, help="whose submission")
     parser.add_argument("--output", required=True, metavar="FILE", help="the submission")
     parser.set_defaults(act=_predict)
 

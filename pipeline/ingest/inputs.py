@@ -100,6 +100,28 @@ def check_split(data_set: DataSet, split: str) -> None:
         )
 
 
+def check_scenes(config: IngestConfig, reader: str, images: int) -> None:
+    """Raises InputError unless the sentences of all splits are about so many images.
+
+    Args:
+        config: with `splits`.
+        reader: what reads the scenes, for the error.
+        images: that it wants in a scene.
+    """
+    number = "1 image" if images == 1 else f"{images} images"
+    if config.source and images != 1:
+        raise InputError(f"{reader} reads scenes of {number}; those of {config.source} have 1")
+    wanted = {name for split in config.splits.values() for name in split.names}
+    for name in sorted(wanted & config.parts.keys()):
+        for files in config.parts[name].sentences:
+            found = make_sentence_reader(files.format).images_per_scene
+            if found != images:
+                raise InputError(
+                    f"{reader} reads scenes of {number}; those of parts.{name} ({files.format}) "
+                    f"have {found}"
+                )
+
+
 def hash_percent(image_id: str) -> int:
     """A number from 0 to 99 that depends on the image's id alone: which split it falls into."""
     return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") % 100

@@ -1,4 +1,4 @@
-"""The Trainer's `run_fn` for answer models."""
+"""The Trainer's `run_fn` for models that answer: questions, or whether statements are true."""
 
 import dataclasses
 import pathlib

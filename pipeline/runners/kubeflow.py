@@ -24,8 +24,14 @@ def compile_kubeflow(config: LoadedPipeline, root: str, push_directory: str, ima
         output: the file.
 
     Raises:
-        InputError: kfp-pipeline-spec is not installed, or the folder of the file is missing.
+        InputError: kfp-pipeline-spec is not installed, the folder of the file is missing, or the
+            pipeline asks for infra validation.
     """
+    if config.pipeline.infra_validation:
+        raise InputError(
+            "infra_validation: TFX compiles no InfraValidator for Kubeflow Pipelines and Vertex "
+            "AI; leave the key out there"
+        )
     try:
         from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as kubeflow
     except ImportError as error:

@@ -12,6 +12,7 @@ from tfx import v1 as tfx
 from lxmert_tf.errors import InputError
 from pipeline.config import LoadedPipeline
 from pipeline.graph import create_pipeline
+from pipeline.infra_validation import check_docker_engine
 from pipeline.pushed_model_card import complete_model_card
 from pipeline.run_record import RunRecord, read_last_run
 from pipeline.runners.partial_run import run_from
@@ -36,9 +37,12 @@ def run_local(
 
     Raises:
         InputError: what an earlier run pushed, and this one did not need to push again, is gone;
-            or there is no such component, or no run before that it could go on from.
+            or there is no such component, or no run before that it could go on from; or no Docker
+            engine where the pipeline asks for infra validation.
         GateError: the data is not fit for training.
     """
+    if config.pipeline.infra_validation:
+        check_docker_engine()
     root = pathlib.Path(root).resolve()
     metadata_path = str(root / METADATA)
     graph = create_pipeline(

@@ -40,6 +40,7 @@ def test_training_and_validation_share_no_picture_and_test_is_the_official_split
 
 PIPELINE, MODEL, TASK = "pipeline/easy_vqa.yaml", "model/mini.yaml", "task/easy_vqa.yaml"
 FILES = "pipeline/vqa.yaml"
+PRETRAINED = "pretraining: ../pretraining/easy_vqa.yaml\ntask: ../task/easy_vqa.yaml"
 WRONG = [
     (PIPELINE, "least_accuracy:", "least_acuracy:", "unknown key 'least_acuracy'; did you mean 'l"),
     (PIPELINE, "may_drop: 0.005", "may_drop: some", "may_drop is 'some'"),
@@ -64,7 +65,22 @@ WRONG = [
     (PIPELINE, "source: easy_vqa", "", "name either a source or parts made of files"),
     (PIPELINE, "layout: flat", "layout: grouped", "the Evaluator reads 'flat'"),
     (PIPELINE, "extractor:", "# extractor:", "extractor is missing"),
-    (PIPELINE, "task/easy_vqa", "task/nlvr2", "the task is 'statements'; the export and the Eval"),
+    (PIPELINE, "task/easy_vqa", "task/nlvr2", "pretraining reads scenes of one image, the task"),
+    (PIPELINE, PRETRAINED, "task: ../task/nlvr2.yaml", "of 2 images; those of easy_vqa have 1"),
+    (FILES, "task/vqa", "task/nlvr2", "of 2 images; those of parts.minival (vqa_release) have 1"),
+    (
+        FILES,
+        "json], format: vqa",
+        "json], format: nlvr2",
+        "of 1 image; those of parts.train (nlvr2",
+    ),
+    (
+        PIPELINE,
+        "may_drop:",
+        "infra_validation: true\nmay_drop:",
+        "infra_validation is True, should",
+    ),
+    (PIPELINE, "may_drop:", "infra_validation: [2.15]\nmay_drop:", "infra_validation.0 is 2.15"),
     (FILES, "name: vqa", "name: vqa\nsource: easy_vqa", "name either a source or parts"),
     (FILES, "{split: minival,", "{split: minval,", "no part is named 'minval'; there are train,"),
     (MODEL, "hidden_size: 64", "hidden_size: 62", "hidden_size 62 is not a multiple of"),

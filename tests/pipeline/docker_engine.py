@@ -1,0 +1,134 @@
+"""A stand-in for Docker's engine and TensorFlow Serving's image: the part that InfraValidator uses.
+
+It speaks the engine's HTTP interface (docs.docker.com/reference/api/engine) and starts, for a
+container, a gRPC server over the model that is mounted.
+"""
+
+import contextlib
+import http.server
+import json
+import pathlib
+import re
+import threading
+from concurrent import futures
+
+import grpc
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+
+class Engine(http.server.ThreadingHTTPServer):
+    """What runs in it, and what it was asked for."""
+
+    def __init__(self, breaks: bool):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.breaks = breaks
+        self.images: list[str] = []
+        self.requests: list[predict_pb2.PredictRequest] = []
+        self.mounted = ""
+        self.port = 0
+        self.container = grpc.server(futures.ThreadPoolExecutor(2))
+
+    @property
+    def host(self) -> str:
+        """As DOCKER_HOST has it."""
+        return f"tcp://127.0.0.1:{self.server_port}"
+
+    def start_container(self) -> None:
+        """Serves the mounted model."""
+        self.model = None if self.breaks else tf.saved_model.load(self.mounted)
+        self.container = grpc.server(futures.ThreadPoolExecutor(2))
+        service = _Serving(self)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, self.container)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, self.container)
+        self.port = self.container.add_insecure_port("127.0.0.1:0")
+        self.container.start()
+
+
+@contextlib.contextmanager
+def running_engine(breaks: bool = False):
+    """An engine until the end of the block; with `breaks` its models refuse every request."""
+    with Engine(breaks) as engine:
+        threading.Thread(target=engine.serve_forever, daemon=True).start()
+        yield engine
+        engine.shutdown()
+        engine.container.stop(None)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path.endswith("/json"):
+            self._say(200, self._container())
+        else:
+            self._say(200, {"ApiVersion": "1.41", "MinAPIVersion": "1.24"})
+
+    def do_POST(self):
+        engine = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.endswith("/containers/create"):
+            told = json.loads(body)
+            engine.images.append(told["Image"])
+            [mount] = told["HostConfig"]["Mounts"]
+            assert re.fullmatch(r"/model/\S+/\d+", mount["Target"])
+            engine.mounted = str(pathlib.Path(mount["Source"]))
+            self._say(201, {"Id": "one", "Warnings": []})
+        elif self.path.endswith("/start"):
+            engine.start_container()
+            self._say(204)
+        else:
+            engine.container.stop(None)
+            self._say(204)
+
+    def _container(self):
+        ports = {"8500/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(self.server.port)}]}
+        return {
+            "Id": "one",
+            "Config": {"Tty": True},
+            "State": {"Status": "running"},
+            "NetworkSettings": {"Ports": ports},
+        }
+
+    def _say(self, status: int, content=None):
+        body = b"" if content is None else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+class _Serving:
+    """The two services of TensorFlow Serving that InfraValidator calls."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    def __getattr__(self, name):
+        # The calls that nobody makes.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return None
+
+    def GetModelStatus(self, request, context):
+        available = get_model_status_pb2.ModelVersionStatus(
+            version=1, state=get_model_status_pb2.ModelVersionStatus.AVAILABLE
+        )
+        return get_model_status_pb2.GetModelStatusResponse(model_version_status=[available])
+
+    def Predict(self, request, context):
+        self._engine.requests.append(request)
+        if self._engine.breaks:
+            context.abort(grpc.StatusCode.INTERNAL, "out of order")
+        signature = self._engine.model.signatures[request.model_spec.signature_name]
+        inputs = {name: tf.constant(tf.make_ndarray(v)) for name, v in request.inputs.items()}
+        outputs = {k: tf.make_tensor_proto(v.numpy()) for k, v in signature(**inputs).items()}
+        return predict_pb2.PredictResponse(outputs=outputs)
