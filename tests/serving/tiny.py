@@ -63,12 +63,13 @@ def make_tiny(tmp_path_factory) -> Tiny:
     tiny, done = Tiny(root / "tiny"), root / "tiny-is-done"
     with _locked(root / "tiny-lock"):
         if not done.exists():
-            _write(tiny)
+            write_tiny(tiny)
             done.touch()
     return tiny
 
 
-def _write(tiny: Tiny) -> None:
+def write_tiny(tiny: Tiny) -> None:
+    """Writes all of it; the folder must be new."""
     for layout in ("flat", "grouped"):
         records = SplitConfig("test", layout, limit=IMAGES)
         run_ingest(IngestConfig("easy_vqa", records, EXTRACTOR), tiny.folder / layout)
