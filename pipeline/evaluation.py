@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import apache_beam as beam
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types
+from tensorflow_model_analysis.proto import config_pb2  # TFMA 0.52 has not all in tfma
 
 from lxmert_tf.data import schema
 
@@ -24,7 +25,7 @@ def evaluation_config(
     may_drop: float,
     slices: Iterable[str] = SLICES,
     ignore_case: bool = False,
-) -> tfma.EvalConfig:
+) -> config_pb2.EvalConfig:
     """The configuration of TFMA.
 
     Args:
@@ -33,32 +34,34 @@ def evaluation_config(
         slices: features by whose values accuracy is also told.
         ignore_case: as of `SoftAccuracy`.
     """
-    threshold = tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": least_accuracy}),
-        change_threshold=tfma.GenericChangeThreshold(
-            direction=tfma.MetricDirection.HIGHER_IS_BETTER,
+    threshold = config_pb2.MetricThreshold(
+        value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": least_accuracy}),
+        change_threshold=config_pb2.GenericChangeThreshold(
+            direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
             # The difference must not be below this; a little room for how it is rounded.
             absolute={"value": -may_drop - 1e-9},
         ),
     )
     # For all questions together: a `threshold` without a slice would hold for every slice, down to
     # the smallest.
-    overall = tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=threshold)
+    overall = config_pb2.PerSliceMetricThreshold(
+        slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold
+    )
     metrics = [
-        tfma.MetricConfig(class_name="ExampleCount"),
-        tfma.MetricConfig(
+        config_pb2.MetricConfig(class_name="ExampleCount"),
+        config_pb2.MetricConfig(
             class_name=SoftAccuracy.__name__,
             module=SoftAccuracy.__module__,
             config=json.dumps({"ignore_case": ignore_case}),
             per_slice_thresholds=[overall],
         ),
     ]
-    return tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(signature_name="serve_examples")],
-        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+    return config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec(signature_name="serve_examples")],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
         slicing_specs=[
-            tfma.SlicingSpec(),
-            *(tfma.SlicingSpec(feature_keys=[feature]) for feature in slices),
+            config_pb2.SlicingSpec(),
+            *(config_pb2.SlicingSpec(feature_keys=[feature]) for feature in slices),
         ],
     )
 
