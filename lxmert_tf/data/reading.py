@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import glob
-import pathlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,8 +39,10 @@ def find_records(*patterns) -> list[str]:
     """
     found = []
     for pattern in patterns:
-        path = pathlib.Path(pattern)
-        names = glob.glob(str(path / "*tfrecord*")) if path.is_dir() else glob.glob(str(pattern))
+        # Python's glob leaves hidden files alone, which are unfinished ones; it knows disks only.
+        find = tf.io.gfile.glob if "://" in str(pattern) else glob.glob
+        folder = tf.io.gfile.isdir(str(pattern))
+        names = find(os.path.join(pattern, "*tfrecord*") if folder else str(pattern))
         if not names:
             raise InputError(f"{pattern}: no record file is named so")
         found += names

@@ -1,6 +1,6 @@
 """The `run_fn` of the Trainer that pre-trains."""
 
-import pathlib
+import os
 import time
 
 from tfx import v1 as tfx
@@ -10,6 +10,7 @@ from lxmert_tf.config_file import config_from_mapping
 from lxmert_tf.data.reading import find_records
 from lxmert_tf.training.config import PretrainingConfig
 from lxmert_tf.training.pretraining import pretrain
+from pipeline.modules.local_folder import written_folder
 from pipeline.modules.training_summary import write_training_summary
 
 
@@ -20,15 +21,16 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         fn_args: with the `custom_config` that `graph` makes.
     """
     config = fn_args.custom_config
-    started = time.monotonic()
-    model = pretrain(
-        train_files=find_records(*fn_args.train_files),
-        validation_files=find_records(*fn_args.eval_files),
-        config=config_from_mapping(PretrainingConfig, config["task"], "pretraining"),
-        model_config=config_from_mapping(LxmertConfig, config["model"], "model"),
-        extractor=config["extractor"],
-        log_directory=fn_args.model_run_dir,
-    )
-    model.save_preset(fn_args.serving_model_dir)
-    artifact = pathlib.Path(fn_args.serving_model_dir).parent
-    write_training_summary(artifact, time.monotonic() - started)
+    uri, name = os.path.split(fn_args.serving_model_dir)
+    with written_folder(uri) as artifact, written_folder(fn_args.model_run_dir) as log_directory:
+        started = time.monotonic()
+        model = pretrain(
+            train_files=find_records(*fn_args.train_files),
+            validation_files=find_records(*fn_args.eval_files),
+            config=config_from_mapping(PretrainingConfig, config["task"], "pretraining"),
+            model_config=config_from_mapping(LxmertConfig, config["model"], "model"),
+            extractor=config["extractor"],
+            log_directory=log_directory,
+        )
+        model.save_preset(artifact / name)
+        write_training_summary(artifact, time.monotonic() - started)

@@ -1,0 +1,34 @@
+"""Folders of artifacts as local ones: models and logs are written by what knows a disk only."""
+
+import contextlib
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+from tfx.utils import io_utils
+
+
+@contextlib.contextmanager
+def written_folder(uri: str) -> Iterator[pathlib.Path]:
+    """The folder of an artifact; of one elsewhere (gs://...) a local one that is copied there.
+
+    Args:
+        uri: of the folder. What it held elsewhere is replaced, at the end and not after an error.
+    """
+    if "://" not in uri:
+        yield pathlib.Path(uri)
+        return
+    with tempfile.TemporaryDirectory(prefix="artifact-") as folder:
+        yield pathlib.Path(folder)
+        io_utils.copy_dir(folder, uri)
+
+
+@contextlib.contextmanager
+def read_folder(uri: str) -> Iterator[pathlib.Path]:
+    """The folder of an artifact; of one elsewhere (gs://...) a local copy."""
+    if "://" not in uri:
+        yield pathlib.Path(uri)
+        return
+    with tempfile.TemporaryDirectory(prefix="artifact-") as folder:
+        io_utils.copy_dir(uri, folder)
+        yield pathlib.Path(folder)

@@ -1,0 +1,83 @@
+"""The Trainers' functions where artifacts lie elsewhere than on a disk, here `ram://`."""
+
+import pytest
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
+import yaml
+from tfx import v1 as tfx
+
+from lxmert_tf.data import schema
+from lxmert_tf.data.reading import find_records
+from pipeline.modules import answering, pretraining
+from pipeline.modules.local_folder import read_folder, written_folder
+from tests.lxmert_tf.samples import easy_vqa_scenes
+from tests.pipeline.test_graph import MODEL, PRETRAINING, TASK
+
+ROOT = "ram://bucket"
+
+
+def test_folder_elsewhere_is_written_whole_and_read_back():
+    for text in ("first", "second"):
+        with written_folder(f"{ROOT}/whole") as folder:
+            (folder / "inner").mkdir()
+            (folder / "inner" / text).write_text(text)
+            assert not tf.io.gfile.exists(f"{ROOT}/whole/inner/{text}")
+    assert tf.io.gfile.listdir(f"{ROOT}/whole/inner") == ["second"]
+    with read_folder(f"{ROOT}/whole") as folder:
+        assert (folder / "inner" / "second").read_text() == "second"
+
+
+def test_folder_elsewhere_gets_nothing_after_an_error():
+    with pytest.raises(KeyError), written_folder(f"{ROOT}/none") as folder:
+        (folder / "half").touch()
+        raise KeyError
+    assert not tf.io.gfile.exists(f"{ROOT}/none")
+
+
+def test_folder_on_the_disk_is_itself(tmp_path):
+    for context in (written_folder, read_folder):
+        with context(str(tmp_path)) as folder:
+            assert folder == tmp_path
+
+
+@pytest.fixture(scope="module")
+def records() -> str:
+    """A pattern, as TFX gives one."""
+    folder = f"{ROOT}/examples/Split-train"
+    tf.io.gfile.makedirs(folder)
+    with tf.io.TFRecordWriter(f"{folder}/data_tfrecord-00000") as writer:
+        for scene in easy_vqa_scenes(4):
+            writer.write(schema.encode_scene(scene))
+    return f"{folder}/*"
+
+
+def test_records_elsewhere_are_found_by_pattern_and_by_folder(records):
+    expected = [records.replace("*", "data_tfrecord-00000")]
+    assert find_records(records) == find_records(records.removesuffix("/*")) == expected
+
+
+@pytest.mark.slow
+def test_trainers_write_elsewhere_and_the_second_starts_from_the_first(records):
+    def train(module, task, name, **options):
+        module.run_fn(
+            tfx.components.FnArgs(
+                train_files=[records],
+                eval_files=[records],
+                serving_model_dir=f"{ROOT}/{name}/Format-Serving",
+                model_run_dir=f"{ROOT}/logs/{name}",
+                custom_config={
+                    "model": yaml.safe_load(MODEL),
+                    "task": yaml.safe_load(task),
+                    "extractor": {"name": "grid"},
+                },
+                **options,
+            )
+        )
+
+    train(pretraining, PRETRAINING, "pretrained")
+    train(answering, TASK, "tuned", base_model=f"{ROOT}/pretrained/Format-Serving")
+    for name in ("training.json", "preset/config.json", "Format-Serving/saved_model.pb"):
+        assert tf.io.gfile.exists(f"{ROOT}/tuned/{name}")
+    assert tf.io.gfile.glob(f"{ROOT}/logs/tuned/tensorboard/*tfevents*")
+    served = tf.saved_model.load(f"{ROOT}/tuned/Format-Serving").signatures["encode_image"]
+    assert served.structured_outputs["image_state"].shape[-1] == 32
