@@ -124,6 +124,7 @@ setup(
             "ablate = lxmert_tf.commands.ablate",
             "ask = lxmert_tf.commands.ask",
             "attention = lxmert_tf.commands.attention",
+            "benchmark = lxmert_tf.commands.benchmark",
             "evaluate = lxmert_tf.commands.evaluate",
             "export-weights = lxmert_tf.commands.export_weights",
             "finetune = lxmert_tf.commands.finetune",

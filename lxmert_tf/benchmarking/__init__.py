@@ -1,0 +1,1 @@
+"""How fast models answer and train on this machine, as `lxmert benchmark` measures it."""
