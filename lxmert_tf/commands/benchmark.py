@@ -2,24 +2,20 @@
 
 import argparse
 import dataclasses
-import importlib.resources
 import json
 
 from lxmert_tf.benchmarking.sentence_lengths import LENGTHS
+from lxmert_tf.benchmarking.sizes import MODELS, model_sizes
 
 SUMMARY = "measure how fast a model answers, fine-tunes or pre-trains on this machine"
 
 TASKS = ("answer", "finetune", "pretrain")
-# As published for VQA, instead of the answers of pre-training.
-VQA_ANSWERS = 3129
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
     parser.add_argument("--task", required=True, choices=TASKS)
-    parser.add_argument(
-        "--model", choices=("base", "mini"), default="base", help="sizes, of configs/model"
-    )
+    parser.add_argument("--model", choices=MODELS, default="base", help="sizes, of configs/model")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument(
         "--lengths",
@@ -54,13 +50,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--questions-per-image is for --task answer, not for {args.task}")
 
     from lxmert_tf.benchmarking.measurement import Setting, measure
-    from lxmert_tf.config import LxmertConfig
 
-    file = importlib.resources.files("lxmert_tf.configs") / "model" / f"{args.model}.yaml"
-    config = LxmertConfig.from_file(file)
-    if args.model == "base" and args.task != "pretrain":
-        config = dataclasses.replace(config, num_answers=VQA_ANSWERS)
     fields = [field.name for field in dataclasses.fields(Setting)]
+    config = model_sizes(args.model, args.task)
     measured = measure(Setting(**{name: getattr(args, name) for name in fields}), config)
     if args.json:
         print(json.dumps(dataclasses.asdict(measured)))
