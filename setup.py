@@ -46,6 +46,8 @@ SERVE = ["fastapi", "uvicorn"]
 INGEST = [
     f"apache-beam==2.74.0; {DEFAULT}",
     f"apache-beam>=2.77; {TODAY}",
+    # Without it this Beam warns at each start, and its worker processes tell all that they do.
+    f"google-apitools; {TODAY}",
     # Regions as MMF publishes them; base64 of the text formats, several times as fast as Python's.
     "lmdb",
     "pybase64",

@@ -19,7 +19,10 @@ EXTRAS = {
     "easy_vqa": "demo",
     "fastapi": "serve",
     "matplotlib": "visual",
+    "ml_metadata": "pipeline",
     "tensorflow_addons": "addons",
+    "tensorflow_data_validation": "pipeline",
+    "tensorflow_model_analysis": "pipeline",
     "tensorflow_serving": "grpc",
     "tfx": "pipeline",
     "uvicorn": "serve",
@@ -65,7 +68,12 @@ def _missing_extra(error: ModuleNotFoundError) -> str:
         raise error
     if package not in EXTRAS:
         return f"needs the package {package!r}, which is not installed"
-    return f"needs the package {package!r}; pip install 'lxmert-tf[{EXTRAS[package]}]' brings it"
+    extra = EXTRAS[package]
+    where = ""
+    if extra == "pipeline" and sys.version_info >= (3, 11):
+        # TFX 1.21 has no wheels for older C libraries.
+        where = " where glibc is 2.39 or newer"
+    return f"needs the package {package!r}; pip install 'lxmert-tf[{extra}]' brings it{where}"
 
 
 def _file_problem(error: OSError) -> str:

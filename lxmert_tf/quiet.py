@@ -9,7 +9,6 @@ import sys
 import tempfile
 import warnings
 
-# What TensorFlow 2.21 logs of itself before it has read its log level.
 EARLY_LOG_LINE = re.compile(rb"[IWE]\d{4} .*\n|WARNING: All log messages before absl::.*\n")
 
 
@@ -27,6 +26,11 @@ def hush() -> None:
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::DeprecationWarning")
     logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
     _ignore_functions_that_outlive_tensorflow()
+    hush_import()
+
+
+def hush_import() -> None:
+    """Leaves out what TensorFlow 2.21 logs while it is imported, before it knows its log level."""
     if "tensorflow" not in sys.modules:
         sys.meta_path.insert(0, _QuietImport())
 

@@ -2,7 +2,9 @@
 
 import importlib.metadata
 import importlib.resources
+import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 
@@ -155,3 +157,11 @@ def test_pipeline_whose_model_file_is_missing_is_refused(refused, tmp_path):
     config.write_text(EASY_VQA.read_text())
     line = refused("pipeline", "run", "--config", config)
     assert "mini.yaml: No such file or directory" in line
+
+
+def test_without_tfx_the_pipeline_says_which_extra_brings_it(refused, tmp_path):
+    if importlib.util.find_spec("tfx"):
+        pytest.skip("TFX is installed")
+    shutil.copytree(EASY_VQA.parents[1], tmp_path / "configs")
+    line = refused("pipeline", "run", "--config", "configs/pipeline/easy_vqa.yaml")
+    assert line.endswith("pip install 'lxmert-tf[pipeline]' brings it where glibc is 2.39 or newer")

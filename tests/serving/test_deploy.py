@@ -6,7 +6,6 @@ import pytest
 import yaml
 from google.protobuf import (
     descriptor_pb2,
-    descriptor_pool,
     message_factory,
     text_format,
     wrappers_pb2,
@@ -92,8 +91,6 @@ def batching_parameters():
         )
     message.field.add(name="allowed_batch_sizes", number=6, label=3, type=field.TYPE_INT64)
     message.field.add(name="pad_variable_length_inputs", number=7, label=1, type=field.TYPE_BOOL)
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
-    pool.AddSerializedFile(file.SerializeToString())
-    found = pool.FindMessageTypeByName("test.BatchingParameters")
-    return message_factory.MessageFactory(pool).GetPrototype(found)()
+    wrappers = descriptor_pb2.FileDescriptorProto()
+    wrappers_pb2.DESCRIPTOR.CopyToProto(wrappers)
+    return message_factory.GetMessages([wrappers, file])["test.BatchingParameters"]()
