@@ -332,7 +332,8 @@ def test_demo_prints_where_the_model_is_and_three_answers(runs):
 
 def test_demo_draws_a_picture(runs):
     with Image.open(runs.folder / "demo" / "answers.png") as picture:
-        assert picture.size == (1439, 960)
+        # Releases of matplotlib round differently.
+        assert picture.size in ((1439, 960), (1440, 960))
 
 
 class Refused(NamedTuple):
