@@ -1,0 +1,253 @@
+"""Speed beside other implementations of LXMERT, on the same machine and the same inputs.
+
+    .venv/bin/python benchmarks/peers.py --peer-python build/peers/bin/python --task answer
+
+The peers are Hugging Face transformers in PyTorch (eager and compiled) and in TensorFlow, in the
+environment of peers-requirements.txt, which says how to make it. All models have the same sizes,
+random weights and dropout. Each is a process of its own, and they take turns: ours, first peer,
+second peer, ..., ours, first peer, ... A ratio is ours over the peer's, in examples per second of
+the same round. Ours reads questions in words, the peers ids.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from lxmert_tf.benchmarking.sentence_lengths import LENGTHS, MAX_LENGTH
+from lxmert_tf.benchmarking.sizes import MODELS, model_sizes
+from lxmert_tf.benchmarking.step_times import StepTimes
+from lxmert_tf.commands.benchmark import TASKS
+from lxmert_tf.quiet import hush
+
+FOLDER = pathlib.Path(__file__).parent
+PYTORCH, TENSORFLOW = "peer_pytorch.py", "peer_tensorflow.py"
+
+
+class PeerFailed(Exception):
+    """A process ended with an error; the text is the last line of what it said."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """Another implementation in one setting.
+
+    Args:
+        script: beside this file.
+        options: of the script.
+        precision: of ours, to compare with.
+        tasks: that it can do.
+    """
+
+    script: str
+    options: tuple[str, ...]
+    precision: str
+    tasks: tuple[str, ...] = TASKS
+
+
+def _peers() -> dict[str, Peer]:
+    settings = {
+        "eager_f32": Peer(PYTORCH, ("--precision", "float32"), "float32"),
+        "eager_autocast": Peer(PYTORCH, ("--precision", "autocast"), "bfloat16"),
+        "eager_bf16": Peer(PYTORCH, ("--precision", "bfloat16"), "bfloat16", ("answer",)),
+        "tf_f32": Peer(TENSORFLOW, ("--precision", "float32"), "float32"),
+        # Its pre-training adds float32 losses to bfloat16 ones, which TensorFlow refuses.
+        "tf_bf16": Peer(
+            TENSORFLOW, ("--precision", "bfloat16"), "bfloat16", ("answer", "finetune")
+        ),
+    }
+    for name in ("eager_f32", "eager_autocast", "eager_bf16"):
+        compiled = (*settings[name].options, "--mode", "compile")
+        settings[name.replace("eager", "compile")] = dataclasses.replace(
+            settings[name], options=compiled
+        )
+    padded = {
+        name: dataclasses.replace(peer, options=(*peer.options, "--length", str(MAX_LENGTH)))
+        for name, peer in settings.items()
+    }
+    # By themselves they pad to the longest sentence of the batch.
+    return {**padded, **{f"{name}_dynamic": peer for name, peer in settings.items()}}
+
+
+# Padded to 20 pieces, as the release does; `_dynamic`: to the longest sentence of the batch.
+PEERS = _peers()
+
+
+def main() -> None:
+    """Writes the inputs, lets all take turns, and prints the ratios."""
+    args = _arguments()
+    hush()
+    names = [name for name in args.peers if args.task in PEERS[name].tasks]
+    with tempfile.TemporaryDirectory(prefix="lxmert-peers-") as folder:
+        inputs = pathlib.Path(folder) / "inputs.npz"
+        examples = _write_inputs(inputs, args)
+        runners: dict[str, Callable[[], float]] = {
+            precision: lambda precision=precision: _ours(precision, args)
+            for precision in sorted({PEERS[name].precision for name in names})
+        }
+        for name in names:
+            runners[name] = lambda name=name: _theirs(PEERS[name], inputs, examples, args)
+        rates = take_turns(runners, args.rounds)
+    rows = [compare(name, rates[PEERS[name].precision], rates[name]) for name in names]
+    if args.json:
+        settings = {
+            name: value for name, value in vars(args).items() if name not in ("json", "peer_python")
+        }
+        print(json.dumps({"setting": settings, "peers": rows}))
+    else:
+        Console().print(_table(rows, args))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--peer-python", required=True, metavar="FILE", help="of the peers' environment"
+    )
+    parser.add_argument("--task", required=True, choices=TASKS)
+    parser.add_argument("--model", choices=MODELS, default="base")
+    parser.add_argument("--lengths", choices=LENGTHS, default="questions")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per step")
+    parser.add_argument("--questions-per-image", type=int, default=1, metavar="N")
+    parser.add_argument("--steps", type=int, default=8, metavar="N", help="timed in each process")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument(
+        "--peers",
+        type=peer_names,
+        default=list(PEERS),
+        metavar="NAME,...",
+        help=f"some of {', '.join(PEERS)} (default: all)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser.parse_args()
+
+
+def peer_names(text: str) -> list[str]:
+    """Names of `PEERS`, separated by commas."""
+    names = text.split(",")
+    for name in names:
+        if name not in PEERS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(PEERS)}")
+    return names
+
+
+def take_turns(runners: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Runs each once, and all again.
+
+    Args:
+        runners: give a rate each, or fail with `PeerFailed`.
+        rounds: how often.
+
+    Returns:
+        the rates by name; none of what failed, which is not run again.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in runners}
+    failed = set()
+    for _ in range(rounds):
+        for name, run in runners.items():
+            if name in failed:
+                continue
+            try:
+                rates[name].append(run())
+            except PeerFailed as error:
+                failed.add(name)
+                rates[name] = []
+                print(f"{name} failed: {error}", file=sys.stderr)
+    return rates
+
+
+def compare(name: str, ours: list[float], theirs: list[float]) -> dict:
+    """The rates of both and the ratios of the rounds, empty if one failed."""
+    ratios = [our / their for our, their in zip(ours, theirs)]
+    return {
+        "peer": name,
+        "ours": ours,
+        "theirs": theirs,
+        "ratio": {
+            measure.__name__: measure(ratios) for measure in (statistics.median, min, max) if ratios
+        },
+    }
+
+
+def _write_inputs(path: pathlib.Path, args: argparse.Namespace) -> list[int]:
+    """Writes what all read, and gives the examples of each batch."""
+    from lxmert_tf.benchmarking.batches import draw_batches
+    from lxmert_tf.benchmarking.measurement import BATCHES
+
+    config = model_sizes(args.model, args.task)
+    batches = draw_batches(
+        args.task,
+        config,
+        args.lengths,
+        args.batch_size,
+        min(BATCHES, args.steps),
+        args.questions_per_image,
+    )
+    arrays = {}
+    for number, batch in enumerate(batches):
+        for name, array in {**batch.inputs, **batch.targets}.items():
+            # They know no image that is encoded already: each question comes with its regions.
+            repeats = len(batch.lengths) // len(array)
+            arrays[f"{number}/{name}"] = np.repeat(array, repeats, axis=0)
+    about = {"task": args.task, "config": config.to_dict(), "batches": len(batches)}
+    np.savez(path, about=json.dumps(about), **arrays)
+    return [len(batch.lengths) for batch in batches]
+
+
+def _ours(precision: str, args: argparse.Namespace) -> float:
+    command = [sys.executable, "-m", "lxmert_tf.cli", "benchmark", "--json"]
+    command += ["--precision", precision]
+    for name in ("task", "model", "lengths", "batch_size", "questions_per_image", "steps"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    return _last_json(command)["examples_per_second"]
+
+
+def _theirs(peer: Peer, inputs: pathlib.Path, examples: list[int], args) -> float:
+    command = [args.peer_python, str(FOLDER / peer.script), *peer.options]
+    command += ["--inputs", str(inputs), "--steps", str(args.steps)]
+    times = StepTimes(examples)
+    for batch, seconds in enumerate(_last_json(command)["seconds"]):
+        for second in seconds:
+            times.add(batch, second)
+    return times.median_rate
+
+
+def _last_json(command: list[str]) -> dict:
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    outcome = subprocess.run(command, capture_output=True, text=True, env=quiet)
+    if outcome.returncode:
+        raise PeerFailed((outcome.stderr.strip().splitlines() or ["it said nothing"])[-1])
+    return json.loads(outcome.stdout.splitlines()[-1])
+
+
+def _table(rows: list[dict], args: argparse.Namespace) -> Table:
+    title = f"{args.task}, {args.model}, {args.lengths}, {args.batch_size} images a step"
+    if args.questions_per_image > 1:
+        title += f", {args.questions_per_image} questions an image"
+    table = Table("peer", title=title)
+    for column in ("theirs (examples/s)", "ours", "ratio", "least", "most"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        if not row["ratio"]:
+            table.add_row(row["peer"], "failed")
+            continue
+        rates = (f"{statistics.median(row[whose]):,.1f}" for whose in ("theirs", "ours"))
+        table.add_row(
+            row["peer"],
+            *rates,
+            *(f"{row['ratio'][measure]:.2f}" for measure in ("median", "min", "max")),
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main()
