@@ -1,8 +1,8 @@
-"""`lxmert ask`: questions about a picture, answered on the terminal."""
+"""`lxmert ask`: questions about a picture or statements about two, answered on the terminal."""
 
 import argparse
 
-SUMMARY = "answer questions about a picture"
+SUMMARY = "answer questions about a picture, or judge statements about two"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a SavedModel, a folder of its versions (such as saved_models/NAME), or a preset; "
         "with --endpoint the model's name on the server",
     )
-    parser.add_argument("--image", required=True, metavar="FILE", help="PNG, JPEG, ...")
+    parser.add_argument(
+        "--image",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="PNG, JPEG, ...; twice, the left one first, for a model of statements about two",
+    )
     parser.add_argument("--top", type=_positive, default=3, metavar="N", help="answers (default 3)")
     parser.add_argument(
         "--endpoint",
@@ -38,34 +44,44 @@ def run(args: argparse.Namespace) -> int:
 
     if args.extractor and not args.endpoint:
         raise InputError("--extractor is for --endpoint; a model on disk knows its own")
+    if len(args.image) > 2:
+        raise InputError(f"--image is given {len(args.image)} times; a model reads one or two")
     # Before the model is loaded, which takes seconds.
-    image = read_image(args.image)
+    images = [read_image(path) for path in args.image]
     for number, question in enumerate(args.questions, start=1):
         if not question.strip():
             raise InputError(f"question {number} is empty; ask in words")
     answer = _ask_server if args.endpoint else _ask_model
-    for question, answers in zip(args.questions, answer(args, image)):
+    for question, answers in zip(args.questions, answer(args, images)):
         print(question)
         for words, score in answers[: args.top]:
             print(f"  {score:6.1%}  {words}")
     return 0
 
 
-def _ask_model(args: argparse.Namespace, image):
+def _ask_model(args: argparse.Namespace, images):
     from lxmert_tf.serving.answerer import Answerer
 
-    return Answerer(args.model).ask(image, args.questions)
+    answerer = Answerer(args.model)
+    if len(images) == 2:
+        return answerer.judge(*images, args.questions)
+    return answerer.ask(*images, args.questions)
 
 
-def _ask_server(args: argparse.Namespace, image):
+def _ask_server(args: argparse.Namespace, images):
     from lxmert_tf.config_file import read_mapping
     from lxmert_tf.regions.registry import make_extractor
     from lxmert_tf.serving.client import Client
+    from lxmert_tf.serving.pair_regions import pair_regions
 
     client = Client(args.endpoint, args.model)
     # A server does not tell what made the regions of its model.
-    config = read_mapping(args.extractor) if args.extractor else {"name": "grid"}
-    regions = make_extractor(config).extract(image)
+    extractor = make_extractor(read_mapping(args.extractor) if args.extractor else {"name": "grid"})
+    if len(images) == 2:
+        return client.answer(
+            args.questions, **pair_regions(extractor, *images, len(args.questions))
+        )
+    regions = extractor.extract(*images)
     state = client.encode_image([regions.features], [regions.boxes], [len(regions)])
     return client.answer_about_image(args.questions, state)
 

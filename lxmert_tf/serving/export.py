@@ -7,6 +7,7 @@ import tensorflow as tf
 from lxmert_tf.data.extractor_file import write_extractor
 from lxmert_tf.serving.answer_module import AnswerModule
 from lxmert_tf.serving.pair_module import PairModule
+from lxmert_tf.serving.scene_module import SceneModule
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
 from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
 
@@ -27,10 +28,17 @@ def export_answer_model(
         directory: where.
         max_length, top_k: see `SceneModule`.
     """
-    served = PairModule if isinstance(model, LxmertPairClassifier) else AnswerModule
-    module = served(model, max_length, top_k)
+    module = served_module(model, max_length, top_k)
     tf.saved_model.save(module, str(directory), signatures=module.signatures())
     if model.extractor is not None:
         extra = pathlib.Path(directory) / EXTRA
         extra.mkdir(exist_ok=True)
         write_extractor(extra, model.extractor)
+
+
+def served_module(
+    model: LxmertAnswerClassifier | LxmertPairClassifier, max_length: int = 20, top_k: int = 5
+) -> SceneModule:
+    """The functions that become a model's signatures; arguments and errors of `SceneModule`."""
+    served = PairModule if isinstance(model, LxmertPairClassifier) else AnswerModule
+    return served(model, max_length, top_k)

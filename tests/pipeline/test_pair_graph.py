@@ -17,6 +17,7 @@ from lxmert_tf.tasks.evaluation import evaluate_answers, predict_answers
 from pipeline.config import load_pipeline
 from pipeline.graph import create_components
 from pipeline.run_record import RunRecord, read_last_run
+from tests.pipeline.docker_engine import running_engine
 from tests.pipeline.test_graph import MODEL
 from tests.pipeline.test_ingest_files import write_regions
 
@@ -152,3 +153,21 @@ def test_new_statements_are_answered_as_a_submission(run):
     found = read_submission("nlvr2", output)
     assert found == predict_answers(run.model, run.test_records, 8)
     assert np.isin(list(found.values()), ["True", "False"]).all() and len(found) == 12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("breaks", [True, False])
+def test_push_waits_for_the_server_where_that_is_asked_for(run, capsys, monkeypatch, breaks):
+    text = (run.folder / "pipeline.yaml").read_text()
+    (run.folder / "asked.yaml").write_text(f"{text}infra_validation: [2.15.1]\n")
+    pushed = run.folder / f"pushed-{breaks}"
+    command = ["pipeline", "run", "--config", str(run.folder / "asked.yaml")]
+    with running_engine(breaks) as engine:
+        monkeypatch.setenv("DOCKER_HOST", engine.host)
+        status = cli.main([*command, "--root", str(run.root), "--push-to", str(pushed)])
+    record = read_last_run(str(run.root / "metadata.sqlite"))
+    assert record.states["InfraValidator"] == record.states["Pusher"] == "COMPLETE"
+    assert (record.blessed, record.infra_blessed) == (True, not breaks)
+    assert (status, pushed.exists()) == ((1, False) if breaks else (0, True))
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert ("the model was not pushed: TensorFlow Serving did not load it" in told) == breaks

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import easy_vqa
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +10,7 @@ import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
 from tensorflow import keras
 from tensorflow_serving.apis import prediction_log_pb2
 
-from lxmert_tf import LxmertPairClassifier, LxmertTextPreprocessor
+from lxmert_tf import LxmertPairClassifier, LxmertTextPreprocessor, cli
 from lxmert_tf.data import schema
 from lxmert_tf.errors import InputError
 from lxmert_tf.serving import Client, ServerError
@@ -205,5 +206,37 @@ def test_what_is_only_for_answer_models_is_told_in_one_line(endpoint, batch, sav
         Client(endpoint, NAME).encode_image(*regions)
     assert "signature_name is 'encode_image'; there are serve_examples, serv" in one_line(caught)
     with pytest.raises(InputError) as caught:
-        Answerer(saved_model)
-    assert "has no signature 'encode_image'; questions about a picture are for" in one_line(caught)
+        Answerer(saved_model).ask(np.zeros([9, 9, 3], np.uint8), ["what is it?"])
+    assert "judges statements about two pictures; name both" in one_line(caught)
+
+
+def asked(capsys, model, *options) -> list[str]:
+    """What `lxmert ask` prints about the pictures of the first scene."""
+    pictures = [easy_vqa.get_test_image_paths()[number] for number in (0, 1)]
+    images = [option for path in pictures for option in ("--image", path)]
+    texts = [sentence.text for sentence in pair_scenes(1)[0].sentences]
+    assert cli.main(["ask", "--model", str(model), *images, *options, *texts]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_ask_judges_statements_about_two_pictures(
+    saved_model, endpoint, model, loaded, batch, tmp_path, capsys
+):
+    lines = asked(capsys, saved_model)
+    outputs = loaded.signatures["serving_default"](**batch)
+    likelier, score = outputs["answers"][0, 0].numpy().decode(), outputs["scores"][0, 0].numpy()
+    # The records hold features of 16 bits.
+    assert lines[0] == batch["question"][0].numpy().decode()
+    assert lines[1].split() == [f"{score:.1%}", likelier]
+    model.save_preset(tmp_path / "preset")
+    assert asked(capsys, tmp_path / "preset") == lines
+    assert asked(capsys, NAME, "--endpoint", endpoint) == lines
+
+
+def test_two_pictures_are_too_many_for_an_answer_model(tiny, capsys):
+    pictures = easy_vqa.get_test_image_paths()
+    command = ["ask", "--model", str(tiny.preset), "--image", pictures[0], "--image", pictures[1]]
+    assert cli.main([*command, "is it blue?"]) == 2
+    assert "answers questions about one picture; name one" in capsys.readouterr().err
+    assert cli.main([*command, "--image", pictures[2], "is it blue?"]) == 2
+    assert "--image is given 3 times; a model reads one or two" in capsys.readouterr().err
