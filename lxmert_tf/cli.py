@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GateError as error:
         return _say(args.command, str(error), EXIT_GATE)
     except ModuleNotFoundError as error:
-        return _say(args.command, _missing_extra(error), EXIT_USAGE)
+        return _say(args.command, missing_extra(error), EXIT_USAGE)
     except OSError as error:
         return _say(args.command, _file_problem(error), EXIT_USAGE)
     except KeyboardInterrupt:
@@ -62,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _missing_extra(error: ModuleNotFoundError) -> str:
+def missing_extra(error: ModuleNotFoundError) -> str:
+    """What is missing and how to get it, in one line."""
     package = (error.name or "").split(".")[0]
     if package in ("lxmert_tf", "pipeline"):
         raise error

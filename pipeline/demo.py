@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 
+from lxmert_tf.cli import missing_extra
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
 from lxmert_tf.quiet import hush
 
@@ -27,6 +28,9 @@ def main(argv=None) -> int:
     except GateError as error:
         print(f"demo: {error}", file=sys.stderr)
         return EXIT_GATE
+    except ModuleNotFoundError as error:
+        print(f"demo: {missing_extra(error)}", file=sys.stderr)
+        return EXIT_USAGE
     return 0
 
 
