@@ -7,8 +7,8 @@ from tensorflow import keras
 
 from lxmert_tf.config import LxmertConfig
 from lxmert_tf.encoders import CrossModalityEncoder, LanguageEncoder, RelationshipEncoder
-from lxmert_tf.layers.attention import attention_bias
 from lxmert_tf.layers.heads import Pooler
+from lxmert_tf.layers.positions import Positions
 from lxmert_tf.presets import PresetModel
 
 REQUIRED_INPUTS = ("token_ids", "padding_mask", "region_features", "region_boxes")
@@ -67,22 +67,49 @@ class LxmertBackbone(PresetModel):
         return self.language_encoder.embeddings.word_embeddings
 
     def call(self, inputs, training=None, output_attentions=None):
+        wanted = self.output_attentions if output_attentions is None else output_attentions
+        return self.compute(inputs, training=training, output_attentions=wanted)
+
+    def compute(
+        self, inputs, training=None, output_attentions=False, packed=False, pooled_only=False
+    ):
+        """What a call computes, or of it just what is asked for.
+
+        Args:
+            inputs: as for a call.
+            training: whether dropout is on.
+            output_attentions: whether to give the attention probabilities.
+            packed: whether to leave out padded tokens and absent regions. What the outputs hold in
+                their places is then undefined; all else is the same.
+            pooled_only: whether to leave out of the last cross-modality layer what the pooled
+                output does not depend on. The other outputs are then missing.
+
+        Returns:
+            as a call.
+        """
         require_inputs(inputs)
         boxes = inputs["region_boxes"]
         mask = inputs.get("region_mask")
         region_mask = tf.ones(tf.shape(boxes)[:2]) if mask is None else mask
-        wanted = self.output_attentions if output_attentions is None else output_attentions
-        how = {"training": training, "output_attentions": wanted}
+        how = {"training": training, "output_attentions": output_attentions, "packed": packed}
         image_state, vision_attentions = self.encode_image(
             inputs["region_features"], boxes, region_mask, **how
         )
-        outputs, attentions = self.read_image(inputs, image_state, region_mask, **how)
-        if wanted:
+        outputs, attentions = self.read_image(
+            inputs, image_state, region_mask, pooled_only=pooled_only, **how
+        )
+        if output_attentions:
             outputs["attentions"] = {"vision": vision_attentions, **attentions}
         return outputs
 
     def encode_image(
-        self, region_features, region_boxes, region_mask, training=None, output_attentions=False
+        self,
+        region_features,
+        region_boxes,
+        region_mask,
+        training=None,
+        output_attentions=False,
+        packed=False,
     ):
         """The part that depends on the image alone: the object-relationship encoder.
 
@@ -92,20 +119,32 @@ class LxmertBackbone(PresetModel):
             region_mask: [B, R], 1 = region.
             training: whether dropout is on.
             output_attentions: whether to give the attention probabilities.
+            packed: whether to leave out absent regions.
 
         Returns:
             the image state [B, R, H], and a list over layers of probabilities [B, heads, R, R]
             or None.
         """
-        return self.relationship_encoder(
+        positions = Positions(region_mask, packed)
+        state, attentions = self.relationship_encoder(
             region_features,
             region_boxes,
-            attention_bias(region_mask),
+            positions,
             training=training,
             output_attentions=output_attentions,
         )
+        return positions.to_batch(state), attentions
 
-    def read_image(self, inputs, image_state, region_mask, training=None, output_attentions=False):
+    def read_image(
+        self,
+        inputs,
+        image_state,
+        region_mask,
+        training=None,
+        output_attentions=False,
+        packed=False,
+        pooled_only=False,
+    ):
         """Reads the words, and the image in their light.
 
         Args:
@@ -114,25 +153,32 @@ class LxmertBackbone(PresetModel):
             region_mask: [B, R], 1 = region.
             training: whether dropout is on.
             output_attentions: whether to give the attention probabilities.
+            packed, pooled_only: see `compute`.
 
         Returns:
             the outputs of a call, and the attentions of the language and cross-modality encoders
             (lists of None where they are not asked for).
         """
-        how = {"training": training, "output_attentions": output_attentions}
+        how = {"training": training, "output_attentions": output_attentions, "packed": packed}
         language, language_attentions = self.encode_text(inputs, **how)
         outputs, attentions = self.relate(
-            language, inputs["padding_mask"], image_state, region_mask, **how
+            language,
+            inputs["padding_mask"],
+            image_state,
+            region_mask,
+            pooled_only=pooled_only,
+            **how,
         )
         return outputs, {"language": language_attentions, **attentions}
 
-    def encode_text(self, inputs, training=None, output_attentions=False):
+    def encode_text(self, inputs, training=None, output_attentions=False, packed=False):
         """The part that depends on the words alone: the language encoder.
 
         Args:
             inputs: `token_ids`, `padding_mask` and maybe `segment_ids`, as for a call.
             training: whether dropout is on.
             output_attentions: whether to give the attention probabilities.
+            packed: whether to leave out padded tokens.
 
         Returns:
             the text state [B, T, H], and a list over layers of probabilities [B, heads, T, T]
@@ -142,13 +188,15 @@ class LxmertBackbone(PresetModel):
         segment_ids = inputs.get("segment_ids")
         if segment_ids is None:
             segment_ids = tf.zeros_like(token_ids)
-        return self.language_encoder(
+        positions = Positions(inputs["padding_mask"], packed)
+        state, attentions = self.language_encoder(
             token_ids,
             segment_ids,
-            attention_bias(inputs["padding_mask"]),
+            positions,
             training=training,
             output_attentions=output_attentions,
         )
+        return positions.to_batch(state), attentions
 
     def relate(
         self,
@@ -158,6 +206,8 @@ class LxmertBackbone(PresetModel):
         region_mask,
         training=None,
         output_attentions=False,
+        packed=False,
+        pooled_only=False,
     ):
         """The part that depends on both: the cross-modality encoder and the pooler.
 
@@ -168,22 +218,28 @@ class LxmertBackbone(PresetModel):
             region_mask: [B, R], 1 = region.
             training: whether dropout is on.
             output_attentions: whether to give the attention probabilities.
+            packed, pooled_only: see `compute`.
 
         Returns:
             the outputs of a call, and the attentions of the cross-modality encoder (lists of None
             where they are not asked for).
         """
+        words, regions = Positions(padding_mask, packed), Positions(region_mask, packed)
         language, vision, to_vision, to_language = self.cross_modality_encoder(
-            text_state,
-            image_state,
-            attention_bias(padding_mask),
-            attention_bias(region_mask),
+            words.to_rows(text_state),
+            regions.to_rows(image_state),
+            words,
+            regions,
             training=training,
             output_attentions=output_attentions,
+            first_word_only=pooled_only,
         )
+        attentions = {"language_to_vision": to_vision, "vision_to_language": to_language}
+        if pooled_only:
+            return {"pooled_output": self.pooler(language)}, attentions
         outputs = {
-            "language_output": language,
-            "vision_output": vision,
-            "pooled_output": self.pooler(language),
+            "language_output": words.to_batch(language),
+            "vision_output": regions.to_batch(vision),
+            "pooled_output": self.pooler(words.first_rows(language)),
         }
-        return outputs, {"language_to_vision": to_vision, "vision_to_language": to_language}
+        return outputs, attentions

@@ -4,6 +4,7 @@ from tensorflow import keras
 
 from lxmert_tf.config import LxmertConfig
 from lxmert_tf.layers.embeddings import LanguageEmbeddings, RegionEmbeddings
+from lxmert_tf.layers.positions import Positions
 from lxmert_tf.layers.transformer import ConfiguredLayer, CrossModalityLayer, TransformerLayer
 
 
@@ -16,9 +17,10 @@ class LanguageEncoder(ConfiguredLayer):
 
     Call arguments:
         token_ids, segment_ids: int [B, T].
-        bias: [B, 1, 1, T].
+        positions: of the words.
         output_attentions: whether to give the attention probabilities.
-        Returns [B, T, H] and a list over layers of probabilities [B, heads, T, T] or None.
+        Returns rows [N, H] of `positions` and a list over layers of probabilities
+        [B, heads, T, T] or None.
     """
 
     def __init__(self, config: LxmertConfig | dict, **kwargs):
@@ -36,9 +38,11 @@ class LanguageEncoder(ConfiguredLayer):
         )
         self.transformer_layers = self._stack(TransformerLayer, self.config.language_layers)
 
-    def call(self, token_ids, segment_ids, bias, training=None, output_attentions=False):
-        hidden = self.embeddings(token_ids, segment_ids, training=training)
-        return _through(self.transformer_layers, hidden, bias, training, output_attentions)
+    def call(
+        self, token_ids, segment_ids, positions: Positions, training=None, output_attentions=False
+    ):
+        hidden = positions.to_rows(self.embeddings(token_ids, segment_ids, training=training))
+        return _through(self.transformer_layers, hidden, positions, training, output_attentions)
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -50,9 +54,10 @@ class RelationshipEncoder(ConfiguredLayer):
 
     Call arguments:
         region_features: [B, R, F]; region_boxes: [B, R, 4].
-        bias: [B, 1, 1, R].
+        positions: of the regions.
         output_attentions: whether to give the attention probabilities.
-        Returns [B, R, H] and a list over layers of probabilities [B, heads, R, R] or None.
+        Returns rows [N, H] of `positions` and a list over layers of probabilities
+        [B, heads, R, R] or None.
     """
 
     def __init__(self, config: LxmertConfig | dict, **kwargs):
@@ -67,9 +72,17 @@ class RelationshipEncoder(ConfiguredLayer):
         )
         self.transformer_layers = self._stack(TransformerLayer, self.config.relationship_layers)
 
-    def call(self, region_features, region_boxes, bias, training=None, output_attentions=False):
-        hidden = self.embeddings(region_features, region_boxes, training=training)
-        return _through(self.transformer_layers, hidden, bias, training, output_attentions)
+    def call(
+        self,
+        region_features,
+        region_boxes,
+        positions: Positions,
+        training=None,
+        output_attentions=False,
+    ):
+        features, boxes = positions.to_rows(region_features), positions.to_rows(region_boxes)
+        hidden = self.embeddings(features, boxes, training=training)
+        return _through(self.transformer_layers, hidden, positions, training, output_attentions)
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -80,11 +93,12 @@ class CrossModalityEncoder(ConfiguredLayer):
         config: sizes and rates.
 
     Call arguments:
-        language: [B, T, H]; vision: [B, R, H].
-        language_bias: [B, 1, 1, T]; vision_bias: [B, 1, 1, R].
+        language, vision: rows [N, H] of `language_positions`, [M, H] of `vision_positions`.
         output_attentions: whether to give the cross-attention probabilities.
+        first_word_only: whether to compute of the last layer just each sentence's first word.
         Returns language, vision, and two lists over layers: probabilities of words over
-        regions [B, heads, T, R] and of regions over words [B, heads, R, T], or None for each.
+        regions [B, heads, T, R] and of regions over words [B, heads, R, T], or None for each; with
+        `first_word_only` language is [B, H] and vision None.
     """
 
     def __init__(self, config: LxmertConfig | dict, **kwargs):
@@ -95,32 +109,34 @@ class CrossModalityEncoder(ConfiguredLayer):
         self,
         language,
         vision,
-        language_bias,
-        vision_bias,
+        language_positions: Positions,
+        vision_positions: Positions,
         training=None,
         output_attentions=False,
+        first_word_only=False,
     ):
         language_to_vision, vision_to_language = [], []
         for layer in self.transformer_layers:
             language, vision, to_vision, to_language = layer(
                 language,
                 vision,
-                language_bias,
-                vision_bias,
+                language_positions,
+                vision_positions,
                 training=training,
                 output_attentions=output_attentions,
+                first_word_only=first_word_only and layer is self.transformer_layers[-1],
             )
             language_to_vision.append(to_vision)
             vision_to_language.append(to_language)
         return language, vision, language_to_vision, vision_to_language
 
 
-def _through(layers, hidden, bias, training, output_attentions):
+def _through(layers, hidden, positions, training, output_attentions):
     """The output of layer upon layer, and the attention probabilities of each, or None."""
     attentions = []
     for layer in layers:
         hidden, probabilities = layer(
-            hidden, bias, training=training, output_attentions=output_attentions
+            hidden, positions, training=training, output_attentions=output_attentions
         )
         attentions.append(probabilities)
     return hidden, attentions

@@ -7,15 +7,7 @@ from tensorflow import keras
 
 from lxmert_tf.layers.dropout import Dropout
 from lxmert_tf.layers.normalization import ResidualNorm
-
-# What a padded token or an absent region adds to its attention scores (BERT's constant): in
-# float32, exp(-10000) is exactly zero beside any real score.
-MASKED_SCORE = -10000.0
-
-
-def attention_bias(mask) -> tf.Tensor:
-    """Turns a mask [B, K] (1 = there) into what is added to scores, float32 [B, 1, 1, K]."""
-    return (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * MASKED_SCORE
+from lxmert_tf.layers.positions import Positions
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -67,10 +59,19 @@ class SelfAttention(keras.layers.Layer):
             name=name,
         )
 
-    def split_heads(self, fused):
-        """Cuts [B, L, 3 H] into queries, keys and values: three times [B, heads, L, H / heads]."""
-        fused = tf.reshape(fused, [-1, tf.shape(fused)[1], 3, self.num_heads, self.head_size])
-        return tf.unstack(tf.transpose(fused, [2, 0, 3, 1, 4]), num=3)
+    def split_heads(self, fused, parts: int):
+        """Cuts [B, L, parts H] into `parts` tensors [B, heads, L, H / heads]."""
+        shape = tf.shape(fused)
+        fused = tf.reshape(fused, [shape[0], shape[1], parts, self.num_heads, self.head_size])
+        return tf.unstack(tf.transpose(fused, [2, 0, 3, 1, 4]), num=parts)
+
+    def project_apart(self, query_rows, key_value_rows):
+        """Queries of some rows, [N, H], and keys and values of others, [M, 2 H]."""
+        size = query_rows.shape[-1]
+        kernels = tf.split(self.query_key_value.kernel, [size, 2 * size], axis=1)
+        biases = tf.split(self.query_key_value.bias, [size, 2 * size])
+        sides = zip((query_rows, key_value_rows), kernels, biases)
+        return [tf.nn.bias_add(tf.matmul(rows, kernel), bias) for rows, kernel, bias in sides]
 
     def attend(self, query, key, value, bias, training, output_attentions):
         """Computes softmax(query key^T / sqrt(d) + bias) value.
@@ -90,28 +91,50 @@ class SelfAttention(keras.layers.Layer):
         probabilities = tf.nn.softmax(scores + bias, axis=-1)
         dropped = self.dropout(tf.cast(probabilities, value.dtype), training=training)
         context = tf.transpose(tf.matmul(dropped, value), [0, 2, 1, 3])
-        context = tf.reshape(context, [-1, tf.shape(context)[1], self.num_heads * self.head_size])
+        shape = tf.shape(context)
+        context = tf.reshape(context, [shape[0], shape[1], self.num_heads * self.head_size])
         return context, probabilities if output_attentions else None
 
     def finish(self, context, residual, training):
-        """Output projection, dropout, residual connection and LayerNorm: [B, Q, H]."""
+        """Output projection, dropout, residual connection and LayerNorm of rows: [N, H]."""
         return self.residual_norm(self.output_projection(context), residual, training=training)
 
-    def call(self, hidden, bias, training=None, output_attentions=False):
+    def call(
+        self,
+        hidden,
+        positions: Positions,
+        training=None,
+        output_attentions=False,
+        first_only=False,
+    ):
         """Attends within one side.
 
         Args:
-            hidden: [B, L, H].
-            bias: [B, 1, 1, L], from `attention_bias`.
+            hidden: rows [N, H] of `positions`.
+            positions: of this side.
             training: whether dropout is on.
             output_attentions: whether to give the probabilities.
+            first_only: whether to give just the rows of each example's first place, [B, H].
 
         Returns:
-            [B, L, H], and the probabilities [B, heads, L, L] or None.
+            rows [N, H], and the probabilities [B, heads, L, L] or None.
         """
-        query, key, value = self.split_heads(self.query_key_value(hidden))
-        context, probabilities = self.attend(query, key, value, bias, training, output_attentions)
-        return self.finish(context, hidden, training), probabilities
+        if first_only:
+            return self._first_rows(hidden, positions, training), None
+        fused = positions.to_batch(self.query_key_value(hidden))
+        query, key, value = self.split_heads(fused, 3)
+        context, probabilities = self.attend(
+            query, key, value, positions.bias, training, output_attentions
+        )
+        return self.finish(positions.to_rows(context), hidden, training), probabilities
+
+    def _first_rows(self, hidden, positions: Positions, training):
+        firsts = positions.first_rows(hidden)
+        query, key_value = self.project_apart(firsts, hidden)
+        [query] = self.split_heads(query[:, tf.newaxis], 1)
+        key, value = self.split_heads(positions.to_batch(key_value), 2)
+        context, _ = self.attend(query, key, value, positions.bias, training, False)
+        return self.finish(context[:, 0], firsts, training)
 
     def get_config(self):
         return {
@@ -136,37 +159,58 @@ class CrossAttention(SelfAttention):
         self,
         language,
         vision,
-        language_bias,
-        vision_bias,
+        language_positions: Positions,
+        vision_positions: Positions,
         training=None,
         output_attentions=False,
+        language_only=False,
     ):
         """Attends across the sides; each direction sees the other side's input, not its output.
 
         Args:
-            language: [B, T, H].
-            vision: [B, R, H].
-            language_bias: [B, 1, 1, T].
-            vision_bias: [B, 1, 1, R].
+            language: rows [N, H] of `language_positions`.
+            vision: rows [M, H] of `vision_positions`.
+            language_positions: of the words.
+            vision_positions: of the regions.
             training: whether dropout is on.
             output_attentions: whether to give the probabilities.
+            language_only: whether to leave out what the words' output does not depend on.
 
         Returns:
-            language [B, T, H], vision [B, R, H], the probabilities of words over regions
+            language [N, H], vision [M, H], the probabilities of words over regions
             [B, heads, T, R] and of regions over words [B, heads, R, T], or None for each.
         """
+        if language_only:
+            return self._language_side(
+                language, vision, language_positions, vision_positions, training
+            )
         # Split, not sliced: the gradient of a slice is a zero-filled copy of the whole.
-        lengths = [tf.shape(language)[1], tf.shape(vision)[1]]
-        both = tf.concat([language, vision], axis=1)
-        words, regions = tf.split(self.query_key_value(both), lengths, axis=1)
-        word_query, word_key, word_value = self.split_heads(words)
-        region_query, region_key, region_value = self.split_heads(regions)
+        counts = [tf.shape(language)[0], tf.shape(vision)[0]]
+        both = tf.concat([language, vision], axis=0)
+        words, regions = tf.split(self.query_key_value(both), counts)
+        word_query, word_key, word_value = self.split_heads(language_positions.to_batch(words), 3)
+        region_query, region_key, region_value = self.split_heads(
+            vision_positions.to_batch(regions), 3
+        )
+        how = (training, output_attentions)
         word_context, to_vision = self.attend(
-            word_query, region_key, region_value, vision_bias, training, output_attentions
+            word_query, region_key, region_value, vision_positions.bias, *how
         )
         region_context, to_language = self.attend(
-            region_query, word_key, word_value, language_bias, training, output_attentions
+            region_query, word_key, word_value, language_positions.bias, *how
         )
-        context = tf.concat([word_context, region_context], axis=1)
-        language, vision = tf.split(self.finish(context, both, training), lengths, axis=1)
+        contexts = [
+            language_positions.to_rows(word_context),
+            vision_positions.to_rows(region_context),
+        ]
+        finished = self.finish(tf.concat(contexts, axis=0), both, training)
+        language, vision = tf.split(finished, counts)
         return language, vision, to_vision, to_language
+
+    def _language_side(self, language, vision, language_positions, vision_positions, training):
+        query, key_value = self.project_apart(language, vision)
+        [query] = self.split_heads(language_positions.to_batch(query), 1)
+        key, value = self.split_heads(vision_positions.to_batch(key_value), 2)
+        context, _ = self.attend(query, key, value, vision_positions.bias, training, False)
+        rows = language_positions.to_rows(context)
+        return self.finish(rows, language, training), None, None, None

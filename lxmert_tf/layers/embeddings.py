@@ -100,8 +100,8 @@ class RegionEmbeddings(keras.layers.Layer):
         initializer_range: standard deviation of the kernels.
 
     Call arguments:
-        region_features: [B, R, F].
-        region_boxes: [B, R, 4], in 0..1. Returns [B, R, H].
+        region_features: [..., F].
+        region_boxes: [..., 4], in 0..1. Returns [..., H].
     """
 
     def __init__(

@@ -46,14 +46,14 @@ class _Head(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable("lxmert_tf")
 class Pooler(keras.layers.Layer):
-    """tanh(dense(first language token)): the cross-modality output (paper section 3.2).
+    """tanh(dense(first language token)), the cross-modality output (paper section 3.2).
 
     Args:
         hidden_size: H.
         initializer_range: standard deviation of the kernel.
 
     Call arguments:
-        language_output: [B, T, H]. Returns [B, H].
+        first_words: [B, H]. Returns [B, H].
     """
 
     def __init__(self, hidden_size: int, initializer_range: float = 0.02, **kwargs):
@@ -68,8 +68,8 @@ class Pooler(keras.layers.Layer):
             name="dense",
         )
 
-    def call(self, language_output):
-        return self.dense(language_output[:, 0])
+    def call(self, first_words):
+        return self.dense(first_words)
 
     def get_config(self):
         return {
@@ -87,8 +87,8 @@ class MaskedLMHead(_Head):
         vocab_size: V.
 
     Call arguments:
-        language_output: [B, T, H].
-        word_embeddings: [V, H]. Returns logits [B, T, V], float32.
+        language_output: [..., H].
+        word_embeddings: [V, H]. Returns logits [..., V], float32.
     """
 
     def __init__(self, vocab_size: int, **kwargs):
@@ -103,9 +103,13 @@ class MaskedLMHead(_Head):
         super().build(input_shape)
 
     def call(self, language_output, word_embeddings):
-        hidden = self.transform_norm(self.transform(language_output))
-        logits = tf.einsum("bth,vh->btv", hidden, tf.cast(word_embeddings, hidden.dtype))
-        return tf.cast(logits, tf.float32) + tf.cast(self.output_bias, tf.float32)
+        # As rows: Keras' LayerNorm takes inputs of one rank alone.
+        rows = tf.reshape(language_output, [-1, language_output.shape[-1]])
+        hidden = self.transform_norm(self.transform(rows))
+        table = tf.cast(word_embeddings, hidden.dtype)
+        logits = tf.cast(tf.matmul(hidden, table, transpose_b=True), tf.float32)
+        logits = logits + tf.cast(self.output_bias, tf.float32)
+        return tf.reshape(logits, tf.concat([tf.shape(language_output)[:-1], [self.vocab_size]], 0))
 
     def get_config(self):
         return {**super().get_config(), "vocab_size": self.vocab_size}
@@ -120,8 +124,10 @@ class RegionHead(_Head):
         region_feature_size: F.
 
     Call arguments:
-        vision_output: [B, R, H]. Returns object logits [B, R, num_objects], attribute logits
-        [B, R, num_attributes] and predicted features [B, R, F], float32.
+        vision_output: [B, R, H].
+        feature_places: int64 [M, 2], (example, region): where to predict features; None for
+            everywhere. Returns object logits [B, R, num_objects], attribute logits
+            [B, R, num_attributes] and predicted features [B, R, F] or [M, F], float32.
     """
 
     def __init__(self, num_objects: int, num_attributes: int, region_feature_size: int, **kwargs):
@@ -137,10 +143,11 @@ class RegionHead(_Head):
         self.features = self._dense(self.region_feature_size, "features")
         super().build(input_shape)
 
-    def call(self, vision_output):
+    def call(self, vision_output, feature_places=None):
         hidden = self.transform_norm(self.transform(vision_output))
-        decoders = (self.objects, self.attributes, self.features)
-        return tuple(tf.cast(decoder(hidden), tf.float32) for decoder in decoders)
+        some = hidden if feature_places is None else tf.gather_nd(hidden, feature_places)
+        outputs = (self.objects(hidden), self.attributes(hidden), self.features(some))
+        return tuple(tf.cast(output, tf.float32) for output in outputs)
 
     def get_config(self):
         return {

@@ -5,6 +5,7 @@ from tensorflow import keras
 from lxmert_tf.config import LxmertConfig
 from lxmert_tf.layers.attention import CrossAttention, SelfAttention
 from lxmert_tf.layers.feed_forward import FeedForward
+from lxmert_tf.layers.positions import Positions
 
 
 class ConfiguredLayer(keras.layers.Layer):
@@ -51,10 +52,10 @@ class TransformerLayer(ConfiguredLayer):
         config: sizes and rates.
 
     Call arguments:
-        hidden: [B, L, H].
-        bias: [B, 1, 1, L], from `attention_bias`.
+        hidden: rows [N, H] of `positions`.
+        positions: which rows of the batch there are.
         output_attentions: whether to give the attention probabilities.
-        Returns [B, L, H] and the probabilities [B, heads, L, L] or None.
+        Returns rows [N, H] and the probabilities [B, heads, L, L] or None.
     """
 
     def __init__(self, config, **kwargs):
@@ -62,9 +63,9 @@ class TransformerLayer(ConfiguredLayer):
         self.self_attention = self._attention(SelfAttention, "self_attention")
         self.feed_forward = self._feed_forward("feed_forward")
 
-    def call(self, hidden, bias, training=None, output_attentions=False):
+    def call(self, hidden, positions: Positions, training=None, output_attentions=False):
         hidden, probabilities = self.self_attention(
-            hidden, bias, training=training, output_attentions=output_attentions
+            hidden, positions, training=training, output_attentions=output_attentions
         )
         return self.feed_forward(hidden, training=training), probabilities
 
@@ -77,11 +78,12 @@ class CrossModalityLayer(ConfiguredLayer):
         config: sizes and rates.
 
     Call arguments:
-        language: [B, T, H]; vision: [B, R, H].
-        language_bias: [B, 1, 1, T]; vision_bias: [B, 1, 1, R].
+        language, vision: rows [N, H] of `language_positions`, [M, H] of `vision_positions`.
         output_attentions: whether to give the cross-attention probabilities.
+        first_word_only: whether to compute just each sentence's first word.
         Returns language, vision, and the probabilities of words over regions [B, heads, T, R]
-        and of regions over words [B, heads, R, T], or None for each.
+        and of regions over words [B, heads, R, T], or None for each; with `first_word_only`
+        language is [B, H] and the others are None.
     """
 
     def __init__(self, config, **kwargs):
@@ -101,21 +103,27 @@ class CrossModalityLayer(ConfiguredLayer):
         self,
         language,
         vision,
-        language_bias,
-        vision_bias,
+        language_positions: Positions,
+        vision_positions: Positions,
         training=None,
         output_attentions=False,
+        first_word_only=False,
     ):
         language, vision, to_vision, to_language = self.cross_attention(
             language,
             vision,
-            language_bias,
-            vision_bias,
+            language_positions,
+            vision_positions,
             training=training,
             output_attentions=output_attentions,
+            language_only=first_word_only,
         )
-        language, _ = self.language_self_attention(language, language_bias, training=training)
-        vision, _ = self.vision_self_attention(vision, vision_bias, training=training)
+        language, _ = self.language_self_attention(
+            language, language_positions, training=training, first_only=first_word_only
+        )
         language = self.language_feed_forward(language, training=training)
+        if first_word_only:
+            return language, None, None, None
+        vision, _ = self.vision_self_attention(vision, vision_positions, training=training)
         vision = self.vision_feed_forward(vision, training=training)
         return language, vision, to_vision, to_language

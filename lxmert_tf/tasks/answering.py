@@ -48,7 +48,7 @@ class LxmertAnswerClassifier(TaskModel):
 
     def call(self, inputs, training=None, output_attentions=None):
         wanted = self.output_attentions if output_attentions is None else output_attentions
-        outputs = self.backbone(inputs, training=training, output_attentions=wanted)
+        outputs = self.backbone.compute(inputs, training=training, **self.shortcuts_for(wanted))
         logits = self.answer_head(outputs["pooled_output"])
         if wanted:
             return {"answer_logits": logits, "attentions": outputs["attentions"]}
@@ -65,5 +65,7 @@ class LxmertAnswerClassifier(TaskModel):
         Returns:
             logits [B, A], float32.
         """
-        outputs, _ = self.backbone.read_image(text_inputs, image_state, region_mask, training=False)
+        outputs, _ = self.backbone.read_image(
+            text_inputs, image_state, region_mask, training=False, **self.shortcuts_for(False)
+        )
         return self.answer_head(outputs["pooled_output"])

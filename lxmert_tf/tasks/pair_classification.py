@@ -88,7 +88,8 @@ class LxmertPairClassifier(TaskModel):
         mask = inputs.get("region_mask")
         region_mask = _one_by_one(tf.ones(tf.shape(boxes)[:3]) if mask is None else mask)
         wanted = self.output_attentions if output_attentions is None else output_attentions
-        how = {"training": training, "output_attentions": wanted}
+        how = {"training": training, **self.shortcuts_for(wanted)}
+        pooled_only = how.pop("pooled_only")
 
         image_states, vision_attentions = self.backbone.encode_image(
             _one_by_one(inputs["region_features"]), _one_by_one(boxes), region_mask, **how
@@ -99,6 +100,7 @@ class LxmertPairClassifier(TaskModel):
             tf.concat([inputs["padding_mask"]] * 2, axis=0),
             image_states,
             region_mask,
+            pooled_only=pooled_only,
             **how,
         )
         first, second = tf.split(outputs["pooled_output"], 2, axis=0)

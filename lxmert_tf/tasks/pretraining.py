@@ -8,7 +8,14 @@ from tensorflow import keras
 from lxmert_tf.backbone import LxmertBackbone
 from lxmert_tf.config import LxmertConfig
 from lxmert_tf.layers.heads import AnswerHead, MaskedLMHead, RegionHead
-from lxmert_tf.tasks.pretraining_losses import LABELLED, LOSSES, accuracy, target_counts
+from lxmert_tf.tasks.pretraining_losses import (
+    LABELLED,
+    LOSSES,
+    accuracy,
+    masked_regions,
+    masked_words,
+    target_counts,
+)
 from lxmert_tf.tasks.task_model import TaskModel
 
 
@@ -66,22 +73,41 @@ class LxmertPretrainer(TaskModel):
 
     def call(self, inputs, training=None, output_attentions=None):
         wanted = self.output_attentions if output_attentions is None else output_attentions
-        outputs = self.backbone(inputs, training=training, output_attentions=wanted)
-        pooled = outputs["pooled_output"]
-        objects, attributes, features = self.region_head(outputs["vision_output"])
-        result = {
-            "masked_lm_logits": self.masked_lm_head(
-                outputs["language_output"], self.backbone.word_embeddings
-            ),
+        states = self.backbone(inputs, training=training, output_attentions=wanted)
+        outputs = self._heads(states, states["language_output"])
+        if wanted:
+            outputs["attentions"] = states["attentions"]
+        return outputs
+
+    def outputs_at_targets(self, inputs, targets, training: bool):
+        """What the losses of `targets` read of a call's outputs.
+
+        Args:
+            inputs, targets: of a batch.
+            training: whether dropout is on.
+
+        Returns:
+            as a call, but `masked_lm_logits` [M, V] and `region_feature_predictions` [M, F] of the
+            masked words and regions alone (all with `shortcuts` off or XLA).
+        """
+        # What is masked is another number in each batch, and XLA compiles for fixed shapes.
+        if not self.shortcuts or self.jit_compile:
+            return self(inputs, training=training, output_attentions=False)
+        states = self.backbone.compute(inputs, training=training, packed=True)
+        words = tf.gather_nd(states["language_output"], masked_words(targets))
+        return self._heads(states, words, masked_regions(targets))
+
+    def _heads(self, states, words, feature_places=None):
+        pooled = states["pooled_output"]
+        objects, attributes, features = self.region_head(states["vision_output"], feature_places)
+        return {
+            "masked_lm_logits": self.masked_lm_head(words, self.backbone.word_embeddings),
             "matched_logits": tf.cast(self.matched_head(pooled), tf.float32),
             "object_logits": objects,
             "attribute_logits": attributes,
             "region_feature_predictions": features,
             "answer_logits": self.answer_head(pooled),
         }
-        if wanted:
-            result["attentions"] = outputs["attentions"]
-        return result
 
     def compile(self, optimizer="rmsprop", loss_weights=None, accumulation_steps=1, **kwargs):
         """As `keras.Model.compile`; the losses are the pre-training tasks'.
@@ -128,7 +154,8 @@ class LxmertPretrainer(TaskModel):
     def test_step(self, data):
         """Losses and accuracies of (inputs, targets)."""
         inputs, targets = data
-        self._total_loss(self(inputs, training=False), targets, self._counts_everywhere(targets))
+        outputs = self.outputs_at_targets(inputs, targets, training=False)
+        self._total_loss(outputs, targets, self._counts_everywhere(targets))
         return {metric.name: metric.result() for metric in self.metrics}
 
     def _counts_everywhere(self, targets) -> dict[str, tf.Tensor]:
@@ -141,7 +168,8 @@ class LxmertPretrainer(TaskModel):
         inputs, targets = data
         parts = self._accumulation_steps
         with tf.GradientTape() as tape, self.dropout_keys(part, parts):
-            total = self._total_loss(self(inputs, training=True), targets, counts, parts)
+            outputs = self.outputs_at_targets(inputs, targets, training=True)
+            total = self._total_loss(outputs, targets, counts, parts)
         return tape.gradient(total, self.trainable_variables)
 
     def _accumulated_gradients(self, data, counts):

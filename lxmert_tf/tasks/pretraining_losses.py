@@ -33,8 +33,12 @@ class LossTerm:
 
 
 def masked_lm_loss(outputs, targets) -> LossTerm:
-    """Cross-entropy over the masked word pieces: `masked_lm_labels` [B, T], -1 elsewhere."""
-    return _labelled(outputs["masked_lm_logits"], targets["masked_lm_labels"])
+    """Cross-entropy over the masked word pieces: `masked_lm_labels` [B, T], -1 elsewhere.
+
+    `masked_lm_logits` are [B, T, V], or [M, V] of the masked pieces alone, as `masked_words` gives
+    them.
+    """
+    return _labelled(*_logits_and_labels("masked_lm", outputs, targets))
 
 
 def matched_loss(outputs, targets) -> LossTerm:
@@ -69,14 +73,28 @@ def region_features_loss(outputs, targets) -> LossTerm:
     """Smooth L1 (beta 1), averaged over the features, of the masked regions.
 
     `region_feature_targets` [B, R, F] and `region_feature_mask` [B, R]; the mean is over every
-    region of the batch.
+    region of the batch. `region_feature_predictions` are [B, R, F], or [M, F] of the masked regions
+    alone, as `masked_regions` gives them.
     """
-    difference = outputs["region_feature_predictions"] - targets["region_feature_targets"]
+    places = masked_regions(targets)
+    predictions = outputs["region_feature_predictions"]
+    if predictions.shape.rank == 3:
+        predictions = tf.gather_nd(predictions, places)
+    difference = predictions - tf.gather_nd(targets["region_feature_targets"], places)
     size = tf.abs(difference)
     smooth = tf.where(size < 1.0, 0.5 * tf.square(difference), size - 0.5)
-    mask = tf.cast(targets["region_feature_mask"], tf.float32)
-    total = tf.reduce_sum(tf.reduce_mean(smooth, axis=-1) * mask)
-    return LossTerm(REGION_LOSS_SCALE * total, _size(mask))
+    total = tf.reduce_sum(tf.reduce_mean(smooth, axis=-1))
+    return LossTerm(REGION_LOSS_SCALE * total, _size(targets["region_feature_mask"]))
+
+
+def masked_words(targets) -> tf.Tensor:
+    """Where words are to be predicted: int64 [M, 2], (example, piece)."""
+    return tf.where(tf.not_equal(targets["masked_lm_labels"], IGNORED))
+
+
+def masked_regions(targets) -> tf.Tensor:
+    """Where features are to be predicted: int64 [M, 2], (example, region)."""
+    return tf.where(tf.cast(targets["region_feature_mask"], tf.bool))
 
 
 # By the names that configs use, in the order of the release.
@@ -117,10 +135,18 @@ LABELLED = {
 
 def accuracy(name: str, outputs, targets) -> tuple[tf.Tensor, tf.Tensor]:
     """Which of the predictions of a labelled task are right, and which count (1.0 or 0.0)."""
-    logits, labels = (values[key] for values, key in zip((outputs, targets), LABELLED[name]))
+    logits, labels = _logits_and_labels(name, outputs, targets)
     labels = tf.cast(labels, tf.int32)
     top = tf.argmax(logits, axis=-1, output_type=tf.int32)
     return tf.cast(tf.equal(top, labels), tf.float32), _counted(labels)
+
+
+def _logits_and_labels(name: str, outputs, targets):
+    logits, labels = (values[key] for values, key in zip((outputs, targets), LABELLED[name]))
+    if logits.shape.rank == labels.shape.rank:
+        # Of the masked places alone.
+        labels = tf.boolean_mask(labels, tf.not_equal(labels, IGNORED))
+    return logits, labels
 
 
 def _labelled(logits, labels) -> LossTerm:

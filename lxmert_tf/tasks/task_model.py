@@ -13,8 +13,10 @@ class TaskModel(PresetModel):
     So training that is resumed at a step goes on as it would have without the interruption.
     """
 
-    # May be set as an attribute, before training is traced.
+    # May be set as attributes, before the model is traced.
     dropout_seed = 0
+    # Whether to leave out what the task's outputs do not depend on; they are the same.
+    shortcuts = True
 
     def dropout_keys(self, part=0, parts: int = 1):
         """The context in which a step calls the model.
@@ -28,6 +30,20 @@ class TaskModel(PresetModel):
         step = tf.cast(self.optimizer.iterations, tf.int64)
         number = step * replicas + tf.cast(replica, tf.int64)
         return dropout_keys(self.dropout_seed, number * parts + tf.cast(part, tf.int64))
+
+    def shortcuts_for(self, output_attentions: bool) -> dict[str, bool]:
+        """The arguments of `LxmertBackbone.compute` for a head on the pooled output.
+
+        Args:
+            output_attentions: whether those are wanted, which are of every place and layer.
+        """
+        # XLA compiles for fixed shapes; what is left out depends on the batch.
+        packed = self.shortcuts and not output_attentions and not self.jit_compile
+        return {
+            "packed": packed,
+            "pooled_only": self.shortcuts and not output_attentions,
+            "output_attentions": output_attentions,
+        }
 
     def train_step(self, data):
         """One step of Keras' `fit`."""

@@ -134,7 +134,8 @@ def test_attentions_are_given_where_asked_for(cls, how):
     without = model(inputs, output_attentions=False)
     assert "attentions" not in named_outputs(without)
     for name, value in named_outputs(without).items():
-        np.testing.assert_array_equal(outputs[name], value)
+        # Without attentions a classifier computes less, in sums of another order.
+        np.testing.assert_allclose(outputs[name], value, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])

@@ -16,7 +16,7 @@ from lxmert_tf.checkpoints.safetensors_file import write_safetensors
 from lxmert_tf.checkpoints.torch_writing import write_torch_file
 from lxmert_tf.cli import main
 from lxmert_tf.errors import InputError
-from lxmert_tf.layers.attention import attention_bias
+from lxmert_tf.layers.positions import Positions
 from lxmert_tf.presets import load_preset
 from tests import golden
 
@@ -156,8 +156,9 @@ MINILM_STATES = {
 
 def language_states(model):
     mask = tf.cast(QUESTIONS > 0, tf.int32)
-    bias = attention_bias(mask)
-    return model.language_encoder(QUESTIONS, tf.zeros_like(mask), bias)[0].numpy()
+    positions = Positions(mask)
+    rows, _ = model.language_encoder(QUESTIONS, tf.zeros_like(mask), positions)
+    return positions.to_batch(rows).numpy()
 
 
 @pytest.mark.parametrize("layers", MINILM_STATES)

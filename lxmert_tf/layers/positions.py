@@ -1,0 +1,100 @@
+"""Which positions of a batch hold a word or a region, and which of them are computed on."""
+
+import tensorflow as tf
+
+# What a padded token or an absent region adds to its attention scores (BERT's constant): in
+# float32, exp(-10000) is exactly zero beside any real score.
+MASKED_SCORE = -10000.0
+
+
+def attention_bias(mask) -> tf.Tensor:
+    """Turns a mask [B, K] (1 = there) into what is added to scores, float32 [B, 1, 1, K]."""
+    return (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * MASKED_SCORE
+
+
+class Positions:
+    """The places of a batch [B, L], as the rows [N, H] that the layers compute on.
+
+    All of them, or (packed) only those that are there. No layer but attention looks at more than
+    one row, and attention gives a place that is not there no weight: the results are the same.
+
+    Args:
+        mask: [B, L], 1 = there.
+        packed: whether to leave out what is not there. The first place of each example is always
+            computed: the pooler reads it, and an image without regions then has one, as it would
+            if its padding were not left out.
+    """
+
+    def __init__(self, mask, packed: bool = False):
+        mask = tf.convert_to_tensor(mask)
+        self.bias = attention_bias(mask)
+        self._shape = tf.shape(mask)
+        self._packed = packed
+        if not packed:
+            return
+        kept = tf.logical_or(tf.cast(mask, tf.bool), tf.equal(tf.range(self._shape[1]), 0))
+        flat = tf.reshape(kept, [-1])
+        self._places = tf.cast(tf.where(flat)[:, 0], tf.int32)
+        rows = tf.reshape(tf.cumsum(tf.cast(flat, tf.int32)) - 1, self._shape)
+        # Whatever stands at a place that is not there gets no weight; it must only be of the same
+        # example.
+        self._rows = tf.reshape(tf.where(kept, rows, rows[:, :1]), [-1])
+        self._kept = flat
+        self._complete = tf.equal(tf.size(self._places), tf.size(flat))
+
+    def to_rows(self, batch) -> tf.Tensor:
+        """[B, L, H] to rows [N, H]."""
+        flat = tf.reshape(batch, [-1, _size(batch)])
+        return self._unless_complete(_pack, flat)
+
+    def to_batch(self, rows) -> tf.Tensor:
+        """Rows [N, H] to [B, L, H]; what is not there gets another place's values."""
+        flat = self._unless_complete(_unpack, rows)
+        return tf.reshape(flat, [self._shape[0], self._shape[1], _size(rows)])
+
+    def first_rows(self, rows) -> tf.Tensor:
+        """The row of each example's first place: [B, H]."""
+        if not self._packed:
+            return self.to_batch(rows)[:, 0]
+        firsts = tf.range(self._shape[0]) * self._shape[1]
+        return tf.gather(rows, tf.gather(self._rows, firsts))
+
+    def _unless_complete(self, move, values) -> tf.Tensor:
+        if not self._packed:
+            return values
+        # Where nothing is left out there is nothing to copy.
+        return tf.cond(
+            self._complete,
+            lambda: values,
+            lambda: move(values, self._places, self._rows, self._kept),
+        )
+
+
+def _size(tensor):
+    """Of the last axis; a record's features have one that only their bytes tell."""
+    return tensor.shape[-1] or tf.shape(tensor)[-1]
+
+
+# Both gradients gather too, where TensorFlow's own of a gather would add up slices one by one.
+
+
+def _pack(flat, places, rows, kept):
+    @tf.custom_gradient
+    def pack(flat):
+        def gradient(upstream):
+            return tf.gather(upstream, rows) * tf.cast(kept, upstream.dtype)[:, tf.newaxis]
+
+        return tf.gather(flat, places), gradient
+
+    return pack(flat)
+
+
+def _unpack(packed, places, rows, kept):
+    del kept
+
+    @tf.custom_gradient
+    def unpack(packed):
+        # Attention gives what is not there no weight, so that it has no gradient.
+        return tf.gather(packed, rows), lambda upstream: tf.gather(upstream, places)
+
+    return unpack(packed)
