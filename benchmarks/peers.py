@@ -35,7 +35,7 @@ PYTORCH, TENSORFLOW = "peer_pytorch.py", "peer_tensorflow.py"
 
 
 class PeerFailed(Exception):
-    """A process ended with an error; the text is the last line of what it said."""
+    """A process ended with an error; the text is one line of what it said."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +208,10 @@ def _ours(precision: str, args: argparse.Namespace) -> float:
     command += ["--precision", precision]
     for name in ("task", "model", "lengths", "batch_size", "questions_per_image", "steps"):
         command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
-    return _last_json(command)["examples_per_second"]
+    try:
+        return _last_json(command)["examples_per_second"]
+    except PeerFailed as error:
+        sys.exit(f"lxmert benchmark failed: {error}")
 
 
 def _theirs(peer: Peer, inputs: pathlib.Path, examples: list[int], args) -> float:
@@ -225,7 +228,10 @@ def _last_json(command: list[str]) -> dict:
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     outcome = subprocess.run(command, capture_output=True, text=True, env=quiet)
     if outcome.returncode:
-        raise PeerFailed((outcome.stderr.strip().splitlines() or ["it said nothing"])[-1])
+        lines = outcome.stderr.strip().splitlines() or [f"ended with {outcome.returncode}"]
+        # Keras says more after the error itself.
+        errors = [line.strip() for line in lines if "Error: " in line]
+        raise PeerFailed((errors or lines)[-1])
     return json.loads(outcome.stdout.splitlines()[-1])
 
 

@@ -1,0 +1,58 @@
+"""The batches that are measured: their lengths, their ids and what they ask of a model."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from lxmert_tf.benchmarking.batches import REGIONS, draw_batches, questions, vocabulary
+from lxmert_tf.benchmarking.sentence_lengths import LENGTHS, MAX_LENGTH, QUESTIONS
+from lxmert_tf.config import LxmertConfig
+from lxmert_tf.text import LxmertTextPreprocessor
+
+CONFIG = LxmertConfig(vocab_size=100, region_feature_size=8, num_answers=7)
+
+
+def test_lengths_are_those_of_the_data_set():
+    assert sum(QUESTIONS.values()) == 38_575
+    assert all(max(lengths) <= MAX_LENGTH for lengths in LENGTHS.values())
+    [batch] = draw_batches("answer", CONFIG, "questions", batch_size=2000, count=1)
+    mean = sum(length * count for length, count in QUESTIONS.items()) / 38_575
+    assert batch.lengths.mean() == pytest.approx(mean, abs=0.1)
+
+
+def test_the_text_has_the_ids_of_the_batch():
+    [batch] = draw_batches("answer", CONFIG, "questions", 6, 1)
+    made = LxmertTextPreprocessor(vocabulary(CONFIG), MAX_LENGTH, True)(questions(batch))
+    for name in ("token_ids", "segment_ids", "padding_mask"):
+        np.testing.assert_array_equal(made[name], batch.inputs[name])
+
+
+def test_several_questions_share_an_image():
+    [batch] = draw_batches("answer", CONFIG, "captions", 3, 1, questions_per_image=5)
+    assert batch.inputs["token_ids"].shape == (15, 19)
+    assert batch.inputs["region_features"].shape == (3, REGIONS, 8)
+
+
+@pytest.mark.parametrize("task", ["finetune", "pretrain"])
+def test_training_batches_have_sentences_of_similar_length(task):
+    batches = draw_batches(task, CONFIG, "questions", 8, 4)
+    ordered = sorted((batch.lengths.min(), batch.lengths.max()) for batch in batches)
+    assert all(longest <= shortest for (_, longest), (shortest, _) in itertools.pairwise(ordered))
+
+
+def test_words_and_regions_are_hidden_at_the_published_rate():
+    batch = draw_batches("pretrain", CONFIG, "fixed20", 64, 1)[0]
+    hidden = batch.targets["masked_lm_labels"] >= 0
+    # Never [CLS] and [SEP].
+    assert not hidden[:, [0, 19]].any()
+    assert hidden[:, 1:19].mean() == pytest.approx(0.15, abs=0.03)
+    assert batch.targets["region_feature_mask"].mean() == pytest.approx(0.15, abs=0.03)
+    assert set(batch.targets["answer_labels"][batch.targets["matched_labels"] == 0]) == {-1}
+
+
+def test_the_same_call_gives_the_same():
+    first, second = (draw_batches("pretrain", CONFIG, "questions", 3, 2) for _ in range(2))
+    for one, other in zip(first, second):
+        for mine, its in ((one.inputs, other.inputs), (one.targets, other.targets)):
+            assert all(np.array_equal(mine[name], its[name]) for name in mine)
