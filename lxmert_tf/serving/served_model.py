@@ -1,5 +1,6 @@
 """One version of a model in memory, which a server calls."""
 
+import inspect
 import pathlib
 from collections.abc import Iterator
 
@@ -13,6 +14,11 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.serving.predict_json import Specs
 from lxmert_tf.serving.refusal import Refusal
 from lxmert_tf.serving.warmup import Request, pair_warmup_requests, warmup_requests
+
+# What Protocol Buffers 5 calls the option that version 3 calls by another name.
+_WITH_DEFAULTS = "always_print_fields_with_no_presence"
+if _WITH_DEFAULTS not in inspect.signature(json_format.MessageToDict).parameters:
+    _WITH_DEFAULTS = "including_default_value_fields"
 
 
 class ServedModel:
@@ -92,8 +98,8 @@ def _signature_defs(directory: pathlib.Path) -> dict:
     return {
         name: json_format.MessageToDict(
             definitions[name],
-            including_default_value_fields=True,
             preserving_proto_field_name=True,
+            **{_WITH_DEFAULTS: True},
         )
         for name in sorted(definitions)
     }
