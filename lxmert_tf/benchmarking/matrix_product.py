@@ -27,7 +27,7 @@ class MatrixProduct:
         self._best = np.inf
         self._multiply(self._rows)
 
-    def time(self, repeats: int = 3) -> None:
+    def time(self, repeats: int = 5) -> None:
         """Multiplies a few times; the best of all times counts."""
         for _ in range(repeats):
             start = time.perf_counter()
