@@ -118,7 +118,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lengths", choices=LENGTHS, default="questions")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per step")
     parser.add_argument("--questions-per-image", type=int, default=1, metavar="N")
-    parser.add_argument("--steps", type=int, default=8, metavar="N", help="timed in each process")
+    parser.add_argument("--steps", type=int, default=12, metavar="N", help="timed in each process")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     parser.add_argument(
         "--peers",
