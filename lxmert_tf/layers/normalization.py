@@ -21,15 +21,50 @@ class Float32LayerNorm(keras.layers.Layer):
         super().__init__(**kwargs)
         self.epsilon = epsilon
         # Not by autocast: the statistics and the result are float32, and only the result is cast.
-        self.float32 = keras.layers.LayerNormalization(
-            epsilon=epsilon, dtype="float32", name="float32"
-        )
+        self.float32 = _LayerNorm(epsilon, dtype="float32", name="float32")
 
     def call(self, hidden):
         return tf.cast(self.float32(tf.cast(hidden, tf.float32)), self.compute_dtype)
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}
+
+
+class _LayerNorm(keras.layers.Layer):
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta over the last axis."""
+
+    def __init__(self, epsilon: float, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        self.gamma = self.add_weight(name="gamma", shape=input_shape[-1:], initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=input_shape[-1:], initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, hidden):
+        return _normalized(hidden, self.epsilon) * self.gamma + self.beta
+
+
+def _normalized(hidden, epsilon: float):
+    """The rows with mean 0 and variance 1, with a gradient of fewer passes than TensorFlow's."""
+
+    @tf.custom_gradient
+    def normalize(hidden):
+        centred = hidden - tf.reduce_mean(hidden, axis=-1, keepdims=True)
+        variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
+        scale = tf.math.rsqrt(variance + epsilon)
+        normal = centred * scale
+
+        def gradient(upstream):
+            # What would change the mean or the variance has no effect.
+            mean = tf.reduce_mean(upstream, axis=-1, keepdims=True)
+            slope = tf.reduce_mean(upstream * normal, axis=-1, keepdims=True)
+            return scale * (upstream - mean - normal * slope)
+
+        return normal, gradient
+
+    return normalize(hidden)
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
