@@ -128,6 +128,7 @@ setup(
             "attention = lxmert_tf.commands.attention",
             "benchmark = lxmert_tf.commands.benchmark",
             "evaluate = lxmert_tf.commands.evaluate",
+            "export = lxmert_tf.commands.export",
             "export-weights = lxmert_tf.commands.export_weights",
             "finetune = lxmert_tf.commands.finetune",
             "import-weights = lxmert_tf.commands.import_weights",
