@@ -27,7 +27,8 @@ class Setting:
     Args:
         task: "answer", "finetune" or "pretrain".
         model: what the sizes are called.
-        precision: "float32", or "bfloat16" for Keras' policy mixed_bfloat16.
+        precision: "float32" or "bfloat16"; training in the latter has Keras' policy
+            mixed_bfloat16, and what answers has weights of bfloat16, as `lxmert export` writes.
         lengths: of the sentences, a key of `LENGTHS`.
         batch_size: images per step.
         questions_per_image: of answering, examples are questions.
@@ -106,16 +107,18 @@ def measure(setting: Setting, config: LxmertConfig) -> Measurement:
 
 
 def _workload(setting: Setting, config: LxmertConfig):
+    answers = setting.task == "answer"
+    trained_in_half = setting.precision == "bfloat16" and not answers
     shared = {
         "config": config,
-        "policy": "mixed_bfloat16" if setting.precision == "bfloat16" else "float32",
+        "policy": "mixed_bfloat16" if trained_in_half else setting.precision,
         "lengths": setting.lengths,
         "batch_size": setting.batch_size,
         # Each is timed at least once.
         "batches": min(BATCHES, setting.steps),
         "plain": setting.plain,
     }
-    if setting.task == "answer":
+    if answers:
         return answering(questions_per_image=setting.questions_per_image, **shared)
     return {"finetune": finetuning, "pretrain": pretraining}[setting.task](**shared)
 
