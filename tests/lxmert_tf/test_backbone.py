@@ -11,7 +11,8 @@ from lxmert_tf import LxmertBackbone
 from tests.lxmert_tf.samples import CONFIG, MODEL_CLASSES, config, model_inputs, named_outputs
 
 # What another order of the same float32 sums changes, in outputs of size 1.
-ROUNDING = 2e-6
+# A product of another number of rows adds up in another order, and twelve sums follow each other.
+ROUNDING = 5e-6
 
 
 @pytest.fixture(scope="module")

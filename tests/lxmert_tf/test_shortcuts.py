@@ -109,6 +109,7 @@ def pretraining_targets(inputs, masked=True):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [True, False])
 def test_a_pretraining_step_is_that_of_the_plain_path(masked):
     inputs = model_inputs((7, 4, 1), (5, 3, 1))
