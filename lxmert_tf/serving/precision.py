@@ -4,9 +4,6 @@ import tensorflow as tf
 
 from lxmert_tf.presets import PresetModel
 
-# What `lxmert export` offers, by the name of the Keras policy.
-PRECISIONS = ("float32", "bfloat16")
-
 
 def in_precision(model: PresetModel, precision: str) -> PresetModel:
     """The same model with weights of `precision`.
@@ -16,7 +13,7 @@ def in_precision(model: PresetModel, precision: str) -> PresetModel:
 
     Args:
         model: of any policy.
-        precision: one of `PRECISIONS`. LayerNorms stay float32.
+        precision: "float32" or "bfloat16", a Keras policy. LayerNorms stay float32.
     """
     twin = type(model).from_config({**model.get_config(), "dtype": precision})
     for ours, theirs in zip(twin.variables, model.variables, strict=True):
