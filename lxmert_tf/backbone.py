@@ -70,6 +70,8 @@ class LxmertBackbone(PresetModel):
         wanted = self.output_attentions if output_attentions is None else output_attentions
         return self.compute(inputs, training=training, output_attentions=wanted)
 
+    # Nothing in it is for AutoGraph, which would rewrite every layer first.
+    @tf.autograph.experimental.do_not_convert
     def compute(
         self, inputs, training=None, output_attentions=False, packed=False, pooled_only=False
     ):

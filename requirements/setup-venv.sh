@@ -211,7 +211,8 @@ compile_lock() {
 
 lock() {
     if [ "$STACK" = default ]; then
-        compile_lock --all-extras --python "${python:-3.10}" --output-file "$LOCK" "$@"
+        compile_lock --all-extras --override requirements/overrides.txt \
+            --python "${python:-3.10}" --output-file "$LOCK" "$@"
         return
     fi
     # One for all Pythons, with TFX and, for C libraries that are too old for it, without.

@@ -16,6 +16,7 @@ from lxmert_tf.data.reading import BATCHES_AHEAD, BATCHES_AT_ONCE, AnswerTable
 from lxmert_tf.text import LxmertTextPreprocessor
 
 
+@tf.autograph.experimental.do_not_convert
 def pretraining_batches(
     pairs: tf.data.Dataset,
     preprocessor: LxmertTextPreprocessor,

@@ -96,6 +96,8 @@ class AnswerTable:
         return tf.tensor_scatter_nd_max(zeros, where, tf.boolean_mask(scores.flat_values, known))
 
 
+# Nothing in these data sets is for AutoGraph, which takes seconds to rewrite what they call.
+@tf.autograph.experimental.do_not_convert
 def pair_batches(
     records: tf.data.Dataset,
     batch_size: int,
@@ -210,6 +212,7 @@ def _images(scenes, max_regions: int, images_per_scene: int) -> dict[str, tf.Ten
     return {**regions, **schema.decode_region_labels(scenes, max_regions), "image_id": ids}
 
 
+@tf.autograph.experimental.do_not_convert
 def answer_batches(
     pairs: tf.data.Dataset, preprocessor: Callable, answers: Sequence[str]
 ) -> tf.data.Dataset:
@@ -223,6 +226,7 @@ def answer_batches(
     return pairs.map(make, BATCHES_AT_ONCE).prefetch(BATCHES_AHEAD)
 
 
+@tf.autograph.experimental.do_not_convert
 def statement_batches(pairs: tf.data.Dataset, preprocessor: Callable) -> tf.data.Dataset:
     """Makes (inputs, labels) for `fit` out of `pair_batches` with two images a scene.
 
@@ -263,6 +267,7 @@ def region_inputs(pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {name: pair[name] for name in ("region_features", "region_boxes", "region_mask")}
 
 
+@tf.autograph.experimental.do_not_convert
 def read_sentences(files: Sequence[str]) -> tf.data.Dataset:
     """The words alone: ragged `answers` [S, (a)] and `text` [S] of blocks of scenes, in order."""
 

@@ -25,7 +25,7 @@ class AnswerModule(SceneModule):
             "answer_about_image": self.answer_about_image.get_concrete_function(text, state),
         }
 
-    @tf.function
+    @tf.function(autograph=False)
     def encode_image(self, region_features, region_boxes, region_count):
         """What an image alone decides; arguments as for `answer`.
 
@@ -37,7 +37,7 @@ class AnswerModule(SceneModule):
         state = tf.cast(state, tf.float32) * tf.cast(mask, tf.float32)[:, :, tf.newaxis]
         return {"image_state": state}
 
-    @tf.function
+    @tf.function(autograph=False)
     def answer_about_image(self, question, image_state):
         """Any number of questions about one image.
 

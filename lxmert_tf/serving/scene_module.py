@@ -45,7 +45,8 @@ class SceneModule(tf.Module):
             "serve_examples": self.answer_examples.get_concrete_function(examples),
         }
 
-    @tf.function
+    # AutoGraph would first rewrite all that is called, which takes longer than tracing it.
+    @tf.function(autograph=False)
     def answer(self, question, region_features, region_boxes, region_count):
         """One question about each scene.
 
@@ -65,7 +66,7 @@ class SceneModule(tf.Module):
         }
         return self.best(self.probabilities(self._preprocessor(question), regions))
 
-    @tf.function
+    @tf.function(autograph=False)
     def answer_examples(self, examples):
         """One question about each scene, out of serialized flat scenes [B].
 

@@ -5,6 +5,7 @@ from tensorflow import keras
 
 from lxmert_tf.layers.dropout import dropout_keys
 from lxmert_tf.presets import PresetModel
+from lxmert_tf.tasks.optimizer_variables import build_optimizer
 
 
 class TaskModel(PresetModel):
@@ -44,6 +45,11 @@ class TaskModel(PresetModel):
             "pooled_only": self.shortcuts and not output_attentions,
             "output_attentions": output_attentions,
         }
+
+    def make_train_function(self, force=False):
+        """As Keras', which traces a function again if its first trace made variables."""
+        build_optimizer(self.optimizer, self.trainable_variables)
+        return super().make_train_function(force)
 
     def train_step(self, data):
         """One step of Keras' `fit`."""

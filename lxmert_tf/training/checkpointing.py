@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.tasks.optimizer_variables import build_optimizer
 
 STEP = "step"
 # Where a checkpoint is until it is whole.
@@ -130,15 +131,6 @@ def reason_of(error: tf.errors.OpError | OSError) -> str:
         return error.strerror or str(error)
     # TensorFlow says around it, and in further lines, where in its own code that was.
     return re.sub(r"\{\{.*?\}\} | \[Op:.*", "", str(error).strip().splitlines()[0])
-
-
-def build_optimizer(optimizer, variables) -> None:
-    """Makes an optimizer's variables before its first step, those of idle heads too."""
-    if isinstance(optimizer, keras.optimizers.legacy.Optimizer):
-        # What its first step would do; there is no public way to ask for it.
-        optimizer._create_all_weights(variables)
-    else:
-        optimizer.build(variables)
 
 
 class SaveCheckpoints(keras.callbacks.Callback):

@@ -9,6 +9,8 @@ import http.server
 import json
 import pathlib
 import re
+import socketserver
+import tempfile
 import threading
 from concurrent import futures
 
@@ -23,11 +25,16 @@ from tensorflow_serving.apis import (
 )
 
 
-class Engine(http.server.ThreadingHTTPServer):
-    """What runs in it, and what it was asked for."""
+class Engine(socketserver.ThreadingUnixStreamServer):
+    """What runs in it, and what it was asked for.
 
-    def __init__(self, breaks: bool):
-        super().__init__(("127.0.0.1", 0), _Handler)
+    Args:
+        path: of its Unix socket, where Docker's own engine has one too.
+        breaks: whether its models refuse every request.
+    """
+
+    def __init__(self, path: pathlib.Path, breaks: bool):
+        super().__init__(str(path), _Handler)
         self.breaks = breaks
         self.images: list[str] = []
         self.requests: list[predict_pb2.PredictRequest] = []
@@ -38,7 +45,7 @@ class Engine(http.server.ThreadingHTTPServer):
     @property
     def host(self) -> str:
         """As DOCKER_HOST has it."""
-        return f"tcp://127.0.0.1:{self.server_port}"
+        return f"unix://{self.server_address}"
 
     def start_container(self) -> None:
         """Serves the mounted model."""
@@ -54,7 +61,11 @@ class Engine(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def running_engine(breaks: bool = False):
     """An engine until the end of the block; with `breaks` its models refuse every request."""
-    with Engine(breaks) as engine:
+    # Not in pytest's folder: a socket's path has at most 107 characters.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Engine(pathlib.Path(folder) / "docker.sock", breaks) as engine,
+    ):
         threading.Thread(target=engine.serve_forever, daemon=True).start()
         yield engine
         engine.shutdown()
