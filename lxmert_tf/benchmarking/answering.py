@@ -1,6 +1,7 @@
 """Questions put to an answer model as it is served."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,8 @@ from lxmert_tf.serving.answer_module import AnswerModule
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
 
 REQUESTS = 50
+# Requests about different images that a server has at a time.
+CALLERS = 4
 
 Call = Callable[[], None]
 
@@ -72,11 +75,14 @@ def _call_by_image(served: dict[str, Callable], batch: Batch) -> Call:
     regions = _regions(batch)
     images = len(regions["region_count"])
     texts = tf.split(tf.constant(questions(batch)), images)
+    callers = ThreadPoolExecutor(CALLERS)
+
+    def ask(text, state):
+        return served["answer_about_image"](question=text, image_state=state)["scores"].numpy()
 
     def call():
         states = served["encode_image"](**regions)["image_state"]
-        for text, state in zip(texts, tf.split(states, images)):
-            served["answer_about_image"](question=text, image_state=state)["scores"].numpy()
+        list(callers.map(ask, texts, tf.split(states, images)))
 
     return call
 

@@ -4,6 +4,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf.layers.dropout import Dropout
+from lxmert_tf.layers.own_gradient import with_own_gradient
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -49,7 +50,6 @@ class _LayerNorm(keras.layers.Layer):
 def _normalized(hidden, epsilon: float):
     """The rows with mean 0 and variance 1, with a gradient of fewer passes than TensorFlow's."""
 
-    @tf.custom_gradient
     def normalize(hidden):
         centred = hidden - tf.reduce_mean(hidden, axis=-1, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
@@ -64,7 +64,7 @@ def _normalized(hidden, epsilon: float):
 
         return normal, gradient
 
-    return normalize(hidden)
+    return with_own_gradient(normalize, hidden)
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from lxmert_tf.layers.own_gradient import with_own_gradient
+
 # What a padded token or an absent region adds to its attention scores (BERT's constant): in
 # float32, exp(-10000) is exactly zero beside any real score.
 MASKED_SCORE = -10000.0
@@ -79,22 +81,20 @@ def _size(tensor):
 
 
 def _pack(flat, places, rows, kept):
-    @tf.custom_gradient
     def pack(flat):
         def gradient(upstream):
             return tf.gather(upstream, rows) * tf.cast(kept, upstream.dtype)[:, tf.newaxis]
 
         return tf.gather(flat, places), gradient
 
-    return pack(flat)
+    return with_own_gradient(pack, flat)
 
 
 def _unpack(packed, places, rows, kept):
     del kept
 
-    @tf.custom_gradient
     def unpack(packed):
         # Attention gives what is not there no weight, so that it has no gradient.
         return tf.gather(packed, rows), lambda upstream: tf.gather(upstream, places)
 
-    return unpack(packed)
+    return with_own_gradient(unpack, packed)

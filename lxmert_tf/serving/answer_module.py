@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from lxmert_tf.serving.scene_module import SceneModule, region_mask
+from lxmert_tf.serving.scene_module import SceneModule, concrete, region_mask
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
 
 
@@ -21,11 +21,10 @@ class AnswerModule(SceneModule):
         state = tf.TensorSpec([1, None, self._model.config.hidden_size], tf.float32, "image_state")
         return {
             **super().signatures(),
-            "encode_image": self.encode_image.get_concrete_function(*self._region_specs()),
-            "answer_about_image": self.answer_about_image.get_concrete_function(text, state),
+            "encode_image": concrete(self.encode_image, *self._region_specs()),
+            "answer_about_image": concrete(self.answer_about_image, text, state),
         }
 
-    @tf.function(autograph=False)
     def encode_image(self, region_features, region_boxes, region_count):
         """What an image alone decides; arguments as for `answer`.
 
@@ -37,7 +36,6 @@ class AnswerModule(SceneModule):
         state = tf.cast(state, tf.float32) * tf.cast(mask, tf.float32)[:, :, tf.newaxis]
         return {"image_state": state}
 
-    @tf.function(autograph=False)
     def answer_about_image(self, question, image_state):
         """Any number of questions about one image.
 

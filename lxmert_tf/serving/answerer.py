@@ -130,6 +130,7 @@ def _load_saved_model(directory: pathlib.Path):
 def _load_preset(directory: pathlib.Path):
     from lxmert_tf.presets import load_preset
     from lxmert_tf.serving.export import served_module
+    from lxmert_tf.serving.scene_module import graph_function
     from lxmert_tf.tasks.answering import LxmertAnswerClassifier
     from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
 
@@ -143,8 +144,8 @@ def _load_preset(directory: pathlib.Path):
         module = served_module(model)
     except ValueError as error:
         raise InputError(f"{directory}: {error}") from error
-    functions = {"serving_default": module.answer}
+    functions = {"serving_default": graph_function(module.answer)}
     if isinstance(model, LxmertAnswerClassifier):
-        functions["encode_image"] = module.encode_image
-        functions["answer_about_image"] = module.answer_about_image
+        functions["encode_image"] = graph_function(module.encode_image)
+        functions["answer_about_image"] = graph_function(module.answer_about_image)
     return module, functions, model.extractor

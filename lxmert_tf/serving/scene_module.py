@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from lxmert_tf.data import schema
+from lxmert_tf.layers.own_gradient import without_gradients
 from lxmert_tf.presets import PresetModel
 from lxmert_tf.text import LxmertTextPreprocessor
 
@@ -10,7 +11,9 @@ from lxmert_tf.text import LxmertTextPreprocessor
 class SceneModule(tf.Module):
     """What becomes the signatures of a SavedModel; only core TensorFlow and TF-Text ops.
 
-    A subclass says how probable the answers are (`probabilities`).
+    A subclass says how probable the answers are (`probabilities`). The methods are no
+    `tf.function`s: a SavedModel would hold each twice, as a signature and as a method, and load
+    half as fast.
 
     Args:
         model: with its vocabulary and answers.
@@ -41,12 +44,10 @@ class SceneModule(tf.Module):
         text = tf.TensorSpec([None], tf.string, "question")
         examples = tf.TensorSpec([None], tf.string, "examples")
         return {
-            "serving_default": self.answer.get_concrete_function(text, *self._region_specs()),
-            "serve_examples": self.answer_examples.get_concrete_function(examples),
+            "serving_default": concrete(self.answer, text, *self._region_specs()),
+            "serve_examples": concrete(self.answer_examples, examples),
         }
 
-    # AutoGraph would first rewrite all that is called, which takes longer than tracing it.
-    @tf.function(autograph=False)
     def answer(self, question, region_features, region_boxes, region_count):
         """One question about each scene.
 
@@ -66,7 +67,6 @@ class SceneModule(tf.Module):
         }
         return self.best(self.probabilities(self._preprocessor(question), regions))
 
-    @tf.function(autograph=False)
     def answer_examples(self, examples):
         """One question about each scene, out of serialized flat scenes [B].
 
@@ -111,6 +111,18 @@ class SceneModule(tf.Module):
             tf.TensorSpec([*lead, None, 4], tf.float32, "region_boxes"),
             tf.TensorSpec(lead, tf.int32, "region_count"),
         )
+
+
+def concrete(function, *specs: tf.TensorSpec) -> tf.types.experimental.ConcreteFunction:
+    """A function's graph for inputs of these specs."""
+    with without_gradients():
+        return graph_function(function).get_concrete_function(*specs)
+
+
+def graph_function(function):
+    """A function that is traced when it is called."""
+    # AutoGraph would rewrite all that is called first, and nothing in it is for AutoGraph.
+    return tf.function(function, autograph=False)
 
 
 def region_mask(region_count, region_features):

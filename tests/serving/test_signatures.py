@@ -69,6 +69,20 @@ def test_loaded_model_offers_exactly_four_signatures(signatures, keras_model):
     assert set(signatures) == set(contract(len(keras_model.answers)))
 
 
+def test_each_function_is_there_once_and_without_gradients(tiny):
+    saved = saved_model_pb2.SavedModel.FromString(
+        (tiny.saved_model / "saved_model.pb").read_bytes()
+    )
+    [graph] = saved.meta_graphs
+    # Loading takes as long as there are functions, and a client has no use for a gradient.
+    assert not graph.graph_def.library.gradient
+    assert not graph.graph_def.library.registered_gradients
+    nodes = [node for f in graph.graph_def.library.function for node in f.node_def]
+    assert nodes and not any("_gradient_op_type" in node.attr for node in nodes)
+    top_k = [node for node in nodes if node.op == "TopKV2"]
+    assert len(top_k) == len(contract(1)) - 1  # encode_image gives no answers
+
+
 def test_records_have_pictures_with_different_numbers_of_regions(batch):
     # What the tests below say of padding would be empty otherwise.
     assert len(set(batch["region_count"].numpy())) > 1
