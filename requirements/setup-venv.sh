@@ -191,8 +191,12 @@ set_up() {
     say "installing the $(grep -c '^[a-z0-9]' "$LOCK") packages of $LOCK"
     # sync installs just what the two files name: the lock is complete, and what is in the
     # other file must come without its dependencies.
-    "$uv" pip sync --compile-bytecode $quiet --python "$VENV/bin/python" "$LOCK" "$NO_DEPS" ||
+    "$uv" pip sync --compile-bytecode $quiet --python "$VENV/bin/python" "$LOCK" "$NO_DEPS" || {
+        if grep -q '^pyfarmhash' "$LOCK" && ! command -v g++ >/dev/null 2>&1; then
+            die "the packages could not be installed: pyfarmhash, which TFX needs, is compiled; install a C++ compiler and Python's headers (Debian: g++ and python3-dev), and try again."
+        fi
         die "the packages could not be installed; see uv's message above."
+    }
     say "installing this package in place"
     # The lock has setuptools; an isolated build would fetch it again.
     "$uv" pip install $quiet --python "$VENV/bin/python" --no-deps --no-build-isolation --editable . ||
