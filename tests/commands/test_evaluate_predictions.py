@@ -127,4 +127,5 @@ def test_choices_of_a_task_that_has_none_are_refused(refused, files):
 def test_task_that_is_not_known_is_told_which_there_are(lxmert, files):
     outcome = lxmert(*files, "--task", "okvqa")
     assert outcome.status == 2
-    assert "'vqa', 'gqa', 'nlvr2'" in outcome.stderr
+    # Whether they are in quotes depends on Python's version.
+    assert "vqa, gqa, nlvr2" in outcome.stderr.replace("'", "")
