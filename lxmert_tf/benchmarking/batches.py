@@ -50,8 +50,7 @@ def draw_batches(
     """Draws batches for a task.
 
     Args:
-        task: "answer", whose requests come in any order, or "finetune" or "pretrain", whose
-            sentences come with others of similar length, as in training.
+        task: "answer", "finetune" or "pretrain".
         config: sizes.
         lengths: of the sentences, a key of `LENGTHS`.
         batch_size: images per batch.
@@ -60,12 +59,9 @@ def draw_batches(
     """
     random = np.random.default_rng(SEED)
     sentences = batch_size * questions_per_image
-    drawn = draw_lengths(lengths, sentences * count, random)
-    if task != "answer":
-        drawn.sort()
-    parts = drawn.reshape(count, sentences)
+    drawn = draw_lengths(lengths, sentences * count, random).reshape(count, sentences)
     make = {"answer": _questions, "finetune": _scored_questions, "pretrain": _pretraining_batch}
-    return [make[task](config, part, batch_size, random) for part in random.permutation(parts)]
+    return [make[task](config, part, batch_size, random) for part in drawn]
 
 
 def vocabulary(config: LxmertConfig) -> list[str]:

@@ -59,10 +59,9 @@ class SelfAttention(keras.layers.Layer):
             name=name,
         )
 
-    def split_heads(self, fused, parts: int):
-        """Cuts [B, L, parts H] into `parts` tensors [B, heads, L, H / heads]."""
-        shape = tf.shape(fused)
-        fused = tf.reshape(fused, [shape[0], shape[1], parts, self.num_heads, self.head_size])
+    def split_heads(self, rows, positions: Positions, parts: int):
+        """Cuts rows [N, parts H] into `parts` tensors [B, heads, L, H / heads]."""
+        fused = positions.to_batch(rows, parts, self.num_heads, self.head_size)
         return tf.unstack(tf.transpose(fused, [2, 0, 3, 1, 4]), num=parts)
 
     def project_apart(self, query_rows, key_value_rows):
@@ -84,15 +83,13 @@ class SelfAttention(keras.layers.Layer):
             output_attentions: whether to give the probabilities, which then stay in memory.
 
         Returns:
-            the context [B, Q, H], and the probabilities [B, heads, Q, K] in float32, or None.
+            the context [B, Q, heads, d], and the probabilities [B, heads, Q, K] in float32, or None.
         """
         query = query * tf.cast(1.0 / math.sqrt(self.head_size), query.dtype)
         scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
         probabilities = tf.nn.softmax(scores + bias, axis=-1)
         dropped = self.dropout(tf.cast(probabilities, value.dtype), training=training)
         context = tf.transpose(tf.matmul(dropped, value), [0, 2, 1, 3])
-        shape = tf.shape(context)
-        context = tf.reshape(context, [shape[0], shape[1], self.num_heads * self.head_size])
         return context, probabilities if output_attentions else None
 
     def finish(self, context, residual, training):
@@ -121,8 +118,7 @@ class SelfAttention(keras.layers.Layer):
         """
         if first_only:
             return self._first_rows(hidden, positions, training), None
-        fused = positions.to_batch(self.query_key_value(hidden))
-        query, key, value = self.split_heads(fused, 3)
+        query, key, value = self.split_heads(self.query_key_value(hidden), positions, 3)
         context, probabilities = self.attend(
             query, key, value, positions.bias, training, output_attentions
         )
@@ -131,10 +127,10 @@ class SelfAttention(keras.layers.Layer):
     def _first_rows(self, hidden, positions: Positions, training):
         firsts = positions.first_rows(hidden)
         query, key_value = self.project_apart(firsts, hidden)
-        [query] = self.split_heads(query[:, tf.newaxis], 1)
-        key, value = self.split_heads(positions.to_batch(key_value), 2)
+        query = tf.reshape(query, [-1, self.num_heads, 1, self.head_size])
+        key, value = self.split_heads(key_value, positions, 2)
         context, _ = self.attend(query, key, value, positions.bias, training, False)
-        return self.finish(context[:, 0], firsts, training)
+        return self.finish(tf.reshape(context, [-1, hidden.shape[-1]]), firsts, training)
 
     def get_config(self):
         return {
@@ -188,10 +184,8 @@ class CrossAttention(SelfAttention):
         counts = [tf.shape(language)[0], tf.shape(vision)[0]]
         both = tf.concat([language, vision], axis=0)
         words, regions = tf.split(self.query_key_value(both), counts)
-        word_query, word_key, word_value = self.split_heads(language_positions.to_batch(words), 3)
-        region_query, region_key, region_value = self.split_heads(
-            vision_positions.to_batch(regions), 3
-        )
+        word_query, word_key, word_value = self.split_heads(words, language_positions, 3)
+        region_query, region_key, region_value = self.split_heads(regions, vision_positions, 3)
         how = (training, output_attentions)
         word_context, to_vision = self.attend(
             word_query, region_key, region_value, vision_positions.bias, *how
@@ -209,8 +203,8 @@ class CrossAttention(SelfAttention):
 
     def _language_side(self, language, vision, language_positions, vision_positions, training):
         query, key_value = self.project_apart(language, vision)
-        [query] = self.split_heads(language_positions.to_batch(query), 1)
-        key, value = self.split_heads(vision_positions.to_batch(key_value), 2)
+        [query] = self.split_heads(query, language_positions, 1)
+        key, value = self.split_heads(key_value, vision_positions, 2)
         context, _ = self.attend(query, key, value, vision_positions.bias, training, False)
         rows = language_positions.to_rows(context)
         return self.finish(rows, language, training), None, None, None

@@ -30,14 +30,15 @@ class Positions:
     def __init__(self, mask, packed: bool = False):
         mask = tf.convert_to_tensor(mask)
         self.bias = attention_bias(mask)
-        self._shape = tf.shape(mask)
+        # Cut apart once: each cut is four operations, and every layer needs both.
+        self._batch_size, self._length = tf.unstack(tf.shape(mask))
         self._packed = packed
         if not packed:
             return
-        kept = tf.logical_or(tf.cast(mask, tf.bool), tf.equal(tf.range(self._shape[1]), 0))
+        kept = tf.logical_or(tf.cast(mask, tf.bool), tf.equal(tf.range(self._length), 0))
         flat = tf.reshape(kept, [-1])
         self._places = tf.cast(tf.where(flat)[:, 0], tf.int32)
-        rows = tf.reshape(tf.cumsum(tf.cast(flat, tf.int32)) - 1, self._shape)
+        rows = tf.reshape(tf.cumsum(tf.cast(flat, tf.int32)) - 1, tf.shape(mask))
         # Whatever stands at a place that is not there gets no weight; it must only be of the same
         # example.
         self._rows = tf.reshape(tf.where(kept, rows, rows[:, :1]), [-1])
@@ -45,20 +46,28 @@ class Positions:
         self._complete = tf.equal(tf.size(self._places), tf.size(flat))
 
     def to_rows(self, batch) -> tf.Tensor:
-        """[B, L, H] to rows [N, H]."""
-        flat = tf.reshape(batch, [-1, _size(batch)])
+        """[B, L, H], or [B, L, heads, H / heads], to rows [N, H]."""
+        batch = tf.convert_to_tensor(batch)
+        # A record's features have a size that only their bytes tell.
+        size = batch.shape[2:].num_elements() or tf.shape(batch)[-1]
+        flat = tf.reshape(batch, [-1, size])
         return self._unless_complete(_pack, flat)
 
-    def to_batch(self, rows) -> tf.Tensor:
-        """Rows [N, H] to [B, L, H]; what is not there gets another place's values."""
+    def to_batch(self, rows, *inner: int) -> tf.Tensor:
+        """Rows [N, H] to [B, L, H]; what is not there gets another place's values.
+
+        Args:
+            rows: [N, H].
+            *inner: what becomes of the last axis, if more than one; their product is H.
+        """
         flat = self._unless_complete(_unpack, rows)
-        return tf.reshape(flat, [self._shape[0], self._shape[1], _size(rows)])
+        return tf.reshape(flat, [self._batch_size, self._length, *(inner or rows.shape[-1:])])
 
     def first_rows(self, rows) -> tf.Tensor:
         """The row of each example's first place: [B, H]."""
         if not self._packed:
             return self.to_batch(rows)[:, 0]
-        firsts = tf.range(self._shape[0]) * self._shape[1]
+        firsts = tf.range(self._batch_size) * self._length
         return tf.gather(rows, tf.gather(self._rows, firsts))
 
     def _unless_complete(self, move, values) -> tf.Tensor:
@@ -70,11 +79,6 @@ class Positions:
             lambda: values,
             lambda: move(values, self._places, self._rows, self._kept),
         )
-
-
-def _size(tensor):
-    """Of the last axis; a record's features have one that only their bytes tell."""
-    return tensor.shape[-1] or tf.shape(tensor)[-1]
 
 
 # Both gradients gather too, where TensorFlow's own of a gather would add up slices one by one.

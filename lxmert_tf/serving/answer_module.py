@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from lxmert_tf.serving.scene_module import SceneModule, concrete, region_mask
+from lxmert_tf.serving.scene_module import SceneModule, concrete, region_mask, shared_graph
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
 
 
@@ -14,6 +14,14 @@ class AnswerModule(SceneModule):
     """
 
     _model: LxmertAnswerClassifier
+
+    def __init__(self, model: LxmertAnswerClassifier, max_length: int = 20, top_k: int = 5):
+        super().__init__(model, max_length, top_k)
+        features, boxes, _ = self._region_specs()
+        mask = tf.TensorSpec([None, None], tf.int32)
+        state = tf.TensorSpec([None, None, model.config.hidden_size], model.compute_dtype)
+        self._encode = shared_graph(self._encoded, features, boxes, mask)
+        self._score = shared_graph(self._scored, tf.TensorSpec([None], tf.string), state, mask)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """The contract's four signatures, for any batch, number of regions and of questions."""
@@ -32,9 +40,8 @@ class AnswerModule(SceneModule):
             `image_state` float32 [B, R, H]; zeros where there is no region.
         """
         mask = region_mask(region_count, region_features)
-        state, _ = self._model.backbone.encode_image(region_features, region_boxes, mask)
-        state = tf.cast(state, tf.float32) * tf.cast(mask, tf.float32)[:, :, tf.newaxis]
-        return {"image_state": state}
+        state = tf.cast(self._encode(region_features, region_boxes, mask), tf.float32)
+        return {"image_state": state * tf.cast(mask, tf.float32)[:, :, tf.newaxis]}
 
     def answer_about_image(self, question, image_state):
         """Any number of questions about one image.
@@ -50,14 +57,17 @@ class AnswerModule(SceneModule):
         mask = tf.cast(tf.reduce_any(tf.not_equal(image_state, 0), axis=-1), tf.int32)
         questions = tf.shape(question)[0]
         state = tf.cast(tf.repeat(image_state, questions, axis=0), self._model.compute_dtype)
-        mask = tf.repeat(mask, questions, axis=0)
-        logits = self._model.answer_about_state(self._preprocessor(question), state, mask)
-        return self.best(tf.sigmoid(logits))
+        return self.best(self._score(question, state, tf.repeat(mask, questions, axis=0)))
 
-    def probabilities(self, text, regions):
+    def probabilities(self, question, regions):
         """Each answer for itself: the sigmoid of its logit."""
         mask = regions["region_mask"]
-        state, _ = self._model.backbone.encode_image(
-            regions["region_features"], regions["region_boxes"], mask
-        )
+        state = self._encode(regions["region_features"], regions["region_boxes"], mask)
+        return self._score(question, state, mask)
+
+    def _encoded(self, region_features, region_boxes, mask):
+        return self._model.encode_image(region_features, region_boxes, mask)
+
+    def _scored(self, question, state, mask):
+        text = self._preprocessor(question)
         return tf.sigmoid(self._model.answer_about_state(text, state, mask))

@@ -11,9 +11,9 @@ from lxmert_tf.text import LxmertTextPreprocessor
 class SceneModule(tf.Module):
     """What becomes the signatures of a SavedModel; only core TensorFlow and TF-Text ops.
 
-    A subclass says how probable the answers are (`probabilities`). The methods are no
-    `tf.function`s: a SavedModel would hold each twice, as a signature and as a method, and load
-    half as fast.
+    A subclass says how probable the answers are (`probabilities`), in graphs that signatures have
+    in common (`shared_graph`): loading takes as long as there are operations. The methods are no
+    `tf.function`s, since a SavedModel would hold each twice, as a signature and as a method.
 
     Args:
         model: with its vocabulary and answers.
@@ -65,7 +65,7 @@ class SceneModule(tf.Module):
             "region_boxes": region_boxes,
             "region_mask": region_mask(region_count, region_features),
         }
-        return self.best(self.probabilities(self._preprocessor(question), regions))
+        return self.best(self.probabilities(question, regions))
 
     def answer_examples(self, examples):
         """One question about each scene, out of serialized flat scenes [B].
@@ -82,14 +82,14 @@ class SceneModule(tf.Module):
         with tf.control_dependencies([flat]):
             question = tf.identity(scenes[schema.SENTENCE_TEXT].flat_values)
         regions = schema.decode_regions(scenes, images_per_scene=self._model.images_per_scene)
-        probabilities = self.probabilities(self._preprocessor(question), regions)
+        probabilities = self.probabilities(question, regions)
         return {**self.best(probabilities), "probabilities": probabilities}
 
-    def probabilities(self, text, regions):
+    def probabilities(self, question, regions):
         """How probable each answer of the table is.
 
         Args:
-            text: what the preprocessor makes of the questions [B].
+            question: string [B].
             regions: `region_features`, `region_boxes`, `region_mask` of the scenes.
 
         Returns:
@@ -117,6 +117,13 @@ def concrete(function, *specs: tf.TensorSpec) -> tf.types.experimental.ConcreteF
     """A function's graph for inputs of these specs."""
     with without_gradients():
         return graph_function(function).get_concrete_function(*specs)
+
+
+def shared_graph(function, *specs: tf.TensorSpec):
+    """A function that is traced once, for inputs of these specs, whichever signatures call it."""
+    graph = tf.function(function, input_signature=specs, autograph=False)
+    # A plain function, because a SavedModel would have the other as a method, traced once more.
+    return lambda *inputs: graph(*inputs)
 
 
 def graph_function(function):

@@ -54,12 +54,29 @@ class LxmertAnswerClassifier(TaskModel):
             return {"answer_logits": logits, "attentions": outputs["attentions"]}
         return logits
 
+    def encode_image(self, region_features, region_boxes, region_mask):
+        """What an image alone decides, for `answer_about_state`; dropout is off.
+
+        Args:
+            region_features: [B, R, F].
+            region_boxes: [B, R, 4], in 0..1.
+            region_mask: [B, R], 1 = region.
+
+        Returns:
+            [B, R, H]; where there is no region, anything.
+        """
+        packed = self.shortcuts_for(False)["packed"]
+        state, _ = self.backbone.encode_image(
+            region_features, region_boxes, region_mask, training=False, packed=packed
+        )
+        return state
+
     def answer_about_state(self, text_inputs, image_state, region_mask):
         """Answers from an image state, so that one image is encoded once for many questions.
 
         Args:
             text_inputs: `token_ids` and `padding_mask` [B, T].
-            image_state: [B, R, H], from `backbone.encode_image`.
+            image_state: [B, R, H], from `encode_image`.
             region_mask: [B, R], 1 = region.
 
         Returns:

@@ -1,7 +1,5 @@
 """The batches that are measured: their lengths, their ids and what they ask of a model."""
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -32,13 +30,6 @@ def test_several_questions_share_an_image():
     [batch] = draw_batches("answer", CONFIG, "captions", 3, 1, questions_per_image=5)
     assert batch.inputs["token_ids"].shape == (15, 19)
     assert batch.inputs["region_features"].shape == (3, REGIONS, 8)
-
-
-@pytest.mark.parametrize("task", ["finetune", "pretrain"])
-def test_training_batches_have_sentences_of_similar_length(task):
-    batches = draw_batches(task, CONFIG, "questions", 8, 4)
-    ordered = sorted((batch.lengths.min(), batch.lengths.max()) for batch in batches)
-    assert all(longest <= shortest for (_, longest), (shortest, _) in itertools.pairwise(ordered))
 
 
 def test_words_and_regions_are_hidden_at_the_published_rate():
