@@ -7,6 +7,7 @@ from tensorflow import keras
 
 from lxmert_tf.config import LxmertConfig
 from lxmert_tf.encoders import CrossModalityEncoder, LanguageEncoder, RelationshipEncoder
+from lxmert_tf.image_runs import image_runs
 from lxmert_tf.layers.heads import Pooler
 from lxmert_tf.layers.positions import Positions
 from lxmert_tf.presets import PresetModel
@@ -121,21 +122,30 @@ class LxmertBackbone(PresetModel):
             region_mask: [B, R], 1 = region.
             training: whether dropout is on.
             output_attentions: whether to give the attention probabilities.
-            packed: whether to leave out absent regions.
+            packed: whether to leave out absent regions, and where nothing is dropped images that
+                equal the one before.
 
         Returns:
             the image state [B, R, H], and a list over layers of probabilities [B, heads, R, R]
             or None.
         """
-        positions = Positions(region_mask, packed)
+        # Dropout differs from example to example.
+        once = packed and not output_attentions and (training is None or training is False)
+        image = (region_features, region_boxes, region_mask)
+        if once:
+            firsts, run_of = image_runs(*image)
+            image = [tf.gather(part, firsts) for part in image]
+        features, boxes, mask = image
+        positions = Positions(mask, packed)
         state, attentions = self.relationship_encoder(
-            region_features,
-            region_boxes,
+            features,
+            boxes,
             positions,
             training=training,
             output_attentions=output_attentions,
         )
-        return positions.to_batch(state), attentions
+        states = positions.to_batch(state)
+        return tf.gather(states, run_of) if once else states, attentions
 
     def read_image(
         self,

@@ -1,7 +1,6 @@
 """Questions put to an answer model as it is served."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -14,8 +13,6 @@ from lxmert_tf.serving.answer_module import AnswerModule
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
 
 REQUESTS = 50
-# Requests about different images that a server has at a time.
-CALLERS = 4
 
 Call = Callable[[], None]
 
@@ -37,15 +34,16 @@ def answering(
         lengths: of the questions, a key of `LENGTHS`.
         batch_size: images per batch.
         batches: how many.
-        questions_per_image: if more than one, each image is encoded once for all its questions,
-            and a single request is one question about an image that is encoded already.
+        questions_per_image: if more than one, those about an image follow each other, so that it is
+            encoded once, and a single request is one question about an image that is encoded
+            already.
         plain: whether to compute what the answers do not depend on, too.
     """
     served = _served_functions(config, policy, plain)
     drawn = draw_batches("answer", config, lengths, batch_size, batches, questions_per_image)
     singles = draw_batches("answer", config, lengths, 1, REQUESTS)
     once = questions_per_image > 1
-    calls = [(_call_by_image if once else _call)(served, batch) for batch in drawn]
+    calls = [_call(served, batch) for batch in drawn]
     return Workload(
         step=lambda number: calls[number](),
         examples=[len(batch.lengths) for batch in drawn],
@@ -67,24 +65,13 @@ def _served_functions(config: LxmertConfig, policy: str, plain: bool) -> dict[st
 
 
 def _call(served: dict[str, Callable], batch: Batch) -> Call:
-    inputs = {"question": tf.constant(questions(batch)), **_regions(batch)}
-    return lambda: served["serving_default"](**inputs)["scores"].numpy()
-
-
-def _call_by_image(served: dict[str, Callable], batch: Batch) -> Call:
     regions = _regions(batch)
-    images = len(regions["region_count"])
-    texts = tf.split(tf.constant(questions(batch)), images)
-    callers = ThreadPoolExecutor(CALLERS)
-
-    def ask(text, state):
-        return served["answer_about_image"](question=text, image_state=state)["scores"].numpy()
-
-    def call():
-        states = served["encode_image"](**regions)["image_state"]
-        list(callers.map(ask, texts, tf.split(states, images)))
-
-    return call
+    each = len(batch.lengths) // len(regions["region_count"])
+    inputs = {
+        "question": tf.constant(questions(batch)),
+        **{name: tf.repeat(value, each, axis=0) for name, value in regions.items()},
+    }
+    return lambda: served["serving_default"](**inputs)["scores"].numpy()
 
 
 def _call_about_state(served: dict[str, Callable], batch: Batch) -> Call:
@@ -102,11 +89,9 @@ def _regions(batch: Batch) -> dict[str, tf.Tensor]:
 
 
 def _flops(config: LxmertConfig, batch: Batch, plain: bool) -> int:
-    images = len(batch.inputs["region_mask"])
-    # The questions of one image, or all of them, are one call.
-    together = np.split(batch.lengths, images) if len(batch.lengths) > images else [batch.lengths]
-    answers = (answer_flops(config, lengths, plain) for lengths in together)
-    return sum(answers, flops.encode_image_flops(config, images, REGIONS)).total()
+    images = len(batch.lengths if plain else batch.inputs["region_mask"])
+    encoded = flops.encode_image_flops(config, images, REGIONS)
+    return (encoded + answer_flops(config, batch.lengths, plain)).total()
 
 
 def answer_flops(config: LxmertConfig, lengths: np.ndarray, plain: bool) -> flops.Flops:
