@@ -83,7 +83,8 @@ class SelfAttention(keras.layers.Layer):
             output_attentions: whether to give the probabilities, which then stay in memory.
 
         Returns:
-            the context [B, Q, heads, d], and the probabilities [B, heads, Q, K] in float32, or None.
+            the context [B, Q, heads, d], and the probabilities [B, heads, Q, K] in float32, or
+            None.
         """
         query = query * tf.cast(1.0 / math.sqrt(self.head_size), query.dtype)
         scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)

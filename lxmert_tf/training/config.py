@@ -33,9 +33,9 @@ class TrainingConfig:
         max_length: word pieces per sentence, with [CLS] and [SEP].
         max_regions: the most regions that an image has.
         batch_size: sentences per step, over all replicas.
-        bucket_by_length: whether sentences of similar length come together. That saves padding, which
-            costs little here and much under XLA; but where questions come from patterns, a batch of
-            one length is one of few patterns, and training takes more epochs.
+        bucket_by_length: whether sentences of similar length come together. That saves padding,
+            which costs little here and much under XLA; but where questions come from patterns, a
+            batch of one length is one of few patterns, and training takes more epochs.
         peak_learning_rate: at the end of the warm-up.
         warmup: share of the steps in which the rate rises; then it falls to zero.
         weight_decay: decoupled, on every parameter.
