@@ -152,12 +152,14 @@ def take_turns(runners: Mapping[str, Callable[[], float]], rounds: int) -> dict[
     """
     rates: dict[str, list[float]] = {name: [] for name in runners}
     failed = set()
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
         for name, run in runners.items():
             if name in failed:
                 continue
             try:
-                rates[name].append(run())
+                rate = run()
+                rates[name].append(rate)
+                print(f"round {number}/{rounds}: {name} {rate:.1f} examples/s", file=sys.stderr)
             except PeerFailed as error:
                 failed.add(name)
                 rates[name] = []
