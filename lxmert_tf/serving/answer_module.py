@@ -20,7 +20,7 @@ class AnswerModule(SceneModule):
         features, boxes, _ = self._region_specs()
         mask = tf.TensorSpec([None, None], tf.int32)
         state = tf.TensorSpec([None, None, model.config.hidden_size], model.compute_dtype)
-        self._encode = shared_graph(self._encoded, features, boxes, mask)
+        self._encode = shared_graph(model.encode_image, features, boxes, mask)
         self._score = shared_graph(self._scored, tf.TensorSpec([None], tf.string), state, mask)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
@@ -64,9 +64,6 @@ class AnswerModule(SceneModule):
         mask = regions["region_mask"]
         state = self._encode(regions["region_features"], regions["region_boxes"], mask)
         return self._score(question, state, mask)
-
-    def _encoded(self, region_features, region_boxes, mask):
-        return self._model.encode_image(region_features, region_boxes, mask)
 
     def _scored(self, question, state, mask):
         text = self._preprocessor(question)
