@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from lxmert_tf import __version__
+from lxmert_tf.allocator import keep_freed_memory
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
 from lxmert_tf.quiet import hush
 
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 1: a result failed a gate. 2: the user's mistake, told in one line on stderr.
     """
     hush()
+    keep_freed_memory()
     args = _parser().parse_args(argv)
     try:
         return args.run(args) or 0

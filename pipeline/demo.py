@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 
+from lxmert_tf.allocator import keep_freed_memory
 from lxmert_tf.cli import missing_extra
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
 from lxmert_tf.quiet import hush
@@ -20,6 +21,7 @@ def main(argv=None) -> int:
     """Runs the demo; returns the exit status."""
     args = _arguments(argv)
     hush()
+    keep_freed_memory()
     try:
         run_demo(args)
     except InputError as error:
