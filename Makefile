@@ -4,7 +4,8 @@
 
 STACK ?= default
 VENV := $(if $(filter default,$(STACK)),.venv,.venv-$(STACK))
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# In the order of the names: xdist would begin the files of few tests last, and those are the slow ones.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 DEMO_ARGS ?=
 LOCK_ARGS ?=
 

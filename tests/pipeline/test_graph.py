@@ -11,6 +11,7 @@ import io
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -60,8 +61,9 @@ TASK = """
 vocabulary_size: 200
 max_regions: 8
 batch_size: 32
-epochs: 1
-peak_learning_rate: 4.0e-4
+# So many that it surely learns something: another test's model is worse.
+epochs: 8
+peak_learning_rate: 1.0e-3
 """
 PRETRAINING = """
 vocabulary_size: 200
@@ -396,13 +398,13 @@ def test_training_was_not_repeated_for_another_threshold(refused):
 
 
 @pytest.mark.slow
-def test_model_worse_than_the_blessed_one_is_refused(runs):
+def test_model_worse_than_the_blessed_one_is_refused(runs, tmp_path):
     config = load_pipeline(runs.folder / "pipeline.yaml")
     # It learns nothing at this rate.
     task = dataclasses.replace(config.task, peak_learning_rate=1e-12)
-    record = run_local(
-        dataclasses.replace(config, task=task), runs.root, runs.folder / "worse-pushed"
-    )
+    # In a copy, so that other tests see the runs without this one.
+    root = shutil.copytree(runs.root, tmp_path / "pipeline")
+    record = run_local(dataclasses.replace(config, task=task), root, tmp_path / "pushed")
     assert (record.compared, record.blessed, record.pushed_to) == (True, False, None)
     change = record.accuracy()["all"][0] - runs.records[0].accuracy()["all"][0]
     with pytest.raises(GateError) as caught:
@@ -410,7 +412,7 @@ def test_model_worse_than_the_blessed_one_is_refused(runs):
     assert f"change since the blessed model is {change:.4f}, the threshold -0.05" in str(
         caught.value
     )
-    assert not (runs.folder / "worse-pushed").exists()
+    assert not (tmp_path / "pushed").exists()
 
 
 def test_model_that_was_pushed_and_is_gone_is_missed(runs, refused):
