@@ -4,8 +4,7 @@
 
 STACK ?= default
 VENV := $(if $(filter default,$(STACK)),.venv,.venv-$(STACK))
-# In the order of the names: xdist would begin the files of few tests last, and those are the slow ones.
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= -n 2 --dist loadfile
 DEMO_ARGS ?=
 LOCK_ARGS ?=
 
