@@ -1,4 +1,4 @@
-"""What all tests share: what is deprecated is an error, and where TFX cannot be they say so."""
+"""What all tests share: seeds, deprecation as an error, and a word where TFX cannot be."""
 
 import importlib.util
 import logging
@@ -42,6 +42,13 @@ class _Module(pytest.Module):
 
 def pytest_configure(config):
     logging.getLogger("tensorflow").addHandler(_OurDeprecations())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """What a test draws without a seed of its own (a layer's weights) is always the same."""
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].keras.utils.set_random_seed(0)
 
 
 def pytest_pycollect_makemodule(module_path, parent):
