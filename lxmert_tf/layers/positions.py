@@ -1,5 +1,7 @@
 """Which positions of a batch hold a word or a region, and which of them are computed on."""
 
+import functools
+
 import tensorflow as tf
 
 from lxmert_tf.layers.own_gradient import with_own_gradient
@@ -51,7 +53,7 @@ class Positions:
         # A record's features have a size that only their bytes tell.
         size = batch.shape[2:].num_elements() or tf.shape(batch)[-1]
         flat = tf.reshape(batch, [-1, size])
-        return self._unless_complete(_pack, flat)
+        return self._move(_pack, flat)
 
     def to_batch(self, rows, *inner: int) -> tf.Tensor:
         """Rows [N, H] to [B, L, H]; what is not there gets another place's values.
@@ -60,7 +62,7 @@ class Positions:
             rows: [N, H].
             *inner: what becomes of the last axis, if more than one; their product is H.
         """
-        flat = self._unless_complete(_unpack, rows)
+        flat = self._move(_unpack, rows)
         return tf.reshape(flat, [self._batch_size, self._length, *(inner or rows.shape[-1:])])
 
     def first_rows(self, rows) -> tf.Tensor:
@@ -70,35 +72,55 @@ class Positions:
         firsts = tf.range(self._batch_size) * self._length
         return tf.gather(rows, tf.gather(self._rows, firsts))
 
-    def _unless_complete(self, move, values) -> tf.Tensor:
+    def _move(self, move, values) -> tf.Tensor:
         if not self._packed:
             return values
-        # Where nothing is left out there is nothing to copy.
-        return tf.cond(
-            self._complete,
-            lambda: values,
-            lambda: move(values, self._places, self._rows, self._kept),
-        )
+        return move(values, self._complete, self._places, self._rows, self._kept)
 
 
 # Both gradients gather too, where TensorFlow's own of a gather would add up slices one by one.
 
 
-def _pack(flat, places, rows, kept):
+def _pack(flat, complete, places, rows, kept):
     def pack(flat):
-        def gradient(upstream):
-            return tf.gather(upstream, rows) * tf.cast(kept, upstream.dtype)[:, tf.newaxis]
-
-        return tf.gather(flat, places), gradient
+        return _gather(flat, complete, places), lambda up: _gather_kept(up, complete, rows, kept)
 
     return with_own_gradient(pack, flat)
 
 
-def _unpack(packed, places, rows, kept):
+def _unpack(packed, complete, places, rows, kept):
     del kept
 
     def unpack(packed):
         # Attention gives what is not there no weight, so that it has no gradient.
-        return tf.gather(packed, rows), lambda upstream: tf.gather(upstream, places)
+        return _gather(packed, complete, rows), lambda up: _gather(up, complete, places)
 
     return with_own_gradient(unpack, packed)
+
+
+def _once_for_all_layers(function):
+    """`function`; in a graph a call of it, because loading a SavedModel takes a time per branch."""
+    shared = tf.function(function, autograph=False)
+
+    @functools.wraps(function)
+    def call(*tensors):
+        # Eagerly each batch size would be traced.
+        return (function if tf.executing_eagerly() else shared)(*tensors)
+
+    return call
+
+
+# Where nothing is left out there is nothing to copy.
+
+
+@_once_for_all_layers
+def _gather(values, complete, places):
+    return tf.cond(complete, lambda: values, lambda: tf.gather(values, places))
+
+
+@_once_for_all_layers
+def _gather_kept(values, complete, rows, kept):
+    def gather():
+        return tf.gather(values, rows) * tf.cast(kept, values.dtype)[:, tf.newaxis]
+
+    return tf.cond(complete, lambda: values, gather)
