@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping
 
+from lxmert_tf.commands.record_arguments import add_record_arguments
 from lxmert_tf.errors import InputError
 from lxmert_tf.scoring import TASKS
 
@@ -12,20 +13,7 @@ SUMMARY = "measure a model's accuracy on records, or score a file of predictions
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
     parser.add_argument("--model", metavar="DIR", help="a preset of an answer model")
-    parser.add_argument(
-        "--examples",
-        nargs="+",
-        metavar="GLOB",
-        help="TFRecord files of scenes, or folders of them (from `lxmert ingest`)",
-    )
-    parser.add_argument(
-        "--max-regions",
-        type=int,
-        default=36,
-        metavar="N",
-        help="the most regions that an image of them has (default 36, as published)",
-    )
-    parser.add_argument("--batch-size", type=int, default=256, metavar="N")
+    add_record_arguments(parser, required=False)
     scoring = parser.add_argument_group("official scores")
     scoring.add_argument("--task", choices=TASKS, help="whose official scores are wanted")
     scoring.add_argument(

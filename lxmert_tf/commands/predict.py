@@ -2,6 +2,7 @@
 
 import argparse
 
+from lxmert_tf.commands.record_arguments import add_record_arguments
 from lxmert_tf.scoring import TASKS
 
 SUMMARY = "answer records, and write the file to hand in to VQA, GQA or NLVR2"
@@ -12,23 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", required=True, metavar="DIR", help="a preset (from `lxmert finetune`)"
     )
-    parser.add_argument(
-        "--examples",
-        required=True,
-        nargs="+",
-        metavar="GLOB",
-        help="TFRecord files of scenes, or folders of them (from `lxmert ingest`)",
-    )
+    add_record_arguments(parser, required=True)
     parser.add_argument("--task", required=True, choices=TASKS, help="whose file is wanted")
     parser.add_argument("--output", required=True, metavar="FILE", help="JSON; for NLVR2, CSV")
-    parser.add_argument(
-        "--max-regions",
-        type=int,
-        default=36,
-        metavar="N",
-        help="the most regions that an image of them has (default 36, as published)",
-    )
-    parser.add_argument("--batch-size", type=int, default=256, metavar="N")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from lxmert_tf.commands.record_arguments import RECORDS
+
 
 def add_training_arguments(parser: argparse.ArgumentParser, configs: str) -> None:
     """Declares the options that say what is trained on what, and where the run is kept.
@@ -39,8 +41,7 @@ def add_override_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the records and the sizes of a model from scratch."""
-    records = "TFRecord files of scenes, or folders of them (from `lxmert ingest`)"
-    parser.add_argument("--train", required=True, nargs="+", metavar="GLOB", help=records)
+    parser.add_argument("--train", required=True, nargs="+", metavar="GLOB", help=RECORDS)
     parser.add_argument(
         "--validation", nargs="+", default=[], metavar="GLOB", help="to measure after each epoch"
     )

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,23 +10,18 @@ from rich.console import Console
 from tensorflow import keras
 
 from lxmert_tf.config import LxmertConfig
-from lxmert_tf.data.reading import (
-    answer_batches,
-    naming_damaged_files,
-    pair_batches,
-    read_records,
-    statement_batches,
-)
+from lxmert_tf.data.reading import answer_batches, naming_damaged_files, statement_batches
 from lxmert_tf.errors import InputError
 from lxmert_tf.tasks.answer_transfer import AnswerTransfer, answer_model_from_preset
 from lxmert_tf.tasks.answering import LxmertAnswerClassifier
 from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
 from lxmert_tf.tasks.soft_answers import SoftAccuracy, SoftAnswerLoss
-from lxmert_tf.text import LxmertTextPreprocessor
 from lxmert_tf.training.config import FinetuningConfig
 from lxmert_tf.training.optimizer import BertAdamW
-from lxmert_tf.training.run import Data, Stage, run_training
+from lxmert_tf.training.pair_data import pair_data
+from lxmert_tf.training.run import Stage, run_training
 from lxmert_tf.training.run_directory import RunDirectory
+from lxmert_tf.training.run_settings import run_settings
 from lxmert_tf.training.schedule import WarmupLinearDecay
 from lxmert_tf.training.starting_preset import starting_preset
 from lxmert_tf.training.strategy import is_chief, training_strategy
@@ -90,12 +84,19 @@ def finetune(
             model.compile(optimizer=optimizer, loss=loss, metrics=[metric])
         run = None
         if directory:
-            settings = _settings(config, model, words)
+            settings = run_settings("finetuning", config, model, words)
             run = RunDirectory(directory, settings, resume, writes=is_chief(strategy))
             stack.enter_context(run)
             log_directory = run.path
         stages = [Stage(config.epochs, lambda: None)]
-        data = _data(model, config, train_files, validation_files, steps)
+        data = pair_data(
+            model,
+            config,
+            train_files,
+            validation_files,
+            steps,
+            lambda pairs, preprocessor, epoch: _batches(model, config, pairs, preprocessor),
+        )
         run_training(model, optimizer, schedule, stages, data, config, run, log_directory)
         if run:
             run.save_preset(model)
@@ -139,35 +140,7 @@ def _loss_and_metric(config: FinetuningConfig):
     return SoftAnswerLoss(), SoftAccuracy()
 
 
-def _data(model, config, train_files, validation_files, steps: int) -> Data:
-    preprocessor = LxmertTextPreprocessor(model.vocabulary, config.max_length, pad_to_longest=True)
-
-    def batches(files, seed, epoch):
-        pairs = pair_batches(
-            read_records(files),
-            config.batch_size,
-            config.max_regions,
-            seed,
-            epoch,
-            images_per_scene=model.images_per_scene,
-            bucket_by_length=config.bucket_by_length,
-        )
-        if config.task == "statements":
-            return statement_batches(pairs, preprocessor)
-        return answer_batches(pairs, preprocessor, model.answers)
-
-    return Data(
-        lambda epoch: batches(train_files, config.seed, epoch),
-        steps,
-        batches(validation_files, None, 0) if validation_files else None,
-    )
-
-
-def _settings(config: FinetuningConfig, model: FinetunedModel, words: Words) -> dict[str, Any]:
-    text = "\n".join([*model.vocabulary, *model.answers])
-    return {
-        "finetuning": dataclasses.asdict(config),
-        "model": model.config.to_dict(),
-        "sentences": words.sentences,
-        "words_sha256": hashlib.sha256(text.encode()).hexdigest(),
-    }
+def _batches(model: FinetunedModel, config: FinetuningConfig, pairs, preprocessor):
+    if config.task == "statements":
+        return statement_batches(pairs, preprocessor)
+    return answer_batches(pairs, preprocessor, model.answers)

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,15 +10,16 @@ from tensorflow import keras
 
 from lxmert_tf.config import LxmertConfig
 from lxmert_tf.data.pretraining_batches import pretraining_batches
-from lxmert_tf.data.reading import naming_damaged_files, pair_batches, read_records
+from lxmert_tf.data.reading import naming_damaged_files
 from lxmert_tf.errors import InputError
 from lxmert_tf.tasks.pretraining import LxmertPretrainer
-from lxmert_tf.text import LxmertTextPreprocessor
 from lxmert_tf.training.addons import lamb
 from lxmert_tf.training.config import PretrainingConfig, StageConfig
 from lxmert_tf.training.optimizer import BertAdamW
-from lxmert_tf.training.run import Data, Stage, run_training
+from lxmert_tf.training.pair_data import pair_data
+from lxmert_tf.training.run import Stage, run_training
 from lxmert_tf.training.run_directory import RunDirectory
+from lxmert_tf.training.run_settings import run_settings
 from lxmert_tf.training.schedule import WarmupLinearDecay
 from lxmert_tf.training.starting_preset import starting_preset
 from lxmert_tf.training.strategy import is_chief, training_strategy
@@ -74,7 +74,7 @@ def pretrain(
             optimizer = _optimizer(config, schedule)
         run = None
         if directory:
-            settings = _settings(config, model, words)
+            settings = run_settings("pretraining", config, model, words)
             run = RunDirectory(directory, settings, resume, writes=is_chief(strategy))
             stack.enter_context(run)
             log_directory = run.path
@@ -88,7 +88,16 @@ def pretrain(
                 )
 
         stages = [Stage(s.epochs, lambda s=s: compile_for(s)) for s in config.stages]
-        data = _data(model, config, train_files, validation_files, steps)
+        data = pair_data(
+            model,
+            config,
+            train_files,
+            validation_files,
+            steps,
+            lambda pairs, preprocessor, epoch: pretraining_batches(
+                pairs, preprocessor, model.answers or (), config.masking, config.seed, epoch
+            ),
+        )
         run_training(model, optimizer, schedule, stages, data, config, run, log_directory)
         if run:
             run.save_preset(model)
@@ -136,37 +145,3 @@ def _optimizer(config: PretrainingConfig, schedule):
     if config.optimizer == "lamb":
         return lamb(schedule, config.weight_decay, config.clip_norm)
     return BertAdamW(schedule, decay=config.weight_decay, clip_norm=config.clip_norm)
-
-
-def _data(model, config, train_files, validation_files, steps: int) -> Data:
-    preprocessor = LxmertTextPreprocessor(model.vocabulary, config.max_length, pad_to_longest=True)
-
-    def batches(files, seed, epoch):
-        pairs = pair_batches(
-            read_records(files),
-            config.batch_size,
-            config.max_regions,
-            seed,
-            epoch,
-            bucket_by_length=config.bucket_by_length,
-        )
-        return pretraining_batches(
-            pairs, preprocessor, model.answers or (), config.masking, config.seed, epoch
-        )
-
-    return Data(
-        lambda epoch: batches(train_files, config.seed, epoch),
-        steps,
-        # Always the same words and regions are hidden, so that epochs can be compared.
-        batches(validation_files, None, 0) if validation_files else None,
-    )
-
-
-def _settings(config: PretrainingConfig, model: LxmertPretrainer, words: Words) -> dict[str, Any]:
-    text = "\n".join([*model.vocabulary, *(model.answers or ())])
-    return {
-        "pretraining": dataclasses.asdict(config),
-        "model": model.config.to_dict(),
-        "sentences": words.sentences,
-        "words_sha256": hashlib.sha256(text.encode()).hexdigest(),
-    }
