@@ -103,9 +103,14 @@ def _once_for_all_layers(function):
     shared = tf.function(function, autograph=False)
 
     @functools.wraps(function)
-    def call(*tensors):
+    def call(values, *where):
         # Eagerly each batch size would be traced.
-        return (function if tf.executing_eagerly() else shared)(*tensors)
+        if tf.executing_eagerly():
+            return function(values, *where)
+        moved = shared(values, *where)
+        # A trace for rows of any width, a record's features, is taken for all others, too.
+        moved.set_shape([None, values.shape[-1]])
+        return moved
 
     return call
 

@@ -69,3 +69,17 @@ def test_masked_columns_get_the_reference_constant():
     bias = Positions(np.array([[1, 0], [1, 1]])).bias
     assert bias.shape == (2, 1, 1, 2)
     np.testing.assert_array_equal(bias[:, 0, 0], [[0, -10000], [0, 0]])
+
+
+def test_a_width_is_known_whichever_was_traced_before():
+    widths = []
+
+    def pack(batch):
+        rows = Positions(np.array([[1, 0]], np.int32), packed=True).to_rows(batch)
+        widths.append(rows.shape[-1])
+
+    # The features of records have a width that only their bytes tell.
+    for width in (None, 2):
+        graph = tf.function(pack, autograph=False)
+        graph.get_concrete_function(tf.TensorSpec([1, 2, width]))
+    assert widths == [None, 2]
