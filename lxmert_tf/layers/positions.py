@@ -53,7 +53,7 @@ class Positions:
         # A record's features have a size that only their bytes tell.
         size = batch.shape[2:].num_elements() or tf.shape(batch)[-1]
         flat = tf.reshape(batch, [-1, size])
-        return self._move(_pack, flat)
+        return with_own_gradient(self._pack, flat) if self._packed else flat
 
     def to_batch(self, rows, *inner: int) -> tf.Tensor:
         """Rows [N, H] to [B, L, H]; what is not there gets another place's values.
@@ -62,7 +62,7 @@ class Positions:
             rows: [N, H].
             *inner: what becomes of the last axis, if more than one; their product is H.
         """
-        flat = self._move(_unpack, rows)
+        flat = with_own_gradient(self._unpack, rows) if self._packed else rows
         return tf.reshape(flat, [self._batch_size, self._length, *(inner or rows.shape[-1:])])
 
     def first_rows(self, rows) -> tf.Tensor:
@@ -72,30 +72,20 @@ class Positions:
         firsts = tf.range(self._batch_size) * self._length
         return tf.gather(rows, tf.gather(self._rows, firsts))
 
-    def _move(self, move, values) -> tf.Tensor:
-        if not self._packed:
-            return values
-        return move(values, self._complete, self._places, self._rows, self._kept)
+    # Both gradients gather too, where TensorFlow's own of a gather would add up slices one by one.
 
+    def _pack(self, flat):
+        def gradient(upstream):
+            return _gather_kept(upstream, self._complete, self._rows, self._kept)
 
-# Both gradients gather too, where TensorFlow's own of a gather would add up slices one by one.
+        return _gather(flat, self._complete, self._places), gradient
 
+    def _unpack(self, packed):
+        def gradient(upstream):
+            # Attention gives what is not there no weight, so that it has no gradient.
+            return _gather(upstream, self._complete, self._places)
 
-def _pack(flat, complete, places, rows, kept):
-    def pack(flat):
-        return _gather(flat, complete, places), lambda up: _gather_kept(up, complete, rows, kept)
-
-    return with_own_gradient(pack, flat)
-
-
-def _unpack(packed, complete, places, rows, kept):
-    del kept
-
-    def unpack(packed):
-        # Attention gives what is not there no weight, so that it has no gradient.
-        return _gather(packed, complete, rows), lambda up: _gather(up, complete, places)
-
-    return with_own_gradient(unpack, packed)
+        return _gather(packed, self._complete, self._rows), gradient
 
 
 def _once_for_all_layers(function):
