@@ -1,11 +1,12 @@
 """Answers to questions about a picture, or to statements about two, from a model on disk."""
 
+import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  (registers the tokenizer's ops, which a SavedModel contains)
 
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.data.extractor_file import EXTRACTOR
@@ -13,6 +14,10 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving.export import EXTRA
 from lxmert_tf.serving.pair_regions import pair_regions
+from lxmert_tf.serving.saved_model_session import SavedModelSession
+
+# Arrays by name in and out: a signature of a SavedModel, or what would be exported as one.
+Signature = Callable[[dict[str, Any]], dict[str, np.ndarray]]
 
 
 class Answerer:
@@ -29,8 +34,7 @@ class Answerer:
     def __init__(self, directory):
         self.directory = find_model(directory)
         load = _load_preset if (self.directory / "preset.json").exists() else _load_saved_model
-        # The model itself is kept too: its functions know it by a weak reference only.
-        self._model, self._functions, extractor = load(self.directory)
+        self._call, extractor = load(self.directory)
         if extractor is None:
             raise InputError(
                 f"{self.directory}: does not say which extractor made the regions it was trained "
@@ -52,16 +56,17 @@ class Answerer:
             InputError: a question is empty, or the model judges statements about two pictures.
         """
         _check_words(questions)
-        if "encode_image" not in self._functions:
+        if "encode_image" not in self._call:
             raise InputError(f"{self.directory}: judges statements about two pictures; name both")
         regions = self._extractor.extract(image)
-        state = self._functions["encode_image"](
-            region_features=tf.constant(regions.features[np.newaxis], tf.float32),
-            region_boxes=tf.constant(regions.boxes[np.newaxis], tf.float32),
-            region_count=tf.constant([len(regions)], tf.int32),
-        )["image_state"]
-        answer = self._functions["answer_about_image"]
-        return _rows(answer(question=tf.constant(list(questions)), image_state=state))
+        state = self._call["encode_image"](
+            {
+                "region_features": regions.features[np.newaxis].astype(np.float32),
+                "region_boxes": regions.boxes[np.newaxis].astype(np.float32),
+                "region_count": np.array([len(regions)], np.int32),
+            }
+        )
+        return _rows(self._call["answer_about_image"]({"question": list(questions), **state}))
 
     def judge(
         self, left: np.ndarray, right: np.ndarray, statements: Sequence[str]
@@ -79,12 +84,10 @@ class Answerer:
             InputError: a statement is empty, or the model answers questions about one picture.
         """
         _check_words(statements)
-        if "encode_image" in self._functions:
+        if "encode_image" in self._call:
             raise InputError(f"{self.directory}: answers questions about one picture; name one")
         regions = pair_regions(self._extractor, left, right, len(statements))
-        inputs = {name: tf.constant(value) for name, value in regions.items()}
-        judge = self._functions["serving_default"]
-        return _rows(judge(question=tf.constant(list(statements)), **inputs))
+        return _rows(self._call["serving_default"]({"question": list(statements), **regions}))
 
 
 def _check_words(questions: Sequence[str]) -> None:
@@ -93,8 +96,8 @@ def _check_words(questions: Sequence[str]) -> None:
             raise InputError(f"question {number} is empty; ask in words")
 
 
-def _rows(best: dict[str, tf.Tensor]) -> list[list[tuple[str, float]]]:
-    rows = zip(best["answers"].numpy(), best["scores"].numpy())
+def _rows(best: dict[str, np.ndarray]) -> list[list[tuple[str, float]]]:
+    rows = zip(best["answers"], best["scores"])
     return [[(a.decode(), float(s)) for a, s in zip(*row)] for row in rows]
 
 
@@ -116,21 +119,18 @@ def _is_saved_model(directory: pathlib.Path) -> bool:
 
 
 def _load_saved_model(directory: pathlib.Path):
-    try:
-        model = tf.saved_model.load(str(directory))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{directory}: the SavedModel cannot be loaded: {reason}") from error
-    if "serving_default" not in model.signatures:
+    # A terminal asks a few questions, too few to pay for the optimizing.
+    session = SavedModelSession(directory, optimize=False)
+    if "serving_default" not in session.specs:
         raise InputError(f"{directory}: has no signature 'serving_default'; export an answer model")
+    call = {name: functools.partial(session.run, name) for name in session.specs}
     path = directory / EXTRA / EXTRACTOR
-    return model, model.signatures, read_mapping(path) if path.exists() else None
+    return call, read_mapping(path) if path.exists() else None
 
 
 def _load_preset(directory: pathlib.Path):
     from lxmert_tf.presets import load_preset
     from lxmert_tf.serving.export import served_module
-    from lxmert_tf.serving.scene_module import graph_function
     from lxmert_tf.tasks.answering import LxmertAnswerClassifier
     from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
 
@@ -144,8 +144,20 @@ def _load_preset(directory: pathlib.Path):
         module = served_module(model)
     except ValueError as error:
         raise InputError(f"{directory}: {error}") from error
-    functions = {"serving_default": graph_function(module.answer)}
+    call = {"serving_default": _with_arrays(module.answer)}
     if isinstance(model, LxmertAnswerClassifier):
-        functions["encode_image"] = graph_function(module.encode_image)
-        functions["answer_about_image"] = graph_function(module.answer_about_image)
-    return module, functions, model.extractor
+        call["encode_image"] = _with_arrays(module.encode_image)
+        call["answer_about_image"] = _with_arrays(module.answer_about_image)
+    return call, model.extractor
+
+
+def _with_arrays(method: Callable[..., dict[str, tf.Tensor]]) -> Signature:
+    from lxmert_tf.serving.scene_module import graph_function
+
+    function = graph_function(method)
+
+    def call(inputs):
+        outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    return call

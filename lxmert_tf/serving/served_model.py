@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  (registers the tokenizer's ops, which a SavedModel contains)
 from google.protobuf import json_format
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.serving.predict_json import Specs
 from lxmert_tf.serving.refusal import Refusal
+from lxmert_tf.serving.saved_model_session import SavedModelSession
 from lxmert_tf.serving.warmup import Request, pair_warmup_requests, warmup_requests
 
 # What Protocol Buffers 5 calls the option that version 3 calls by another name.
@@ -36,18 +35,10 @@ class ServedModel:
     """
 
     def __init__(self, directory: pathlib.Path):
-        try:
-            # The model itself is kept too: its functions know it by a weak reference only.
-            self._model = tf.saved_model.load(str(directory))
-            self.metadata = _signature_defs(directory)
-        except Exception as error:
-            # A copy that is under way can fail anywhere in the loading.
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"{directory}: the SavedModel cannot be loaded: {reason}") from error
-        self._signatures = dict(self._model.signatures)
-        self.specs: dict[str, Specs] = {
-            name: dict(sorted(function.structured_input_signature[1].items()))
-            for name, function in self._signatures.items()
+        self._session = SavedModelSession(directory, optimize=True)
+        self.specs = self._session.specs
+        self.metadata = {
+            name: _json(definition) for name, definition in self._session.signature_defs.items()
         }
         self._warm_up(directory)
 
@@ -58,14 +49,9 @@ class ServedModel:
             Refusal: 400, what the graph itself says against the inputs.
         """
         try:
-            tensors = {
-                name: tf.constant(value, self.specs[signature][name].dtype)
-                for name, value in inputs.items()
-            }
-            outputs = self._signatures[signature](**tensors)
+            return self._session.run(signature, inputs)
         except tf.errors.InvalidArgumentError as error:
             raise Refusal(400, _reason(error)) from error
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
 
     def can_batch(self, signature: str) -> bool:
         """Whether requests can be put together: each input has a row per row of the output."""
@@ -90,19 +76,10 @@ class ServedModel:
         return warmup_requests(regions[-1], hidden_size)
 
 
-def _signature_defs(directory: pathlib.Path) -> dict:
-    saved = saved_model_pb2.SavedModel()
-    saved.ParseFromString((directory / "saved_model.pb").read_bytes())
-    [graph] = saved.meta_graphs
-    definitions = graph.signature_def
-    return {
-        name: json_format.MessageToDict(
-            definitions[name],
-            preserving_proto_field_name=True,
-            **{_WITH_DEFAULTS: True},
-        )
-        for name in sorted(definitions)
-    }
+def _json(definition: meta_graph_pb2.SignatureDef) -> dict:
+    return json_format.MessageToDict(
+        definition, preserving_proto_field_name=True, **{_WITH_DEFAULTS: True}
+    )
 
 
 def _reason(error: tf.errors.OpError) -> str:
