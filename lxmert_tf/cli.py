@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 1: a result failed a gate. 2: the user's mistake, told in one line on stderr.
     """
     hush()
-    # What imports make stays; looking through it for garbage again and again takes half a second.
+    # What imports make stays; looking through it for garbage again and again takes time.
     gc.set_threshold(50_000)
     keep_freed_memory()
     args = _parser().parse_args(argv)
