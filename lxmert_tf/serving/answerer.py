@@ -119,8 +119,7 @@ def _is_saved_model(directory: pathlib.Path) -> bool:
 
 
 def _load_saved_model(directory: pathlib.Path):
-    # A terminal asks a few questions, too few to pay for the optimizing.
-    session = SavedModelSession(directory, optimize=False)
+    session = SavedModelSession(directory)
     if "serving_default" not in session.specs:
         raise InputError(f"{directory}: has no signature 'serving_default'; export an answer model")
     call = {name: functools.partial(session.run, name) for name in session.specs}

@@ -13,6 +13,10 @@ from lxmert_tf.errors import InputError
 # The signature that fills the tables, by the file format's convention.
 INIT = "__saved_model_init_op"
 
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+# Asks TensorFlow's lower_functional_ops pass to put a function's body in the place of its call.
+INLINE = "_lower_as_multi_device_function"
+
 
 class SavedModelSession:
     """Loads an exported model and calls its signatures.
@@ -22,8 +26,6 @@ class SavedModelSession:
 
     Args:
         directory: of the SavedModel.
-        optimize: whether TensorFlow optimizes the graph before the first call of a signature, for
-            the sake of the later ones.
 
     Attributes:
         signature_defs: as the file has them, by name.
@@ -33,13 +35,16 @@ class SavedModelSession:
         InputError: it cannot be loaded.
     """
 
-    def __init__(self, directory: pathlib.Path, optimize: bool):
+    def __init__(self, directory: pathlib.Path):
         config = tf.compat.v1.ConfigProto()
-        config.graph_options.rewrite_options.disable_meta_optimizer = not optimize
+        # A run prepares what it needs alone, and is not optimized: with the functions inlined that
+        # takes longer than it ever saves (docs/performance.md).
+        config.graph_options.place_pruned_graph = True
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             meta_graph = _read(directory)
-            _configure(meta_graph, config)
+            _inline_functions(meta_graph.graph_def)
             self._load(meta_graph, directory)
         except Exception as error:
             # A copy that is under way can fail anywhere in the loading.
@@ -87,14 +92,12 @@ def _read(directory: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
     return meta_graph
 
 
-def _configure(meta_graph: meta_graph_pb2.MetaGraphDef, config) -> None:
-    # A call of a function has settings of its own, for what is inside it.
-    serialized = config.SerializeToString()
-    graph = meta_graph.graph_def
+def _inline_functions(graph: tf.compat.v1.GraphDef) -> None:
+    # TensorFlow's passes look into a called function again at every level of the calls above it.
     for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
         for node in nodes:
-            if "config_proto" in node.attr:
-                node.attr["config_proto"].s = serialized
+            if node.op in CALLS:
+                node.attr[INLINE].b = True
 
 
 def _specs(definition: meta_graph_pb2.SignatureDef) -> dict[str, tf.TensorSpec]:

@@ -35,7 +35,7 @@ class ServedModel:
     """
 
     def __init__(self, directory: pathlib.Path):
-        self._session = SavedModelSession(directory, optimize=True)
+        self._session = SavedModelSession(directory)
         self.specs = self._session.specs
         self.metadata = {
             name: _json(definition) for name, definition in self._session.signature_defs.items()

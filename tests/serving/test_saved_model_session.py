@@ -5,13 +5,12 @@ import pytest
 import tensorflow as tf
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.serving.saved_model_session import SavedModelSession
+from lxmert_tf.serving.saved_model_session import CALLS, SavedModelSession
 from lxmert_tf.serving.warmup import warmup_requests
 
 
-@pytest.mark.parametrize("optimize", [True, False])
-def test_every_signature_gives_what_its_function_gives(tiny, signatures, optimize):
-    session = SavedModelSession(tiny.saved_model, optimize)
+def test_every_signature_gives_what_its_function_gives(tiny, signatures):
+    session = SavedModelSession(tiny.saved_model)
     about = session.specs["answer_about_image"]["image_state"].shape[-1]
     features = session.specs["serving_default"]["region_features"].shape[-1]
     called = set()
@@ -31,30 +30,31 @@ def test_every_signature_gives_what_its_function_gives(tiny, signatures, optimiz
 
 
 def test_specs_are_those_of_the_functions(tiny, signatures):
-    session = SavedModelSession(tiny.saved_model, optimize=False)
+    session = SavedModelSession(tiny.saved_model)
     assert session.specs.keys() == set(signatures)
     for name, function in signatures.items():
         assert session.specs[name] == function.structured_input_signature[1]
 
 
-def test_optimizing_is_left_out_inside_functions_too(tiny):
-    def settings(optimize):
-        graph = SavedModelSession(tiny.saved_model, optimize)._session.graph.as_graph_def()
-        nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
-        configs = [n.attr["config_proto"].s for n in nodes if "config_proto" in n.attr]
-        return {
-            tf.compat.v1.ConfigProto.FromString(
-                c
-            ).graph_options.rewrite_options.disable_meta_optimizer
-            for c in configs
-        }
-
-    assert settings(True) == {False}
-    assert settings(False) == {True}
+def test_a_run_calls_no_function(tiny, batch):
+    loaded = SavedModelSession(tiny.saved_model)
+    called = loaded.signature_defs["serving_default"]
+    feed = {called.inputs[name].name: tensor.numpy() for name, tensor in batch.items()}
+    ran = tf.compat.v1.RunMetadata()
+    loaded._session.run(
+        called.outputs["scores"].name,
+        feed,
+        tf.compat.v1.RunOptions(output_partition_graphs=True),
+        ran,
+    )
+    [graph] = ran.partition_graphs
+    operations = {node.op for node in graph.node}
+    assert "MatMul" in operations
+    assert operations.isdisjoint(CALLS)
 
 
 def test_what_the_graph_says_against_inputs_is_raised(tiny, batch):
-    session = SavedModelSession(tiny.saved_model, optimize=False)
+    session = SavedModelSession(tiny.saved_model)
     inputs = {name: tensor.numpy() for name, tensor in batch.items()}
     with pytest.raises(tf.errors.InvalidArgumentError, match="region_count is negative"):
         session.run("serving_default", inputs | {"region_count": -inputs["region_count"]})
@@ -62,4 +62,4 @@ def test_what_the_graph_says_against_inputs_is_raised(tiny, batch):
 
 def test_folder_without_a_graph_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be loaded"):
-        SavedModelSession(tmp_path, optimize=False)
+        SavedModelSession(tmp_path)
