@@ -7,6 +7,7 @@ from lxmert_tf.commands.training_arguments import (
     add_override_argument,
     model_config_of,
 )
+from lxmert_tf.onednn import prefer_onednn
 
 SUMMARY = "compare variants of pre-training in a table"
 
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     task = load_config(FinetuningConfig, args.task)
     if not args.validation:
         raise InputError("name records to measure on with --validation")
+    prefer_onednn()
 
     from lxmert_tf.data.reading import find_records
     from lxmert_tf.training.ablation import (

@@ -6,6 +6,7 @@ import json
 
 from lxmert_tf.benchmarking.sentence_lengths import LENGTHS
 from lxmert_tf.benchmarking.sizes import MODELS, model_sizes
+from lxmert_tf.onednn import prefer_onednn
 
 SUMMARY = "measure how fast a model answers, fine-tunes or pre-trains on this machine"
 
@@ -48,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{option} is {getattr(args, name)}; it must be at least 1")
     if args.questions_per_image > 1 and args.task != "answer":
         raise InputError(f"--questions-per-image is for --task answer, not for {args.task}")
+    if args.task != "answer":
+        # As the commands that train do.
+        prefer_onednn()
 
     from lxmert_tf.benchmarking.measurement import Setting, measure
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from lxmert_tf.commands.record_arguments import RECORDS
+from lxmert_tf.onednn import prefer_onednn
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, configs: str) -> None:
@@ -66,6 +67,7 @@ def run_training_command(args: argparse.Namespace, config_class: type, load: Cal
     # Before TensorFlow is imported, which takes seconds.
     config = load_config(config_class, args.config, [*start, *args.overrides])
     model_config = model_config_of(args)
+    prefer_onednn()
     train = load()
 
     from lxmert_tf.data.extractor_file import read_extractor
