@@ -37,8 +37,8 @@ class SavedModelSession:
 
     def __init__(self, directory: pathlib.Path):
         config = tf.compat.v1.ConfigProto()
-        # A run prepares what it needs alone, and is not optimized: with the functions inlined that
-        # takes longer than it ever saves (docs/performance.md).
+        # A call prepares what it needs alone. Optimizing the graph makes no later call faster
+        # (docs/performance.md).
         config.graph_options.place_pruned_graph = True
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
