@@ -24,11 +24,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lxmert_tf.benchmarking.sentence_lengths import LENGTHS, MAX_LENGTH
-from lxmert_tf.benchmarking.sizes import MODELS, model_sizes
-from lxmert_tf.benchmarking.step_times import StepTimes
-from lxmert_tf.commands.benchmark import TASKS
-from lxmert_tf.quiet import hush
+from lxmert_tf.benchmarking.settings import LENGTHS, MAX_LENGTH, MODELS, model_sizes
+from lxmert_tf.benchmarking.timing import StepTimes
+from lxmert_tf.cli.benchmark import TASKS
+from lxmert_tf.runtime import silence_tensorflow
 
 FOLDER = pathlib.Path(__file__).parent
 PYTORCH, TENSORFLOW = "peer_pytorch.py", "peer_tensorflow.py"
@@ -86,7 +85,7 @@ PEERS = _peers()
 def main() -> None:
     """Writes the inputs, lets all take turns, and prints the ratios."""
     args = _arguments()
-    hush()
+    silence_tensorflow()
     names = [name for name in args.peers if args.task in PEERS[name].tasks]
     with tempfile.TemporaryDirectory(prefix="lxmert-peers-") as folder:
         inputs = pathlib.Path(folder) / "inputs.npz"
@@ -182,8 +181,8 @@ def compare(name: str, ours: list[float], theirs: list[float]) -> dict:
 
 def _write_inputs(path: pathlib.Path, args: argparse.Namespace) -> list[int]:
     """Writes what all read, and gives the examples of each batch."""
-    from lxmert_tf.benchmarking.batches import draw_batches
     from lxmert_tf.benchmarking.measurement import BATCHES
+    from lxmert_tf.benchmarking.workloads import draw_batches
 
     config = model_sizes(args.model, args.task)
     batches = draw_batches(

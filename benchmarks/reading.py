@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lxmert_tf.quiet import hush
+from lxmert_tf.runtime import silence_tensorflow
 
 REGIONS, FEATURE_SIZE, MAX_LENGTH = 36, 2048, 20
 # Images and sentences per image.
@@ -32,7 +32,7 @@ ANSWERS = tuple(f"answer {number}" for number in range(3129))
 def main() -> None:
     """Makes the records, reads them, and prints a table."""
     args = _arguments()
-    hush()
+    silence_tensorflow()
     for name in SETS:
         _make_records(pathlib.Path(args.records) / f"{name}.tfrecord", *SETS[name])
     table = Table("records", title=f"Examples per second (load {os.getloadavg()[0]:.1f})")
@@ -103,10 +103,10 @@ def _scene(number: int, sentences: int, random: np.random.Generator):
 
 def _measure(path: pathlib.Path, batch_size: int, rounds: int) -> tuple[float, float, float]:
     """Examples per second of reading and of copying, the better of the rounds; bytes of memory."""
-    hush()
+    silence_tensorflow()
     from lxmert_tf import LxmertTextPreprocessor
-    from lxmert_tf.data.reading import answer_batches, pair_batches, read_records
-    from lxmert_tf.text import SPECIAL_PIECES
+    from lxmert_tf.data.batches import answer_batches, pair_batches, read_records
+    from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 
     preprocessor = LxmertTextPreprocessor((*SPECIAL_PIECES, *WORDS), MAX_LENGTH, True)
     preprocessor(WORDS)

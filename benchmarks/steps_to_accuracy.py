@@ -15,7 +15,7 @@ import pathlib
 from rich.console import Console
 from rich.table import Table
 
-from lxmert_tf.quiet import hush
+from lxmert_tf.runtime import silence_tensorflow
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -23,7 +23,7 @@ CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 def main() -> None:
     """Trains what is not trained yet, and prints the table."""
     args = _arguments()
-    hush()
+    silence_tensorflow()
     table = Table("seed", title=f"Steps to {args.accuracy:.0%} of the validation questions")
     for column in ("from scratch", "fine-tuning", "pre-training", "of both"):
         table.add_column(column, justify="right")
@@ -53,12 +53,12 @@ def _arguments() -> argparse.Namespace:
 
 def _measure(seed: int, args: argparse.Namespace):
     """Steps from scratch, and of fine-tuning, of pre-training and of both; None if never."""
-    from lxmert_tf.config import LxmertConfig
     from lxmert_tf.config_file import load_config
-    from lxmert_tf.data.reading import find_records
+    from lxmert_tf.data.batches import find_records
+    from lxmert_tf.models.config import LxmertConfig
     from lxmert_tf.training.config import FinetuningConfig, PretrainingConfig
-    from lxmert_tf.training.finetuning import finetune
-    from lxmert_tf.training.pretraining import pretrain
+    from lxmert_tf.training.finetune import finetune
+    from lxmert_tf.training.pretrain import pretrain
 
     train, validation = find_records(*args.train), find_records(*args.validation)
     model_config = LxmertConfig.from_file(args.model_config)
@@ -85,8 +85,8 @@ def _measure(seed: int, args: argparse.Namespace):
 def _first_step(directory: pathlib.Path, validation, task, accuracy: float) -> int | None:
     import tensorflow as tf
 
-    from lxmert_tf.presets import load_preset
-    from lxmert_tf.tasks.evaluation import OVERALL, evaluate_answers
+    from lxmert_tf.evaluation.evaluate import OVERALL, evaluate_answers
+    from lxmert_tf.models.presets import load_preset
 
     model = load_preset(directory / "preset")
     for step in _steps(directory):

@@ -4,7 +4,7 @@ import importlib.util
 import os
 import sys
 
-from lxmert_tf.quiet import hush_import
+from lxmert_tf.runtime import silence_tensorflow_import
 
 # Since TensorFlow 2.16 its Keras is version 3, unless this is set before it is first used and the
 # package tf_keras, which is version 2, is there. Where it is not, this would break Keras.
@@ -19,20 +19,20 @@ if importlib.util.find_spec("tf_keras"):
 
 # Who says so, as commands do to their worker processes, wants nothing of the import either.
 if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "3":
-    hush_import()
+    silence_tensorflow_import()
 
 __version__ = "0.1.0"
 
 # Name -> module. Loaded at first use, so that a command line answers --help without TensorFlow.
 _EXPORTS = {
-    "LxmertAnswerClassifier": "lxmert_tf.tasks.answering",
-    "LxmertBackbone": "lxmert_tf.backbone",
-    "LxmertConfig": "lxmert_tf.config",
-    "LxmertPairClassifier": "lxmert_tf.tasks.pair_classification",
-    "LxmertPretrainer": "lxmert_tf.tasks.pretraining",
-    "LxmertTextPreprocessor": "lxmert_tf.text",
-    "SoftAccuracy": "lxmert_tf.tasks.soft_answers",
-    "SoftAnswerLoss": "lxmert_tf.tasks.soft_answers",
+    "LxmertAnswerClassifier": "lxmert_tf.models.answer_classifier",
+    "LxmertBackbone": "lxmert_tf.models.backbone",
+    "LxmertConfig": "lxmert_tf.models.config",
+    "LxmertPairClassifier": "lxmert_tf.models.pair_classifier",
+    "LxmertPretrainer": "lxmert_tf.models.pretrainer",
+    "LxmertTextPreprocessor": "lxmert_tf.models.text_preprocessor",
+    "SoftAccuracy": "lxmert_tf.models.soft_answers",
+    "SoftAnswerLoss": "lxmert_tf.models.soft_answers",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -11,16 +11,16 @@ from tfx import v1 as tfx
 
 from lxmert_tf.data import schema
 from lxmert_tf.errors import InputError
-from lxmert_tf.presets import describe_preset
-from lxmert_tf.scoring.submissions import write_submission
-from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
+from lxmert_tf.evaluation.submissions import write_submission
+from lxmert_tf.models.pair_classifier import LxmertPairClassifier
+from lxmert_tf.models.presets import describe_preset
 from pipeline.components.scene_example_gen import SceneExampleGen
-from pipeline.graph import BEAM_ARGS
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.inputs import check_scenes
-from pipeline.modules.answering import PRESET
+from pipeline.pipeline import BEAM_ARGS
 from pipeline.run_record import open_metadata, property_of, read_last_run
 from pipeline.runners.local import METADATA, progress
+from pipeline.trainer_modules.answering import PRESET
 
 NAME = "predict"
 

@@ -4,14 +4,14 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from lxmert_tf.config import LxmertConfig
 from lxmert_tf.config_file import load_config
 from lxmert_tf.errors import InputError
+from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.training.config import FinetuningConfig, PretrainingConfig
 from pipeline.ingest.config import IngestConfig, PartConfig, SplitConfig
 from pipeline.ingest.inputs import check_scenes, check_split
-from pipeline.ingest.sources.registry import make_data_set
+from pipeline.ingest.registry import make_data_set
 
 SPLITS = ("train", "validation", "test")
 

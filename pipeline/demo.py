@@ -9,10 +9,9 @@ import shutil
 import sys
 import time
 
-from lxmert_tf.allocator import keep_freed_memory
-from lxmert_tf.cli import missing_extra
+from lxmert_tf.cli.main import missing_extra
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
-from lxmert_tf.quiet import hush
+from lxmert_tf.runtime import keep_freed_memory, silence_tensorflow
 
 CONFIG = importlib.resources.files("lxmert_tf.configs") / "pipeline" / "easy_vqa.yaml"
 
@@ -20,7 +19,7 @@ CONFIG = importlib.resources.files("lxmert_tf.configs") / "pipeline" / "easy_vqa
 def main(argv=None) -> int:
     """Runs the demo; returns the exit status."""
     args = _arguments(argv)
-    hush()
+    silence_tensorflow()
     keep_freed_memory()
     try:
         run_demo(args)
@@ -58,11 +57,11 @@ def run_demo(args: argparse.Namespace) -> None:
     # TFX takes many seconds to import; a wrong configuration is told of before that.
     from pipeline.demo_report import majority_by_type, print_comparison
     from pipeline.evaluation_report import write_report
-    from pipeline.graph import PRETRAINER
-    from pipeline.modules.answering import PRESET
-    from pipeline.modules.training_summary import read_training_seconds
+    from pipeline.pipeline import PRETRAINER
     from pipeline.run_record import print_states
     from pipeline.runners.local import run_local
+    from pipeline.trainer_modules.answering import PRESET
+    from pipeline.trainer_modules.artifacts import read_training_seconds
 
     output = pathlib.Path(args.output)
     push_to = args.push_to or f"saved_models/{config.pipeline.name}"
@@ -113,10 +112,10 @@ def _config(args: argparse.Namespace):
 
 
 def _ask(config, model_directory: str, output: pathlib.Path) -> list:
-    from lxmert_tf.serving.answerer import Answerer
+    from lxmert_tf.serving.predictor import Predictor
     from pipeline.demo_report import draw_answers, sample_questions
 
-    samples = sample_questions(config.pipeline, Answerer(model_directory))
+    samples = sample_questions(config.pipeline, Predictor(model_directory))
     draw_answers(samples, output / "answers.png")
     return samples
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from lxmert_tf.evaluation.evaluate import OVERALL
+from lxmert_tf.evaluation.majority_baseline import MajorityBaseline
 from lxmert_tf.regions.image import read_image
-from lxmert_tf.serving.answerer import Answerer
-from lxmert_tf.tasks.evaluation import OVERALL
-from lxmert_tf.tasks.question_only import QuestionOnly
+from lxmert_tf.serving.predictor import Predictor
 from pipeline.config import PipelineConfig
-from pipeline.ingest.sources.registry import make_data_set
+from pipeline.ingest.registry import make_data_set
 
 GRID_COLUMNS, GRID_ROWS = 6, 3
 
@@ -41,7 +41,7 @@ def majority_by_type(config: PipelineConfig) -> dict[str, float]:
         for _, sentence in source.sentences(config.splits["train"].split)
         for answer, _ in sentence.answers
     ]
-    guess = QuestionOnly(pairs)
+    guess = MajorityBaseline(pairs)
     earned = collections.defaultdict(list)
     for _, sentence in source.sentences(config.splits["test"].split):
         score = dict(sentence.answers).get(guess.answer(sentence.text), 0.0)
@@ -60,7 +60,7 @@ def print_comparison(accuracy: dict[str, tuple[float, int]], majority: dict[str,
     Console().print(table)
 
 
-def sample_questions(config: PipelineConfig, answerer: Answerer) -> list[Sample]:
+def sample_questions(config: PipelineConfig, answerer: Predictor) -> list[Sample]:
     """Asks one question each about the first test images, a question type after the other."""
     source = make_data_set(config.source)
     split = config.splits["test"].split

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 from lxmert_tf.data import schema
-from lxmert_tf.tasks.evaluation import OVERALL
+from lxmert_tf.evaluation.evaluate import OVERALL
 from lxmert_tf.text_file import write_text
 from pipeline.config import LoadedPipeline
 from pipeline.run_record import RunRecord

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from lxmert_tf.data import schema
 from lxmert_tf.errors import GateError, InputError
-from lxmert_tf.tasks.evaluation import OVERALL
+from lxmert_tf.evaluation.evaluate import OVERALL
 from pipeline.evaluation import METRIC
-from pipeline.graph import BLESSED_MODEL
+from pipeline.pipeline import BLESSED_MODEL
 
 _STATES = metadata_store_pb2.Execution.State
 

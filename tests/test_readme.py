@@ -6,9 +6,9 @@ import re
 import pytest
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertConfig
-from lxmert_tf.data.reading import find_records
+from lxmert_tf.data.batches import find_records
 from lxmert_tf.training.config import FinetuningConfig
-from lxmert_tf.training.words import read_words
+from lxmert_tf.training.dataset_info import read_dataset_info
 from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.ingest.job import run_ingest
 
@@ -21,7 +21,9 @@ def demo_output(tmp_path, monkeypatch):
     """The files that the README's code finds after its commands, at a small size."""
     monkeypatch.chdir(tmp_path)
     run_ingest(IngestConfig("easy_vqa", SplitConfig("train", limit=20)), "build/records/train")
-    words = read_words(find_records("build/records/train"), FinetuningConfig(vocabulary_size=200))
+    words = read_dataset_info(
+        find_records("build/records/train"), FinetuningConfig(vocabulary_size=200)
+    )
     config = LxmertConfig(
         hidden_size=8,
         num_attention_heads=2,

@@ -1,4 +1,4 @@
-"""One measurement, and what it was made on."""
+"""What a machine's arithmetic is worth: the rate of one large matrix product."""
 
 import dataclasses
 import os
@@ -10,11 +10,15 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf import __version__
-from lxmert_tf.benchmarking.answering import answering
-from lxmert_tf.benchmarking.matrix_product import MatrixProduct
-from lxmert_tf.benchmarking.training import finetuning, pretraining
-from lxmert_tf.benchmarking.workload import time_requests, time_steps
-from lxmert_tf.config import LxmertConfig
+from lxmert_tf.benchmarking.timing import MatrixProduct
+from lxmert_tf.benchmarking.workloads import (
+    answering,
+    finetuning,
+    pretraining,
+    time_requests,
+    time_steps,
+)
+from lxmert_tf.models.config import LxmertConfig
 
 # As many different batches as make the mean length a fair one.
 BATCHES = 4
@@ -55,7 +59,7 @@ class Measurement:
         setting: what was measured.
         examples_per_second: of a typical pass over the batches.
         best_examples_per_second: of the best one.
-        gflop_per_example: counted (see `lxmert_tf.flops`), of training forward and backward.
+        gflop_per_example: counted (`benchmarking.flops`), of training forward and backward.
         gflop_per_second: of the typical pass.
         product_gflop_per_second: of a large matrix product, the best between the steps.
         share: of that rate which the typical pass reached, 0..1.

@@ -8,12 +8,12 @@ import dataclasses
 
 import tensorflow as tf
 
-from lxmert_tf.data.stateless import keys, uniform
-from lxmert_tf.tasks.pretraining_losses import IGNORED
+from lxmert_tf.data.stateless_random import keys, uniform
+from lxmert_tf.models.pretrainer_losses import IGNORED
 
 
 @dataclasses.dataclass(frozen=True)
-class Draw:
+class RngKeys:
     """Whose random numbers: a seed, an epoch and the ids of the batch's examples, string [B]."""
 
     seed: int
@@ -33,7 +33,7 @@ def mask_words(token_ids, padding_mask, special_ids, mask_id: int, vocab_size: i
         special_ids: ids that are never hidden: [CLS], [SEP] and the like.
         mask_id: the id of [MASK].
         vocab_size: random pieces are any of these.
-        draw: a `Draw`.
+        draw: a `RngKeys`.
         rates: a `MaskingRates`.
 
     Returns:
@@ -59,7 +59,7 @@ def mask_regions(region_features, region_mask, image_ids, draw, rates):
         region_mask: int [B, R], 1 = region.
         image_ids: string [B]; a region is replaced by one of another image of the batch. Where
             the batch has no other image, it is erased.
-        draw: a `Draw`.
+        draw: a `RngKeys`.
         rates: a `MaskingRates`.
 
     Returns:
@@ -89,7 +89,7 @@ def swap_sentences(token_ids, padding_mask, image_ids, draw, rates):
         token_ids, padding_mask: int32 [B, T].
         image_ids: string [B]. A sentence is never swapped for one of the same image; where the
             batch has no other image, it stays.
-        draw: a `Draw`.
+        draw: a `RngKeys`.
         rates: a `MaskingRates`.
 
     Returns:
@@ -111,7 +111,7 @@ def draw_answers(answer_ids: tf.RaggedTensor, scores: tf.RaggedTensor, matched_l
         answer_ids: int64 ragged [B, (a)]; -1 for an answer that is not in the table.
         scores: float32 ragged [B, (a)].
         matched_labels: int32 [B]; a swapped sentence has no answer.
-        draw: a `Draw`.
+        draw: a `RngKeys`.
 
     Returns:
         `answer_labels` int32 [B]: the answer's id, or -1 where there is none to learn.

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from lxmert_tf.data.batches import BATCHES_AHEAD, BATCHES_AT_ONCE, AnswerTable
 from lxmert_tf.data.masking import (
-    Draw,
+    RngKeys,
     draw_answers,
     mask_regions,
     mask_words,
     swap_sentences,
 )
 from lxmert_tf.data.masking_rates import MaskingRates
-from lxmert_tf.data.reading import BATCHES_AHEAD, BATCHES_AT_ONCE, AnswerTable
-from lxmert_tf.text import LxmertTextPreprocessor
+from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
 
 
 @tf.autograph.experimental.do_not_convert
@@ -47,7 +47,7 @@ def pretraining_batches(
     mask_id = vocabulary.index("[MASK]")
 
     def make(pair):
-        draw = Draw(seed, epoch, pair["id"])
+        draw = RngKeys(seed, epoch, pair["id"])
         text = preprocessor(pair["text"])
         image_ids, region_mask = pair["image_id"], pair["region_mask"]
         words, padding_mask, matched = swap_sentences(

@@ -7,7 +7,7 @@ from tensorflow import keras
 
 from lxmert_tf.layers.dropout import Dropout
 from lxmert_tf.layers.normalization import ResidualNorm
-from lxmert_tf.layers.positions import Positions
+from lxmert_tf.layers.packing import Positions
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.serving.rest_transport import RestTransport
-from lxmert_tf.serving.server_error import ServerError
+from lxmert_tf.serving.errors import ServerError
+from lxmert_tf.serving.transports import RestTransport
 
 __all__ = ["Client", "ServerError"]
 
@@ -57,7 +57,7 @@ class Client:
             place = "" if version is label is None else place
             self._transport = RestTransport(f"{scheme}://{address}", model_name, place, timeout)
             return
-        from lxmert_tf.serving.grpc_transport import GrpcTransport
+        from lxmert_tf.serving.transports import GrpcTransport
 
         self._transport = GrpcTransport(address, model_name, version, label, timeout)
 

@@ -7,9 +7,8 @@ import platform
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lxmert_tf.serving.export import EXTRA
-from lxmert_tf.tasks.answering import LxmertAnswerClassifier
-from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
+from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
+from lxmert_tf.models.pair_classifier import LxmertPairClassifier
 from lxmert_tf.text_file import write_text
 
 MODEL_CARD = "model_card.md"
@@ -29,6 +28,9 @@ LXMERT (Tan & Bansal 2019, arXiv 1908.07490) with a head for two images, as for 
 statement in words and the regions of the left and the right image, and gives True and False with
 scores in 0..1. Its scores mean nothing about regions that another extractor made.
 """
+
+# TensorFlow Serving leaves this folder alone; `lxmert ask` finds the extractor in it.
+EXTRA = "assets.extra"
 
 
 def write_model_card(

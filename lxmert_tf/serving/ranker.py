@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.presets import load_preset
-from lxmert_tf.serving.picture_preprocessor import PicturePreprocessor, check_sentences
-from lxmert_tf.tasks.pretraining import LxmertPretrainer
+from lxmert_tf.models.presets import load_preset
+from lxmert_tf.models.pretrainer import LxmertPretrainer
+from lxmert_tf.serving.predictor import PicturePreprocessor, check_sentences
 
 # Sentences that go through the model together, which bounds the memory.
 BATCH_SIZE = 64

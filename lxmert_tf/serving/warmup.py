@@ -9,10 +9,10 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 from lxmert_tf.data import schema
 from lxmert_tf.data.scene import Scene, SceneImage, Sentence
+from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
+from lxmert_tf.models.pair_classifier import LxmertPairClassifier
 from lxmert_tf.regions.extractor import Regions
-from lxmert_tf.serving.export import EXTRA
-from lxmert_tf.tasks.answering import LxmertAnswerClassifier
-from lxmert_tf.tasks.pair_classification import LxmertPairClassifier
+from lxmert_tf.serving.model_card import EXTRA
 
 # The name under which TensorFlow Serving looks for it, in assets.extra.
 WARMUP = "tf_serving_warmup_requests"

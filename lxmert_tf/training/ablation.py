@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from lxmert_tf.config import LxmertConfig
 from lxmert_tf.errors import InputError
-from lxmert_tf.tasks.evaluation import OVERALL, evaluate_answers
+from lxmert_tf.evaluation.evaluate import OVERALL, evaluate_answers
+from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.text_file import write_text
 from lxmert_tf.training.config import FinetuningConfig, PretrainingConfig
-from lxmert_tf.training.finetuning import finetune
-from lxmert_tf.training.pretraining import pretrain
+from lxmert_tf.training.finetune import finetune
+from lxmert_tf.training.pretrain import pretrain
 from lxmert_tf.training.run_directory import RunDirectory
 
 

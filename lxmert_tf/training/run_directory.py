@@ -7,7 +7,9 @@ tensorboard/    event files
 preset/         the trained model, at the end
 """
 
+import dataclasses
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -20,9 +22,11 @@ from rich.console import Console
 
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.errors import InputError
-from lxmert_tf.presets import PresetModel
+from lxmert_tf.models.presets import PresetModel
 from lxmert_tf.text_file import write_text
 from lxmert_tf.training.checkpointing import WRITING, reason_of
+from lxmert_tf.training.config import TrainingConfig
+from lxmert_tf.training.dataset_info import DatasetInfo
 
 RUN = "run.json"
 PRESET = "preset"
@@ -130,3 +134,23 @@ def _check_same(now: dict[str, Any], then: dict[str, Any], file: pathlib.Path) -
                 f"{file}: {key} was {json.dumps(theirs)} and is {json.dumps(ours)} now; a run is "
                 "resumed with what it was begun with"
             )
+
+
+def run_settings(
+    kind: str, config: TrainingConfig, model: PresetModel, words: DatasetInfo
+) -> dict[str, Any]:
+    """The settings of a `RunDirectory`.
+
+    Args:
+        kind: of training; the key of `config` among them.
+        config: how to train.
+        model: that is trained. Of its words and answers only a digest is kept.
+        words: of the training sentences.
+    """
+    text = "\n".join([*model.vocabulary, *(model.answers or ())])
+    return {
+        kind: dataclasses.asdict(config),
+        "model": model.config.to_dict(),
+        "sentences": words.sentences,
+        "words_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }

@@ -1,13 +1,13 @@
-"""What a model attends to when it reads a sentence about a picture."""
+"""The kinds of attention, as the models' `attentions` name them."""
 
 import dataclasses
 
 import numpy as np
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.presets import load_preset
+from lxmert_tf.models.presets import load_preset
 from lxmert_tf.regions.extractor import RegionExtractor, Regions
-from lxmert_tf.serving.picture_preprocessor import PicturePreprocessor, check_sentences
+from lxmert_tf.serving.predictor import PicturePreprocessor, check_sentences
 
 MEAN = "mean"
 

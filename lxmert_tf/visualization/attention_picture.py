@@ -11,12 +11,21 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from lxmert_tf.visualization.attention_maps import MEAN, AttentionMaps, index_of
-from lxmert_tf.visualization.heat_map import HeatMap
-from lxmert_tf.visualization.kinds import KINDS, REGIONS, WORDS
-from lxmert_tf.visualization.page import Panel, make_page
+from lxmert_tf.visualization import KINDS, REGIONS, WORDS
+from lxmert_tf.visualization.attention_maps import (
+    MEAN,
+    AttentionMaps,
+    index_of,
+)
+from lxmert_tf.visualization.panels import (
+    LINE_HEIGHT,
+    HeatMap,
+    Panel,
+    make_page,
+    text_panel,
+    text_width,
+)
 from lxmert_tf.visualization.region_boxes import RegionPicture, region_colors
-from lxmert_tf.visualization.text_panel import LINE_HEIGHT, text_panel, text_width
 
 # In inches.
 LEAST_WIDTH = 9.0

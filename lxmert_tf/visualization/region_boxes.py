@@ -8,8 +8,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image, ImageOps
 
-from lxmert_tf.visualization.page import Panel, Place
-from lxmert_tf.visualization.text_panel import CHARACTER_WIDTH, FONT_SIZE, LINE_HEIGHT
+from lxmert_tf.visualization.panels import CHARACTER_WIDTH, FONT_SIZE, LINE_HEIGHT, Panel, Place
 
 # The longest side of a picture as it is drawn: more pixels take time and show nothing more.
 DRAWN_PIXELS = 1000

@@ -4,7 +4,7 @@ import argparse
 import pathlib
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.scoring import TASKS
+from lxmert_tf.evaluation import TASKS
 
 ROOTS = pathlib.Path("build/pipeline")
 METADATA = "metadata.sqlite"
@@ -94,13 +94,13 @@ def _run(args: argparse.Namespace) -> int:
     root = args.root or str(ROOTS / name)
     push_to = args.push_to or f"saved_models/{name}"
     if args.dry_run:
-        from pipeline.graph import create_components
         from pipeline.graph_table import print_graph
+        from pipeline.pipeline import create_components
 
         print_graph(create_components(config, push_to))
         return 0
 
-    from lxmert_tf.tasks.evaluation import print_accuracy
+    from lxmert_tf.evaluation.evaluate import print_accuracy
     from pipeline.evaluation_report import write_report
     from pipeline.run_record import print_states
     from pipeline.runners.local import run_local

@@ -8,7 +8,7 @@ from tfx import v1 as tfx
 from tfx.dsl.component.experimental.decorators import component
 
 from lxmert_tf.errors import GateError
-from pipeline.data_findings import anomaly_findings, drift_findings, skew_findings
+from pipeline.data_validation import anomaly_findings, drift_findings, skew_findings
 
 fileio = tfx.dsl.io.fileio
 standard = tfx.types.standard_artifacts

@@ -9,7 +9,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.files import find_inputs
-from pipeline.ingest.sources.registry import make_data_set
+from pipeline.ingest.registry import make_data_set
 
 
 def data_fingerprint(config: IngestConfig) -> str:

@@ -22,8 +22,7 @@ from lxmert_tf.errors import GateError
 from pipeline.components.file_fingerprint import data_fingerprint
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.region_store import RegionFiles
-from pipeline.ingest.scene_records import records_of
-from pipeline.ingest.scenes import READ, REJECT, SCENE, ReadScenes, unpacked_scene
+from pipeline.ingest.scenes import READ, REJECT, SCENE, ReadScenes, records_of, unpacked_scene
 
 # How the file ends in which a split leaves what it read and left out.
 COUNTS = ".counts.json"

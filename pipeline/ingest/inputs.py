@@ -8,14 +8,14 @@ from typing import Any
 from lxmert_tf.errors import InputError
 from pipeline.ingest.config import IngestConfig, PartConfig, RegionFiles, SplitConfig
 from pipeline.ingest.files import InputFile, find_inputs
-from pipeline.ingest.sources.data_set import DataSet, DataSetPicture, DataSetSentences
-from pipeline.ingest.sources.pictures import Pictures
-from pipeline.ingest.sources.registry import (
+from pipeline.ingest.readers.data_set import DataSet, DataSetPicture, DataSetSentences
+from pipeline.ingest.readers.pictures import Pictures
+from pipeline.ingest.registry import (
     make_data_set,
     make_region_reader,
     make_sentence_reader,
 )
-from pipeline.ingest.sources.source import RegionReader, SentenceReader, Unit
+from pipeline.ingest.source import RegionReader, SentenceReader, Shard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class RegionTask:
     """
 
     reader: RegionReader
-    unit: Unit
+    unit: Shard
     order: int
     rows_before: int = 0
 
@@ -135,7 +135,7 @@ def _of_data_set(data_set: DataSet, records: SplitConfig, extractor: dict[str, A
         for image in data_set.images(split):
             if low <= hash_percent(image.image_id) < high:
                 reader = DataSetPicture(image.image_id, extractor)
-                regions.append(RegionTask(reader, Unit(InputFile(image.path, 0)), len(regions)))
+                regions.append(RegionTask(reader, Shard(InputFile(image.path, 0)), len(regions)))
     sentences = tuple(
         SentenceTask(DataSetSentences(data_set, split), InputFile(data_set.name, 0))
         for split in records.names

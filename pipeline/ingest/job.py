@@ -13,13 +13,12 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from lxmert_tf.data.extractor_file import write_extractor
+from lxmert_tf.data.sidecars import write_extractor
 from lxmert_tf.errors import GateError, InputError
 from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.parsers.text_rows import ShardLines, absolute_lines
 from pipeline.ingest.progress import IngestProgress
 from pipeline.ingest.region_store import RegionFiles
-from pipeline.ingest.reject_lines import absolute_lines
-from pipeline.ingest.scene_records import records_of
 from pipeline.ingest.scenes import (
     ANSWER,
     LINES,
@@ -28,7 +27,7 @@ from pipeline.ingest.scenes import (
     SCENE,
     ReadScenes,
     Reject,
-    UnitLines,
+    records_of,
     unpacked_scene,
 )
 
@@ -148,7 +147,7 @@ def _write_rejects(folder: str, number: str, rejects: Iterable[Reject], config) 
     pathlib.Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _write_lines(folder: str, number: str, units: Iterable[UnitLines], config) -> list:
+def _write_lines(folder: str, number: str, units: Iterable[ShardLines], config) -> list:
     return sorted(units)
 
 
@@ -205,7 +204,7 @@ def _finish(folder: pathlib.Path, work: pathlib.Path, complete: bool) -> dict[st
 
 def _number_rejects(folder: pathlib.Path, work: pathlib.Path):
     """Writes `rejects-*.jsonl`; returns how many there are by kind, and by reason."""
-    first_line = absolute_lines(UnitLines(*unit) for unit in _counts(work, LINES, []))
+    first_line = absolute_lines(ShardLines(*unit) for unit in _counts(work, LINES, []))
     rejected: collections.Counter[str] = collections.Counter()
     reasons: collections.Counter[str] = collections.Counter()
     for path in sorted(work.glob("rejects-*.jsonl")):

@@ -1,22 +1,23 @@
 """The Beam transform that joins the regions of images and their sentences into scenes."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Set
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 
-from lxmert_tf.data.answer_table_file import read_answer_table
-from lxmert_tf.data.scene import SceneImage, Sentence
+from lxmert_tf.data.answer_table import normalize_answer, read_answer_table
+from lxmert_tf.data.scene import Scene, SceneImage, Sentence
+from lxmert_tf.data.schema import decode_scene, encode_scene, replace_sentences
 from lxmert_tf.errors import InputError
-from pipeline.ingest.answer_counts import keep_answers
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.inputs import RegionTask, SentenceTask, hash_percent, inputs_of
+from pipeline.ingest.parsers.text_rows import ShardLines
 from pipeline.ingest.progress import WorkerProgress
-from pipeline.ingest.region_store import Place, RegionWriter
-from pipeline.ingest.sources.source import Problem
+from pipeline.ingest.region_store import Place, RegionFiles, RegionWriter
+from pipeline.ingest.source import ReadError
 
 # What a transform gives besides scenes travels as tagged tuples, not as tagged outputs: some of
 # Beam's runners send every element to every tag.
@@ -82,14 +83,6 @@ class Reject(NamedTuple):
     line: int | None = None
     unit: int | None = None
     image: str = ""
-
-
-class UnitLines(NamedTuple):
-    """How many lines a unit has: the line numbers of those behind it start there."""
-
-    file: str
-    unit: int
-    count: int
 
 
 class Said(NamedTuple):
@@ -227,11 +220,11 @@ class StoreRegions(beam.DoFn):
         file, unit = task.unit.file.name, task.unit.start
         for item in task.reader.read(task.unit):
             line = item.line or line
-            image_id = item.id if isinstance(item, Problem) else item.image.id
+            image_id = item.id if isinstance(item, ReadError) else item.image.id
             if not _within(self._percent, image_id):
                 continue
             images += 1
-            if isinstance(item, Problem):
+            if isinstance(item, ReadError):
                 self._progress.add(item.size, rejected=1)
                 number = item.line and item.line + task.rows_before
                 yield REJECT, Reject("image", item.id, item.reason, file, number, unit)
@@ -241,7 +234,7 @@ class StoreRegions(beam.DoFn):
                 place = self._writer.write(self._cast(item.image), order, file, unit)
                 yield _PLACE, (image_id, tuple(place))
         yield READ, ("image", images)
-        yield LINES, UnitLines(file, unit, line)
+        yield LINES, ShardLines(file, unit, line)
 
     def _cast(self, image: SceneImage) -> SceneImage:
         features = image.regions.features
@@ -257,7 +250,7 @@ def read_sentences(task: SentenceTask, percent: tuple[int, int]) -> Iterator[Tag
     """The sentences of a file, as (_SAID, a packed Said), rejects, and how many there are."""
     count, file = 0, task.file.name
     for number, item in enumerate(task.reader.read(task.file), start=1):
-        if isinstance(item, Problem):
+        if isinstance(item, ReadError):
             count += 1
             yield REJECT, Reject("sentence", item.id, item.reason, file, item.line or number)
         elif _within(percent, item.image_ids[0]):
@@ -375,3 +368,45 @@ def _only(tag: str) -> beam.PTransform:
 
 def _without(tag: str) -> beam.PTransform:
     return beam.Filter(lambda element: element[0] != tag)
+
+
+def keep_answers(
+    sentence: Sentence, table: Set[str] | None, normalize: bool
+) -> tuple[Sentence, list[str]]:
+    """A sentence with the answers that a table has, and those that it lacks.
+
+    Args:
+        sentence: as it was read.
+        table: the answers that are kept; None keeps all.
+        normalize: whether answers are normalised (`normalize_answer`) before they are looked up.
+            Of two spellings of one answer the higher score holds.
+
+    Returns:
+        the sentence, and the answers that were left out, as they were looked up, each once.
+    """
+    scores: dict[str, float] = {}
+    for answer, score in sentence.answers:
+        answer = normalize_answer(answer) if normalize else answer
+        scores[answer] = max(score, scores.get(answer, score))
+    left_out = [] if table is None else [answer for answer in scores if answer not in table]
+    kept = tuple((answer, scores[answer]) for answer in scores if answer not in left_out)
+    return dataclasses.replace(sentence, answers=kept), left_out
+
+
+def records_of(joined: JoinedScene, store: RegionFiles, layout: str) -> Iterator[bytes]:
+    """The serialized scene, or one for each of its sentences.
+
+    Args:
+        joined: with the places of its regions.
+        store: reads them.
+        layout: "grouped" or "flat".
+    """
+    images = [store.read(place) for place in joined.places]
+    if len(images) == 1:
+        [serialized] = images
+    else:
+        sides = tuple(image for one in images for image in decode_scene(one).images)
+        serialized = encode_scene(Scene(sides, ()))
+    groups = [joined.sentences] if layout == "grouped" else [(s,) for s in joined.sentences]
+    for sentences in groups:
+        yield replace_sentences(serialized, sentences)

@@ -6,7 +6,7 @@ from tfx import v1 as tfx
 
 from lxmert_tf.errors import InputError
 from pipeline.config import LoadedPipeline
-from pipeline.graph import create_components
+from pipeline.pipeline import create_components
 
 # Where deploy/Dockerfile puts the package.
 IMAGE_SCHEMA = "/app/pipeline/schema/scene.pbtxt"

@@ -11,8 +11,8 @@ from tfx import v1 as tfx
 
 from lxmert_tf.errors import InputError
 from pipeline.config import LoadedPipeline
-from pipeline.graph import create_pipeline
 from pipeline.infra_validation import check_docker_engine
+from pipeline.pipeline import create_pipeline
 from pipeline.pushed_model_card import complete_model_card
 from pipeline.run_record import RunRecord, read_last_run
 from pipeline.runners.partial_run import run_from

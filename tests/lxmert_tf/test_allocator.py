@@ -10,7 +10,7 @@ import pytest
 # pages the system had to bring once it has been there before.
 COUNT_FAULTS = """
 import resource, threading
-from lxmert_tf.allocator import keep_freed_memory
+from lxmert_tf.runtime import keep_freed_memory
 
 keep_freed_memory()
 

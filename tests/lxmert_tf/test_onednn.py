@@ -9,7 +9,7 @@ import pytest
 
 COMMAND = """
 import sys
-from lxmert_tf.cli import main
+from lxmert_tf.cli.main import main
 
 status = main(sys.argv[1:])
 from tensorflow.python.util import _pywrap_util_port

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lxmert_tf.data.answer_normalization import normalize_answer
+from lxmert_tf.data.answer_table import normalize_answer
 from lxmert_tf.data.scene import Sentence
-from pipeline.ingest.answer_counts import keep_answers
+from pipeline.ingest.scenes import keep_answers
 
 ANSWERS = st.lists(
     st.tuples(st.sampled_from(["a cup", "cup", "Two", "2", "", "grey."]), st.floats(0, 1))

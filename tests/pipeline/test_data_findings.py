@@ -6,8 +6,8 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from pipeline.data_findings import anomaly_findings, drift_findings, skew_findings
-from pipeline.graph import SCHEMA_FILE
+from pipeline.data_validation import anomaly_findings, drift_findings, skew_findings
+from pipeline.pipeline import SCHEMA_FILE
 
 SCHEMA = tfdv.load_schema_text(str(SCHEMA_FILE))
 

@@ -36,7 +36,7 @@ def test_majority_is_what_the_question_alone_gives_away_on_the_official_split(ma
 
 
 def test_majority_of_all_is_that_of_the_types_together(majority, config):
-    from pipeline.ingest.sources.easy_vqa import question_type
+    from pipeline.ingest.readers.easy_vqa import question_type
 
     questions, _, _ = easy_vqa.get_test_questions()
     kinds = [question_type(question) for question in questions]
@@ -73,7 +73,7 @@ def samples(config):
 
 
 def test_samples_are_test_pictures_with_their_own_questions_in_turn(samples, config):
-    from pipeline.ingest.sources.easy_vqa import question_type
+    from pipeline.ingest.readers.easy_vqa import question_type
 
     assert len(samples) == GRID_COLUMNS * GRID_ROWS
     assert len({sample.path for sample in samples}) == len(samples)

@@ -9,12 +9,12 @@ import tensorflow as tf
 from tfx import v1 as tfx
 from tfx.dsl.compiler.compiler import Compiler
 
-from lxmert_tf.config import LxmertConfig
-from lxmert_tf.data.reading import find_records
+from lxmert_tf.data.batches import find_records
 from lxmert_tf.data.schema import decode_scene
 from lxmert_tf.errors import GateError, InputError
+from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.training.config import FinetuningConfig
-from pipeline import graph
+from pipeline import pipeline as graph
 from pipeline.config import LoadedPipeline, PipelineConfig
 from pipeline.ingest.config import PartConfig, RegionFiles, SentenceFiles, SplitConfig
 from pipeline.run_record import read_last_run

@@ -28,19 +28,20 @@ from PIL import Image
 from tensorflow.core.util import event_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from lxmert_tf import LxmertAnswerClassifier, LxmertPretrainer, cli
+from lxmert_tf import LxmertAnswerClassifier, LxmertPretrainer
+from lxmert_tf.cli import main as cli
 from lxmert_tf.data import schema
-from lxmert_tf.data.reading import find_records
+from lxmert_tf.data.batches import find_records
 from lxmert_tf.errors import GateError, InputError
+from lxmert_tf.evaluation.evaluate import evaluate_answers
+from lxmert_tf.evaluation.submissions import read_submission
 from lxmert_tf.regions.image import read_image
-from lxmert_tf.scoring.submissions import read_submission
-from lxmert_tf.serving.answerer import Answerer
-from lxmert_tf.tasks.evaluation import evaluate_answers
+from lxmert_tf.serving.predictor import Predictor
 from pipeline import demo
 from pipeline.config import load_pipeline
 from pipeline.evaluation import SLICES
 from pipeline.evaluation_report import report_html
-from pipeline.ingest.sources.easy_vqa import EasyVqa
+from pipeline.ingest.readers.easy_vqa import EasyVqa
 from pipeline.metadata_status import read_status
 from pipeline.run_record import RunRecord, read_last_run
 from pipeline.runners.local import METADATA, run_local
@@ -220,7 +221,7 @@ def test_preset_beside_the_saved_model_answers_like_the_pushed_model(runs):
     [picture, *_] = EasyVqa().images("test")
     questions = ["what shape is in the image?", "is there a circle?"]
     own, pushed, copied = (
-        Answerer(model).ask(read_image(picture.path), questions)
+        Predictor(model).ask(read_image(picture.path), questions)
         for model in (preset, runs.pushed, runs.folder / "demo" / "preset")
     )
     assert [[a for a, _ in row] for row in own] == [[a for a, _ in row] for row in pushed]
@@ -526,7 +527,7 @@ def test_new_pictures_are_answered_by_the_blessed_model_as_a_submission(runs, re
     first = list(pictures)[:5]
     asked = [(i, sentence) for i, sentence in EasyVqa().sentences("test") if i in first]
     assert sorted(answers) == sorted(sentence.id for _, sentence in asked)
-    answerer = Answerer(runs.pushed)
+    answerer = Predictor(runs.pushed)
     for image, sentence in asked[:8]:
         [[(best, _), *_]] = answerer.ask(read_image(pictures[image]), [sentence.text])
         assert answers[sentence.id] == best

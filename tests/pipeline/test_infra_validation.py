@@ -12,13 +12,13 @@ from tfx.components.infra_validator.executor import Executor
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import channel_utils, standard_artifacts
 
-from lxmert_tf import cli
-from lxmert_tf.data.reading import find_records, read_records
+from lxmert_tf.cli import main as cli
+from lxmert_tf.data.batches import find_records, read_records
 from lxmert_tf.errors import GateError
 from pipeline import infra_validation
 from pipeline.config import load_pipeline
-from pipeline.graph import create_components
 from pipeline.infra_validation import infra_validator
+from pipeline.pipeline import create_components
 from pipeline.run_record import RunRecord
 from pipeline.runners.partial_run import run_from
 from tests.pipeline.docker_engine import running_engine

@@ -22,9 +22,9 @@ from lxmert_tf.regions.registry import EXTRACTORS
 from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.ingest.inputs import hash_percent
 from pipeline.ingest.job import SUMMARY, run_ingest
-from pipeline.ingest.sources.data_set import DataSet, ImageFile
-from pipeline.ingest.sources.easy_vqa import EasyVqa
-from pipeline.ingest.sources.registry import DATA_SETS
+from pipeline.ingest.readers.data_set import DataSet, ImageFile
+from pipeline.ingest.readers.easy_vqa import EasyVqa
+from pipeline.ingest.registry import DATA_SETS
 
 LIMIT = 40
 

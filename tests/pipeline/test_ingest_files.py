@@ -22,8 +22,8 @@ from pipeline.ingest.config import (
     SplitConfig,
 )
 from pipeline.ingest.job import SUMMARY, run_ingest
-from pipeline.ingest.sources import text_rows
-from tests.pipeline.sources import detections, tsv_rows
+from pipeline.ingest.parsers import text_rows
+from tests.pipeline.ingest_formats import detections, tsv_rows
 
 
 def lxmert_row(image: detections.Detections) -> bytes:
@@ -300,7 +300,7 @@ def test_pictures_in_a_folder_go_through_the_extractor_that_is_told_of(tmp_path)
 
 
 def test_a_config_makes_a_folder_a_split_out_of_several_parts(tmp_path, monkeypatch):
-    from lxmert_tf import cli
+    from lxmert_tf.cli import main as cli
 
     monkeypatch.chdir(tmp_path)
     parts = {}

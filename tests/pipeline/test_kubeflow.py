@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from lxmert_tf import cli
+from lxmert_tf.cli import main as cli
 
 CONFIG = importlib.resources.files("lxmert_tf.configs") / "pipeline" / "easy_vqa.yaml"
 IMAGE = "registry.example/lxmert-tf:1"

@@ -92,12 +92,13 @@ def test_a_pair_needs_both_images(given_sentences, there, same_twice):
 
 
 def test_lines_are_counted_through_the_units_of_a_file():
-    from pipeline.ingest.reject_lines import absolute_lines
+    from pipeline.ingest.parsers import text_rows
+    from pipeline.ingest.parsers.text_rows import absolute_lines
 
     units = [
-        scenes.UnitLines("a", 100, 7),
-        scenes.UnitLines("a", 0, 5),
-        scenes.UnitLines("b", 0, 3),
-        scenes.UnitLines("a", 200, 1),
+        text_rows.ShardLines("a", 100, 7),
+        text_rows.ShardLines("a", 0, 5),
+        text_rows.ShardLines("b", 0, 3),
+        text_rows.ShardLines("a", 200, 1),
     ]
     assert absolute_lines(units) == {("a", 0): 0, ("a", 100): 5, ("a", 200): 12, ("b", 0): 0}

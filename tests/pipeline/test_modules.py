@@ -7,9 +7,9 @@ import yaml
 from tfx import v1 as tfx
 
 from lxmert_tf.data import schema
-from lxmert_tf.data.reading import find_records
-from pipeline.modules import answering, pretraining
-from pipeline.modules.local_folder import read_folder, written_folder
+from lxmert_tf.data.batches import find_records
+from pipeline.trainer_modules import answering, pretraining
+from pipeline.trainer_modules.artifacts import read_folder, written_folder
 from tests.lxmert_tf.samples import easy_vqa_scenes
 from tests.pipeline.test_graph import MODEL, PRETRAINING, TASK
 

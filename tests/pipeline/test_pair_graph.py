@@ -9,13 +9,14 @@ import pytest
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
 
-from lxmert_tf import LxmertPairClassifier, cli
+from lxmert_tf import LxmertPairClassifier
+from lxmert_tf.cli import main as cli
 from lxmert_tf.data import schema
-from lxmert_tf.data.reading import find_records
-from lxmert_tf.scoring.submissions import read_submission
-from lxmert_tf.tasks.evaluation import evaluate_answers, predict_answers
+from lxmert_tf.data.batches import find_records
+from lxmert_tf.evaluation.evaluate import evaluate_answers, predict_answers
+from lxmert_tf.evaluation.submissions import read_submission
 from pipeline.config import load_pipeline
-from pipeline.graph import create_components
+from pipeline.pipeline import create_components
 from pipeline.run_record import RunRecord, read_last_run
 from tests.pipeline.docker_engine import running_engine
 from tests.pipeline.test_graph import MODEL

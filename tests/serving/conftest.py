@@ -6,7 +6,7 @@ import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
 
 from lxmert_tf import LxmertAnswerClassifier
 from lxmert_tf.data import schema
-from lxmert_tf.data.reading import find_records, read_records
+from lxmert_tf.data.batches import find_records, read_records
 from tests.serving.tiny import make_tiny
 
 

@@ -5,7 +5,7 @@ import threading
 
 import uvicorn
 
-from lxmert_tf.serving.rest_server import RestServer
+from lxmert_tf.serving.server.rest import RestServer
 
 NAME = "tiny"
 

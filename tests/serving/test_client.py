@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from lxmert_tf import cli
+from lxmert_tf.cli import main as cli
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import read_image
 from lxmert_tf.regions.registry import make_extractor

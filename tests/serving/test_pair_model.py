@@ -10,17 +10,18 @@ import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
 from tensorflow import keras
 from tensorflow_serving.apis import prediction_log_pb2
 
-from lxmert_tf import LxmertPairClassifier, LxmertTextPreprocessor, cli
+from lxmert_tf import LxmertPairClassifier, LxmertTextPreprocessor
+from lxmert_tf.cli import main as cli
 from lxmert_tf.data import schema
 from lxmert_tf.errors import InputError
+from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 from lxmert_tf.serving import Client, ServerError
-from lxmert_tf.serving.answerer import Answerer
 from lxmert_tf.serving.export import export_answer_model
 from lxmert_tf.serving.model_card import write_model_card
-from lxmert_tf.serving.model_versions import ModelVersions
-from lxmert_tf.serving.request_batch import merge_inputs
+from lxmert_tf.serving.predictor import Predictor
+from lxmert_tf.serving.server.batcher import merge_inputs
+from lxmert_tf.serving.server.model_versions import ModelVersions
 from lxmert_tf.serving.warmup import write_warmup
-from lxmert_tf.text import SPECIAL_PIECES
 from tests.lxmert_tf.samples import one_line, pair_scenes
 from tests.serving.rest import NAME, running
 from tests.serving.test_signatures import described, signature_defs
@@ -205,7 +206,7 @@ def test_what_is_only_for_answer_models_is_told_in_one_line(endpoint, batch, sav
         Client(endpoint, NAME).encode_image(*regions)
     assert "signature_name is 'encode_image'; there are serve_examples, serv" in one_line(caught)
     with pytest.raises(InputError) as caught:
-        Answerer(saved_model).ask(np.zeros([9, 9, 3], np.uint8), ["what is it?"])
+        Predictor(saved_model).ask(np.zeros([9, 9, 3], np.uint8), ["what is it?"])
     assert "judges statements about two pictures; name both" in one_line(caught)
 
 

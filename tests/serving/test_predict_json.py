@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lxmert_tf.serving.predict_json import format_predict, parse_predict
-from lxmert_tf.serving.refusal import Refusal
+from lxmert_tf.serving.errors import RequestError
+from lxmert_tf.serving.server.predict_json import format_predict, parse_predict
 
 SIGNATURES = {
     "serving_default": {
@@ -27,7 +27,7 @@ def parse(content):
 
 
 def refusal(body) -> str:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RequestError) as caught:
         parse_predict(body if isinstance(body, bytes) else json.dumps(body).encode(), SIGNATURES)
     assert caught.value.status == 400
     [line] = caught.value.reason.splitlines()
@@ -138,5 +138,5 @@ def test_responses_have_the_form_of_the_request():
 
 
 def test_numbers_that_json_cannot_hold_are_refused():
-    with pytest.raises(Refusal, match="scores overflows"):
+    with pytest.raises(RequestError, match="scores overflows"):
         format_predict({"scores": np.array([np.nan])}, by_row=True)

@@ -6,8 +6,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf import LxmertPretrainer, LxmertTextPreprocessor
-from lxmert_tf.backbone import LxmertBackbone
 from lxmert_tf.errors import InputError
+from lxmert_tf.models.backbone import LxmertBackbone
 from lxmert_tf.regions.image import read_image
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving import ranker as ranker_module

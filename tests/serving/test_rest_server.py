@@ -16,8 +16,8 @@ import requests
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.serving.client import Client
-from lxmert_tf.serving.model_versions import ModelVersions
-from lxmert_tf.serving.request_batch import merge_inputs, split_outputs
+from lxmert_tf.serving.server.batcher import merge_inputs, split_outputs
+from lxmert_tf.serving.server.model_versions import ModelVersions
 from tests.lxmert_tf.samples import one_line
 from tests.serving.rest import NAME, running
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.serving.saved_model_session import CALLS, SavedModelSession
+from lxmert_tf.serving.session import CALLS, SavedModelSession
 from lxmert_tf.serving.warmup import warmup_requests
 
 
@@ -49,7 +49,8 @@ def test_a_run_calls_no_function(tiny, batch):
     )
     [graph] = ran.partition_graphs
     operations = {node.op for node in graph.node}
-    assert "MatMul" in operations
+    # oneDNN has names of its own for products, by processor.
+    assert any("MatMul" in operation for operation in operations)
     assert operations.isdisjoint(CALLS)
 
 

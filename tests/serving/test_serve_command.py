@@ -8,7 +8,7 @@ import sys
 import pytest
 import requests
 
-from lxmert_tf import cli
+from lxmert_tf.cli import main as cli
 
 
 def refused(capsys, *argv) -> str:

@@ -8,8 +8,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertTextPreprocessor
-from lxmert_tf.serving.answer_module import AnswerModule
 from lxmert_tf.serving.export import export_answer_model
+from lxmert_tf.serving.signatures import AnswerModule
 from tests.serving.tiny import SIZES
 
 F, H, K = SIZES.region_feature_size, SIZES.hidden_size, 5

@@ -9,10 +9,10 @@ import pathlib
 from tensorflow import keras
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertConfig
-from lxmert_tf.data.reading import find_records
+from lxmert_tf.data.batches import find_records
 from lxmert_tf.serving.export import export_answer_model
 from lxmert_tf.training.config import FinetuningConfig
-from lxmert_tf.training.words import read_words
+from lxmert_tf.training.dataset_info import read_dataset_info
 from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.ingest.job import run_ingest
 
@@ -73,7 +73,7 @@ def write_tiny(tiny: Tiny) -> None:
     for layout in ("flat", "grouped"):
         records = SplitConfig("test", layout, limit=IMAGES)
         run_ingest(IngestConfig("easy_vqa", records, EXTRACTOR), tiny.folder / layout)
-    words = read_words(find_records(tiny.grouped), FinetuningConfig(vocabulary_size=200))
+    words = read_dataset_info(find_records(tiny.grouped), FinetuningConfig(vocabulary_size=200))
     config = dataclasses.replace(
         SIZES, vocab_size=len(words.vocabulary), num_answers=len(words.answers)
     )

@@ -13,9 +13,9 @@ import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertTextPreprocessor
 from lxmert_tf.data import schema
-from lxmert_tf.data.reading import find_records, read_records
+from lxmert_tf.data.batches import find_records, read_records
 from lxmert_tf.training.checkpointing import TrainingCheckpoints
-from lxmert_tf.training.optimizer import BertAdamW
+from lxmert_tf.training.optimization import BertAdamW
 from tests.serving.tiny import Tiny, write_tiny
 
 # In the folder: what came of its files where they were written, and where they were read.

@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 
-from lxmert_tf.benchmarking.batches import REGIONS, draw_batches, questions, vocabulary
-from lxmert_tf.benchmarking.sentence_lengths import LENGTHS, MAX_LENGTH, QUESTIONS
-from lxmert_tf.config import LxmertConfig
-from lxmert_tf.text import LxmertTextPreprocessor
+from lxmert_tf.benchmarking.settings import LENGTHS, MAX_LENGTH, QUESTIONS
+from lxmert_tf.benchmarking.workloads import (
+    REGIONS,
+    draw_batches,
+    questions,
+    vocabulary,
+)
+from lxmert_tf.models.config import LxmertConfig
+from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
 
 CONFIG = LxmertConfig(vocab_size=100, region_feature_size=8, num_answers=7)
 

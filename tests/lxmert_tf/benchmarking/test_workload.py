@@ -2,9 +2,8 @@
 
 import pytest
 
-from lxmert_tf.benchmarking.matrix_product import MatrixProduct
-from lxmert_tf.benchmarking.step_times import StepTimes
-from lxmert_tf.benchmarking.workload import Workload, time_requests, time_steps
+from lxmert_tf.benchmarking.timing import MatrixProduct, StepTimes
+from lxmert_tf.benchmarking.workloads import Workload, time_requests, time_steps
 
 
 def test_a_rate_is_of_a_pass_over_all_batches():

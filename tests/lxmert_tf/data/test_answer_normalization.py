@@ -4,8 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lxmert_tf.data.answer_normalization import normalize_answer
-from lxmert_tf.data.answer_table_file import read_answer_table
+from lxmert_tf.data.answer_table import normalize_answer, read_answer_table
 from tests.reference import reference_file
 
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertConfig
-from lxmert_tf.data.answer_table_file import read_answer_table
-from lxmert_tf.data.reading import AnswerTable
+from lxmert_tf.data.answer_table import read_answer_table
+from lxmert_tf.data.batches import AnswerTable
 from lxmert_tf.errors import InputError
-from lxmert_tf.presets import load_preset
+from lxmert_tf.models.presets import load_preset
 from tests import golden
 from tests.lxmert_tf.samples import one_line
 from tests.reference import reference_file

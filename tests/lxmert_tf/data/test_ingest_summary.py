@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from lxmert_tf.data.ingest_summary import check_sentences
-from lxmert_tf.data.reading import find_records
+from lxmert_tf.data.batches import find_records
 from lxmert_tf.data.schema import encode_scene
+from lxmert_tf.data.sidecars import check_sentences
 from lxmert_tf.errors import InputError
 from lxmert_tf.training.config import FinetuningConfig
-from lxmert_tf.training.words import read_words
+from lxmert_tf.training.dataset_info import read_dataset_info
 from tests.lxmert_tf.data.test_length_buckets import write
 from tests.lxmert_tf.samples import easy_vqa_scenes, one_line
 
@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 
 def sentences(files) -> int:
-    return read_words(files, FinetuningConfig(vocabulary_size=100)).sentences
+    return read_dataset_info(files, FinetuningConfig(vocabulary_size=100)).sentences
 
 
 def test_a_whole_folder_passes(folder):

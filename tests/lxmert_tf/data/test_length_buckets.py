@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 
 from lxmert_tf import LxmertTextPreprocessor
-from lxmert_tf.data.reading import answer_batches, pair_batches, read_records
+from lxmert_tf.data.batches import answer_batches, pair_batches, read_records
 from lxmert_tf.data.scene import Scene, SceneImage, Sentence
 from lxmert_tf.data.schema import encode_scene
+from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 from lxmert_tf.regions.extractor import Regions
-from lxmert_tf.text import SPECIAL_PIECES
 from tests.lxmert_tf.samples import easy_vqa_scenes
 
 SCENES = easy_vqa_scenes(150)

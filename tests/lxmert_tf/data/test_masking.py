@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from lxmert_tf.data.masking import (
-    Draw,
+    RngKeys,
     draw_answers,
     mask_regions,
     mask_words,
@@ -35,7 +35,7 @@ def words():
     tokens = np.full((5000, 24), 7, np.int32)
     tokens[:, 0], tokens[:, 21], tokens[:, 22:] = CLS, SEP, PAD
     mask = (tokens != PAD).astype(np.int32)
-    draw = Draw(1, 0, ids("q", 5000))
+    draw = RngKeys(1, 0, ids("q", 5000))
     hidden, labels = mask_words(
         tf.constant(tokens), tf.constant(mask), [PAD, CLS, SEP], MASK, VOCABULARY, draw, RATES
     )
@@ -79,7 +79,7 @@ def regions():
         tf.constant(features),
         tf.constant(mask),
         ids("i", batch),
-        Draw(1, 0, ids("q", batch)),
+        RngKeys(1, 0, ids("q", batch)),
         RATES,
     )
     return features, hidden.numpy(), chosen.numpy()
@@ -109,7 +109,7 @@ def test_absent_regions_are_neither_chosen_nor_given_away():
         tf.constant(features),
         tf.constant(mask),
         ids("i", batch),
-        Draw(1, 0, ids("q", batch)),
+        RngKeys(1, 0, ids("q", batch)),
         rates,
     )
     np.testing.assert_array_equal(chosen, mask)
@@ -120,7 +120,7 @@ def test_a_batch_of_one_image_erases_what_it_cannot_replace():
     rates = MaskingRates(regions=1.0, erased=0.0, replaced=1.0)
     features, mask = tf.ones([3, 4, 2]), tf.ones([3, 4], tf.int32)
     same = tf.constant(["i", "i", "i"])
-    hidden, _ = mask_regions(features, mask, same, Draw(1, 0, ids("q", 3)), rates)
+    hidden, _ = mask_regions(features, mask, same, RngKeys(1, 0, ids("q", 3)), rates)
     assert (hidden.numpy() == 0).all()
 
 
@@ -130,7 +130,7 @@ def test_half_of_the_sentences_are_swapped_and_never_within_an_image():
     tokens = tf.range(batch)[:, tf.newaxis]
     swapped, own = [], np.arange(batch) // 4
     for epoch in range(100):
-        draw = Draw(1, epoch, ids("q", batch))
+        draw = RngKeys(1, epoch, ids("q", batch))
         shown, _, matched = swap_sentences(tokens, tf.ones_like(tokens), images, draw, RATES)
         swapped.append(matched.numpy() == 0)
         of_image = shown.numpy()[:, 0] // 4
@@ -144,7 +144,7 @@ def test_half_of_the_sentences_are_swapped_and_never_within_an_image():
 def test_a_batch_of_one_image_swaps_nothing():
     tokens = tf.ones([3, 2], tf.int32)
     same = tf.constant(["i", "i", "i"])
-    draw = Draw(1, 0, ids("q", 3))
+    draw = RngKeys(1, 0, ids("q", 3))
     *_, matched = swap_sentences(tokens, tokens, same, draw, MaskingRates(swapped=1.0))
     assert matched.numpy().tolist() == [1, 1, 1]
 
@@ -154,7 +154,9 @@ def test_answers_are_drawn_in_proportion_to_their_scores():
     answers = tf.RaggedTensor.from_tensor(tf.tile([[5, -1, 6, 7]], [batch, 1]))
     scores = tf.RaggedTensor.from_tensor(tf.tile([[0.3, 0.9, 0.6, 0.0]], [batch, 1]))
     # One key each; the draws themselves are what `uniform` gives to any other purpose.
-    labels = draw_answers(answers, scores, tf.ones([batch], tf.int32), Draw(1, 0, ids("q", batch)))
+    labels = draw_answers(
+        answers, scores, tf.ones([batch], tf.int32), RngKeys(1, 0, ids("q", batch))
+    )
     assert set(labels.numpy()) == {5, 6}
     assert_rate(labels.numpy() == 5, 1 / 3)
 
@@ -162,20 +164,20 @@ def test_answers_are_drawn_in_proportion_to_their_scores():
 def test_swapped_unanswered_and_unknown_have_no_answer_to_learn():
     answers = tf.ragged.constant([[5], [], [-1], [5]], dtype=tf.int64)
     scores = tf.ragged.constant([[1.0], [], [1.0], [0.0]])
-    labels = draw_answers(answers, scores, tf.constant([0, 1, 1, 1]), Draw(1, 0, ids("q", 4)))
+    labels = draw_answers(answers, scores, tf.constant([0, 1, 1, 1]), RngKeys(1, 0, ids("q", 4)))
     assert labels.numpy().tolist() == [-1, -1, -1, -1]
 
 
 def test_draws_depend_on_seed_epoch_example_and_purpose_alone():
-    draw = Draw(1, 0, ids("q", 8))
+    draw = RngKeys(1, 0, ids("q", 8))
     numbers = draw.uniform("words", [5, 2]).numpy()
     np.testing.assert_array_equal(numbers, draw.uniform("words", [5, 2]))
     order = [3, 1, 7]
-    fewer = Draw(1, 0, tf.gather(draw.example_ids, order)).uniform("words", [9, 2])
+    fewer = RngKeys(1, 0, tf.gather(draw.example_ids, order)).uniform("words", [9, 2])
     np.testing.assert_array_equal(numbers[order], fewer[:, :5])
     for other in (
-        Draw(2, 0, draw.example_ids).uniform("words", [5, 2]),
-        Draw(1, 1, draw.example_ids).uniform("words", [5, 2]),
+        RngKeys(2, 0, draw.example_ids).uniform("words", [5, 2]),
+        RngKeys(1, 1, draw.example_ids).uniform("words", [5, 2]),
         draw.uniform("regions", [5, 2]),
     ):
         assert not np.isclose(numbers, other).any()
@@ -186,7 +188,7 @@ def test_masking_is_the_same_inside_tf_data():
     examples = ids("q", 6)
 
     def masked(epoch):
-        draw = Draw(3, epoch, examples)
+        draw = RngKeys(3, epoch, examples)
         return mask_words(tokens, tf.ones_like(tokens), [PAD], MASK, VOCABULARY, draw, RATES)[0]
 
     mapped = list(tf.data.Dataset.range(3).map(masked, num_parallel_calls=2))

@@ -8,11 +8,11 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf import LxmertConfig, LxmertPretrainer, LxmertTextPreprocessor
+from lxmert_tf.data.batches import find_records, pair_batches, read_records
 from lxmert_tf.data.masking_rates import MaskingRates
 from lxmert_tf.data.pretraining_batches import pretraining_batches
-from lxmert_tf.data.reading import find_records, pair_batches, read_records
 from lxmert_tf.training.config import FinetuningConfig
-from lxmert_tf.training.words import read_words
+from lxmert_tf.training.dataset_info import read_dataset_info
 from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.ingest.job import run_ingest
 from tests import golden
@@ -26,7 +26,7 @@ class Data:
     def __init__(self, folder):
         run_ingest(IngestConfig("easy_vqa", SplitConfig("train", limit=40)), folder)
         self.files = find_records(folder)
-        words = read_words(self.files, FinetuningConfig(vocabulary_size=200))
+        words = read_dataset_info(self.files, FinetuningConfig(vocabulary_size=200))
         self.answers = words.answers
         self.preprocessor = LxmertTextPreprocessor(words.vocabulary)
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from lxmert_tf import LxmertTextPreprocessor
-from lxmert_tf.data.reading import (
+from lxmert_tf.data.batches import (
     AnswerTable,
     answer_batches,
     find_records,
@@ -21,7 +21,7 @@ from lxmert_tf.data.reading import (
 )
 from lxmert_tf.data.schema import encode_scene
 from lxmert_tf.errors import InputError
-from lxmert_tf.text import SPECIAL_PIECES
+from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 from tests.lxmert_tf.samples import easy_vqa_scenes, one_line
 
 # More than a block of scenes that are parsed together, and no multiple of one.

@@ -11,9 +11,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from lxmert_tf import LxmertConfig
-from lxmert_tf.data.reading import find_records
+from lxmert_tf.data.batches import find_records
 from lxmert_tf.training.config import FinetuningConfig
-from lxmert_tf.training.finetuning import finetune
+from lxmert_tf.training.finetune import finetune
 from tests import golden
 
 # Without dropout, which is another in each replica.

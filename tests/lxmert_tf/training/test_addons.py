@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.training.addons import lamb
+from lxmert_tf.training.optimization import lamb
 
 
 def test_without_tensorflow_addons_lamb_is_refused_in_one_sentence(monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from tensorflow import keras
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.training.best_epoch import BestEpoch
+from lxmert_tf.training.callbacks import BestEpoch
 from lxmert_tf.training.config import FinetuningConfig, PretrainingConfig, StageConfig
 
 STEPS_PER_EPOCH = 10

@@ -11,7 +11,7 @@ from tensorflow import keras
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.training.checkpointing import WRITING, SaveCheckpoints, TrainingCheckpoints
-from lxmert_tf.training.optimizer import BertAdamW
+from lxmert_tf.training.optimization import BertAdamW
 
 
 class Trained:

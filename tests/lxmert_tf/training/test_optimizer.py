@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from lxmert_tf.training.optimizer import BertAdamW
-from lxmert_tf.training.schedule import WarmupLinearDecay
+from lxmert_tf.training.optimization import BertAdamW, WarmupLinearDecay
 
 SHAPES = ((4, 3), (3,), (5, 2))
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from lxmert_tf.training.schedule import WarmupLinearDecay
+from lxmert_tf.training.optimization import WarmupLinearDecay
 
 
 @pytest.mark.parametrize(

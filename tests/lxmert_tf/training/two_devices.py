@@ -14,8 +14,7 @@ from tensorflow import keras
 
 from lxmert_tf import LxmertAnswerClassifier, SoftAccuracy, SoftAnswerLoss
 from lxmert_tf.training.checkpointing import TrainingCheckpoints
-from lxmert_tf.training.optimizer import BertAdamW
-from lxmert_tf.training.schedule import WarmupLinearDecay
+from lxmert_tf.training.optimization import BertAdamW, WarmupLinearDecay
 from lxmert_tf.training.strategy import mirrored_strategy
 from tests.lxmert_tf.samples import CONFIG, config, model_inputs
 

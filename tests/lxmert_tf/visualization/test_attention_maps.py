@@ -7,12 +7,12 @@ import tensorflow as tf
 import lxmert_tf
 from lxmert_tf import LxmertAnswerClassifier, LxmertBackbone, LxmertTextPreprocessor
 from lxmert_tf.errors import InputError
-from lxmert_tf.presets import MODELS, load_preset
+from lxmert_tf.models.presets import MODELS, load_preset
 from lxmert_tf.regions.extractor import Regions
 from lxmert_tf.regions.grid import GridExtractor
 from lxmert_tf.regions.registry import make_extractor
+from lxmert_tf.visualization import KINDS
 from lxmert_tf.visualization.attention_maps import attention_maps, region_names
-from lxmert_tf.visualization.kinds import KINDS
 from tests.lxmert_tf.samples import one_line
 from tests.lxmert_tf.visualization.conftest import SENTENCE
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.extractor import Regions
+from lxmert_tf.visualization import KINDS, WORDS
 from lxmert_tf.visualization.attention_maps import AttentionMaps
 from lxmert_tf.visualization.attention_picture import draw_attention
-from lxmert_tf.visualization.kinds import KINDS, WORDS
 from lxmert_tf.visualization.region_boxes import region_colors
 from tests.lxmert_tf.visualization.conftest import SENTENCE
 

@@ -1,0 +1,89 @@
+"""`lxmert benchmark`: how fast models answer and train on this machine."""
+
+import argparse
+import dataclasses
+import json
+
+from lxmert_tf.benchmarking.settings import LENGTHS, MODELS, model_sizes
+from lxmert_tf.runtime import prefer_onednn
+
+SUMMARY = "measure how fast a model answers, fine-tunes or pre-trains on this machine"
+
+TASKS = ("answer", "finetune", "pretrain")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.add_argument("--task", required=True, choices=TASKS)
+    parser.add_argument("--model", choices=MODELS, default="base", help="sizes, of configs/model")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--lengths",
+        choices=LENGTHS,
+        default="questions",
+        help="word pieces per sentence: as of easy-VQA's questions (default), 19 or 20",
+    )
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per step")
+    parser.add_argument(
+        "--questions-per-image",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of task answer: each image is encoded once for N questions",
+    )
+    parser.add_argument("--steps", type=int, default=12, metavar="N", help="steps that are timed")
+    parser.add_argument(
+        "--plain", action="store_true", help="compute padding and outputs that nothing reads, too"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints what was measured."""
+    from lxmert_tf.errors import InputError
+
+    for name in ("batch_size", "questions_per_image", "steps"):
+        if getattr(args, name) < 1:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} is {getattr(args, name)}; it must be at least 1")
+    if args.questions_per_image > 1 and args.task != "answer":
+        raise InputError(f"--questions-per-image is for --task answer, not for {args.task}")
+    if args.task != "answer":
+        # As the commands that train do.
+        prefer_onednn()
+
+    from lxmert_tf.benchmarking.measurement import Setting, measure
+
+    fields = [field.name for field in dataclasses.fields(Setting)]
+    config = model_sizes(args.model, args.task)
+    measured = measure(Setting(**{name: getattr(args, name) for name in fields}), config)
+    if args.json:
+        print(json.dumps(dataclasses.asdict(measured)))
+    else:
+        _print(measured)
+    return 0
+
+
+def _print(measured) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    setting, machine = measured.setting, measured.machine
+    title = f"{setting.task}, {setting.model}, {setting.precision}" + ", plain" * setting.plain
+    table = Table("", title=title, show_header=False)
+    table.add_column(justify="right")
+    table.add_row("sentences", f"{setting.lengths}, {setting.batch_size} images a step")
+    if setting.questions_per_image > 1:
+        table.add_row("questions per image", str(setting.questions_per_image))
+    table.add_row("examples/s, median", f"{measured.examples_per_second:,.1f}")
+    table.add_row("examples/s, best", f"{measured.best_examples_per_second:,.1f}")
+    table.add_row("GFLOP per example", f"{measured.gflop_per_example:.2f}")
+    table.add_row("GFLOP/s", f"{measured.gflop_per_second:,.0f}")
+    table.add_row("GFLOP/s, one large product", f"{measured.product_gflop_per_second:,.0f}")
+    table.add_row("share of that", f"{measured.share:.0%}")
+    table.add_row("peak memory", f"{measured.peak_memory_mb:,.0f} MB")
+    for percentile, milliseconds in measured.latency_ms.items():
+        table.add_row(f"latency of one question, {percentile}", f"{milliseconds:.1f} ms")
+    table.add_row("machine", f"{machine['devices']}, {machine['processors']} processors")
+    table.add_row("TensorFlow", str(machine["tensorflow"]))
+    Console().print(table)

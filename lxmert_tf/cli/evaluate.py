@@ -1,0 +1,81 @@
+"""`lxmert evaluate`: the accuracy of a model on records, or the official scores of predictions."""
+
+import argparse
+from collections.abc import Mapping
+
+from lxmert_tf.cli.arguments import add_record_arguments
+from lxmert_tf.errors import InputError
+from lxmert_tf.evaluation import TASKS
+
+SUMMARY = "measure a model's accuracy on records, or score a file of predictions"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.add_argument("--model", metavar="DIR", help="a preset of an answer model")
+    add_record_arguments(parser, required=False)
+    scoring = parser.add_argument_group("official scores")
+    scoring.add_argument("--task", choices=TASKS, help="whose official scores are wanted")
+    scoring.add_argument(
+        "--predictions",
+        metavar="FILE",
+        help="score this file (from `lxmert predict`) instead of a model",
+    )
+    scoring.add_argument(
+        "--annotations",
+        metavar="FILE",
+        help="the right answers: the official file, or the one of the LXMERT release",
+    )
+    scoring.add_argument(
+        "--choices", metavar="FILE", help="GQA's choices file, for validity and plausibility"
+    )
+    scoring.add_argument("--json", metavar="FILE", help="write the scores there too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a table: soft accuracy by question type, or a task's official scores."""
+    if (args.task is None) != (args.annotations is None):
+        raise InputError("--task and --annotations FILE, the right answers, go together")
+    if args.predictions is not None:
+        return _score_predictions(args)
+    if args.model is None or args.examples is None:
+        raise InputError(
+            "name --model DIR and --examples GLOB..., or --predictions FILE with --task and "
+            "--annotations"
+        )
+    for name in ("choices", "json"):
+        if args.task is None and getattr(args, name) is not None:
+            raise InputError(f"--{name} goes with --task and --annotations")
+    from lxmert_tf.data.batches import find_records
+    from lxmert_tf.evaluation.evaluate import evaluate_answers, predict_answers, print_accuracy
+    from lxmert_tf.models.presets import load_preset
+
+    files = find_records(*args.examples)
+    model = load_preset(args.model)
+    if args.task is None:
+        print_accuracy(evaluate_answers(model, files, args.max_regions, args.batch_size))
+        return 0
+    return _report(args, predict_answers(model, files, args.max_regions, args.batch_size))
+
+
+def _score_predictions(args: argparse.Namespace) -> int:
+    if args.model is not None or args.examples is not None:
+        raise InputError("--predictions are scored without a model; drop --model and --examples")
+    if args.task is None:
+        raise InputError("--predictions need --task and --annotations FILE, the right answers")
+    from lxmert_tf.evaluation.submissions import read_submission
+
+    return _report(args, read_submission(args.task, args.predictions))
+
+
+def _report(args: argparse.Namespace, predictions: Mapping[str, str]) -> int:
+    import json
+
+    from lxmert_tf.evaluation.official import score
+    from lxmert_tf.text_file import write_text
+
+    report = score(args.task, predictions, args.annotations, args.choices)
+    if args.json is not None:
+        write_text(args.json, json.dumps(report.to_dict(), indent=1) + "\n")
+    report.print()
+    return 0

@@ -1,0 +1,33 @@
+"""`lxmert predict`: a model's answers as the file that a challenge's server takes."""
+
+import argparse
+
+from lxmert_tf.cli.arguments import add_record_arguments
+from lxmert_tf.evaluation import TASKS
+
+SUMMARY = "answer records, and write the file to hand in to VQA, GQA or NLVR2"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.add_argument(
+        "--model", required=True, metavar="DIR", help="a preset (from `lxmert finetune`)"
+    )
+    add_record_arguments(parser, required=True)
+    parser.add_argument("--task", required=True, choices=TASKS, help="whose file is wanted")
+    parser.add_argument("--output", required=True, metavar="FILE", help="JSON; for NLVR2, CSV")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answers, and writes the file."""
+    from lxmert_tf.data.batches import find_records
+    from lxmert_tf.evaluation.evaluate import predict_answers
+    from lxmert_tf.evaluation.submissions import write_submission
+    from lxmert_tf.models.presets import load_preset
+
+    files = find_records(*args.examples)
+    model = load_preset(args.model)
+    predictions = predict_answers(model, files, args.max_regions, args.batch_size)
+    write_submission(args.task, predictions, args.output)
+    print(f"{len(predictions):,} answers written to {args.output}")
+    return 0

@@ -1,0 +1,81 @@
+"""NLVR2's accuracy and consistency (Suhr et al. 2019), counted as its official script does."""
+
+import collections
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import StrictStr
+
+from lxmert_tf.errors import InputError
+from lxmert_tf.evaluation.question_ids import by_id, check_predictions
+from lxmert_tf.evaluation.score_report import Score, ScoreReport
+from lxmert_tf.json_file import check_json, parse_json
+from lxmert_tf.text_file import read_text
+
+
+def score_nlvr2(predictions: Mapping[str, str], annotations_path) -> ScoreReport:
+    """Scores predictions: accuracy, and consistency over the sentences.
+
+    A sentence is said of up to four image pairs, whose identifiers (split-set-pair-sentence) differ
+    in the pair alone; it counts for consistency if the predictions for all of them are right.
+
+    Args:
+        predictions: {identifier: "True" or "False"}, in upper or lower case.
+        annotations_path: an official file (a JSON object a line), or one of the LXMERT release (a
+            JSON list). Its content tells which it is.
+
+    Raises:
+        InputError: the file is damaged or of another kind, or the predictions are not for its
+            examples.
+    """
+    labels = _read_labels(annotations_path)
+    check_predictions(predictions, labels, str(annotations_path))
+    earned = {name: float(predictions[name].lower() == label) for name, label in labels.items()}
+    by_sentence = collections.defaultdict(list)
+    for name, points in earned.items():
+        by_sentence[_sentence_of(name, str(annotations_path))].append(points)
+    consistent = [float(all(points)) for points in by_sentence.values()]
+    scores = (Score.mean("accuracy", earned.values()), Score.mean("consistency", consistent))
+    return ScoreReport("nlvr2", {"overall": scores})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Example:
+    """A line of an official file."""
+
+    identifier: StrictStr
+    label: Literal["True", "False"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _NumberedExample:
+    """An entry of the release's files."""
+
+    identifier: StrictStr
+    label: Literal[0, 1]
+
+
+def _read_labels(path) -> dict[str, str]:
+    """{identifier: "true" or "false"}."""
+    text = read_text(path)
+    if text.lstrip().startswith("["):
+        examples = check_json(list[_NumberedExample], parse_json(text, str(path)), str(path))
+        pairs = ((e.identifier, "true" if e.label else "false") for e in examples)
+        return by_id(pairs, str(path))
+    examples = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            where = f"{path} line {number}"
+            examples.append(check_json(_Example, parse_json(line, where), where))
+    return by_id(((e.identifier, e.label.lower()) for e in examples), str(path))
+
+
+def _sentence_of(identifier: str, where: str) -> tuple[str, ...]:
+    parts = identifier.split("-")
+    if len(parts) != 4:
+        raise InputError(
+            f"{where}: the identifier {identifier!r} is not of the form split-set-pair-sentence"
+        )
+    split, image_set, _, sentence = parts
+    return split, image_set, sentence

@@ -1,0 +1,31 @@
+"""The official scores of a task, whichever it is."""
+
+from collections.abc import Mapping
+
+from lxmert_tf.errors import InputError
+from lxmert_tf.evaluation.gqa import score_gqa
+from lxmert_tf.evaluation.nlvr2 import score_nlvr2
+from lxmert_tf.evaluation.score_report import ScoreReport
+from lxmert_tf.evaluation.vqa import score_vqa
+
+
+def score(
+    task: str, predictions: Mapping[str, str], annotations_path, choices_path=None
+) -> ScoreReport:
+    """Scores predictions as the task's official evaluation does.
+
+    Args:
+        task: "vqa", "gqa" or "nlvr2".
+        predictions: {question id: answer}; for NLVR2 {identifier: "True" or "False"}.
+        annotations_path: the official file with the right answers, or the LXMERT release's.
+        choices_path: GQA's official choices file, or None.
+
+    Raises:
+        InputError: a file is damaged or of another kind, or the predictions are not for its
+            questions.
+    """
+    if task == "gqa":
+        return score_gqa(predictions, annotations_path, choices_path)
+    if choices_path is not None:
+        raise InputError(f"{choices_path}: only GQA has a choices file, {task} has none")
+    return {"vqa": score_vqa, "nlvr2": score_nlvr2}[task](predictions, annotations_path)

@@ -1,0 +1,214 @@
+"""Predict requests and responses in TensorFlow Serving's JSON: rows ("instances") and columns."""
+
+import base64
+import binascii
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from lxmert_tf.serving.errors import RequestError
+
+DEFAULT_SIGNATURE = "serving_default"
+INSTANCES, INPUTS, SIGNATURE = "instances", "inputs", "signature_name"
+B64 = "b64"
+
+# What a signature takes: its inputs by name.
+Specs = dict[str, tf.TensorSpec]
+
+
+class PredictRequest(NamedTuple):
+    """A checked request.
+
+    Args:
+        signature: its name.
+        inputs: an array per input of the signature; strings are bytes objects.
+        by_row: whether it came as rows, and is answered so.
+    """
+
+    signature: str
+    inputs: dict[str, np.ndarray]
+    by_row: bool
+
+
+def parse_predict(body: bytes, signatures: dict[str, Specs]) -> PredictRequest:
+    """Reads the body of a predict request.
+
+    Args:
+        body: JSON.
+        signatures: what there is to be called.
+
+    Raises:
+        RequestError: 400, with what is wrong and where.
+    """
+    content = _object(body)
+    name = content.get(SIGNATURE, DEFAULT_SIGNATURE)
+    if not isinstance(name, str) or name not in signatures:
+        raise _wrong(f"{SIGNATURE} is {name!r}; there are {', '.join(sorted(signatures))}")
+    specs = signatures[name]
+    by_row = INSTANCES in content
+    columns = _from_rows(content[INSTANCES], specs) if by_row else content[INPUTS]
+    if not by_row and len(specs) == 1 and not _names_inputs(columns, specs):
+        columns = {next(iter(specs)): columns}
+    if not isinstance(columns, dict):
+        raise _wrong(f"{INPUTS} must be an object with {', '.join(specs)}")
+    _check_names(columns, specs, INPUTS)
+    inputs = {key: _array(columns[key], spec, key) for key, spec in specs.items()}
+    _check_batch(inputs, specs)
+    return PredictRequest(name, inputs, by_row)
+
+
+def format_predict(outputs: dict[str, np.ndarray], by_row: bool) -> bytes:
+    """Writes a response: {"predictions": rows} or {"outputs": columns}; one output has no name.
+
+    Raises:
+        RequestError: 400 for numbers that JSON cannot hold, which come of inputs far too large.
+    """
+    for name, values in outputs.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise _wrong(f"{name} overflows; the inputs are too large")
+    columns = {name: _plain(values) for name, values in outputs.items()}
+    if by_row:
+        rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
+        one = len(columns) == 1
+        content = {"predictions": [next(iter(row.values())) for row in rows] if one else rows}
+    else:
+        content = {"outputs": next(iter(columns.values())) if len(columns) == 1 else columns}
+    return json.dumps(content, ensure_ascii=False).encode()
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except UnicodeDecodeError as error:
+        raise _wrong(f"the body is not UTF-8 (byte {error.start})") from error
+    except json.JSONDecodeError as error:
+        raise _wrong(f"the body is not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise _wrong("the body is not JSON: a number too long, or nested too deeply") from error
+    if not isinstance(content, dict):
+        raise _wrong(f"the body must be an object with {INSTANCES} or {INPUTS}")
+    unknown = set(content) - {INSTANCES, INPUTS, SIGNATURE}
+    if unknown:
+        raise _wrong(f"unknown key {min(unknown)!r}; keys are {INSTANCES}, {INPUTS}, {SIGNATURE}")
+    if (INSTANCES in content) == (INPUTS in content):
+        raise _wrong(f"give either {INSTANCES} (rows) or {INPUTS} (columns)")
+    return content
+
+
+def _from_rows(rows: Any, specs: Specs) -> dict[str, list]:
+    if not isinstance(rows, list) or not rows:
+        raise _wrong(f"{INSTANCES} must be a list with at least one row")
+    if len(specs) == 1:
+        [name] = specs
+        rows = [row if _names_inputs(row, specs) else {name: row} for row in rows]
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise _wrong(f"{INSTANCES}[{number}] must be an object with {', '.join(specs)}")
+        _check_names(row, specs, f"{INSTANCES}[{number}]")
+    return {name: [row[name] for row in rows] for name in specs}
+
+
+def _names_inputs(value: Any, specs: Specs) -> bool:
+    return isinstance(value, dict) and (set(value) != {B64} or B64 in specs)
+
+
+def _check_names(given: dict[str, Any], specs: Specs, where: str) -> None:
+    for name in specs:
+        if name not in given:
+            raise _wrong(f"{where} lacks {name!r}")
+    for name in given:
+        if name not in specs:
+            raise _wrong(f"{where} has no input {name!r}; there are {', '.join(specs)}")
+
+
+def _array(value: Any, spec: tf.TensorSpec, name: str) -> np.ndarray:
+    array = _strings(value, name) if spec.dtype == tf.string else _numbers(value, spec, name)
+    if not spec.shape.is_compatible_with(array.shape):
+        raise _wrong(f"{name} has shape {_shape(array.shape)}; it must be {_shape(spec.shape)}")
+    return array
+
+
+def _numbers(value: Any, spec: tf.TensorSpec, name: str) -> np.ndarray:
+    wants_integers = spec.dtype.is_integer
+    # Before NumPy sees them: it takes "1" and true for numbers, and pads texts to the longest.
+    kinds = _leaf_types(value, spec.shape.rank)
+    if list in kinds:
+        raise _wrong(f"{name} is nested too deeply; it must be {_shape(spec.shape)}")
+    if kinds - ({int} if wants_integers else {int, float}):
+        kind = "whole numbers" if wants_integers else "numbers"
+        raise _wrong(f"{name} must hold {kind} of {spec.dtype.name} and nothing else")
+    beyond = _wrong(f"{name} holds a number that is beyond {spec.dtype.name} or not finite")
+    try:
+        array = np.array(value, np.int64 if wants_integers else np.float64)
+    except OverflowError as error:
+        raise beyond from error
+    except ValueError as error:
+        raise _wrong(f"{name} is ragged; lists side by side must be equally long") from error
+    # Not-a-number fails both.
+    if not ((array >= spec.dtype.min) & (array <= spec.dtype.max)).all():
+        raise beyond
+    return array.astype(spec.dtype.as_numpy_dtype)
+
+
+def _leaf_types(value: Any, depth: int) -> set[type]:
+    """The types of what is in nested lists; `list` if they are deeper than that."""
+    if depth == 0 or not isinstance(value, list):
+        return {type(value)}
+    types = set(map(type, value))
+    if depth == 1 or list not in types:
+        return types
+    inner = (_leaf_types(part, depth - 1) for part in value if isinstance(part, list))
+    return (types - {list}).union(*inner)
+
+
+def _strings(value: Any, name: str) -> np.ndarray:
+    if not isinstance(value, list):
+        raise _wrong(f"{name} must be a list of texts")
+    strings = np.empty(len(value), object)
+    for i, text in enumerate(value):
+        strings[i] = _string(text, f"{name}[{i}]")
+    return strings
+
+
+def _string(value: Any, where: str) -> bytes:
+    if isinstance(value, str):
+        try:
+            return value.encode()
+        except UnicodeEncodeError as error:
+            raise _wrong(f"{where} is half of a surrogate pair") from error
+    if isinstance(value, dict) and set(value) == {B64} and isinstance(value[B64], str):
+        try:
+            return base64.b64decode(value[B64], validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise _wrong(f"{where} is not base64: {error}") from error
+    raise _wrong(f'{where} must be a text or {{"{B64}": base64 of bytes}}')
+
+
+def _check_batch(inputs: dict[str, np.ndarray], specs: Specs) -> None:
+    """Inputs of any batch size must be of the same, and inputs of any number of regions too."""
+    # Of two images the regions are one axis later.
+    for axis, what in ((0, "in the batch"), (1, "of regions"), (2, "of regions")):
+        sizes = {
+            name: inputs[name].shape[axis]
+            for name, spec in specs.items()
+            if spec.shape.rank > axis and spec.shape[axis] is None
+        }
+        if len(set(sizes.values())) > 1:
+            told = ", ".join(f"{size} in {name}" for name, size in sizes.items())
+            raise _wrong(f"inputs differ in the number {what}: {told}")
+
+
+def _plain(values: np.ndarray) -> list:
+    if values.dtype != object:
+        return values.tolist()
+    return [[text.decode("utf-8", "replace") for text in row] for row in values]
+
+
+def _shape(shape) -> str:
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
+
+
+def _wrong(reason: str) -> RequestError:
+    return RequestError(400, reason)

@@ -1,0 +1,185 @@
+"""Adam with decoupled weight decay, as BERT's authors published it."""
+
+import warnings
+
+import tensorflow as tf
+from tensorflow import keras
+
+from lxmert_tf.errors import InputError
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class BertAdamW(keras.optimizers.Optimizer):
+    """Adam without bias correction, with weight decay added to the update of every variable.
+
+    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= rate (m / (sqrt(v) + epsilon) + decay w)
+
+    Gradients are clipped to a global norm first, after they are summed over replicas. (The
+    update of google-research/bert's AdamWeightDecayOptimizer and the release's BertAdam.)
+
+    Args:
+        learning_rate: a float or a schedule.
+        decay: of every parameter, LayerNorm and biases too, as in the release.
+        clip_norm: the most that the global norm of the gradients may be; None for no clipping.
+        beta_1, beta_2, epsilon: Adam's.
+    """
+
+    def __init__(
+        self,
+        learning_rate=1e-4,
+        decay: float = 0.01,
+        clip_norm: float | None = 1.0,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        name: str = "bert_adamw",
+        **kwargs,
+    ):
+        super().__init__(name=name, global_clipnorm=clip_norm, **kwargs)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+        self.decay = decay
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self._norm = _GradientNorm()
+
+    @property
+    def gradient_norm(self) -> float:
+        """The global norm of the last step's gradients, over all replicas and before clipping."""
+        return float(self._norm.value.numpy())
+
+    def build(self, var_list):
+        super().build(var_list)
+        if getattr(self, "_built", False):
+            return
+        self._first = [self.add_variable_from_reference(v, "m") for v in var_list]
+        self._second = [self.add_variable_from_reference(v, "v") for v in var_list]
+        self._built = True
+
+    def _clip_gradients(self, grads):
+        # An embedding's gradient comes as slices, one per word. Keras would take the norm before
+        # it adds those of the same row, which is another norm than that of the gradient.
+        grads = [tf.convert_to_tensor(gradient) for gradient in grads]
+        norm = tf.linalg.global_norm(grads)
+        self._norm.value.assign(norm)
+        if self.global_clipnorm is None:
+            return grads
+        return tf.clip_by_global_norm(grads, self.global_clipnorm, use_norm=norm)[0]
+
+    def update_step(self, gradient, variable):
+        """One variable's update."""
+        rate = tf.cast(self.learning_rate, variable.dtype)
+        index = self._index_dict[self._var_key(variable)]
+        if self.decay:
+            variable.assign_sub(rate * self.decay * variable)
+        # Adam in one kernel. With powers of zero its bias correction is a factor of one.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._first[index].handle,
+            v=self._second[index].handle,
+            beta1_power=0.0,
+            beta2_power=0.0,
+            lr=rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+    def get_config(self):
+        # The base class's own names for clipping are replaced by ours.
+        config = super().get_config()
+        clip_norm = config.pop("global_clipnorm")
+        for unused in ("weight_decay", "clipnorm", "clipvalue"):
+            config.pop(unused)
+        return {
+            **config,
+            "learning_rate": self._serialize_hyperparameter(self._learning_rate),
+            "decay": self.decay,
+            "clip_norm": clip_norm,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+        }
+
+
+class _GradientNorm:
+    """Apart from the optimizer, whose checkpoints would hold the variable."""
+
+    def __init__(self):
+        # Replicas have the same gradients by now: each keeps the norm, and one is asked.
+        with tf.init_scope():
+            self.value = tf.Variable(
+                0.0,
+                trainable=False,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                name="gradient_norm",
+            )
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """BERT's schedule. Step t (from 0) uses the rate of progress t / total, so the first is zero.
+
+    Args:
+        peak: the rate at the end of the warm-up.
+        total_steps: steps until the rate is zero again.
+        warmup: share of the steps in which the rate rises.
+    """
+
+    def __init__(self, peak: float, total_steps: int, warmup: float):
+        self.peak = peak
+        self.total_steps = total_steps
+        self.warmup = warmup
+
+    def __call__(self, step):
+        progress = tf.cast(step, tf.float32) / self.total_steps
+        rising = progress / max(self.warmup, 1e-9)
+        falling = tf.maximum((1.0 - progress) / max(1.0 - self.warmup, 1e-9), 0.0)
+        return self.peak * tf.where(progress < self.warmup, rising, falling)
+
+    def get_config(self):
+        return {"peak": self.peak, "total_steps": self.total_steps, "warmup": self.warmup}
+
+
+def lamb(learning_rate, weight_decay: float, clip_norm: float):
+    """LAMB (You et al. 2020, arXiv 1904.00962), Adam's update scaled to each variable's norm.
+
+    Args:
+        learning_rate: a float or a schedule.
+        weight_decay: decoupled; not of biases and LayerNorms, which are not scaled either (the
+            paper's BERT recipe).
+        clip_norm: the most that the global norm of the gradients may be.
+
+    Returns:
+        a Keras optimizer (of the legacy kind: TensorFlow Addons knows no other).
+
+    Raises:
+        InputError: TensorFlow Addons is not installed; it supports TensorFlow up to 2.15.
+    """
+    try:
+        with warnings.catch_warnings():
+            # It announces its end of life at every import.
+            warnings.simplefilter("ignore", UserWarning)
+            import tensorflow_addons
+    except ImportError as error:
+        raise InputError(
+            "the optimizer 'lamb' needs tensorflow-addons: pip install 'lxmert-tf[addons]' "
+            "(TensorFlow up to 2.15)"
+        ) from error
+    return tensorflow_addons.optimizers.LAMB(
+        learning_rate,
+        weight_decay=weight_decay,
+        exclude_from_weight_decay=["bias", "norm", "gamma", "beta"],
+        global_clipnorm=clip_norm,
+    )
+
+
+def build_optimizer(optimizer, variables) -> None:
+    """Makes an optimizer's variables before its first step, those of idle heads too."""
+    if isinstance(optimizer, keras.optimizers.legacy.Optimizer):
+        # What its first step would do; there is no public way to ask for it.
+        optimizer._create_all_weights(variables)
+    else:
+        optimizer.build(variables)

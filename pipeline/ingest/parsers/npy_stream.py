@@ -1,0 +1,63 @@
+"""NumPy's `.npy` format (numpy.lib.format), read without trust in what it says of itself."""
+
+import math
+import tokenize
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from pipeline.ingest.checks.region_checks import RegionFault
+from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
+
+# More than the regions of any image: what claims to be longer is not even read.
+LARGEST = 256 << 20
+# What NumPy's and Python's parsers raise on a header that makes no sense.
+_HEADER_ERRORS = (
+    *(ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError, OverflowError),
+    tokenize.TokenError,
+)
+
+
+def read_npy(stream: BinaryIO) -> Any:
+    """Reads an array; of one that holds a single object (a dict that was saved), that object.
+
+    Raises:
+        RegionFault: it is damaged, cut short, larger than 256 MB, or holds other things than
+            numbers, text and plain containers of them.
+    """
+    try:
+        # Later versions are for arrays with many fields.
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise RegionFault("an array is not of version 1.0 of the format")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+        length = math.prod(shape) * dtype.itemsize
+    except _HEADER_ERRORS as error:
+        raise _damaged() from error
+    if dtype.hasobject:
+        return _object(stream)
+    if dtype.kind not in "fiubSU" or any(size < 0 for size in shape):
+        raise RegionFault("an array holds neither numbers nor text")
+    if length > LARGEST:
+        raise _too_large()
+    data = stream.read(length)
+    if len(data) < length or not dtype.itemsize:
+        raise _damaged()
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _object(stream: BinaryIO) -> Any:
+    data = stream.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise _too_large()
+    value = load_numpy_pickle(data)
+    if not isinstance(value, np.ndarray) or value.size != 1:
+        raise RegionFault("an array holds several objects, or something else than it says")
+    return value.item()
+
+
+def _damaged() -> RegionFault:
+    return RegionFault("the array is damaged or cut short")
+
+
+def _too_large() -> RegionFault:
+    return RegionFault("an array is larger than 256 MB")

@@ -1,0 +1,118 @@
+"""Pickles of NumPy arrays in plain containers, read without executing anything.
+
+What region files hold: dicts of arrays and numbers, by any protocol from 2 on, by Python 2 or 3,
+by NumPy 1 or 2. The few calls that such a pickle is made of are NumPy's own: `__reduce__` of
+arrays, scalars and dtypes.
+"""
+
+import io
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from lxmert_tf.converters.formats.safe_unpickler import DamagedPickle, PickleMachine
+from lxmert_tf.errors import InputError
+from pipeline.ingest.checks.region_checks import RegionFault
+
+# Numbers, truth values, strings, and objects: in an array of those lies a dict that was saved.
+_DTYPE_NAME = re.compile(r"[<>|=]?([fiu][1248]|b1|O8?|[SU][1-9][0-9]{0,5})")
+
+
+def load_numpy_pickle(data: bytes) -> Any:
+    """Reads a pickle of numbers, text, arrays, dicts, lists and tuples.
+
+    Raises:
+        RegionFault: it is damaged, or asks for anything else, which is named.
+    """
+    try:
+        return _machine().load(io.BytesIO(data), len(data))
+    except DamagedPickle as error:
+        raise RegionFault("the pickle is damaged or cut short") from error
+    except InputError as error:
+        # Names come from the file: not more of them than fits a line.
+        raise RegionFault(" ".join(str(error).split())[:200]) from error
+
+
+class _Dtype:
+    """A dtype under construction: its byte order comes as a state, later."""
+
+    def __init__(self, name: Any, *_: Any):
+        if not isinstance(name, str) or not _DTYPE_NAME.fullmatch(name):
+            raise InputError("refused: a dtype of other things than numbers and text")
+        self.dtype = np.dtype(name)
+
+    def build(self, state: Any) -> None:
+        _, order, subarray, names, fields = state[:5]
+        if any(part is not None for part in (subarray, names, fields)):
+            raise InputError("refused: a dtype with fields")
+        if order in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(order)
+
+
+def _machine() -> PickleMachine:
+    # How protocol 2 writes bytes, and none of them.
+    callables = {"_codecs encode": _encode, "__builtin__ bytes": lambda: b""}
+    callables["numpy dtype"] = _Dtype
+    # NumPy 2 moved them.
+    for core in ("numpy.core", "numpy._core"):
+        callables[f"{core}.multiarray _reconstruct"] = _empty_array
+        callables[f"{core}.multiarray scalar"] = _scalar
+        callables[f"{core}.numeric _frombuffer"] = _from_buffer
+    return PickleMachine(callables, {"numpy ndarray": np.ndarray}, build=_build)
+
+
+def _build(target: Any, state: Any) -> None:
+    if isinstance(target, _Dtype):
+        target.build(state)
+    elif isinstance(target, np.ndarray):
+        _, shape, dtype, is_fortran, data = state
+        dtype = _plain(dtype)
+        # An array's own way to take a state; what it must not be told is checked before.
+        target.__setstate__((1, shape, dtype, bool(is_fortran), _content(shape, dtype, data)))
+    else:
+        raise InputError(f"refused: a state for {type(target).__name__}, which has none")
+
+
+def _empty_array(kind: Any, *_: Any) -> np.ndarray:
+    if kind is not np.ndarray:
+        raise InputError("refused: an array of a kind of its own")
+    return np.ndarray((0,), np.int8)
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    dtype = _plain(dtype)
+    content = _content(shape, dtype, data)
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _scalar(dtype: Any, data: Any) -> Any:
+    dtype = _plain(dtype)
+    return np.frombuffer(_content((), dtype, data), dtype)[0]
+
+
+def _plain(dtype: Any) -> np.dtype:
+    if not isinstance(dtype, _Dtype):
+        raise TypeError("a dtype is expected")
+    return dtype.dtype
+
+
+def _content(shape: Any, dtype: np.dtype, data: Any) -> bytes | list:
+    """An array's values, exactly as many as its shape says."""
+    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+        raise TypeError("a shape is expected")
+    if isinstance(data, str):
+        # Python 2's strings, which the disassembler reads as Latin-1.
+        data = data.encode("latin-1")
+    kind = list if dtype.hasobject else (bytes, bytearray)
+    length = math.prod(shape) * (1 if dtype.hasobject else dtype.itemsize)
+    if not isinstance(data, kind) or len(data) != length:
+        raise ValueError("an array's values do not fit its shape")
+    return data if dtype.hasobject else bytes(data)
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise InputError("refused: an encoding other than Latin-1")
+    return text.encode("latin-1")

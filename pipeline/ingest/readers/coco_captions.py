@@ -1,0 +1,59 @@
+"""MS COCO's captions as they are published (Lin et al. 2014, cocodataset.org)."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+
+from pydantic import StrictInt, TypeAdapter
+
+from lxmert_tf.data.scene import Sentence
+from pipeline.ingest.checks.annotation_fields import Id, SentenceText, checked
+from pipeline.ingest.files import InputFile
+from pipeline.ingest.parsers.json_items import Item, read_list
+from pipeline.ingest.source import ReadError, ReadSentence, SentenceReader
+
+
+class CocoCaptions(SentenceReader):
+    """captions_*.json: {images: [{id, file_name}], annotations: [{id, image_id, caption}], ...}.
+
+    Image ids are the images' file names without ending, as feature files have them:
+    COCO_val2014_000000391895 of the 2014 files, 000000391895 of 2017's. The sentence's id is
+    "caption-" and the caption's number, since VQA's question ids are numbers too.
+
+    The file is read twice, first for the names of its images, which are held in memory (about
+    0.2 KB each).
+    """
+
+    name = "coco_captions"
+
+    def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
+        names: dict[int, str] = {}
+        for item in checked(read_list(file, "images"), _IMAGE, "id"):
+            if isinstance(item, Item):
+                names[item.value.id] = pathlib.PurePosixPath(item.value.file_name).stem
+        for item in checked(read_list(file, "annotations"), _CAPTION, "id"):
+            yield item if isinstance(item, ReadError) else self._sentence(item, names)
+
+    def _sentence(self, item: Item, names: dict[int, str]) -> ReadSentence | ReadError:
+        caption: _Caption = item.value
+        if caption.image_id not in names:
+            return ReadError(item.number, caption.id, "the file does not name its image")
+        sentence = Sentence(f"caption-{caption.id}", caption.caption, source="mscoco")
+        return ReadSentence((names[caption.image_id],), sentence)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Image:
+    id: StrictInt
+    file_name: Id
+
+
+@dataclasses.dataclass(frozen=True)
+class _Caption:
+    id: Id
+    image_id: StrictInt
+    caption: SentenceText
+
+
+_IMAGE = TypeAdapter(_Image)
+_CAPTION = TypeAdapter(_Caption)

@@ -1,0 +1,110 @@
+"""Anybody's own questions, statements or captions: a JSON object a line."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, PlainValidator, TypeAdapter
+from pydantic_core import PydanticCustomError
+
+from lxmert_tf.data.scene import Sentence
+from pipeline.ingest.checks.annotation_fields import (
+    FilledAnswer,
+    Id,
+    Score,
+    SentenceText,
+    TypeName,
+    checked,
+    parse_id,
+)
+from pipeline.ingest.files import InputFile
+from pipeline.ingest.parsers.json_items import read_json_lines
+from pipeline.ingest.source import ReadError, ReadSentence, SentenceReader
+
+
+class JsonLines(SentenceReader):
+    """Objects {image, sentence, answers, id, question_type, answer_type}, the last four optional.
+
+    `image` is an image's id. `answers` is a text, a list of texts (each is right: score 1) or an
+    object {text: score in 0..1}. Without an `id` it is made of the file's name and the line. Keys
+    that are not of the format are refused, so that a misspelt one does not lose anything.
+    """
+
+    name = "json_lines"
+    _fields: TypeAdapter
+
+    def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
+        stem = pathlib.PurePosixPath(file.content_name).stem
+        for item in checked(read_json_lines(file), self._fields, "id"):
+            if isinstance(item, ReadError):
+                yield item
+                continue
+            line: _Line = item.value
+            sentence = Sentence(
+                id=line.id or f"{stem}-{item.number}",
+                text=line.sentence,
+                source=self.name,
+                question_type=line.question_type,
+                answer_type=line.answer_type,
+                answers=tuple(line.answers.items()),
+            )
+            yield ReadSentence(line.images, sentence)
+
+
+class JsonLinesPairs(JsonLines):
+    """The same about two images each: `image` is a list of two ids, the left one first."""
+
+    name = "json_lines_pairs"
+    images_per_scene = 2
+
+
+def _by_score(answers: Any) -> Any:
+    """The two short forms of answers as the long one; anything else as it is."""
+    if isinstance(answers, str):
+        return {answers: 1.0}
+    if isinstance(answers, list) and all(isinstance(answer, str) for answer in answers):
+        return dict.fromkeys(answers, 1.0)
+    return answers
+
+
+def _two_ids(image: Any) -> tuple[str, str]:
+    if not isinstance(image, list) or len(image) != 2:
+        raise PydanticCustomError("field", "should be a list of two ids")
+    left, right = image
+    return parse_id(left), parse_id(right)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Line:
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    sentence: SentenceText
+    answers: Annotated[dict[FilledAnswer, Score], BeforeValidator(_by_score)] = dataclasses.field(
+        default_factory=dict
+    )
+    id: Id | None = None
+    question_type: TypeName = ""
+    answer_type: TypeName = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ImageLine(_Line):
+    image: Id
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        return (self.image,)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _PairLine(_Line):
+    image: Annotated[tuple[str, str], PlainValidator(_two_ids)]
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        return self.image
+
+
+JsonLines._fields = TypeAdapter(_ImageLine)
+JsonLinesPairs._fields = TypeAdapter(_PairLine)

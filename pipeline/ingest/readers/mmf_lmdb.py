@@ -1,0 +1,125 @@
+"""The LMDB of features that MMF publishes (its tools/scripts/features/lmdb_conversion.py).
+
+Keys are image ids; values are pickled dicts with `features`, `bbox`, `image_height`,
+`image_width`, `num_boxes`, `objects` and `cls_prob`. The key `keys` holds the list of the others
+and is not needed. The order of the file is that of its keys.
+
+LMDB maps the file into memory, so it must lie on this machine. It has no checksums: a file that is
+too short is refused, but wrong lengths within its pages may end the process.
+"""
+
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+
+import lmdb
+
+from lxmert_tf.data.scene import SceneImage
+from lxmert_tf.errors import InputError
+from pipeline.ingest.checks.region_checks import RegionFault, check_id
+from pipeline.ingest.files import InputFile
+from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
+from pipeline.ingest.readers.numpy_files import image_of_arrays
+from pipeline.ingest.source import ReadError, ReadImage, RegionReader, Shard
+
+UNIT_BYTES = 128 << 20
+_LIST_OF_KEYS = b"keys"
+
+# LMDB must not open a file twice in one process; units may be read at the same time.
+_OPENED: weakref.WeakValueDictionary[str, lmdb.Environment] = weakref.WeakValueDictionary()
+_OPENING = threading.Lock()
+
+
+class MmfLmdb(RegionReader):
+    """Reads `NAME.lmdb/data.mdb`, or its folder `NAME.lmdb`."""
+
+    name = "mmf_lmdb"
+
+    def units(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
+        """Ranges of rows of about 128 MB."""
+        environment, path = _environment(file), _data_path(file)
+        with environment.begin() as transaction:
+            try:
+                has_list = transaction.get(_LIST_OF_KEYS) is not None
+            except lmdb.Error as error:
+                raise InputError(f"{file.name}: damaged LMDB file ({error})") from error
+        count = environment.stat()["entries"] - has_list
+        if count < 1:
+            raise InputError(f"{file.name}: the LMDB file holds no images")
+        row_bytes = os.path.getsize(path) / count
+        step = max(1, int(UNIT_BYTES / row_bytes))
+        first, last = rows[0], count if rows[1] is None else min(rows[1], count)
+        starts = range(first, last, step)
+        stops = [*starts[1:], last]
+        return [
+            Shard(file, start, stop, int((stop - start) * row_bytes))
+            for start, stop in zip(starts, stops)
+        ]
+
+    def read(self, unit: Shard) -> Iterator[ReadImage | ReadError]:
+        """The images of a unit, in the order of their keys."""
+        line = 0
+        try:
+            with _environment(unit.file).begin() as transaction:
+                keys = transaction.cursor().iternext(values=False)
+                images = (key for key in keys if key != _LIST_OF_KEYS)
+                chosen = itertools.islice(images, unit.start, unit.stop)
+                for line, key in enumerate(chosen, start=1):
+                    yield _read(line, key, transaction.get(key))
+        except lmdb.Error:
+            yield ReadError(line + 1, "", "the file is damaged or ends too early from here on")
+
+
+def _read(line: int, key: bytes, value: bytes | None) -> ReadImage | ReadError:
+    # A damaged page may list a key that a search does not come by.
+    value = value or b""
+    try:
+        image = _image(key, value)
+    except RegionFault as fault:
+        return fault.problem(line, key.decode(errors="replace"), len(value))
+    return ReadImage(line, image, len(value))
+
+
+def _image(key: bytes, value: bytes) -> SceneImage:
+    image_id = key.decode(errors="surrogateescape")
+    check_id(image_id)
+    arrays = load_numpy_pickle(value)
+    if not isinstance(arrays, dict):
+        raise RegionFault("the value is no dict")
+    return image_of_arrays(image_id, arrays)
+
+
+def _data_path(file: InputFile) -> str:
+    if "://" in file.path or not file.seekable:
+        raise InputError(f"{file.name}: LMDB is read from local files only; copy and unpack it")
+    folder_data = os.path.join(file.path, "data.mdb")
+    return folder_data if os.path.isdir(file.path) else file.path
+
+
+def _environment(file: InputFile) -> lmdb.Environment:
+    path = os.path.realpath(_data_path(file))
+    with _OPENING:
+        environment = _OPENED.get(path)
+        if environment is None:
+            environment = _OPENED[path] = _open(file, path)
+    return environment
+
+
+def _open(file: InputFile, path: str) -> lmdb.Environment:
+    try:
+        # Python says best why a file cannot be opened.
+        with open(path, "rb") as raw:
+            size = raw.seek(0, os.SEEK_END)
+        environment = lmdb.open(path, subdir=False, readonly=True, lock=False, readahead=False)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except lmdb.Error as error:
+        raise InputError(f"{file.name}: not an LMDB file ({error})") from error
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if size < needed:
+        # What lies behind the end cannot even be looked at: the process would be killed.
+        environment.close()
+        raise InputError(f"{file.name}: cut short; it has {size} bytes of {needed}")
+    return environment

@@ -1,0 +1,87 @@
+"""NLVR2 as it is published (Suhr et al. 2019, github.com/lil-lab/nlvr)."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, TypeAdapter
+from pydantic_core import PydanticCustomError
+
+from lxmert_tf.data.scene import Sentence
+from pipeline.ingest.checks.annotation_fields import Id, SentenceText, checked
+from pipeline.ingest.files import InputFile
+from pipeline.ingest.parsers.json_items import read_json_lines, read_list
+from pipeline.ingest.source import ReadError, ReadSentence, SentenceReader
+
+_IDENTIFIER = re.compile(r"[^-]+-[^-]+-[^-]+-[^-]+")
+
+
+class Nlvr2Official(SentenceReader):
+    """JSON lines of {identifier, sentence, label: "True" or "False", ...}; label may be missing.
+
+    The identifier is split-set-pair-sentence; what is before the sentence's number names the two
+    images: "dev-850-0-0" is about dev-850-0-img0 (left) and dev-850-0-img1.
+    """
+
+    name = "nlvr2_official"
+    images_per_scene = 2
+
+    def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
+        for item in checked(read_json_lines(file), _STATEMENT, "identifier"):
+            yield item if isinstance(item, ReadError) else self._sentence(item.value)
+
+    def _sentence(self, statement: "_Statement") -> ReadSentence:
+        pair, _, _ = statement.identifier.rpartition("-")
+        answers = () if statement.label is None else ((statement.label, 1.0),)
+        sentence = Sentence(statement.identifier, statement.sentence, "nlvr2", answers=answers)
+        return ReadSentence((f"{pair}-img0", f"{pair}-img1"), sentence)
+
+
+def _four_parts(identifier: str) -> str:
+    if not _IDENTIFIER.fullmatch(identifier):
+        raise PydanticCustomError("field", "is not of the form split-set-pair-sentence")
+    return identifier
+
+
+@dataclasses.dataclass(frozen=True)
+class _Statement:
+    identifier: Annotated[Id, AfterValidator(_four_parts)]
+    sentence: SentenceText
+    label: Literal["True", "False"] | None = None
+
+
+_STATEMENT = TypeAdapter(_Statement)
+
+
+class Nlvr2Release(SentenceReader):
+    """A JSON list of {identifier, img0, img1, sent, label, uid}.
+
+    `label` is 1 for a true statement and 0 for a false one, or missing. The sentence's id is the
+    identifier, which the official evaluation asks for. (github.com/airsplay/lxmert,
+    data/nlvr2/*.json)
+    """
+
+    name = "nlvr2_release"
+    images_per_scene = 2
+
+    def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
+        for item in checked(read_list(file), _RELEASE_STATEMENT, "identifier"):
+            yield item if isinstance(item, ReadError) else self._sentence(item.value)
+
+    def _sentence(self, statement: "_ReleaseStatement") -> ReadSentence:
+        answers = () if statement.label is None else ((str(statement.label == 1), 1.0),)
+        sentence = Sentence(statement.identifier, statement.sent, "nlvr2", answers=answers)
+        return ReadSentence((statement.img0, statement.img1), sentence)
+
+
+@dataclasses.dataclass(frozen=True)
+class _ReleaseStatement:
+    identifier: Id
+    img0: Id
+    img1: Id
+    sent: SentenceText
+    label: Literal[0, 1] | None = None
+
+
+_RELEASE_STATEMENT = TypeAdapter(_ReleaseStatement)

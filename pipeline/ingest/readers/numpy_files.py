@@ -1,0 +1,216 @@
+"""The image that a file is for, by its name.
+
+An image from the named arrays that extractors write, whichever names they have for them.
+
+MMF (tools/scripts/features/extract_features_vmb.py) has `features`, `bbox`, `num_boxes`, `objects`,
+`cls_prob`, `image_height`, `image_width`; the PyTorch port of bottom-up attention by MILVLG
+(utils/extract_utils.py) has `x`, `bbox`, `num_bbox`, `image_h`, `image_w`, and in `info`
+`objects_id`, `objects_conf`, `attrs_id`, `attrs_conf`. OpenVQA's files hold `x` as [F, n].
+
+A file of NumPy arrays per image: `NAME.npz`, or `NAME.npy` with `NAME_info.npy` beside it.
+
+The first is what MILVLG's port of bottom-up attention and OpenVQA have, the second what MMF's
+extractor writes: features alone, and a pickled dict of the rest. `named_arrays` knows the names.
+"""
+
+import contextlib
+import dataclasses
+import io
+import posixpath
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from lxmert_tf.data.scene import SceneImage
+from lxmert_tf.errors import InputError
+from pipeline.ingest.checks.region_checks import RegionFault, checked_image
+from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
+from pipeline.ingest.parsers.npy_stream import LARGEST, read_npy
+from pipeline.ingest.source import ReadError, ReadImage, RegionReader, Shard
+
+# OpenVQA's files are called NAME.jpg.npz.
+_PICTURE_ENDING = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
+
+
+def image_id_of(file: InputFile) -> str:
+    """The file's name without folder and ending: of `train2014/COCO_1.jpg.npz` it is `COCO_1`."""
+    stem, _ = posixpath.splitext(posixpath.basename(file.content_name.replace("\\", "/")))
+    return _PICTURE_ENDING.sub("", stem)
+
+
+_FEATURES = ("features", "x")
+_BOXES = ("bbox", "boxes", "bboxes")
+_COUNT = ("num_boxes", "num_bbox")
+_HEIGHT = ("image_height", "image_h")
+_WIDTH = ("image_width", "image_w")
+_OBJECT_IDS = ("objects_id", "objects")
+_LABELS = ("objects_conf", "attrs_id", "attrs_conf")
+_PROBABILITIES = ("cls_prob",)
+NAMES = (*_FEATURES, *_BOXES, *_COUNT, *_HEIGHT, *_WIDTH, *_OBJECT_IDS, *_LABELS, *_PROBABILITIES)
+
+
+def image_of_arrays(image_id: str, arrays: Mapping[str, Any]) -> SceneImage:
+    """Makes an image; boxes are in pixels, and ids are taken as they are.
+
+    Regions behind `num_boxes` are left out: padding, or what the detector took for repetitions.
+    Ids without any confidence (neither `objects_conf` nor `cls_prob`, whose largest value it is)
+    cannot be weighed and are left out too.
+
+    Args:
+        image_id: unique in the data set.
+        arrays: by the names above; `None` stands for what is missing.
+
+    Raises:
+        RegionFault: something is missing, or wrong.
+    """
+    features, boxes = _array(arrays, _FEATURES), _array(arrays, _BOXES)
+    if features is None or boxes is None:
+        raise RegionFault(f"the image has no {'features' if features is None else 'boxes'}")
+    height, width = _whole(arrays, _HEIGHT), _whole(arrays, _WIDTH)
+    if height is None or width is None:
+        raise RegionFault("the image has no height or width")
+    if features.ndim == 2 and boxes.ndim == 2 and len(features) != len(boxes):
+        # [F, n]; if that does not fit either, the check will say so.
+        features = np.ascontiguousarray(features.T)
+    labels = {
+        "object_ids": _array(arrays, _OBJECT_IDS),
+        "object_confidences": _object_confidences(arrays),
+        "attribute_ids": _array(arrays, ("attrs_id",)),
+        "attribute_confidences": _array(arrays, ("attrs_conf",)),
+    }
+    for kind in ("object", "attribute"):
+        if labels[f"{kind}_confidences"] is None or labels[f"{kind}_ids"] is None:
+            labels[f"{kind}_confidences"] = labels[f"{kind}_ids"] = None
+    parts = {"boxes_in_pixels": boxes, "features": features, **labels}
+    count = _whole(arrays, _COUNT)
+    if count is not None:
+        parts = {name: _first(count, values) for name, values in parts.items()}
+    return checked_image(image_id, height, width, **parts)
+
+
+def _find(arrays: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((arrays[name] for name in names if arrays.get(name) is not None), None)
+
+
+def _array(arrays: Mapping[str, Any], names: tuple[str, ...]) -> np.ndarray | None:
+    value = _find(arrays, names)
+    if value is not None and not isinstance(value, np.ndarray):
+        # Nested lists could be made to fill the memory.
+        raise RegionFault(f"{names[0]} is not an array")
+    return value
+
+
+def _whole(arrays: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    value = _find(arrays, names)
+    if isinstance(value, np.ndarray | np.generic) and value.size == 1:
+        value = value.item()
+    if value is not None and type(value) is not int:
+        raise RegionFault(f"{names[0]} is not a whole number")
+    return value
+
+
+def _object_confidences(arrays: Mapping[str, Any]) -> np.ndarray | None:
+    confidences = _array(arrays, ("objects_conf",))
+    if confidences is not None:
+        return confidences
+    probabilities = _array(arrays, _PROBABILITIES)
+    if probabilities is None or probabilities.ndim != 2 or not probabilities.size:
+        return probabilities
+    if probabilities.dtype.kind != "f":
+        raise RegionFault("confidences are not numbers")
+    return probabilities.max(axis=1)
+
+
+def _first(count: int, values: np.ndarray | None) -> np.ndarray | None:
+    if values is None or not values.ndim:
+        return values
+    if not 0 <= count <= len(values):
+        raise RegionFault("the lengths of features, boxes, ids or confidences do not fit")
+    return values[:count]
+
+
+_INFO = "_info.npy"
+# What Python's zipfile raises on damaged, encrypted or oddly compressed archives.
+_ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError),
+    *(NotImplementedError, RuntimeError, OverflowError, MemoryError),
+)
+
+
+class NumpyFiles(RegionReader):
+    """Reads one image of one file; its id is the file's name without the endings."""
+
+    name = "numpy_files"
+
+    def units(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
+        """The file; nothing for a `NAME_info.npy`, which belongs to `NAME.npy`."""
+        if not file.content_name.endswith((".npy", ".npz")):
+            raise InputError(f"{file.name}: neither .npy nor .npz")
+        if file.content_name.endswith(_INFO) or rows[0] > 0 or rows[1] == 0:
+            return []
+        return [Shard(file, 0, 1, file.size)]
+
+    def read(self, unit: Shard) -> Iterator[ReadImage | ReadError]:
+        """Its image."""
+        image_id, size = image_id_of(unit.file), unit.size
+        try:
+            image = image_of_arrays(image_id, _arrays(unit.file))
+        except RegionFault as fault:
+            yield fault.problem(1, image_id, size)
+        else:
+            yield ReadImage(1, image, size)
+
+
+def _arrays(file: InputFile) -> dict[str, Any]:
+    try:
+        if file.content_name.endswith(".npz"):
+            with open_input(file) as content:
+                return _read_npz(content.read(LARGEST + 1))
+        with open_input(file) as content:
+            features = read_npy(content)
+        with _open_info(file) as content:
+            info = read_npy(content)
+    except InputError as error:
+        raise RegionFault("the file cannot be opened") from error
+    except READ_ERRORS as error:
+        raise RegionFault("the file is damaged or cut short") from error
+    if not isinstance(info, dict):
+        raise RegionFault("its _info.npy holds no dict")
+    return {**info, "features": features}
+
+
+@contextlib.contextmanager
+def _open_info(file: InputFile) -> Iterator[Any]:
+    name = file.member or file.path
+    base, dot, ending = name.rpartition(".npy")
+    info_name = f"{base}{_INFO}{ending}" if dot else name
+    beside = "member" if file.member else "path"
+    with contextlib.ExitStack() as stack:
+        try:
+            info = dataclasses.replace(file, **{beside: info_name})
+            content = stack.enter_context(open_input(info))
+        except (InputError, KeyError) as error:
+            raise RegionFault("there is no _info.npy beside it, which has its boxes") from error
+        yield content
+
+
+def _read_npz(data: bytes) -> dict[str, Any]:
+    if len(data) > LARGEST:
+        raise RegionFault("the file is larger than 256 MB")
+    arrays: dict[str, Any] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for member in archive.infolist():
+                name, ending = posixpath.splitext(member.filename)
+                if ending == ".npy" and name in (*NAMES, "info"):
+                    with archive.open(member) as content:
+                        arrays[name] = read_npy(content)
+    except _ZIP_ERRORS as error:
+        raise RegionFault("the file is damaged or cut short") from error
+    info = arrays.pop("info", None)
+    # What stands in both is the same.
+    return {**info, **arrays} if isinstance(info, dict) else arrays

@@ -1,0 +1,217 @@
+"""VQA v2 as it is published (Goyal et al. 2017, visualqa.org): two files that belong together."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, Field, StrictStr, TypeAdapter
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
+
+from lxmert_tf.data.scene import Sentence
+from lxmert_tf.errors import InputError
+from lxmert_tf.evaluation.vqa import soft_score
+from pipeline.ingest.checks.annotation_fields import (
+    Id,
+    SentenceText,
+    SoftLabel,
+    TypeName,
+    check_line,
+    checked,
+)
+from pipeline.ingest.files import MEMBER, InputFile, find_inputs
+from pipeline.ingest.parsers.json_items import Item, read_list, read_member
+from pipeline.ingest.source import ReadError, ReadSentence, SentenceReader
+
+_QUESTIONS_FILE = re.compile(r"(?P<version>.*)OpenEnded_(?P<subset>.*)_questions\.json(?P<gz>.*)")
+_SUBSET = re.compile(r"(train|val|test(?P<dev>-dev)?)\d{4}")
+_PEOPLE = 10
+
+
+class VqaOfficial(SentenceReader):
+    """v2_OpenEnded_mscoco_*_questions.json, with the annotations of that name beside it.
+
+    Configs name the questions file; its annotations (v2_mscoco_*_annotations.json, or in the
+    archive v2_Annotations_*_mscoco.zip beside v2_Questions_*_mscoco.zip) are found by the official
+    naming. Test questions have none. A question's ten answers become a soft label (`soft_score`);
+    image ids are as the feature files have them: COCO_val2014_000000262148.
+
+    Both files are read side by side, as they are in the same order. From the first question on
+    that is not, the labels that were passed over are held in memory (about 1 KB each).
+    Annotations of questions that are not in the file are not looked at.
+    """
+
+    name = "vqa_official"
+
+    def reads(self, file: InputFile) -> bool:
+        return not file.content_name.endswith("_annotations.json")
+
+    def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
+        subset = _subset(file)
+        labels = None if subset.startswith("test") else _Labels(_annotations_of(file))
+        for item in checked(read_list(file, "questions"), _QUESTION, "question_id"):
+            if isinstance(item, ReadError):
+                yield item
+                continue
+            question: _Question = item.value
+            label = _Label() if labels is None else labels.of(question.question_id)
+            if labels is not None:
+                yield from labels.take_problems()
+            if isinstance(label, str):
+                yield ReadError(item.number, question.question_id, label)
+                continue
+            sentence = Sentence(question.question_id, question.question, "vqa", *label)
+            yield ReadSentence((f"COCO_{subset}_{question.image_id:012d}",), sentence)
+
+
+class _Label(NamedTuple):
+    question_type: str = ""
+    answer_type: str = ""
+    answers: tuple[tuple[str, float], ...] = ()
+
+
+class _Labels:
+    """The labels of an annotations file, asked for in about its order."""
+
+    def __init__(self, file: InputFile):
+        items = read_list(file, "annotations")
+        self._rest = checked(items, _ANNOTATION, "question_id")
+        self._passed: dict[str, _Label | str] = {}
+        self._problems: list[ReadError] = []
+
+    def of(self, question_id: str) -> _Label | str:
+        """The label of a question, or why there is none."""
+        if question_id in self._passed:
+            return self._passed.pop(question_id)
+        for item in self._rest:
+            name, label = _label(item)
+            if name == question_id:
+                return label
+            if name:
+                self._passed[name] = label
+            else:
+                self._problems.append(dataclasses.replace(item, reason=label))
+        return "the annotations file has none of this question"
+
+    def take_problems(self) -> list[ReadError]:
+        """Annotations of which not even the question is known, each told once."""
+        problems, self._problems = self._problems, []
+        return problems
+
+
+def _label(item: Item | ReadError) -> tuple[str, _Label | str]:
+    if isinstance(item, ReadError):
+        return item.id, f"annotations: {item.reason}"
+    annotation: _Annotation = item.value
+    label = _Label(annotation.question_type, annotation.answer_type, annotation.answers)
+    return annotation.question_id, label
+
+
+def _subset(file: InputFile) -> str:
+    """The images' part of MS COCO; those of test-dev are some of test's."""
+    subset = read_member(file, "data_subtype")
+    match = _SUBSET.fullmatch(subset) if isinstance(subset, str) else None
+    if match is None:
+        raise InputError(
+            f"{file.name}: its 'data_subtype' must tell where the images are from, for example "
+            "'val2014'"
+        )
+    return subset.replace(match["dev"], "") if match["dev"] else subset
+
+
+def _annotations_of(questions: InputFile) -> InputFile:
+    path = pathlib.PurePosixPath(questions.member or questions.path)
+    match = _QUESTIONS_FILE.fullmatch(path.name)
+    if match is None:
+        raise InputError(
+            f"{questions.name}: must have its official name, v2_OpenEnded_..._questions.json: the "
+            "annotations are found by it"
+        )
+    name = f"{match['version']}{match['subset']}_annotations.json{match['gz']}"
+    candidates = _beside(questions, name)
+    for candidate in candidates:
+        try:
+            return find_inputs([candidate])[0]
+        except InputError:
+            continue
+    raise InputError(f"{questions.name}: {' or '.join(candidates)} must be there with the answers")
+
+
+def _beside(questions: InputFile, name: str) -> list[str]:
+    if questions.member is None:
+        return [questions.path.removesuffix(pathlib.PurePosixPath(questions.path).name) + name]
+    folder = questions.member.removesuffix(pathlib.PurePosixPath(questions.member).name)
+    archive = pathlib.PurePosixPath(questions.path).name
+    other = questions.path.removesuffix(archive) + archive.replace("Questions", "Annotations")
+    return list(dict.fromkeys(f"{path}{MEMBER}{folder}{name}" for path in (questions.path, other)))
+
+
+def _soft_label(given: "list[_Given]") -> tuple[tuple[str, float], ...]:
+    if len(given) != _PEOPLE:
+        raise PydanticCustomError("field", "should be those of ten people")
+    scores = soft_score([one["answer"] for one in given])
+    return tuple((check_line(answer), score) for answer, score in scores.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Question:
+    question_id: Id
+    image_id: Annotated[int, Field(strict=True, ge=0, lt=10**12)]
+    question: SentenceText
+
+
+class _Given(TypedDict):
+    answer: StrictStr
+
+
+@dataclasses.dataclass(frozen=True)
+class _Annotation:
+    question_id: Id
+    question_type: TypeName
+    answer_type: TypeName
+    answers: Annotated[list[_Given], AfterValidator(_soft_label)]
+
+
+_QUESTION = TypeAdapter(_Question)
+_ANNOTATION = TypeAdapter(_Annotation)
+
+
+class VqaRelease(SentenceReader):
+    """A JSON list of {question_id, img_id, sent, question_type, answer_type, label}.
+
+    `label` is {answer: score in 0..1}; test files have none. The types may be missing.
+    (github.com/airsplay/lxmert, data/vqa/*.json)
+    """
+
+    name = "vqa_release"
+    source = "vqa"
+
+    def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
+        for item in checked(read_list(file), _RELEASE_QUESTION, "question_id"):
+            yield item if isinstance(item, ReadError) else self._sentence(item.value)
+
+    def _sentence(self, question: "_ReleaseQuestion") -> ReadSentence:
+        sentence = Sentence(
+            id=question.question_id,
+            text=question.sent,
+            source=self.source,
+            question_type=question.question_type,
+            answer_type=question.answer_type,
+            answers=tuple(question.label.items()),
+        )
+        return ReadSentence((question.img_id,), sentence)
+
+
+@dataclasses.dataclass(frozen=True)
+class _ReleaseQuestion:
+    question_id: Id
+    img_id: Id
+    sent: SentenceText
+    question_type: TypeName = ""
+    answer_type: TypeName = ""
+    label: SoftLabel = dataclasses.field(default_factory=dict)
+
+
+_RELEASE_QUESTION = TypeAdapter(_ReleaseQuestion)

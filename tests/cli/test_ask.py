@@ -1,0 +1,169 @@
+"""`lxmert ask`, on every kind of model and every kind of bad input."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lxmert_tf import LxmertAnswerClassifier
+from lxmert_tf.serving.predictor import Predictor, find_model
+
+QUESTION = "what shape is in the image?"
+
+
+def table_of(stdout):
+    """[(question, [(answer, score as printed)])] of what the command printed."""
+    asked = []
+    for line in stdout.splitlines():
+        answer = re.fullmatch(r"  ( {0,2}\d{1,3}\.\d%)  (.+)", line)
+        if answer:
+            asked[-1][1].append((answer[2], answer[1].strip()))
+        else:
+            asked.append((line, []))
+    return asked
+
+
+def expected(model, picture, questions, top=3):
+    rows = Predictor(model).ask(np.asarray(Image.open(picture).convert("RGB")), questions)
+    return [(q, [(a, f"{s:.1%}") for a, s in row[:top]]) for q, row in zip(questions, rows)]
+
+
+@pytest.mark.parametrize("kind", ["saved_model", "preset"])
+def test_best_answers_are_printed_with_their_scores(lxmert, tiny, picture, kind):
+    model = getattr(tiny, kind)
+    questions = [QUESTION, "is there a circle?"]
+    outcome = lxmert("ask", "--model", model, "--image", picture, *questions)
+    assert (outcome.status, outcome.stderr) == (0, "")
+    assert table_of(outcome.stdout) == expected(model, picture, questions)
+
+
+def test_a_preset_that_answers_nothing_is_refused(refused, tiny, picture, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("preset")
+    backbone = LxmertAnswerClassifier.from_preset(tiny.preset).backbone
+    backbone.save_preset(folder)
+    line = refused("ask", "--model", folder, "--image", picture, QUESTION)
+    assert "a LxmertBackbone answers no questions about a picture" in line
+
+
+def test_a_preset_and_its_saved_model_answer_alike(tiny, picture):
+    [exported], [own] = (
+        expected(m, picture, [QUESTION], 5) for m in (tiny.saved_model, tiny.preset)
+    )
+    assert exported == own
+
+
+def test_top_says_how_many_answers_are_printed(lxmert, tiny, picture):
+    outcome = lxmert("ask", "--model", tiny.preset, "--image", picture, "--top", 1, QUESTION)
+    [(_, answers)] = table_of(outcome.stdout)
+    assert len(answers) == 1
+
+
+def test_of_a_folder_of_versions_the_highest_is_asked(tiny, tmp_path, lxmert, picture):
+    versions = tmp_path / "versions"
+    # 10 is above 9 as a number, not as a name; 11 is no model, as when a copy is under way.
+    shutil.copytree(tiny.saved_model, versions / "10")
+    (versions / "9").mkdir()
+    (versions / "9" / "saved_model.pb").write_bytes(b"not to be read")
+    (versions / "11").mkdir()
+    assert find_model(versions) == versions / "10"
+    outcome = lxmert("ask", "--model", versions, "--image", picture, QUESTION)
+    assert outcome.status == 0
+    assert table_of(outcome.stdout) == expected(tiny.saved_model, picture, [QUESTION])
+
+
+def test_installed_command_answers_without_a_word_on_stderr(tiny, picture, tmp_path):
+    command = [sys.executable, "-m", "lxmert_tf.cli", "ask", "--model", tiny.preset]
+    done = subprocess.run(
+        [*command, "--image", picture, QUESTION], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert table_of(done.stdout) == expected(tiny.preset, picture, [QUESTION])
+
+
+def test_text_is_no_image(refused, tiny, tmp_path):
+    path = tmp_path / "words.png"
+    path.write_text("a blue circle\n")
+    line = refused("ask", "--model", tiny.preset, "--image", path, QUESTION)
+    assert f"{path}: not an image" in line
+
+
+def test_truncated_image_is_refused(refused, tiny, picture):
+    picture.write_bytes(picture.read_bytes()[:-40])
+    line = refused("ask", "--model", tiny.preset, "--image", picture, QUESTION)
+    assert f"{picture}: broken image" in line
+
+
+@pytest.mark.parametrize("name", ["nowhere.png", ""])
+def test_missing_image_is_refused(refused, tiny, tmp_path, name):
+    # A folder is no image either.
+    path = tmp_path / name
+    line = refused("ask", "--model", tiny.preset, "--image", path, QUESTION)
+    assert str(path) in line
+    assert re.search("No such file|Is a directory", line)
+
+
+@pytest.mark.parametrize("question", ["", " \t\n"])
+def test_question_without_words_is_refused_with_its_number(refused, tiny, picture, question):
+    line = refused("ask", "--model", tiny.preset, "--image", picture, QUESTION, question)
+    assert "question 2 is empty" in line
+
+
+def test_missing_model_is_refused(refused, picture, tmp_path):
+    line = refused("ask", "--model", tmp_path / "nowhere", "--image", picture, QUESTION)
+    assert f"{tmp_path / 'nowhere'}: no such directory" in line
+
+
+def test_folder_without_a_model_is_refused(refused, picture, tmp_path):
+    line = refused("ask", "--model", tmp_path, "--image", picture, QUESTION)
+    assert f"{tmp_path}: holds neither a SavedModel nor a preset" in line
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut short", "no weights"])
+def test_damaged_saved_model_is_refused(refused, tiny, picture, tmp_path, damage):
+    model = tmp_path / "model"
+    shutil.copytree(tiny.saved_model, model)
+    graph = model / "saved_model.pb"
+    if damage == "garbage":
+        graph.write_bytes(b"\xff" * 1000)
+    elif damage == "cut short":
+        graph.write_bytes(graph.read_bytes()[:-1000])
+    else:
+        shutil.rmtree(model / "variables")
+    line = refused("ask", "--model", model, "--image", picture, QUESTION)
+    assert f"{model}: the SavedModel cannot be loaded" in line
+
+
+def test_saved_model_of_something_else_is_refused(refused, picture, tmp_path):
+    import tensorflow as tf
+
+    model = tmp_path / "other"
+    tf.saved_model.save(tf.Module(), str(model))
+    line = refused("ask", "--model", model, "--image", picture, QUESTION)
+    assert f"{model}: has no signature" in line
+
+
+def test_model_that_does_not_name_its_extractor_is_refused(refused, tiny, picture, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(tiny.saved_model, model)
+    shutil.rmtree(model / "assets.extra")
+    line = refused("ask", "--model", model, "--image", picture, QUESTION)
+    assert "does not say which extractor" in line
+
+
+def test_preset_without_weights_is_refused(refused, tiny, picture, tmp_path):
+    preset = tmp_path / "preset"
+    shutil.copytree(tiny.preset, preset)
+    (preset / "weights.index").unlink()
+    line = refused("ask", "--model", preset, "--image", picture, QUESTION)
+    assert f"{preset / 'weights'}: the weights cannot be loaded" in line
+
+
+@pytest.mark.parametrize("top", ["0", "-1", "many"])
+def test_top_must_be_a_positive_number(lxmert, tiny, picture, top):
+    outcome = lxmert("ask", "--model", tiny.preset, "--image", picture, "--top", top, QUESTION)
+    assert outcome.status == 2
+    assert "argument --top" in outcome.stderr

@@ -1,0 +1,174 @@
+"""`lxmert pretrain`, `finetune`, `predict`, `evaluate` and `ablate`, one after the other."""
+
+import dataclasses
+import itertools
+import json
+import re
+
+import pytest
+import tensorflow as tf
+
+from lxmert_tf.data import schema
+from lxmert_tf.data.batches import find_records, read_records
+from lxmert_tf.data.scene import Scene, Sentence
+
+MODEL = """
+hidden_size: 8
+num_attention_heads: 2
+intermediate_size: 16
+language_layers: 1
+cross_layers: 1
+relationship_layers: 1
+num_objects: 5
+num_attributes: 12
+max_position_embeddings: 32
+"""
+TRAINING = """
+vocabulary_size: 120
+max_regions: 8
+batch_size: 16
+peak_learning_rate: 1.0e-3
+"""
+
+
+@pytest.fixture(scope="module")
+def configs(tmp_path_factory):
+    """Small models and short runs."""
+    folder = tmp_path_factory.mktemp("configs")
+    texts = {
+        "model": MODEL,
+        "pretraining": f"{TRAINING}stages: [{{epochs: 1}}]\n",
+        "answers": f"{TRAINING}epochs: 1\n",
+        "statements": f"{TRAINING}epochs: 2\ntask: statements\n",
+        "ablation": 'variants: {no pre-training: null, no QA: ["loss_weights={answers: 0}"]}\n',
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pretrained(shell, configs, tiny, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "pretrained"
+    outcome = shell.run(
+        [
+            *("pretrain", "--config", configs / "pretraining.yaml", "--train", tiny.grouped),
+            *("--model-config", configs / "model.yaml", "--output", output),
+        ],
+        output.parent,
+    )
+    assert (outcome.status, outcome.stderr) == (0, ""), outcome
+    assert re.search(r"^epoch 1/1 .* loss .* masked_lm [\d.]+% ", outcome.stdout, re.MULTILINE)
+    return output / "preset"
+
+
+def test_from_pre_training_to_the_official_score(lxmert, configs, tiny, pretrained, tmp_path):
+    outcome = lxmert(
+        *("finetune", "--config", configs / "answers.yaml", "--init-from", pretrained),
+        *("--train", tiny.grouped, "--validation", tiny.flat, "--output", "run"),
+    )
+    assert outcome.status == 0, outcome
+    answers = (pretrained / "answers.txt").read_text().splitlines()
+    assert f"{len(answers)} of {len(answers)} answers are known to the preset" in outcome.stdout
+    assert (tmp_path / "run/preset/vocab.txt").read_text() == (pretrained / "vocab.txt").read_text()
+    assert json.loads((tmp_path / "run/preset/preset.json").read_text())["extractor"]
+
+    arguments = ("--model", "run/preset", "--examples", tiny.grouped, "--task", "gqa")
+    outcome = lxmert("predict", *arguments, "--output", "answers.json")
+    assert outcome.status == 0, outcome
+    scenes = [schema.decode_scene(r.numpy()) for r in read_records(find_records(tiny.grouped))]
+    sentences = [sentence for scene in scenes for sentence in scene.sentences]
+    predicted = json.loads((tmp_path / "answers.json").read_text())
+    assert [answer["questionId"] for answer in predicted] == [s.id for s in sentences]
+
+    labels = [{"question_id": s.id, "label": dict(s.answers)} for s in sentences]
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    scoring = ("--task", "gqa", "--annotations", "labels.json")
+    of_file = lxmert("evaluate", "--predictions", "answers.json", *scoring)
+    of_model = lxmert("evaluate", *arguments, "--annotations", "labels.json")
+    right = sum(
+        answer["prediction"] == sentence.answers[0][0]
+        for answer, sentence in zip(predicted, sentences)
+    )
+    assert f"{100 * right / len(sentences):.2f}" in of_file.stdout
+    assert of_model == of_file
+
+
+def test_a_finished_run_is_resumed_without_another_step(lxmert, configs, tiny, pretrained):
+    output = pretrained.parent
+    before = (output / "log.jsonl").read_text()
+    arguments = (
+        *("pretrain", "--config", configs / "pretraining.yaml", "--train", tiny.grouped),
+        *("--model-config", configs / "model.yaml", "--output", output),
+    )
+    assert lxmert(*arguments, "--resume").status == 0
+    assert (output / "log.jsonl").read_text() == before
+    assert "--resume goes on with it" in lxmert(*arguments).stderr
+
+
+def test_statements_about_two_images(lxmert, configs, tiny, tmp_path):
+    scenes = [schema.decode_scene(r.numpy()) for r in read_records(find_records(tiny.grouped))]
+    pairs = [one.images + other.images for one, other in itertools.pairwise(scenes)]
+    with tf.io.TFRecordWriter(str(tmp_path / "pairs.tfrecord")) as writer:
+        for number, images in enumerate(pairs):
+            same = len(images[0].regions) == len(images[1].regions)
+            sentence = Sentence(
+                f"dev-{number}-0-0", "they have as many figures", answers=((str(same), 1.0),)
+            )
+            images = (images[0], dataclasses.replace(images[1], id=f"{images[1].id}-right"))
+            writer.write(schema.encode_scene(Scene(images, (sentence,))))
+    outcome = lxmert(
+        *("finetune", "--config", configs / "statements.yaml", "--train", "pairs.tfrecord"),
+        *("--model-config", configs / "model.yaml", "--output", "run"),
+    )
+    assert outcome.status == 0, outcome
+    arguments = ("--model", "run/preset", "--examples", "pairs.tfrecord", "--task", "nlvr2")
+    assert lxmert("predict", *arguments, "--output", "answers.csv").status == 0
+    lines = (tmp_path / "answers.csv").read_text().splitlines()
+    assert len(lines) == len(pairs)
+    assert all(re.fullmatch(r"dev-\d+-0-0,(True|False)", line) for line in lines)
+
+
+@pytest.mark.slow
+def test_an_ablation_prints_a_row_a_variant_and_goes_on_where_it_was(
+    lxmert, configs, tiny, tmp_path
+):
+    arguments = (
+        *("ablate", "--config", configs / "ablation.yaml", "--train", tiny.grouped),
+        *("--pretraining", configs / "pretraining.yaml", "--task", configs / "answers.yaml"),
+        *("--model-config", configs / "model.yaml", "--validation", tiny.flat, "--output", "set"),
+    )
+    first = lxmert(*arguments)
+    assert first.status == 0, first
+    rows = re.findall(r"│ (no \S+) +│ +\d+ │ +([\d.]+%) │", first.stdout)
+    assert [variant for variant, _ in rows] == ["no pre-training", "no QA"]
+    told = json.loads((tmp_path / "set/no-qa/pretraining/run.json").read_text())
+    assert told["pretraining"]["loss_weights"] == {"answers": 0.0}
+    assert not (tmp_path / "set/no-pre-training/pretraining").exists()
+    again = lxmert(*arguments)
+    assert re.findall(r"│ (no \S+) +│ +\d+ │ +([\d.]+%) │", again.stdout) == rows
+    assert "epoch" not in again.stdout
+    other = lxmert(*arguments, "--set", "weight_decay=0.5")
+    assert other.status == 2 and "weight_decay was 0.01 and is 0.5 now" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("batch_sise=8", "unknown key 'batch_sise'; did you mean 'batch_size'?"),
+        ("batch_size=many", "batch_size is 'many'"),
+        ("batch_size", "--set batch_size: must be KEY=VALUE"),
+        ("stages.1.epochs=2", "there is no '1' to set a part of"),
+        ("stages.0.epochs=0", "epochs is 0; it must be at least 1"),
+        ("loss_weights.object=1", "no task is named 'object'"),
+        ("masking.words=2", "words is 2.0; it must be in [0, 1]"),
+        ("vocabulary=[", "the value is not valid YAML"),
+        ("init_from=nowhere", "nowhere: no such directory; a preset is one"),
+    ],
+)
+def test_an_override_that_makes_no_sense_is_refused(override, message, refused, configs, tiny):
+    line = refused(
+        *("pretrain", "--config", configs / "pretraining.yaml", "--train", tiny.grouped),
+        *("--output", "run", "--set", override),
+    )
+    assert message in line

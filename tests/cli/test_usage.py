@@ -1,0 +1,168 @@
+"""Help, and what `lxmert ingest` and `lxmert pipeline run` refuse before they do anything."""
+
+import importlib.metadata
+import importlib.resources
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from lxmert_tf.cli.main import ENTRY_POINTS
+
+COMMANDS = sorted(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS))
+EASY_VQA = importlib.resources.files("lxmert_tf.configs") / "pipeline" / "easy_vqa.yaml"
+
+
+def test_the_commands_of_library_and_pipeline_are_offered():
+    assert {"ask", "evaluate", "ingest", "pipeline"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [[], *([c] for c in COMMANDS), ["pipeline", "run"]])
+def test_help_is_printed(lxmert, command):
+    outcome = lxmert(*command, "--help")
+    assert (outcome.status, outcome.stderr) == (0, "")
+    assert outcome.stdout.startswith(f"usage: {' '.join(['lxmert', *command])} ")
+
+
+def test_help_does_not_wait_for_tensorflow():
+    code = "import sys; from lxmert_tf.cli.main import main\n"
+    code += "try: main(['--help'])\nexcept SystemExit: "
+    code += "print([m for m in ('tensorflow', 'tfx', 'apache_beam') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version_is_the_installed_one(lxmert):
+    outcome = lxmert("--version")
+    assert outcome.stdout == f"lxmert {importlib.metadata.version('lxmert-tf')}\n"
+
+
+@pytest.mark.parametrize("argv", [[], ["ingest"], ["ask"], ["pipeline"], ["nonsense"], ["--no"]])
+def test_wrong_command_lines_are_told_how_to_be_right(lxmert, argv):
+    outcome = lxmert(*argv)
+    assert (outcome.status, outcome.stdout) == (2, "")
+    assert outcome.stderr.startswith("usage: lxmert")
+    assert "Traceback" not in outcome.stderr
+
+
+def test_ingest_without_a_source_says_what_to_name(refused):
+    line = refused("ingest", "--output", "out")
+    assert "name one of --config FILE, --regions GLOB... with --sentences GLOB..., and" in line
+
+
+def test_ingest_of_an_unknown_source_names_those_there_are(refused):
+    line = refused("ingest", "--source", "easy", "--split", "train", "--output", "out")
+    assert "source 'easy' is not known; there are easy_vqa" in line
+
+
+def test_ingest_of_an_unknown_split_names_those_there_are(refused):
+    line = refused("ingest", "--source", "easy_vqa", "--split", "dev", "--output", "out")
+    assert "easy_vqa has no split 'dev'; there are train, test" in line
+
+
+def test_ingest_of_a_negative_number_of_images_is_refused(refused):
+    line = refused(
+        "ingest", "--source", "easy_vqa", "--split", "test", "--limit", "-3", "--output", "out"
+    )
+    assert "limit is -3; it must be at least 1" in line
+
+
+def test_ingest_config_with_an_unknown_key_is_refused(refused, tmp_path):
+    config = tmp_path / "ingest.yaml"
+    config.write_text("source: easy_vqa\nrecords: {split: train, layot: flat}\n")
+    line = refused("ingest", "--config", config, "--output", "out")
+    assert f"{config}: unknown key 'records.layot'; did you mean 'layout'?" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--config", "a.yaml", "--sentences", "b"), "--config says it; leave out --sentences"),
+        (("--config", "a.yaml", "--source", "easy_vqa"), "name one of --config FILE"),
+        (("--source", "easy_vqa"), "--source NAME goes with --split NAME"),
+        (("--regions", "a.tsv"), "--regions go with --sentences GLOB... and --sentences-format"),
+        (
+            ("--regions", "a.tsv", "--sentences", "b", "--sentences-format", "vqa", "--split", "x"),
+            "are one split; leave out --split",
+        ),
+        (
+            ("--regions", "a.tsv", "--sentences", "b", "--sentences-format", "vqa"),
+            "sentences format 'vqa' is not known; there are vqa_release",
+        ),
+        (
+            ("--regions", "a.tsv", "--sentences", "b", "--sentences-format", "vqa_release"),
+            "b: no file is named so",
+        ),
+        (
+            ("--source", "easy_vqa", "--split", "test", "--workers", "0"),
+            "--workers is 0; it must be at least 1",
+        ),
+        (
+            ("--source", "easy_vqa", "--split", "test", "--max-reject-fraction", "2"),
+            "max_reject_fraction is 2.0; it must be in [0, 1]",
+        ),
+    ],
+)
+def test_ingest_options_that_make_no_sense_are_refused(refused, options, message):
+    assert message in refused("ingest", *options, "--output", "out")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_ingest_leaves_what_is_there_alone(refused, tmp_path, kind):
+    taken = tmp_path / "out"
+    if kind == "file":
+        taken.write_text("mine")
+    else:
+        taken.mkdir()
+        (taken / "mine").touch()
+    line = refused("ingest", "--source", "easy_vqa", "--split", "test", "--output", "out")
+    assert "out: already exists" in line
+
+
+def test_ingest_prints_the_counts_that_it_writes(lxmert, tmp_path):
+    (tmp_path / "ingest.yaml").write_text(
+        "source: easy_vqa\nrecords: {split: test, layout: flat, limit: 3}\nshards: 2\n"
+    )
+    outcome = lxmert("ingest", "--config", "ingest.yaml", "--output", "deep/out")
+    assert (outcome.status, outcome.stderr) == (0, "")
+    names = sorted(path.name for path in (tmp_path / "deep").rglob("*") if path.is_file())
+    assert [name for name in names if not name.startswith("scenes-")] == [
+        "extractor.json",
+        "ingest-summary.json",
+    ]
+    summary = json.loads((tmp_path / "deep" / "out" / "ingest-summary.json").read_text())
+    assert summary["images"] == {"read": 3, "written": 3, "rejected": 0}
+    for kind in ("images", "sentences"):
+        [row] = [line for line in outcome.stdout.splitlines() if f"│ {kind} " in line]
+        counts = [int(cell) for cell in row.replace("│", " ").split()[1:]]
+        assert counts == list(summary[kind].values())
+
+
+def test_pipeline_without_its_config_is_refused(refused):
+    line = refused("pipeline", "run", "--config", "nowhere.yaml")
+    assert "nowhere.yaml: No such file or directory" in line
+
+
+def test_pipeline_config_with_an_unknown_key_is_refused(refused, tmp_path):
+    config = tmp_path / "p.yaml"
+    config.write_text(EASY_VQA.read_text().replace("least_accuracy", "least_acuracy"))
+    line = refused("pipeline", "run", "--config", config)
+    assert f"{config}: unknown key 'least_acuracy'; did you mean 'least_accuracy'?" in line
+
+
+def test_pipeline_whose_model_file_is_missing_is_refused(refused, tmp_path):
+    config = tmp_path / "p.yaml"
+    config.write_text(EASY_VQA.read_text())
+    line = refused("pipeline", "run", "--config", config)
+    assert "mini.yaml: No such file or directory" in line
+
+
+def test_without_tfx_the_pipeline_says_which_extra_brings_it(refused, tmp_path):
+    if importlib.util.find_spec("tfx"):
+        pytest.skip("TFX is installed")
+    shutil.copytree(EASY_VQA.parents[1], tmp_path / "configs")
+    line = refused("pipeline", "run", "--config", "configs/pipeline/easy_vqa.yaml")
+    assert line.endswith("pip install 'lxmert-tf[pipeline]' brings it where glibc is 2.39 or newer")

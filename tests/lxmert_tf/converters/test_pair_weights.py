@@ -1,0 +1,118 @@
+"""The release's fine-tuned NLVR2 checkpoints, in and out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lxmert_tf import LxmertAnswerClassifier, LxmertConfig, LxmertPairClassifier
+from lxmert_tf.cli.main import main
+from lxmert_tf.converters.exporting import export_weights
+from lxmert_tf.converters.formats.torch_reading import read_torch_file
+from lxmert_tf.converters.formats.torch_writing import write_torch_file
+from lxmert_tf.converters.importing import import_weights
+from lxmert_tf.errors import InputError
+from lxmert_tf.models.presets import load_preset
+from tests import golden
+
+# Heads are 64 wide, so that the sizes can be told from the tensors.
+SIZES = LxmertConfig.from_dict({**golden.TINY, "hidden_size": 128})
+
+
+@pytest.fixture(scope="module")
+def model():
+    return LxmertPairClassifier(SIZES)
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "nlvr2.pth"
+    export_weights(model, "lxrt", path)
+    return path
+
+
+def rewrite(source, target, rename):
+    """The same tensors under other names."""
+    tensors = {rename(name): tensor.read() for name, tensor in read_torch_file(source).items()}
+    shapes = {name: value.shape for name, value in tensors.items()}
+    write_torch_file(target, shapes, tensors.__getitem__, {})
+
+
+def assert_is(back, model):
+    assert type(back) is LxmertPairClassifier
+    assert back.answers == ["False", "True"]
+    for ours, theirs in zip(back.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.name)
+
+
+def test_names_and_shapes_are_the_release_s(exported):
+    tensors = read_torch_file(exported)
+    heads = {name: t.shape for name, t in tensors.items() if not name.startswith("lxrt_encoder.")}
+    # Its NLVR2Model: Linear(2H, 2H), GELU, LayerNorm(2H), Linear(2H, 2).
+    assert heads == {
+        "logit_fc.0.weight": (256, 256),
+        "logit_fc.0.bias": (256,),
+        "logit_fc.2.weight": (256,),
+        "logit_fc.2.bias": (256,),
+        "logit_fc.3.weight": (2, 256),
+        "logit_fc.3.bias": (2,),
+    }
+    prefix = "lxrt_encoder.model.bert."
+    assert {name[: len(prefix)] for name in set(tensors) - set(heads)} == {prefix}
+    assert f"{prefix}encoder.x_layers.0.visual_attention.att.query.weight" in tensors
+
+
+@pytest.mark.parametrize("config", [None, SIZES], ids=["told sizes", "given sizes"])
+def test_a_fine_tuned_file_comes_back_whole_and_again_as_the_same_bytes(
+    model, exported, tmp_path, config
+):
+    back, report = import_weights("lxrt", exported, config)
+    assert report.is_full() and report.unexpected == ()
+    assert_is(back, model)
+    export_weights(back, "lxrt", tmp_path / "again.pth")
+    assert (tmp_path / "again.pth").read_bytes() == exported.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda name: f"module.{name}",
+        lambda name: name.replace("encoder.model.", "encoder.model.module."),
+    ],
+    ids=["all in DataParallel", "encoder in DataParallel"],
+)
+def test_files_of_several_gpus_are_read(model, exported, tmp_path, rename):
+    rewrite(exported, tmp_path / "gpus.pth", rename)
+    back, report = import_weights("lxrt", tmp_path / "gpus.pth", SIZES)
+    assert report.is_full() and report.unexpected == ()
+    assert_is(back, model)
+
+
+def test_a_head_for_one_image_stays_an_answer_classifier(tmp_path):
+    # Two answers, too: what tells is the width that the head reads.
+    one = LxmertAnswerClassifier(dataclasses.replace(SIZES, num_answers=2))
+    export_weights(one, "lxrt", tmp_path / "one.pth")
+    assert type(import_weights("lxrt", tmp_path / "one.pth")[0]) is LxmertAnswerClassifier
+
+
+def test_hugging_face_has_no_such_model(model, tmp_path):
+    with pytest.raises(InputError) as raised:
+        export_weights(model, "huggingface", tmp_path / "deep" / "hf")
+    assert str(raised.value) == (
+        "LxmertPairClassifier: transformers has no such class; the format lxrt has"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_takes_the_release_s_answer_tables(exported, tmp_path, capsys):
+    one = LxmertAnswerClassifier(dataclasses.replace(SIZES, num_answers=2))
+    export_weights(one, "lxrt", tmp_path / "one.pth")
+    (tmp_path / "ans2label.json").write_text('{"": 1, "yes": 0}')
+    command = ["import-weights", "--source", "lxrt", "--answers", str(tmp_path / "ans2label.json")]
+    outputs = ["--output", str(tmp_path / "preset"), "--checkpoint"]
+    assert main([*command, *outputs, str(tmp_path / "one.pth")]) == 0
+    assert load_preset(tmp_path / "preset").answers == ["yes", ""]
+    # Those of a pair classifier are given.
+    assert main([*command, *outputs, str(exported)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "has the answers False and True, in this order" in error

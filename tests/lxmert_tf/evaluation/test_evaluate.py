@@ -1,0 +1,204 @@
+"""Predictions and accuracy on records, against asking the model about each sentence by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from lxmert_tf import (
+    LxmertAnswerClassifier,
+    LxmertPairClassifier,
+    LxmertPretrainer,
+    LxmertTextPreprocessor,
+)
+from lxmert_tf.data.schema import encode_scene
+from lxmert_tf.errors import InputError
+from lxmert_tf.evaluation.evaluate import evaluate_answers, predict_answers
+from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from tests.lxmert_tf.samples import config, easy_vqa_scenes, one_line, pair_scenes
+
+SCENES = {LxmertAnswerClassifier: easy_vqa_scenes(5), LxmertPairClassifier: pair_scenes(6)}
+WORDS = ["what", "is", "the", "color", "shape", "a", "picture", "left", "right", "other", "red"]
+VOCABULARY = [*SPECIAL_PIECES, *WORDS]
+ANSWERS = sorted(
+    {a for s in SCENES[LxmertAnswerClassifier] for q in s.sentences for a, _ in q.answers}
+)
+SIZES = config(
+    vocab_size=len(VOCABULARY),
+    num_answers=len(ANSWERS),
+    region_feature_size=256,
+    language_layers=1,
+    relationship_layers=0,
+    cross_layers=1,
+)
+
+
+def make(cls, **changes):
+    keras.utils.set_random_seed(1)
+    answers = {} if cls is LxmertPairClassifier else {"answers": ANSWERS}
+    return cls(**{"config": SIZES, "vocabulary": VOCABULARY, **answers, **changes})
+
+
+@pytest.fixture(scope="module", params=SCENES, ids=lambda cls: cls.__name__)
+def model(request):
+    return make(request.param)
+
+
+@pytest.fixture
+def scenes(model):
+    return SCENES[type(model)]
+
+
+@pytest.fixture(scope="module")
+def by_hand(model):
+    """{sentence id: the model's answer}, asked one by one."""
+    scenes = SCENES[type(model)]
+    logits = {s.id: ask(model, scene, s) for scene in scenes for s in scene.sentences}
+    # Fresh weights favour one answer; with this bias each is the best of some sentences.
+    middle = np.median(list(logits.values()), axis=0)
+    model.answer_head.answers.bias.assign_sub(middle)
+    return {name: model.answers[int(np.argmax(row - middle))] for name, row in logits.items()}
+
+
+def write(path, scenes) -> str:
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for scene in scenes:
+            writer.write(encode_scene(scene))
+    return str(path)
+
+
+def ask(model, scene, sentence) -> np.ndarray:
+    """The logits for one sentence about the images of one scene, without padding."""
+    regions = [image.regions for image in scene.images]
+    most = max(map(len, regions))
+
+    def padded(rows):
+        return np.pad(rows, [(0, most - len(rows)), (0, 0)]).astype(np.float32)
+
+    inputs = {
+        "region_features": np.stack([padded(r.features) for r in regions]),
+        "region_boxes": np.stack([padded(r.boxes) for r in regions]),
+        "region_mask": np.stack([np.arange(most) < len(r) for r in regions]),
+    }
+    if model.images_per_scene > 1:
+        inputs = {name: value[np.newaxis] for name, value in inputs.items()}
+    text = LxmertTextPreprocessor(VOCABULARY)(tf.constant([sentence.text]))
+    return model({**text, **inputs}).numpy()[0]
+
+
+def test_predictions_are_what_the_model_says_in_the_order_of_the_records(
+    model, scenes, by_hand, tmp_path
+):
+    first, second = write(tmp_path / "a", scenes[:2]), write(tmp_path / "b", scenes[2:])
+    said = predict_answers(model, [first, second], max_regions=8, batch_size=7)
+    assert list(said.items()) == list(by_hand.items())
+    assert len(set(said.values())) > 1
+
+
+def test_predictions_need_no_answers_in_the_records(model, scenes, tmp_path):
+    hidden = [
+        dataclasses.replace(
+            scene, sentences=tuple(dataclasses.replace(s, answers=()) for s in scene.sentences)
+        )
+        for scene in scenes
+    ]
+    names = write(tmp_path / "test", scenes), write(tmp_path / "hidden", hidden)
+    labelled, unlabelled = (predict_answers(model, [name], 8) for name in names)
+    assert labelled == unlabelled
+
+
+def test_accuracy_is_that_of_counting_by_hand(model, scenes, by_hand, tmp_path):
+    file = write(tmp_path / "records", scenes)
+    right: dict[str, list[float]] = {}
+    for scene in scenes:
+        for sentence in scene.sentences:
+            score = dict(sentence.answers).get(by_hand[sentence.id], 0.0)
+            for kind in ("all", sentence.question_type or "(none)"):
+                right.setdefault(kind, []).append(score)
+    accuracy = evaluate_answers(model, [file], max_regions=8, batch_size=7)
+    assert list(accuracy) == [*sorted(set(right) - {"all"}), "all"]
+    for kind, (share, count) in accuracy.items():
+        assert (count, share) == (len(right[kind]), pytest.approx(np.mean(right[kind])))
+    # Something must be right and something wrong, or this would hold of a constant.
+    assert 0 < accuracy["all"][0] < 1
+
+
+def test_soft_scores_count_and_the_higher_of_two(tmp_path):
+    model = make(LxmertAnswerClassifier)
+    [scene] = easy_vqa_scenes(1)
+    sentence = scene.sentences[0]
+    said = model.answers[int(np.argmax(ask(model, scene, sentence)))]
+    kinds = {
+        "partly": (((said, 0.25), ("other", 1.0)), 0.25),
+        "twice": (((said, 0.25), (said, 0.75)), 0.75),
+        "wrong": ((("other", 1.0),), 0.0),
+        "unanswered": ((), 0.0),
+    }
+    sentences = tuple(
+        dataclasses.replace(sentence, question_type=kind, answers=answers)
+        for kind, (answers, _) in kinds.items()
+    )
+    file = write(tmp_path / "records", [dataclasses.replace(scene, sentences=sentences)])
+    expected = {kind: (score, 1) for kind, (_, score) in kinds.items()}
+    assert evaluate_answers(model, [file], 8) == {**expected, "all": (0.25, 4)}
+
+
+def relabelled(scenes, answers):
+    """The same scenes, the third with other answers to its first sentence."""
+    first, *others = scenes[2].sentences
+    sentences = (dataclasses.replace(first, answers=answers), *others)
+    return [*scenes[:2], dataclasses.replace(scenes[2], sentences=sentences), *scenes[3:]]
+
+
+def test_labels_of_statements_may_be_in_any_case_but_must_be_there(tmp_path):
+    model, scenes = make(LxmertPairClassifier), SCENES[LxmertPairClassifier]
+    file = write(tmp_path / "records", scenes)
+    [(label, _)] = scenes[2].sentences[0].answers
+    upper = write(tmp_path / "upper", relabelled(scenes, ((label.upper(), 1.0),)))
+    assert evaluate_answers(model, [upper], 8) == evaluate_answers(model, [file], 8)
+    without = write(tmp_path / "without", relabelled(scenes, ()))
+    with pytest.raises(InputError) as raised:
+        evaluate_answers(model, [without], 8)
+    assert "the sentence pair-2-0 must have one answer, True or False" in one_line(raised)
+
+
+def test_an_id_that_stands_twice_is_named(model, scenes, tmp_path):
+    files = [write(tmp_path / "a", scenes[:3]), write(tmp_path / "b", scenes[1:4])]
+    with pytest.raises(InputError) as raised:
+        predict_answers(model, files, 8)
+    assert one_line(raised).startswith(f"{files[0]} (of 2 files): ")
+    assert f"the first is {scenes[1].sentences[0].id!r}" in one_line(raised)
+
+
+@pytest.mark.parametrize("measure", [evaluate_answers, predict_answers])
+def test_bad_records_are_refused(model, scenes, tmp_path, measure):
+    other = SCENES[
+        LxmertAnswerClassifier if type(model) is LxmertPairClassifier else LxmertPairClassifier
+    ]
+    for name, content, message in (
+        ("empty", [], "no questions in it"),
+        ("other", other, "a record has another number"),
+        ("cut", scenes, "damaged or cut short"),
+    ):
+        file = write(tmp_path / name, content)
+        if name == "cut":
+            data = (tmp_path / name).read_bytes()
+            (tmp_path / name).write_bytes(data[:-9])
+        with pytest.raises(InputError) as raised:
+            measure(model, [file], 8)
+        assert message in one_line(raised) and file in one_line(raised)
+
+
+@pytest.mark.parametrize("measure", [evaluate_answers, predict_answers])
+def test_a_model_that_cannot_answer_is_refused(tmp_path, measure):
+    file = write(tmp_path / "records", SCENES[LxmertAnswerClassifier])
+    for model, message in (
+        (make(LxmertPretrainer), "a LxmertPretrainer answers no questions; fine-tune it first"),
+        (make(LxmertAnswerClassifier, answers=None), "the model has no vocabulary or no answers"),
+        (make(LxmertPairClassifier, vocabulary=None), "the model has no vocabulary or no answers"),
+    ):
+        with pytest.raises(InputError) as raised:
+            measure(model, [file], 8)
+        assert message in one_line(raised)

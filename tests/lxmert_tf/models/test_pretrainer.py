@@ -1,0 +1,134 @@
+"""How a pre-training step is made: parts of a batch, dropout by the step."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from lxmert_tf import LxmertConfig, LxmertPretrainer
+from lxmert_tf.training.optimization import BertAdamW
+from tests import golden
+
+CONFIG = LxmertConfig.from_dict(golden.TINY)
+WITHOUT_DROPOUT = dataclasses.replace(CONFIG, hidden_dropout=0.0, attention_dropout=0.0)
+
+
+def pretraining_batch(config, size, length=6, regions=4):
+    """(inputs, targets), with another number of hidden words and regions in each example."""
+    random = np.random.default_rng(0)
+
+    def draw(most, shape):
+        return random.integers(0, most, shape, np.int32)
+
+    inputs = {
+        "token_ids": draw(config.vocab_size, [size, length]),
+        "padding_mask": np.ones([size, length], np.int32),
+        "region_features": random.normal(size=[size, regions, config.region_feature_size]),
+        "region_boxes": random.uniform(size=[size, regions, 4]),
+    }
+    hidden = np.arange(length) < np.arange(size)[:, None] % length
+    targets = {
+        "masked_lm_labels": np.where(hidden, draw(config.vocab_size, [size, length]), -1),
+        "matched_labels": draw(2, [size]),
+        "object_labels": draw(config.num_objects, [size, regions]),
+        "object_confidences": random.uniform(size=[size, regions]),
+        "attribute_labels": draw(config.num_attributes, [size, regions]),
+        "attribute_confidences": random.uniform(size=[size, regions]),
+        "region_feature_targets": inputs["region_features"],
+        "region_feature_mask": draw(2, [size, regions]),
+        "answer_labels": draw(config.num_answers + 1, [size]) - 1,
+    }
+
+    def as_tensor(value):
+        return tf.constant(value.astype(np.float32) if value.dtype == np.float64 else value)
+
+    return tf.nest.map_structure(as_tensor, (inputs, targets))
+
+
+def trained(config, batch, steps=3, **arguments):
+    keras.utils.set_random_seed(1)
+    model = LxmertPretrainer(config)
+    model.compile(BertAdamW(1e-2), **arguments)
+    told = [model.train_on_batch(*batch, return_dict=True) for _ in range(steps)]
+    return model, told
+
+
+@pytest.mark.parametrize("parts", [3, pytest.param(5, marks=pytest.mark.slow)])
+def test_a_batch_in_parts_takes_the_steps_of_the_whole(parts):
+    # Seven examples with different numbers of masked words; five parts leave one of them empty.
+    batch = pretraining_batch(CONFIG, size=7)
+    whole, expected = trained(WITHOUT_DROPOUT, batch)
+    cut, told = trained(WITHOUT_DROPOUT, batch, accumulation_steps=parts)
+    for ours, theirs in zip(cut.trainable_variables, whole.trainable_variables):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5, err_msg=ours.name)
+    for ours, theirs in zip(told, expected):
+        for name in theirs:
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, err_msg=name)
+
+
+def test_a_batch_in_parts_has_the_loss_of_the_whole_when_it_is_measured():
+    batch = pretraining_batch(CONFIG, size=6)
+    model, _ = trained(WITHOUT_DROPOUT, batch, accumulation_steps=3)
+    in_parts = model.evaluate(*batch, verbose=0, return_dict=True)
+    model.compile(model.optimizer)
+    whole = model.evaluate(*batch, verbose=0, return_dict=True)
+    np.testing.assert_allclose(in_parts["loss"], whole["loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("parts", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_a_loss_that_is_off_leaves_its_head_alone_until_it_is_on(parts):
+    batch = pretraining_batch(CONFIG, size=6)
+    model = LxmertPretrainer(CONFIG)
+    before = model.answer_head.answers.kernel.numpy()
+    optimizer = BertAdamW(1e-2)
+    model.compile(optimizer, loss_weights={"answers": 0.0}, accumulation_steps=parts)
+    model.train_on_batch(*batch)
+    np.testing.assert_array_equal(model.answer_head.answers.kernel, before)
+    model.compile(optimizer, accumulation_steps=parts)
+    model.train_on_batch(*batch)
+    assert np.abs(model.answer_head.answers.kernel.numpy() - before).max() > 0
+
+
+def test_dropout_is_another_each_step_and_the_same_each_run():
+    batch = pretraining_batch(CONFIG, size=6)
+
+    def model_of(seed):
+        keras.utils.set_random_seed(1)
+        model = LxmertPretrainer(CONFIG)
+        model.dropout_seed = seed
+        # A rate of zero: only dropout can make a difference between the steps.
+        model.compile(BertAdamW(0.0))
+        return model
+
+    def losses(model):
+        model.optimizer.iterations.assign(0)
+        return [float(model.train_on_batch(*batch, return_dict=True)["loss"]) for _ in range(3)]
+
+    model = model_of(seed=0)
+    first = losses(model)
+    assert len(set(first)) == 3
+    assert losses(model) == first
+    assert not set(losses(model_of(seed=1))) & set(first)
+
+
+@pytest.mark.slow
+def test_a_step_drops_the_same_whether_steps_came_before_it_or_not():
+    batch = pretraining_batch(CONFIG, size=6)
+    _, told = trained(CONFIG, batch, steps=3)
+    keras.utils.set_random_seed(1)
+    model = LxmertPretrainer(CONFIG)
+    optimizer = BertAdamW(1e-2)
+    model.compile(optimizer)
+    model.train_on_batch(*batch)
+    model.train_on_batch(*batch)
+    fresh = LxmertPretrainer(CONFIG)
+    fresh.compile(BertAdamW(1e-2))
+    fresh.optimizer.build(fresh.trainable_variables)
+    for ours, theirs in zip(fresh.variables, model.variables):
+        ours.assign(theirs)
+    for ours, theirs in zip(fresh.optimizer.variables, optimizer.variables):
+        ours.assign(theirs)
+    resumed = fresh.train_on_batch(*batch, return_dict=True)
+    assert float(resumed["loss"]) == float(told[2]["loss"])

@@ -1,0 +1,84 @@
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lxmert_tf.errors import InputError
+from lxmert_tf.regions.image import read_image
+from lxmert_tf.regions.registry import make_extractor
+from pipeline.ingest.files import find_inputs
+from pipeline.ingest.readers.pictures import Pictures
+from pipeline.ingest.source import ReadError
+from tests.pipeline.ingest_formats.reading import input_file, read_all
+
+GRID = {"name": "grid"}
+
+
+def draw(path, width=40, height=30):
+    pixels = np.random.default_rng(0).integers(0, 256, [height, width, 3], np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_makes_regions_as_the_extractor_does(tmp_path, ending):
+    path = draw(tmp_path / f"COCO_train2014_000000000009.{ending}")
+    [image] = read_all(Pictures(GRID), path)
+    assert (image.id, image.height, image.width) == ("COCO_train2014_000000000009", 30, 40)
+    expected = make_extractor(GRID).extract(read_image(path))
+    np.testing.assert_array_equal(image.regions.features, expected.features)
+    np.testing.assert_array_equal(image.regions.boxes, expected.boxes)
+
+
+def test_a_picture_of_a_folder_that_cannot_be_read_is_a_problem(tmp_path):
+    draw(tmp_path / "a.png")
+    whole = draw(tmp_path / "b.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "c.jpg").write_text("no picture")
+    draw(tmp_path / "d.png")
+    reader = Pictures(GRID)
+    files = find_inputs([str(tmp_path / "*")])
+    items = [item for file in files for unit in reader.units(file) for item in reader.read(unit)]
+    assert [items[0].image.id, items[3].image.id] == ["a", "d"]
+    assert items[1] == ReadError(1, "b", "broken image", len(whole) // 2)
+    assert items[2] == ReadError(1, "c", "not an image that can be read", 10)
+
+
+def test_a_picture_that_went_away_is_a_problem(tmp_path):
+    path = draw(tmp_path / "a.png")
+    reader = Pictures(GRID)
+    [unit] = reader.units(input_file(path))
+    path.unlink()
+    assert list(reader.read(unit)) == [ReadError(1, "a", "the file cannot be opened", unit.size)]
+
+
+def test_reads_pictures_in_an_archive(tmp_path):
+    path = draw(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(path, "train2014/a.png")
+    [file] = find_inputs([str(tmp_path / "all.zip")])
+    [unit] = Pictures(GRID).units(file)
+    [item] = Pictures(GRID).read(unit)
+    assert item.image.id == "a"
+
+
+def test_the_rows_of_a_file_are_its_one_picture(tmp_path):
+    path = draw(tmp_path / "a.png")
+    assert len(read_all(Pictures(GRID), path, rows=(0, 1))) == 1
+    assert read_all(Pictures(GRID), path, rows=(0, 0)) == []
+    assert read_all(Pictures(GRID), path, rows=(1, None)) == []
+
+
+def test_travels_to_workers(tmp_path):
+    path = draw(tmp_path / "a.png")
+    reader = Pictures(GRID)
+    read_all(reader, path)
+    [image] = read_all(pickle.loads(pickle.dumps(reader)), path)
+    assert image.id == "a"
+
+
+def test_refuses_an_extractor_that_there_is_not():
+    with pytest.raises(InputError, match="'gird' is not known"):
+        Pictures({"name": "gird"})

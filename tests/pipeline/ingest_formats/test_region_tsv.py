@@ -1,0 +1,288 @@
+"""The text formats of regions: what is right comes out unchanged, what is wrong is told of."""
+
+import gzip
+import itertools
+import warnings
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lxmert_tf.errors import InputError
+from pipeline.ingest.files import find_inputs
+from pipeline.ingest.parsers import text_rows
+from pipeline.ingest.readers.region_tsv import BottomUpTsv, LxmertTsv
+from pipeline.ingest.source import ReadError, ReadImage
+from tests.pipeline.ingest_formats.detections import real, small
+from tests.pipeline.ingest_formats.reading import input_file, read_all, reasons
+from tests.pipeline.ingest_formats.tsv_rows import bottom_up_cells, encode, lxmert_cells, row
+from tests.reference import reference_file
+
+FORMATS = [(LxmertTsv, lxmert_cells), (BottomUpTsv, bottom_up_cells)]
+IMAGES = [small(f"image-{i}", count) for i, count in enumerate((3, 1, 36, 2, 120))]
+
+
+def written(folder, content: bytes):
+    path = folder / "regions.tsv"
+    path.write_bytes(content)
+    return path
+
+
+def changed(boxes=None, features=None, confidences=None, ids=None) -> dict[str, bytes]:
+    """Cells of a row of IMAGES[0] with other arrays."""
+    arrays = {"boxes": boxes, "features": features, "objects_conf": confidences}
+    cells = {name: encode(values) for name, values in arrays.items() if values is not None}
+    return cells if ids is None else {**cells, "objects_id": encode(ids, "<i8")}
+
+
+def with_value(values: np.ndarray, value: float) -> np.ndarray:
+    values = values.copy()
+    values.flat[-1] = value
+    return values
+
+
+FIRST = IMAGES[0]
+CELLS = lxmert_cells(FIRST)
+FEATURES, BOXES = CELLS["features"], CELLS["boxes"]
+FAULTS = {
+    "no id": ({"img_id": b""}, "the image has no id"),
+    "id in Latin-1": ({"img_id": b"caf\xe9"}, "img_id is not UTF-8"),
+    "height 0": ({"img_h": b"0"}, "img_h is not a whole number of at least 1"),
+    "negative width": ({"img_w": b"-3"}, "img_w is not a whole number of at least 1"),
+    "fraction": ({"img_w": b"4.5"}, "img_w is not a whole number of at least 1"),
+    "many digits": ({"img_h": b"9" * 5000}, "img_h is not a whole number of at least 1"),
+    "other digits": ({"img_h": "٣".encode()}, "img_h is not a whole number of at least 1"),
+    "no count": ({"num_boxes": b""}, "num_boxes is not a whole number of at least 1"),
+    "count in words": ({"num_boxes": b"three"}, "num_boxes is not a whole number of at least 1"),
+    "no regions": ({"num_boxes": b"0"}, "the image has no regions"),
+    "larger count": ({"num_boxes": b"4"}, "boxes does not have the length for num_boxes"),
+    "huge count": ({"num_boxes": b"999999999"}, "boxes does not have the length for num_boxes"),
+    "ids of less": ({"objects_id": encode([1, 2], "<i8")}, "objects_id does not have the length"),
+    "ids as int32": ({"attrs_id": encode([1, 2, 3], "<i4")}, "attrs_id does not have the length"),
+    "one confidence": ({"attrs_conf": encode([0.5])}, "attrs_conf does not have the length"),
+    "features of less": (changed(features=FIRST.features.ravel()[:-1]), "features does not have"),
+    "no features": ({"features": b""}, "features does not have the length for num_boxes"),
+    "three bytes": ({"features": b"AAAA"}, "features does not have the length for num_boxes"),
+    "sign": ({"features": b"*" + FEATURES[1:]}, "features is not base64"),
+    "space": ({"boxes": BOXES[:8] + b" " + BOXES[8:]}, "boxes is not base64"),
+    "sign for URLs": ({"boxes": b"_" + BOXES[1:]}, "boxes is not base64"),
+    "padding": ({"objects_id": b"AA=="[:3]}, "objects_id is not base64"),
+    "no padding": ({"features": FEATURES[:-1]}, "features is not base64"),
+    "Python's bytes": ({"boxes": b"b'" + BOXES + b"'"}, "boxes is not base64"),
+    "features NaN": (changed(features=with_value(FIRST.features, np.nan)), "features are NaN"),
+    "features inf": (changed(features=with_value(FIRST.features, -np.inf)), "features are NaN"),
+    "boxes NaN": (changed(boxes=with_value(FIRST.boxes, np.nan)), "boxes are NaN or infinite"),
+    "boxes inf": (changed(boxes=with_value(FIRST.boxes, np.inf)), "boxes are NaN or infinite"),
+    "confidence": (changed(confidences=[0.1, np.inf, 0.2]), "confidences are NaN or infinite"),
+    "outside": (changed(boxes=[[0, 0, 64.1, 9]] * 3), "boxes lie outside the image"),
+    "before": (changed(boxes=[[-0.1, 0, 9, 9]] * 3), "boxes lie outside the image"),
+    "inverted": (changed(boxes=[[9, 0, 8, 9]] * 3), "boxes are inverted"),
+    "upside down": (changed(boxes=[[0, 9, 9, 8]] * 3), "boxes are inverted"),
+    "negative id": (changed(ids=[1, -7, 2]), "object or attribute ids are negative"),
+}
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_real_rows_come_out_unchanged(tmp_path, end):
+    images = real()
+    content = b"".join(row(lxmert_cells(image), end) for image in images)
+    for image, read in zip(images, read_all(LxmertTsv(), written(tmp_path, content)), strict=True):
+        image.check(read)
+
+
+def test_the_release_s_own_file_is_read(tmp_path):
+    read = read_all(LxmertTsv(), reference_file("coco_obj36_sample.tsv"))
+    for image, one in zip(real(), read, strict=True):
+        image.check(one)
+
+
+@pytest.mark.parametrize("reader, cells", FORMATS)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_any_number_of_regions_of_any_size(tmp_path, reader, cells, end):
+    images = [*IMAGES, small("wide", 2, 2048), small("narrow", 4, 1)]
+    content = b"".join(row(cells(image), end) for image in images)
+    read = read_all(reader(), written(tmp_path, content))
+    for image, one in zip(images, read, strict=True):
+        labels = reader is LxmertTsv
+        image.check(one, object_labels=labels, attribute_labels=labels)
+
+
+@pytest.mark.parametrize("reader, cells", FORMATS)
+def test_blank_lines_and_a_missing_last_line_end_change_nothing(tmp_path, reader, cells):
+    content = b"\n\r\n" + b"\n \n".join(row(cells(image)) for image in IMAGES)
+    read = read_all(reader(), written(tmp_path, content.rstrip(b"\n")))
+    assert [image.id for image in read] == [image.image_id for image in IMAGES]
+
+
+def test_features_are_not_copied(tmp_path):
+    [read] = read_all(LxmertTsv(), written(tmp_path, row(CELLS)))
+    assert not read.regions.features.flags.owndata
+    assert read.regions.features.dtype == np.float32
+
+
+def test_boxes_within_the_tolerance_are_cut_off(tmp_path):
+    edge = np.array([[-0.0003, 0, 64.0003, 48.0002]] * 3, np.float32)
+    [read] = read_all(LxmertTsv(), written(tmp_path, row({**CELLS, **changed(boxes=edge)})))
+    np.testing.assert_array_equal(read.regions.boxes, [[0, 0, 1, 1]] * 3)
+
+
+@pytest.mark.parametrize("cells, reason", FAULTS.values(), ids=FAULTS)
+def test_a_fault_is_told_of_and_leaves_the_neighbours_alone(tmp_path, cells, reason):
+    broken = row({**CELLS, **cells})
+    content = row(lxmert_cells(IMAGES[1])) + broken + row(lxmert_cells(IMAGES[2]))
+    [unit] = LxmertTsv().units(input_file(written(tmp_path, content)))
+    before, problem, after = LxmertTsv().read(unit)
+    IMAGES[1].check(before.image)
+    IMAGES[2].check(after.image)
+    assert problem.reason.startswith(reason)
+    assert (before.line, problem.line, after.line) == (1, 2, 3)
+    assert problem.size == len(broken)
+    assert problem.id == cells.get("img_id", b"image-0").decode(errors="replace")
+
+
+@pytest.mark.parametrize("reader, cells", FORMATS)
+@pytest.mark.parametrize("change", [1, -1])
+def test_another_number_of_columns_is_told_of(tmp_path, reader, cells, change):
+    other = b"\t".join((list(cells(FIRST).values()) * 2)[: len(reader.columns) + change])
+    for end in (b"\n", b""):
+        content = row(cells(IMAGES[1])) + other + end
+        read, problem = read_all(reader(), written(tmp_path, content))
+        cut = change < 0 and not end
+        assert problem.reason == (
+            "the file ends in the middle of the row"
+            if cut
+            else f"the row does not have {len(reader.columns)} columns separated by tabs"
+        )
+
+
+@pytest.mark.parametrize("reader, cells", FORMATS)
+def test_a_file_that_ends_in_a_row_loses_that_row_alone(tmp_path, reader, cells):
+    content = b"".join(row(cells(image)) for image in (IMAGES[0], IMAGES[1]))
+    first = len(row(cells(IMAGES[0])))
+    for end in range(first + 1, len(content) - 1):
+        read = read_all(reader(), written(tmp_path, content[:end]))
+        assert read[0].id == "image-0"
+        assert reasons(read) == ["the file ends in the middle of the row"]
+
+
+def test_a_row_that_is_too_long_is_told_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_rows, "MAX_LINE_BYTES", 2000)
+    content = row(CELLS) + row({**CELLS, "features": b"A" * 3000}) + row(CELLS)
+    _, problem, _ = read_all(LxmertTsv(), written(tmp_path, content))
+    assert problem.reason == "the row is longer than 64 MB"
+    assert problem.id == "image-0"
+
+
+@pytest.mark.parametrize("content", [b"{}", b"\x89HDF\r\n" * 99, b"[1, 2]\n[3]\n"])
+def test_what_is_no_table_is_refused(tmp_path, content):
+    with pytest.raises(InputError, match=r"regions.tsv: not text with columns"):
+        read_all(LxmertTsv(), written(tmp_path, content))
+
+
+def test_an_empty_file_has_no_images(tmp_path):
+    assert read_all(LxmertTsv(), written(tmp_path, b"")) == []
+
+
+def test_a_first_line_of_another_kind_is_one_problem(tmp_path):
+    content = b"# made by hand\n" + row(CELLS)
+    problem, image = read_all(LxmertTsv(), written(tmp_path, content))
+    assert (problem.id, image.id) == ("", "image-0")
+
+
+def packed(folder, content: bytes, kind: str):
+    if kind == "gz":
+        path = folder / "regions.tsv.gz"
+        path.write_bytes(gzip.compress(content))
+    else:
+        path = folder / "regions.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("train/regions.tsv", content)
+    return path
+
+
+def read_packed(path, rows=(0, None)) -> list:
+    [file] = find_inputs([str(path)])
+    [unit] = LxmertTsv().units(file, rows)
+    return list(LxmertTsv().read(unit))
+
+
+@pytest.mark.parametrize("kind", ["gz", "zip"])
+def test_compressed_files_are_read_as_they_are(tmp_path, kind):
+    path = packed(tmp_path, b"".join(row(lxmert_cells(image)) for image in IMAGES), kind)
+    for image, item in zip(IMAGES, read_packed(path), strict=True):
+        image.check(item.image)
+    chosen = read_packed(path, (1, 3))
+    assert [(item.line, item.image.id) for item in chosen] == [(1, "image-1"), (2, "image-2")]
+
+
+DAMAGED = "the file is damaged or ends too early from here on"
+
+
+def test_of_a_compressed_file_that_ends_too_early_the_rows_before_are_read(tmp_path):
+    images = [small(f"image-{i}", 36, 64) for i in range(30)]
+    path = packed(tmp_path, b"".join(row(lxmert_cells(image)) for image in images), "gz")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    *good, problem = read_packed(path)
+    left = zlib.decompressobj(wbits=31).decompress(path.read_bytes())
+    assert len(good) == left.count(b"\n")
+    for image, item in zip(images, good):
+        image.check(item.image)
+    assert problem == ReadError(len(good) + 1, "", DAMAGED)
+
+
+@pytest.mark.parametrize("kind", ["gz", "zip"])
+def test_of_a_compressed_file_that_is_damaged_the_rows_before_are_read(tmp_path, kind):
+    images = [small(f"image-{i}", 36, 64) for i in range(30)]
+    path = packed(tmp_path, b"".join(row(lxmert_cells(image)) for image in images), kind)
+    content = bytearray(path.read_bytes())
+    half = len(content) // 2
+    content[half : half + 200] = bytes(200)
+    path.write_bytes(content)
+    *items, problem = read_packed(path)
+    # What follows may decompress to nonsense, which is told of row by row.
+    good = list(itertools.takewhile(lambda item: isinstance(item, ReadImage), items))
+    assert 5 <= len(good) <= 15
+    for image, item in zip(images, good):
+        image.check(item.image)
+    assert problem == ReadError(len(items) + 1, "", DAMAGED)
+
+
+edits = st.lists(
+    st.tuples(
+        st.floats(0, 1, exclude_max=True),
+        st.integers(0, 3),
+        st.sampled_from([b"", b"\n", b"\t", b"\r", b"=", b"A", b"\x00", b"\xff", b"-", b"9", b"/"]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@pytest.mark.parametrize("reader, cells", FORMATS)
+@settings(deadline=None)
+@given(edits, st.integers(50, 5000))
+def test_whatever_is_changed_each_row_is_an_image_or_a_problem(
+    folder, reader, cells, changes, unit_bytes
+):
+    content = bytearray().join(row(cells(small(f"i{n}", 2, 4))) for n in range(5))
+    for where, removed, added in changes:
+        start = int(where * len(content))
+        content[start : start + removed] = added
+    rows = [line for line in bytes(content).split(b"\n") if line.strip()]
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        patch.setattr(text_rows, "UNIT_BYTES", unit_bytes)
+        read = read_all(reader(), written(folder, content))
+    assert len(read) == len(rows)
+    untouched = {row(cells(small(f"i{n}", 2, 4))).strip() for n in range(5)} & set(rows)
+    ids = [item.id for item in read if not isinstance(item, ReadError)]
+    assert {line.split(b"\t")[0].decode() for line in untouched} <= set(ids)

@@ -1,0 +1,186 @@
+"""VQA v2's own files: questions and annotations that are joined."""
+
+import gzip
+import json
+import random
+import zipfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lxmert_tf.data.scene import Sentence
+from lxmert_tf.errors import InputError
+from pipeline.ingest.files import find_inputs
+from pipeline.ingest.readers.vqa import VqaOfficial
+from pipeline.ingest.source import ReadSentence
+from tests.pipeline.ingest_formats.annotations import (
+    ANNOTATIONS_FILE,
+    QUESTIONS_FILE,
+    VQA_ANNOTATIONS,
+    content_of,
+    problems,
+    read,
+    sentences,
+)
+from tests.pipeline.ingest_formats.test_annotation_formats import places_in, with_value
+from tests.pipeline.ingest_formats.test_json_items import VALUES
+
+
+def read_both(folder, annotations, questions=None):
+    (folder / QUESTIONS_FILE).write_text(json.dumps(questions or content_of("vqa_official")))
+    (folder / ANNOTATIONS_FILE).write_text(json.dumps(annotations))
+    return read(VqaOfficial(), folder / QUESTIONS_FILE)
+
+
+def annotations_with(change) -> dict:
+    content = json.loads(json.dumps(VQA_ANNOTATIONS))
+    change(content["annotations"])
+    return content
+
+
+def test_questions_and_answers(tmp_path):
+    first, *_ = read_both(tmp_path, VQA_ANNOTATIONS)
+    answers = (("down", 1.0), ("at table", 0.3))
+    sentence = Sentence(
+        "262148000", "Where is he looking?", "vqa", "none of the above", "other", answers
+    )
+    assert first == ReadSentence(("COCO_val2014_000000262148",), sentence)
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(st.integers(), st.integers(0, 8))
+def test_the_order_does_not_matter(tmp_path_factory, seed, missing):
+    questions, annotations = content_of("vqa_official"), annotations_with(lambda items: None)
+    for number in range(8):
+        questions["questions"].append(
+            {"image_id": number, "question": f"number {number}?", "question_id": number}
+        )
+        annotations["annotations"].append(
+            {**VQA_ANNOTATIONS["annotations"][0], "question_id": number, "answer_type": str(number)}
+        )
+    expected = read_both(tmp_path_factory.mktemp("a"), annotations, questions)
+    assert problems(expected) == []
+    random.Random(seed).shuffle(annotations["annotations"])
+    gone = [a["question_id"] for a in annotations["annotations"][:missing]]
+    del annotations["annotations"][:missing]
+    items = read_both(tmp_path_factory.mktemp("b"), annotations, questions)
+    assert sentences(items) == [e for e in expected if int(e.sentence.id) not in gone]
+    assert sorted(int(question_id) for _, question_id, _ in problems(items)) == sorted(gone)
+
+
+def test_a_question_without_annotation_is_told(tmp_path):
+    items = read_both(tmp_path, annotations_with(lambda items: items.pop(1)))
+    reason = "the annotations file has none of this question"
+    assert problems(items) == [(2, "262148002", reason)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("answers", [{"answer": "down"}] * 9, "answers should be those of ten people"),
+        ("answers", [{"answer": "down"}] * 9 + [{}], "answers lacks a part"),
+        ("answers", [{"answer": "down"}] * 9 + [{"answer": 1}], "answers should be a text"),
+        ("answers", [{"answer": "a\0"}] * 10, "answers has a control character in it"),
+        ("answers", None, "answers should be a valid list"),
+        ("question_type", None, "question_type should be a text"),
+    ],
+)
+def test_a_broken_annotation_costs_its_question(tmp_path, key, value, reason):
+    items = read_both(tmp_path, annotations_with(lambda items: items[1].update({key: value})))
+    assert problems(items) == [(2, "262148002", f"annotations: {reason}")]
+    assert len(sentences(items)) == 2
+
+
+def test_an_annotation_of_nobody_knows_what_is_told(tmp_path):
+    items = read_both(tmp_path, annotations_with(lambda items: items.__setitem__(1, None)))
+    assert problems(items) == [
+        (2, "", "annotations: the item should be an object"),
+        (2, "262148002", "the annotations file has none of this question"),
+    ]
+    assert len(sentences(items)) == 2
+
+
+def test_annotations_cut_anywhere(tmp_path):
+    (tmp_path / QUESTIONS_FILE).write_text(json.dumps(content_of("vqa_official")))
+    whole = read_both(tmp_path, VQA_ANNOTATIONS)
+    data = json.dumps(VQA_ANNOTATIONS).encode()
+    for length in range(1, len(data)):
+        (tmp_path / ANNOTATIONS_FILE).write_bytes(data[:length])
+        items = read(VqaOfficial(), tmp_path / QUESTIONS_FILE)
+        found = sentences(items)
+        assert found == whole[: len(found)]
+        assert len([p for p in problems(items) if p[1]]) == len(whole) - len(found)
+    assert found == whole
+
+
+@settings(derandomize=True, deadline=None, max_examples=80)
+@given(st.data())
+def test_any_value_at_any_place_of_an_annotation(tmp_path_factory, data):
+    items = VQA_ANNOTATIONS["annotations"]
+    place = data.draw(st.sampled_from([place for place in places_in(items) if place]))
+    content = {**VQA_ANNOTATIONS, "annotations": with_value(items, place, data.draw(VALUES))}
+    read_items = read_both(tmp_path_factory.mktemp("any"), content)
+    of_questions = [problem for problem in problems(read_items) if problem[1]]
+    assert len(sentences(read_items)) + len(of_questions) == 3
+    assert len(sentences(read_items)) >= 2
+
+
+@pytest.mark.parametrize(
+    ("subset", "prefix"),
+    [("test2015", "COCO_test2015_"), ("test-dev2015", "COCO_test2015_")],
+)
+def test_test_questions_need_no_annotations(tmp_path, subset, prefix):
+    path = tmp_path / f"v2_OpenEnded_mscoco_{subset}_questions.json"
+    path.write_text(json.dumps({**content_of("vqa_official"), "data_subtype": subset}))
+    items = read(VqaOfficial(), path)
+    assert problems(items) == []
+    assert items[0].image_ids == (f"{prefix}000000262148",)
+    assert items[0].sentence == Sentence("262148000", "Where is he looking?", "vqa")
+
+
+@pytest.mark.parametrize("subset", [None, 2014, "val", "../2014", "val2014 "])
+def test_images_of_nobody_knows_where(tmp_path, subset):
+    questions = {**content_of("vqa_official"), "data_subtype": subset}
+    with pytest.raises(InputError, match="'data_subtype' must tell where the images are from"):
+        read_both(tmp_path, VQA_ANNOTATIONS, questions)
+
+
+def test_annotations_must_be_there(tmp_path):
+    (tmp_path / QUESTIONS_FILE).write_text(json.dumps(content_of("vqa_official")))
+    with pytest.raises(InputError, match=f"{ANNOTATIONS_FILE} must be there"):
+        read(VqaOfficial(), tmp_path / QUESTIONS_FILE)
+
+
+def test_another_name_does_not_tell_the_annotations(tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps(content_of("vqa_official")))
+    with pytest.raises(InputError, match="must have its official name"):
+        read(VqaOfficial(), tmp_path / "mine.json")
+
+
+def test_a_pattern_may_name_both_files(tmp_path):
+    read_both(tmp_path, VQA_ANNOTATIONS)
+    files = find_inputs([str(tmp_path / "*.json")])
+    assert len(files) == 2
+    assert [f.name for f in files if VqaOfficial().reads(f)] == [str(tmp_path / QUESTIONS_FILE)]
+
+
+def test_the_archives_as_they_are_published(tmp_path):
+    expected = read_both(tmp_path, VQA_ANNOTATIONS)
+    for kind, name in (("Questions", QUESTIONS_FILE), ("Annotations", ANNOTATIONS_FILE)):
+        with zipfile.ZipFile(tmp_path / f"v2_{kind}_Val_mscoco.zip", "w") as archive:
+            archive.write(tmp_path / name, name)
+    assert read(VqaOfficial(), tmp_path / "v2_Questions_Val_mscoco.zip") == expected
+
+
+def test_one_archive_and_gzipped_files(tmp_path):
+    expected = read_both(tmp_path, VQA_ANNOTATIONS)
+    (tmp_path / "packed").mkdir()
+    with zipfile.ZipFile(tmp_path / "packed" / "vqa.zip", "w") as archive:
+        for name in (QUESTIONS_FILE, ANNOTATIONS_FILE):
+            archive.write(tmp_path / name, f"vqa/{name}")
+            packed = gzip.compress((tmp_path / name).read_bytes())
+            (tmp_path / "packed" / f"{name}.gz").write_bytes(packed)
+    in_archive = str(tmp_path / "packed" / f"vqa.zip!vqa/{QUESTIONS_FILE}")
+    assert read(VqaOfficial(), in_archive) == expected
+    assert read(VqaOfficial(), tmp_path / "packed" / f"{QUESTIONS_FILE}.gz") == expected
