@@ -13,10 +13,10 @@ export STACK
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all lint format lock clean distclean
+.PHONY: help venv demo test test-e2e test-all lint format lock clean distclean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 venv: ## .venv with the locked packages and this package in place (STACK=today: .venv-today)
 	@requirements/setup-venv.sh
@@ -24,8 +24,11 @@ venv: ## .venv with the locked packages and this package in place (STACK=today: 
 demo: venv ## train, evaluate and push a small model, and ask it (DEMO_ARGS=...)
 	$(VENV)/bin/python -m pipeline.demo $(DEMO_ARGS)
 
-test: lint ## lint and the tests, without the slow ones (PYTEST_ARGS=...)
-	$(VENV)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+test: lint ## lint and the tests, without the slow ones and TFX runs (PYTEST_ARGS=...)
+	$(VENV)/bin/python -m pytest -m "not slow and not e2e" $(PYTEST_ARGS)
+
+test-e2e: venv ## the tests that run the TFX pipeline, without the slow ones (PYTEST_ARGS=...)
+	$(VENV)/bin/python -m pytest -m "e2e and not slow" $(PYTEST_ARGS)
 
 test-all: lint ## lint and all tests
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)

@@ -1,1 +1,4 @@
-import lxmert_tf  # noqa: F401  (says which Keras it is to be, before TFX imports TensorFlow)
+"""Data ingestion and the TFX pipeline, built on the model library `lxmert_tf`."""
+
+# Importing lxmert_tf selects Keras 2, which must happen before TFX imports TensorFlow.
+import lxmert_tf  # noqa: F401

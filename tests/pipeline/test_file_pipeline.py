@@ -20,6 +20,8 @@ from pipeline.ingest.config import PartConfig, RegionFiles, SentenceFiles, Split
 from pipeline.run_record import read_last_run
 from tests.pipeline.test_ingest_files import write_questions, write_regions
 
+pytestmark = pytest.mark.e2e
+
 PARTS = ("train", "minival")
 GATE = "AnomalyGate"
 

@@ -46,6 +46,8 @@ from pipeline.metadata_status import read_status
 from pipeline.run_record import RunRecord, read_last_run
 from pipeline.runners.local import METADATA, run_local
 
+pytestmark = pytest.mark.e2e
+
 MODEL = """
 hidden_size: 32
 num_attention_heads: 2

@@ -110,6 +110,7 @@ def run(folder) -> Run:
     return Run(folder, read_last_run(str(folder / "root" / "metadata.sqlite")))
 
 
+@pytest.mark.e2e
 @pytest.mark.slow
 def test_evaluator_counts_what_one_counts_without_tfma(run):
     expected = evaluate_answers(run.model, run.test_records, max_regions=8)
@@ -119,6 +120,7 @@ def test_evaluator_counts_what_one_counts_without_tfma(run):
     assert "The model was blessed." in (run.root / "report.html").read_text()
 
 
+@pytest.mark.e2e
 @pytest.mark.slow
 def test_pushed_model_judges_the_records_as_its_preset(run):
     records = [r.numpy() for r in tf.data.TFRecordDataset(run.test_records, "GZIP")]
@@ -130,6 +132,7 @@ def test_pushed_model_judges_the_records_as_its_preset(run):
     assert "# Statements about two images" in card and "## Accuracy" in card
 
 
+@pytest.mark.e2e
 @pytest.mark.slow
 def test_questions_about_one_image_are_not_for_it(run, tmp_path, capsys):
     (tmp_path / "data.yaml").write_text("source: easy_vqa\nsplits: {new: {split: test}}\n")
@@ -143,6 +146,7 @@ def test_questions_about_one_image_are_not_for_it(run, tmp_path, capsys):
     )
 
 
+@pytest.mark.e2e
 @pytest.mark.slow
 def test_new_statements_are_answered_as_a_submission(run):
     data = PIPELINE.format(folder=run.folder).split("splits:")[0].split("task: task.yaml\n")[1]
@@ -156,6 +160,7 @@ def test_new_statements_are_answered_as_a_submission(run):
     assert np.isin(list(found.values()), ["True", "False"]).all() and len(found) == 12
 
 
+@pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.parametrize("breaks", [True, False])
 def test_push_waits_for_the_server_where_that_is_asked_for(run, capsys, monkeypatch, breaks):
