@@ -31,6 +31,7 @@ INSTALL_REQUIRES = [
     "pyyaml",
     "requests",
     "rich",
+    "safetensors",
     "scipy",
     # The tensorflow_text of 2.15 imports pkg_resources, which later setuptools no longer have.
     f"setuptools<81; {DEFAULT}",
@@ -86,7 +87,6 @@ DEV = [
     "pytest",
     "pytest-xdist",
     "ruff",
-    "safetensors",
 ]
 
 README = Path(__file__).parent / "README.md"
