@@ -1,14 +1,13 @@
-"""Text files: whole, or with one entry a line as vocabularies and answer tables."""
+"""UTF-8 text files: as one text, or as lines, like vocabularies and answer tables."""
 
-import contextlib
-import os
 import pathlib
 
+from lxmert_tf.atomic_write import atomic_file
 from lxmert_tf.errors import InputError
 
 
 def read_text(path) -> str:
-    """The text of a UTF-8 file.
+    """Return the text of a UTF-8 file.
 
     Raises:
         InputError: the file is missing, a directory, or not UTF-8.
@@ -22,26 +21,27 @@ def read_text(path) -> str:
 
 
 def read_lines(path) -> list[str]:
-    """The lines of a UTF-8 file; errors as `read_text`.
+    """Return the lines of a UTF-8 file, without line breaks.
 
-    Not by `splitlines`: the BERT vocabulary has pieces that Unicode counts as line separators.
+    Raises:
+        InputError: the file is missing, a directory, or not UTF-8.
     """
+    # Not splitlines: BERT's vocabulary has pieces that Unicode counts as line separators.
     return read_text(path).removesuffix("\n").split("\n")
 
 
 def write_text(path, text: str) -> None:
-    """Writes a UTF-8 file, whole or not at all; an older one there is replaced.
+    """Write a UTF-8 file, whole or not at all.
+
+    Args:
+        path: the file; an older one is replaced.
+        text: its content.
 
     Raises:
-        InputError: its folder is missing, or nothing can be written there.
+        InputError: the parent directory is missing, or the file cannot be written.
     """
-    path = pathlib.Path(path)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
+        with atomic_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            fresh.unlink()

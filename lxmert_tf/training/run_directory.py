@@ -13,13 +13,13 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 import shutil
 from typing import Any
 
 import tensorflow as tf
 from rich.console import Console
 
+from lxmert_tf.atomic_write import PARTIAL
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import PresetModel
@@ -107,10 +107,12 @@ class RunDirectory:
         shutil.rmtree(self.checkpoints / WRITING, ignore_errors=True)
         for path in self.path.glob(f".{PRESET}-*"):
             shutil.rmtree(path, ignore_errors=True)
-        for path in (*self.path.glob(".*"), *self.checkpoints.glob(".*")):
-            # As `write_text` names a file until it is whole.
-            if re.fullmatch(r"\..+\.\d+", path.name):
-                path.unlink()
+        for folder in (self.path, self.checkpoints):
+            for path in folder.glob(f".*{PARTIAL}"):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
 
 def _lock(path: pathlib.Path) -> int:

@@ -25,8 +25,9 @@ def test_what_a_killed_process_left_unfinished_is_deleted(tmp_path):
     left = [
         run.checkpoints / WRITING / "step-2.index",
         tmp_path / ".preset-a1" / "weights.index",
-        tmp_path / ".log.jsonl.17",
-        run.checkpoints / ".best.json.17",
+        tmp_path / ".preset.partial" / "weights.index",
+        tmp_path / ".log.jsonl.17.partial",
+        run.checkpoints / ".best.json.17.partial",
     ]
     for file in (*kept, *left):
         file.parent.mkdir(parents=True, exist_ok=True)

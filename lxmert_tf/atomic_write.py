@@ -1,0 +1,139 @@
+"""Files and directories that appear whole or not at all."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+from lxmert_tf.errors import InputError
+
+# Names of unfinished files and directories begin with a dot and end with this.
+PARTIAL = ".partial"
+# The ending of a directory's name for the moment in which a new one takes its place.
+REPLACED = ".replaced"
+
+
+@contextlib.contextmanager
+def atomic_directory(path, marker: str | None = None) -> Iterator[pathlib.Path]:
+    """Yield an empty directory that becomes `path` when the block ends without an error.
+
+    The block writes into `.NAME.partial` beside `path`. After an error that directory is removed
+    and `path` is as it was. A killed process leaves it behind; the next writer removes it.
+
+    Args:
+        path: the directory to make; missing parents are created. An empty directory is replaced.
+        marker: the name of a file that tells a directory that may be replaced, such as
+            "preset.json". Without it only an empty directory is replaced.
+
+    Raises:
+        InputError: `path` exists and may not be replaced, or another process is writing it.
+        OSError: the directory cannot be written.
+
+    Example:
+        >>> with atomic_directory("saved_models/vqa", marker="preset.json") as directory:
+        ...     (directory / "preset.json").write_text("{}")
+    """
+    check_replaceable(path, marker)
+    # Absolute, so that "." has a name.
+    target = pathlib.Path(os.path.abspath(path))
+    partial = target.with_name(f".{target.name}{PARTIAL}")
+    partial.mkdir(parents=True, exist_ok=True)
+    with _locked(partial, path):
+        try:
+            _clear(partial)
+            _restore(target)
+            yield partial
+            check_replaceable(path, marker)
+            _replace(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_replaceable(path, marker: str | None = None) -> None:
+    """Check that `atomic_directory` may write `path`, before anything expensive is done.
+
+    Args:
+        path: the directory to make.
+        marker: as for `atomic_directory`.
+
+    Raises:
+        InputError: `path` is a file, or a directory that is not empty and has no `marker`.
+    """
+    path = pathlib.Path(path)
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if marker is None:
+        raise InputError(f"{path}: already exists; choose a new path or remove it")
+    if not (path / marker).is_file():
+        raise InputError(f"{path}: already exists and has no {marker}; choose another path")
+
+
+@contextlib.contextmanager
+def atomic_file(path) -> Iterator[pathlib.Path]:
+    """Yield the path of a temporary file that becomes `path` when the block ends without an error.
+
+    Args:
+        path: the file to make; an older one is replaced. Its directory must exist.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = pathlib.Path(path)
+    # Two processes may write the same file; the last one wins.
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+@contextlib.contextmanager
+def _locked(partial: pathlib.Path, path) -> Iterator[None]:
+    # The lock ends with the process, however that ends.
+    directory = os.open(partial, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{path}: another process is writing it") from error
+        yield
+    finally:
+        os.close(directory)
+
+
+def _clear(directory: pathlib.Path) -> None:
+    for entry in directory.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _replace(partial: pathlib.Path, target: pathlib.Path) -> None:
+    if not target.exists() or not any(target.iterdir()):
+        partial.rename(target)
+        return
+    # No rename replaces a directory with files in it, so the old one steps aside.
+    old = target.with_name(f".{target.name}{REPLACED}")
+    target.rename(old)
+    try:
+        partial.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old)
+
+
+def _restore(target: pathlib.Path) -> None:
+    """Undo what a process that was killed inside `_replace` left behind."""
+    old = target.with_name(f".{target.name}{REPLACED}")
+    if not old.exists():
+        return
+    if target.exists():
+        shutil.rmtree(old)
+    else:
+        old.rename(target)
