@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lxmert_tf.converters.weight_names import backbone_variables
+from lxmert_tf.converters.weight_names import model_variables
 from lxmert_tf.data.answer_table import normalize_answer
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.presets import load_preset
@@ -50,8 +50,8 @@ def answer_model_from_preset(
         answers=list(answers),
         **{"vocabulary": source.vocabulary, "extractor": source.extractor, **kwargs},
     )
-    theirs = backbone_variables(getattr(source, "backbone", source))
-    for own, their in zip(backbone_variables(model.backbone), theirs, strict=True):
+    theirs = model_variables(getattr(source, "backbone", source))
+    for own, their in zip(model_variables(model.backbone), theirs, strict=True):
         own.variable.assign(their.variable)
     if not isinstance(source, SourceModel) or source.answers is None:
         return model, None

@@ -10,12 +10,7 @@ from lxmert_tf.converters.formats.keras_h5 import read_keras_h5
 from lxmert_tf.converters.formats.safetensors_file import read_safetensors
 from lxmert_tf.converters.formats.stored_tensor import StoredTensor
 from lxmert_tf.converters.formats.torch_reading import read_torch_file
-from lxmert_tf.converters.weight_names import (
-    NamedVariable,
-    language_variables,
-    model_variables,
-    pooler_variables,
-)
+from lxmert_tf.converters.weight_names import NamedVariable, bert_variables, model_variables
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.backbone import LxmertBackbone
@@ -199,5 +194,4 @@ def _import_bert(tensors, config, checkpoint, vocabulary):
         raise InputError(f"{checkpoint}: no BERT; it has no table of word embeddings")
     config = dataclasses.replace(config, vocab_size=words.shape[0])
     model = _make(LxmertBackbone, config, checkpoint, vocabulary)
-    asked = [*language_variables(model.language_encoder), *pooler_variables(model.pooler)]
-    return model, load_tensors(asked, tensors)
+    return model, load_tensors(bert_variables(model), tensors)

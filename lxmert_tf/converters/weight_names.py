@@ -1,24 +1,104 @@
-"""Which variable of our models is which tensor of the PyTorch release (`*_LXRT.pth`).
+"""Names of the PyTorch release's tensors (`*_LXRT.pth`) for the variables of our models.
 
-The release stores a product's kernel as [out, in], we as [in, out]; and it stores queries, keys
-and values apart, where we have one kernel of [in, 3 out].
+The release stores the kernel of a dense layer as [out, in], we as [in, out]. It stores the query,
+key and value kernels of an attention layer separately, we as one kernel of [in, 3 out].
 """
 
 import dataclasses
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+# Each table maps the attribute path of one of our layers or variables to its name in the release.
+# Braces list the tensors that are concatenated in one of our variables.
+_TRANSFORMER_LAYER = {
+    "self_attention.query_key_value": "attention.self.{query,key,value}",
+    "self_attention.output_projection": "attention.output.dense",
+    "self_attention.residual_norm.norm": "attention.output.LayerNorm",
+    "feed_forward.intermediate": "intermediate.dense",
+    "feed_forward.output_projection": "output.dense",
+    "feed_forward.residual_norm.norm": "output.LayerNorm",
+}
+_CROSS_MODALITY_LAYER = {
+    "cross_attention.query_key_value": "visual_attention.att.{query,key,value}",
+    "cross_attention.output_projection": "visual_attention.output.dense",
+    "cross_attention.residual_norm.norm": "visual_attention.output.LayerNorm",
+    "language_self_attention.query_key_value": "lang_self_att.self.{query,key,value}",
+    "language_self_attention.output_projection": "lang_self_att.output.dense",
+    "language_self_attention.residual_norm.norm": "lang_self_att.output.LayerNorm",
+    "language_feed_forward.intermediate": "lang_inter.dense",
+    "language_feed_forward.output_projection": "lang_output.dense",
+    "language_feed_forward.residual_norm.norm": "lang_output.LayerNorm",
+    "vision_self_attention.query_key_value": "visn_self_att.self.{query,key,value}",
+    "vision_self_attention.output_projection": "visn_self_att.output.dense",
+    "vision_self_attention.residual_norm.norm": "visn_self_att.output.LayerNorm",
+    "vision_feed_forward.intermediate": "visn_inter.dense",
+    "vision_feed_forward.output_projection": "visn_output.dense",
+    "vision_feed_forward.residual_norm.norm": "visn_output.LayerNorm",
+}
+_LANGUAGE_EMBEDDINGS = {
+    "word_embeddings": "word_embeddings.weight",
+    "position_embeddings": "position_embeddings.weight",
+    "segment_embeddings": "token_type_embeddings.weight",
+    "norm": "LayerNorm",
+}
+_REGION_EMBEDDINGS = {
+    "feature_projection": "visn_fc",
+    "feature_norm": "visn_layer_norm",
+    "box_projection": "box_fc",
+    "box_norm": "box_layer_norm",
+}
+_MASKED_LM_HEAD = {
+    "transform": "transform.dense",
+    "transform_norm": "transform.LayerNorm",
+    "output_bias": "bias",
+}
+_REGION_HEAD = {
+    "transform": "transform.dense",
+    "transform_norm": "transform.LayerNorm",
+    "objects": "decoder_dict.obj",
+    "attributes": "decoder_dict.attr",
+    "features": "decoder_dict.feat",
+}
+_ANSWER_HEAD = {"transform": "0", "transform_norm": "2", "answers": "3"}
+
+# Parts of a model: attribute path, prefix of the names in the release, table of the layers in it.
+# An asterisk stands for the index in a list of layers.
+_Part = tuple[str, str, dict[str, str]]
+_BERT: tuple[_Part, ...] = (
+    ("language_encoder.embeddings", "bert.embeddings.", _LANGUAGE_EMBEDDINGS),
+    ("language_encoder.transformer_layers.*", "bert.encoder.layer.*.", _TRANSFORMER_LAYER),
+    ("pooler", "bert.pooler.", {"dense": "dense"}),
+)
+_BACKBONE: tuple[_Part, ...] = (
+    *_BERT,
+    ("relationship_encoder.embeddings", "bert.encoder.visn_fc.", _REGION_EMBEDDINGS),
+    ("relationship_encoder.transformer_layers.*", "bert.encoder.r_layers.*.", _TRANSFORMER_LAYER),
+    (
+        "cross_modality_encoder.transformer_layers.*",
+        "bert.encoder.x_layers.*.",
+        _CROSS_MODALITY_LAYER,
+    ),
+)
+_HEADS: tuple[_Part, ...] = (
+    ("masked_lm_head", "cls.predictions.", _MASKED_LM_HEAD),
+    ("matched_head", "cls.", {"": "seq_relationship"}),
+    ("region_head", "obj_predict_head.", _REGION_HEAD),
+    ("answer_head", "answer_head.logit_fc.", _ANSWER_HEAD),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class NamedVariable:
-    """A variable and the tensors of the release that it is made of.
+    """A variable and the tensors of the release that make it up.
 
     Args:
-        variable: ours.
-        names: the release's names; several are laid side by side along the last axis.
-        transposed: whether the release's tensors are [out, in].
+        variable: Our variable.
+        names: Names of the release's tensors, which are concatenated along our last axis.
+        transposed: True if the release's tensors are [out, in].
     """
 
     variable: tf.Variable
@@ -26,135 +106,69 @@ class NamedVariable:
     transposed: bool = False
 
     def join(self, tensors: dict[str, np.ndarray]) -> np.ndarray:
-        """Our value, from the release's tensors by name."""
+        """Return the value of our variable from the release's tensors, given by name."""
         parts = [tensors[name].T if self.transposed else tensors[name] for name in self.names]
         return np.concatenate(parts, axis=-1)
 
+    def split(self, value: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the release's tensors by name from the value of our variable."""
+        parts = np.split(value, len(self.names), axis=-1)
+        return dict(zip(self.names, (part.T if self.transposed else part for part in parts)))
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of the release's tensors by name."""
+        """Return the shapes of the release's tensors by name."""
         *lead, last = self.variable.shape.as_list()
         shape = (*lead, last // len(self.names))
         return {name: shape[::-1] if self.transposed else shape for name in self.names}
 
-    def split(self, value: np.ndarray) -> dict[str, np.ndarray]:
-        """The release's tensors by name, from our value."""
-        parts = np.split(value, len(self.names), axis=-1)
-        return dict(zip(self.names, (part.T if self.transposed else part for part in parts)))
-
 
 def model_variables(model) -> Iterator[NamedVariable]:
-    """The variables of any of the library's models."""
-    if hasattr(model, "masked_lm_head"):
-        yield from pretrainer_variables(model)
-    elif hasattr(model, "answer_head"):
-        yield from backbone_variables(model.backbone)
-        yield from answer_head_variables(model.answer_head)
+    """Yield all variables of any model of the library, those of the backbone first.
+
+    Args:
+        model: An `LxmertBackbone` or a model that has one as its attribute `backbone`.
+    """
+    yield from _part_variables(getattr(model, "backbone", model), _BACKBONE)
+    yield from _part_variables(model, (head for head in _HEADS if hasattr(model, head[0])))
+
+
+def bert_variables(backbone) -> Iterator[NamedVariable]:
+    """Yield the variables of an `LxmertBackbone` that a BERT has under the same names.
+
+    These are the embeddings, the language encoder and the pooler.
+    """
+    yield from _part_variables(backbone, _BERT)
+
+
+def _part_variables(model, parts: Iterable[_Part]) -> Iterator[NamedVariable]:
+    for path, prefix, layers in parts:
+        found = _attribute(model, path.removesuffix(".*"))
+        for i, part in enumerate(found if path.endswith(".*") else [found]):
+            for layer_path, name in layers.items():
+                names = _expand_braces(prefix.replace("*", str(i)) + name)
+                yield from _layer_variables(_attribute(part, layer_path), names)
+
+
+def _layer_variables(layer, names: tuple[str, ...]) -> Iterator[NamedVariable]:
+    """Yield the variables of a dense layer or a LayerNorm, or the variable that `layer` is."""
+    if isinstance(layer, tf.Variable):
+        yield NamedVariable(layer, names)
+        return
+    weights, biases = (tuple(f"{name}.{end}" for name in names) for end in ("weight", "bias"))
+    if hasattr(layer, "kernel"):
+        yield NamedVariable(layer.kernel, weights, transposed=True)
+        yield NamedVariable(layer.bias, biases)
     else:
-        yield from backbone_variables(model)
+        yield NamedVariable(layer.float32.gamma, weights)
+        yield NamedVariable(layer.float32.beta, biases)
 
 
-def backbone_variables(backbone) -> Iterator[NamedVariable]:
-    """The variables of an `LxmertBackbone`."""
-    yield from language_variables(backbone.language_encoder)
-
-    vision = backbone.relationship_encoder
-    prefix = "bert.encoder.visn_fc"
-    yield from _dense(vision.embeddings.feature_projection, f"{prefix}.visn_fc")
-    yield from _norm(vision.embeddings.feature_norm, f"{prefix}.visn_layer_norm")
-    yield from _dense(vision.embeddings.box_projection, f"{prefix}.box_fc")
-    yield from _norm(vision.embeddings.box_norm, f"{prefix}.box_layer_norm")
-    for i, layer in enumerate(vision.transformer_layers):
-        yield from _transformer_layer(layer, f"bert.encoder.r_layers.{i}")
-
-    for i, layer in enumerate(backbone.cross_modality_encoder.transformer_layers):
-        prefix = f"bert.encoder.x_layers.{i}"
-        cross = f"{prefix}.visual_attention"
-        yield from _attention(layer.cross_attention, f"{cross}.att", f"{cross}.output")
-        for side, attention, feed_forward in (
-            ("lang", layer.language_self_attention, layer.language_feed_forward),
-            ("visn", layer.vision_self_attention, layer.vision_feed_forward),
-        ):
-            own = f"{prefix}.{side}_self_att"
-            yield from _attention(attention, f"{own}.self", f"{own}.output")
-            inner, outer = f"{prefix}.{side}_inter", f"{prefix}.{side}_output"
-            yield from _feed_forward(feed_forward, inner, outer)
-
-    yield from pooler_variables(backbone.pooler)
+def _attribute(owner, path: str) -> Any:
+    return operator.attrgetter(path)(owner) if path else owner
 
 
-def pooler_variables(pooler) -> Iterator[NamedVariable]:
-    """The variables of a `Pooler`; a BERT has them, too."""
-    yield from _dense(pooler.dense, "bert.pooler.dense")
-
-
-def language_variables(encoder) -> Iterator[NamedVariable]:
-    """The variables of a `LanguageEncoder`: those that a BERT has, too."""
-    embeddings = encoder.embeddings
-    for variable, name in (
-        (embeddings.word_embeddings, "word_embeddings"),
-        (embeddings.position_embeddings, "position_embeddings"),
-        (embeddings.segment_embeddings, "token_type_embeddings"),
-    ):
-        yield NamedVariable(variable, (f"bert.embeddings.{name}.weight",))
-    yield from _norm(embeddings.norm, "bert.embeddings.LayerNorm")
-    for i, layer in enumerate(encoder.transformer_layers):
-        yield from _transformer_layer(layer, f"bert.encoder.layer.{i}")
-
-
-def pretrainer_variables(pretrainer) -> Iterator[NamedVariable]:
-    """The variables of an `LxmertPretrainer`: backbone and heads."""
-    yield from backbone_variables(pretrainer.backbone)
-    masked_lm = pretrainer.masked_lm_head
-    prefix = "cls.predictions"
-    yield from _transform(masked_lm, f"{prefix}.transform.dense", f"{prefix}.transform.LayerNorm")
-    yield NamedVariable(masked_lm.output_bias, (f"{prefix}.bias",))
-    yield from _dense(pretrainer.matched_head, "cls.seq_relationship")
-    regions = pretrainer.region_head
-    prefix = "obj_predict_head"
-    yield from _transform(regions, f"{prefix}.transform.dense", f"{prefix}.transform.LayerNorm")
-    yield from _dense(regions.objects, f"{prefix}.decoder_dict.obj")
-    yield from _dense(regions.attributes, f"{prefix}.decoder_dict.attr")
-    yield from _dense(regions.features, f"{prefix}.decoder_dict.feat")
-    yield from answer_head_variables(pretrainer.answer_head)
-
-
-def answer_head_variables(head, prefix: str = "answer_head.logit_fc") -> Iterator[NamedVariable]:
-    """The variables of an `AnswerHead`; the release's fine-tuned models say `logit_fc`."""
-    yield from _transform(head, f"{prefix}.0", f"{prefix}.2")
-    yield from _dense(head.answers, f"{prefix}.3")
-
-
-def _dense(dense, name: str) -> Iterator[NamedVariable]:
-    yield NamedVariable(dense.kernel, (f"{name}.weight",), transposed=True)
-    yield NamedVariable(dense.bias, (f"{name}.bias",))
-
-
-def _norm(norm, name: str) -> Iterator[NamedVariable]:
-    yield NamedVariable(norm.float32.gamma, (f"{name}.weight",))
-    yield NamedVariable(norm.float32.beta, (f"{name}.bias",))
-
-
-def _transform(head, dense_name: str, norm_name: str) -> Iterator[NamedVariable]:
-    yield from _dense(head.transform, dense_name)
-    yield from _norm(head.transform_norm, norm_name)
-
-
-def _attention(attention, inner: str, output: str) -> Iterator[NamedVariable]:
-    names = [f"{inner}.{part}" for part in ("query", "key", "value")]
-    fused = attention.query_key_value
-    yield NamedVariable(fused.kernel, tuple(f"{name}.weight" for name in names), transposed=True)
-    yield NamedVariable(fused.bias, tuple(f"{name}.bias" for name in names))
-    yield from _dense(attention.output_projection, f"{output}.dense")
-    yield from _norm(attention.residual_norm.norm, f"{output}.LayerNorm")
-
-
-def _feed_forward(feed_forward, inner: str, output: str) -> Iterator[NamedVariable]:
-    yield from _dense(feed_forward.intermediate, f"{inner}.dense")
-    yield from _dense(feed_forward.output_projection, f"{output}.dense")
-    yield from _norm(feed_forward.residual_norm.norm, f"{output}.LayerNorm")
-
-
-def _transformer_layer(layer, prefix: str) -> Iterator[NamedVariable]:
-    attention = f"{prefix}.attention"
-    yield from _attention(layer.self_attention, f"{attention}.self", f"{attention}.output")
-    yield from _feed_forward(layer.feed_forward, f"{prefix}.intermediate", f"{prefix}.output")
+def _expand_braces(name: str) -> tuple[str, ...]:
+    """Return `("a.b", "a.c")` for "a.{b,c}"."""
+    head, _, rest = name.partition("{")
+    options, _, tail = rest.partition("}")
+    return tuple(head + option + tail for option in options.split(","))

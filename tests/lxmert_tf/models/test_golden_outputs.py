@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lxmert_tf import LxmertConfig, LxmertPretrainer
-from lxmert_tf.converters.weight_names import pretrainer_variables
+from lxmert_tf.converters.weight_names import model_variables
 from tests import golden
 
 OUTPUTS = {
@@ -26,14 +26,14 @@ BACKBONE_OUTPUTS = {
 def reference(request):
     directory = golden.golden_directory(request.param)
     model = LxmertPretrainer(LxmertConfig.from_file(directory / "config.json"))
-    unused = golden.load_weights(pretrainer_variables(model), directory)
+    unused = golden.load_weights(model_variables(model), directory)
     assert unused == set()
     return model, golden.model_inputs(directory), np.load(directory / "outputs.npz")
 
 
 def test_every_variable_has_a_name_in_the_release(reference):
     model, _, _ = reference
-    named = {id(item.variable) for item in pretrainer_variables(model)}
+    named = {id(item.variable) for item in model_variables(model)}
     assert named == {id(variable) for variable in model.weights}
 
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from lxmert_tf import LxmertConfig, LxmertPretrainer
-from lxmert_tf.converters.weight_names import pretrainer_variables
+from lxmert_tf.converters.weight_names import model_variables
 from lxmert_tf.models.pretrainer_losses import LOSSES
 from lxmert_tf.training.optimization import BertAdamW, WarmupLinearDecay
 from tests import golden
@@ -46,7 +46,7 @@ class Reference:
         # Off, as in the reference's numbers: also in steps that train.
         config = dataclasses.replace(config, hidden_dropout=0.0, attention_dropout=0.0)
         self.model = LxmertPretrainer(config)
-        self.variables = list(pretrainer_variables(self.model))
+        self.variables = list(model_variables(self.model))
         golden.load_weights(self.variables, self.directory)
         # The reference's tables have padding_idx=0.
         self.model.backbone.language_encoder.embeddings.freeze_first_rows = True
