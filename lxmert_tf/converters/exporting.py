@@ -11,7 +11,7 @@ import numpy as np
 from lxmert_tf.converters.foreign_config import to_huggingface
 from lxmert_tf.converters.formats.safetensors_file import write_safetensors
 from lxmert_tf.converters.formats.torch_writing import write_torch_file
-from lxmert_tf.converters.weight_names import model_variables
+from lxmert_tf.converters.weight_names import TIED_NAMES, model_variables
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.backbone import LxmertBackbone
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
@@ -58,9 +58,7 @@ def _write_lxrt(model: PresetModel, path: pathlib.Path) -> None:
     # Of a model for two images the release has nothing but what it fine-tuned.
     rename = _fine_tuned_name if isinstance(model, LxmertPairClassifier) else str
     shapes, value = _tensors(model, rename)
-    tied = {}
-    if isinstance(model, LxmertPretrainer):
-        tied["cls.predictions.decoder.weight"] = "bert.embeddings.word_embeddings.weight"
+    tied = TIED_NAMES if isinstance(model, LxmertPretrainer) else {}
     write_torch_file(path, shapes, value, tied)
 
 

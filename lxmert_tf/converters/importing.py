@@ -10,7 +10,12 @@ from lxmert_tf.converters.formats.keras_h5 import read_keras_h5
 from lxmert_tf.converters.formats.safetensors_file import read_safetensors
 from lxmert_tf.converters.formats.stored_tensor import StoredTensor
 from lxmert_tf.converters.formats.torch_reading import read_torch_file
-from lxmert_tf.converters.weight_names import NamedVariable, bert_variables, model_variables
+from lxmert_tf.converters.weight_names import (
+    TIED_NAMES,
+    NamedVariable,
+    bert_variables,
+    model_variables,
+)
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.backbone import LxmertBackbone
@@ -33,8 +38,6 @@ _PREFIXES = (
     ("encoder.", "bert.encoder."),
     ("pooler.", "bert.pooler."),
 )
-# The masked-LM output is the word table; PyTorch stores it under both names.
-_TIED = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +153,7 @@ def _canonical(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
                 name = release + name.removeprefix(theirs)
                 break
         renamed[name] = tensor
-    for copy, original in _TIED.items():
+    for copy, original in TIED_NAMES.items():
         if original in renamed:
             renamed.pop(copy, None)
     # Position numbers, which some versions of transformers store; no weights.

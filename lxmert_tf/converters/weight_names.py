@@ -89,6 +89,8 @@ _HEADS: tuple[_Part, ...] = (
     ("region_head", "obj_predict_head.", _REGION_HEAD),
     ("answer_head", "answer_head.logit_fc.", _ANSWER_HEAD),
 )
+# The output matrix of masked language modeling is the word table; PyTorch stores both names.
+TIED_NAMES = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Reads the pickles of data files (PyTorch's checkpoints, arrays) without executing anything.
+"""Reader of pickles that hold data (PyTorch checkpoints, arrays), which executes nothing.
 
-Python's unpickler calls whatever a file names. This one interprets the few opcodes that data is
-made of (disassembled by the standard library's `pickletools`), and its only callables are those
-that it is given. Everything else in a file is refused by name.
+It interprets the few opcodes that data consists of and calls only the functions that it is given,
+as `torch.load(weights_only=True)` does. Restricting `pickle.Unpickler.find_class` is not enough:
+its BUILD opcode changes the attributes of any object, and a memo index of 2**25 in a file of 13
+bytes makes it allocate half a gigabyte.
 """
 
 import pickletools
@@ -12,147 +13,153 @@ from typing import Any, BinaryIO
 from lxmert_tf.errors import InputError
 
 _MARK = object()
+_PUSH_ARGUMENT = {
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE"),
+    *("BINSTRING", "SHORT_BINSTRING", "STRING"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    *("BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "BINFLOAT", "FLOAT"),
+}
+_PUSH_NEW: dict[str, Callable[[], Any]] = {
+    "MARK": lambda: _MARK,
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+}
 
 
 class DamagedPickle(InputError):
-    """The bytes are no pickle, or one that was cut short."""
+    """Bytes that are not a pickle, or a pickle that is cut short."""
 
 
-class PickleMachine:
-    """A stack machine for one pickle after another.
+class SafeUnpickler:
+    """Unpickler that refuses everything that it is not told to allow.
 
     Args:
-        callables: what a file may call, by "module name".
-        names: what a file may name without calling it, by "module name".
-        persistent: resolves a persistent id (a tuple).
-        build: gives an object, the first argument, the state that the file has for it. Without
-            it states are dropped: a state dict's `_metadata` (versions of modules) is attached
-            so, and nothing needs it.
+        callables: Functions that a pickle may call, by "module name".
+        constants: Values for the names that a pickle may mention without calling them, by "module
+            name".
+        persistent: Function that returns the object for a persistent ID, a tuple.
+        build: Function that gives an object, its first argument, the state stored for it. If None,
+            states are ignored: PyTorch stores only the versions of modules this way.
+
+    Example:
+        >>> import io, pickle
+        >>> SafeUnpickler({}, {}).load(io.BytesIO(pickle.dumps([1, "a"])), size=100)
+        [1, 'a']
     """
 
     def __init__(
         self,
         callables: dict[str, Callable[..., Any]],
-        names: dict[str, Any],
+        constants: dict[str, Any],
         persistent: Callable[[Any], Any] | None = None,
         build: Callable[[Any, Any], None] | None = None,
     ):
         self._callables = callables
-        self._names = names
+        self._constants = constants
         self._persistent = persistent
         self._build = build
 
     def load(self, file: BinaryIO, size: int) -> Any:
-        """Reads one pickle; the file then stands behind it.
+        """Read one pickle and leave the file positioned after it.
 
         Args:
-            file: where the pickle starts.
-            size: the file's length in bytes; what claims to be longer is not even tried.
+            file: File that is positioned at the start of the pickle.
+            size: Length of the file in bytes; longer strings are not even tried.
 
         Raises:
-            DamagedPickle: the pickle is damaged.
-            InputError: it asks for something that is not allowed.
+            DamagedPickle: The pickle is damaged.
+            InputError: The pickle asks for something that is not allowed.
         """
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         try:
-            for opcode, argument, _ in pickletools.genops(_Bounded(file, size)):
+            for opcode, argument, _ in pickletools.genops(_BoundedFile(file, size)):
                 if opcode.name == "STOP":
                     return self._stack.pop()
                 self._step(opcode.name, argument)
         except InputError:
             raise
-        except (
-            ValueError,
-            IndexError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            OverflowError,
-        ) as error:
-            # What a damaged pickle does to the disassembler and to the stack.
+        # What a damaged pickle makes of the disassembler and the stack.
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
             raise DamagedPickle(f"damaged pickle ({error})") from error
         raise DamagedPickle("damaged pickle (it ends too early)")
 
-    def _step(self, name: str, argument: Any) -> None:
+    def _step(self, opcode: str, argument: Any) -> None:
         stack = self._stack
-        if name in _PUSH_ARGUMENT:
+        if opcode in _PUSH_ARGUMENT:
             stack.append(argument)
-        elif name in _CONSTANTS:
-            stack.append(_CONSTANTS[name]())
-        elif name in ("PROTO", "FRAME"):
-            pass
-        elif name == "MARK":
-            stack.append(_MARK)
-        elif name == "TUPLE":
-            stack.append(tuple(self._pop_to_mark()))
-        elif name in _TUPLE_SIZES:
-            size = _TUPLE_SIZES[name]
-            items = tuple(stack[-size:])
-            if len(items) < size:
-                raise IndexError("stack is too short")
-            del stack[-size:]
-            stack.append(items)
-        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
-            self._memo[argument] = stack[-1]
-        elif name == "MEMOIZE":
-            self._memo[len(self._memo)] = stack[-1]
-        elif name in ("BINGET", "LONG_BINGET", "GET"):
-            stack.append(self._memo[argument])
-        elif name == "GLOBAL":
-            stack.append(self._global(argument))
-        elif name == "STACK_GLOBAL":
-            attribute, module = stack.pop(), stack.pop()
-            stack.append(self._global(f"{module} {attribute}"))
-        elif name == "BINPERSID" and self._persistent:
-            stack.append(self._persistent(stack.pop()))
-        elif name == "REDUCE":
-            arguments, function = stack.pop(), stack.pop()
-            stack.append(self._call(function, arguments))
-        elif name == "BUILD":
-            state = stack.pop()
-            if self._build:
-                self._build(stack[-1], state)
-        elif name == "APPEND":
-            value = stack.pop()
-            _expect(stack[-1], list).append(value)
-        elif name == "APPENDS":
-            values = self._pop_to_mark()
-            _expect(stack[-1], list).extend(values)
-        elif name == "SETITEM":
-            value, key = stack.pop(), stack.pop()
-            _expect(stack[-1], dict)[key] = value
-        elif name == "SETITEMS":
-            values = self._pop_to_mark()
-            _expect(stack[-1], dict).update(zip(values[::2], values[1::2], strict=True))
-        else:
-            raise InputError(f"refused: the pickle operation {name}, which data does not need")
+            return
+        if opcode in _PUSH_NEW:
+            stack.append(_PUSH_NEW[opcode]())
+            return
+        match opcode:
+            case "PROTO" | "FRAME":
+                pass
+            case "TUPLE":
+                stack.append(tuple(self._pop_to_mark()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                items = [stack.pop() for _ in range(int(opcode[-1]))]
+                stack.append(tuple(reversed(items)))
+            case "BINPUT" | "LONG_BINPUT" | "PUT":
+                self._memo[argument] = stack[-1]
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = stack[-1]
+            case "BINGET" | "LONG_BINGET" | "GET":
+                stack.append(self._memo[argument])
+            case "GLOBAL":
+                stack.append(self._global(argument))
+            case "STACK_GLOBAL":
+                name, module = stack.pop(), stack.pop()
+                stack.append(self._global(f"{module} {name}"))
+            case "BINPERSID" if self._persistent:
+                stack.append(self._persistent(stack.pop()))
+            case "REDUCE":
+                arguments, function = stack.pop(), stack.pop()
+                stack.append(self._call(function, arguments))
+            case "BUILD":
+                state = stack.pop()
+                if self._build:
+                    self._build(stack[-1], state)
+            case "APPEND":
+                value = stack.pop()
+                _expect(stack[-1], list).append(value)
+            case "APPENDS":
+                values = self._pop_to_mark()
+                _expect(stack[-1], list).extend(values)
+            case "SETITEM":
+                value, key = stack.pop(), stack.pop()
+                _expect(stack[-1], dict)[key] = value
+            case "SETITEMS":
+                values = self._pop_to_mark()
+                _expect(stack[-1], dict).update(zip(values[::2], values[1::2], strict=True))
+            case _:
+                raise InputError(f"refused: pickle opcode {opcode}, which data does not need")
 
     def _pop_to_mark(self) -> list[Any]:
-        start = len(self._stack) - 1
-        while self._stack[start] is not _MARK:
-            start -= 1
-            if start < 0:
-                raise IndexError("no mark on the stack")
-        values = self._stack[start + 1 :]
-        del self._stack[start:]
-        return values
+        values: list[Any] = []
+        while (value := self._stack.pop()) is not _MARK:
+            values.append(value)
+        return values[::-1]
 
     def _global(self, name: str) -> Any:
         if name in self._callables:
             return _Callable(name)
-        if name in self._names:
-            return self._names[name]
-        raise InputError(f"refused: the file asks for {name.replace(' ', '.')}, which is no data")
+        if name in self._constants:
+            return self._constants[name]
+        raise InputError(f"refused: the file asks for {name.replace(' ', '.')}, which is not data")
 
     def _call(self, function: Any, arguments: Any) -> Any:
         if not isinstance(function, _Callable):
-            raise InputError(f"refused: the file calls {type(function).__name__}")
+            raise InputError(f"refused: the file calls a {type(function).__name__}")
         return self._callables[function.name](*_expect(arguments, tuple))
 
 
-class _Bounded:
-    """A file in which a read of a length that a damaged pickle made up takes no memory."""
+class _BoundedFile:
+    """File that never tries to read more than `size` bytes, whatever a damaged pickle claims."""
 
     def __init__(self, file: BinaryIO, size: int):
         self._file = file
@@ -165,7 +172,7 @@ class _Bounded:
 
 
 class _Callable:
-    """A name on the stack that may be called; not the function, so that nothing else can be."""
+    """Name of a function on the stack, so that nothing else on the stack can be called."""
 
     def __init__(self, name: str):
         self.name = name
@@ -173,38 +180,5 @@ class _Callable:
 
 def _expect(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
-        raise TypeError(f"a {kind.__name__} is expected, found {type(value).__name__}")
+        raise TypeError(f"expected a {kind.__name__}, found a {type(value).__name__}")
     return value
-
-
-_PUSH_ARGUMENT = {
-    "BINUNICODE",
-    "SHORT_BINUNICODE",
-    "BINUNICODE8",
-    "UNICODE",
-    "BINSTRING",
-    "SHORT_BINSTRING",
-    "STRING",
-    "BINBYTES",
-    "SHORT_BINBYTES",
-    "BINBYTES8",
-    "BYTEARRAY8",
-    "BININT",
-    "BININT1",
-    "BININT2",
-    "INT",
-    "LONG",
-    "LONG1",
-    "LONG4",
-    "BINFLOAT",
-    "FLOAT",
-}
-_CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_DICT": dict,
-    "EMPTY_LIST": list,
-    "EMPTY_TUPLE": tuple,
-}
-_TUPLE_SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}

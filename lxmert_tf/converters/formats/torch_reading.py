@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lxmert_tf.converters.formats.safe_unpickler import PickleMachine
+from lxmert_tf.converters.formats.safe_unpickler import SafeUnpickler
 from lxmert_tf.converters.formats.stored_tensor import BFLOAT16, StoredTensor, as_numbers, width
 from lxmert_tf.errors import InputError
 
@@ -92,7 +92,7 @@ def _read_zip(path: pathlib.Path) -> dict[str, StoredTensor]:
             # PyTorch compresses nothing; a bomb would.
             raise InputError("refused: the archive has compressed members")
         with archive.open(pickle_name) as file:
-            state = _machine().load(file, archive.getinfo(pickle_name).file_size)
+            state = _unpickler().load(file, archive.getinfo(pickle_name).file_size)
         sizes = {info.filename: info.file_size for info in archive.infolist()}
 
     def read_bytes(storage: _Storage, start: int, length: int) -> bytes:
@@ -112,15 +112,15 @@ def _read_zip(path: pathlib.Path) -> dict[str, StoredTensor]:
 def _read_legacy(path: pathlib.Path) -> dict[str, StoredTensor]:
     total = os.path.getsize(path)
     with path.open("rb") as file:
-        machine = _machine()
-        if machine.load(file, total) != LEGACY_MAGIC:
+        unpickler = _unpickler()
+        if unpickler.load(file, total) != LEGACY_MAGIC:
             raise InputError("not a file that PyTorch wrote: its magic number is wrong")
-        version = machine.load(file, total)
+        version = unpickler.load(file, total)
         if version != LEGACY_VERSION:
             raise InputError(f"PyTorch format {version!r} is not known; {LEGACY_VERSION} is")
-        machine.load(file, total)
-        state = machine.load(file, total)
-        keys = machine.load(file, total)
+        unpickler.load(file, total)
+        state = unpickler.load(file, total)
+        keys = unpickler.load(file, total)
         widths = {t.storage.key: t.storage.width for t in _tensors(state).values()}
         places: dict[str, tuple[int, int]] = {}
         for key in keys:
@@ -147,14 +147,14 @@ def _read_legacy(path: pathlib.Path) -> dict[str, StoredTensor]:
     return _stored(state, path, size, read_bytes)
 
 
-def _machine() -> PickleMachine:
+def _unpickler() -> SafeUnpickler:
     names = {f"torch {name}": dtype for name, dtype in _STORAGES.items()}
     callables: dict[str, Callable[..., Any]] = {
         "collections OrderedDict": collections.OrderedDict,
         "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
         "torch._utils _rebuild_parameter": lambda tensor, *_: tensor,
     }
-    return PickleMachine(callables, names, _persistent)
+    return SafeUnpickler(callables, names, _persistent)
 
 
 def _persistent(identity: Any) -> _Storage:

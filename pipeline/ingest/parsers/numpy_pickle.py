@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lxmert_tf.converters.formats.safe_unpickler import DamagedPickle, PickleMachine
+from lxmert_tf.converters.formats.safe_unpickler import DamagedPickle, SafeUnpickler
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionFault
 
@@ -27,7 +27,7 @@ def load_numpy_pickle(data: bytes) -> Any:
         RegionFault: it is damaged, or asks for anything else, which is named.
     """
     try:
-        return _machine().load(io.BytesIO(data), len(data))
+        return _unpickler().load(io.BytesIO(data), len(data))
     except DamagedPickle as error:
         raise RegionFault("the pickle is damaged or cut short") from error
     except InputError as error:
@@ -51,7 +51,7 @@ class _Dtype:
             self.dtype = self.dtype.newbyteorder(order)
 
 
-def _machine() -> PickleMachine:
+def _unpickler() -> SafeUnpickler:
     # How protocol 2 writes bytes, and none of them.
     callables = {"_codecs encode": _encode, "__builtin__ bytes": lambda: b""}
     callables["numpy dtype"] = _Dtype
@@ -60,7 +60,7 @@ def _machine() -> PickleMachine:
         callables[f"{core}.multiarray _reconstruct"] = _empty_array
         callables[f"{core}.multiarray scalar"] = _scalar
         callables[f"{core}.numeric _frombuffer"] = _from_buffer
-    return PickleMachine(callables, {"numpy ndarray": np.ndarray}, build=_build)
+    return SafeUnpickler(callables, {"numpy ndarray": np.ndarray}, build=_build)
 
 
 def _build(target: Any, state: Any) -> None:
