@@ -1,53 +1,71 @@
-# Every target that needs the environment makes it first, or reuses it: see
-# requirements/setup-venv.sh for how the interpreter is found (PYTHON=... names one).
-# STACK=today: TensorFlow 2.21 on the newest Python, in .venv-today.
+# Targets that need the environment create or update it first (PYTHON=... chooses the interpreter).
+# STACK=today: TensorFlow 2.21 on Python 3.11 to 3.13, in .venv-today.
 
 STACK ?= default
 VENV := $(if $(filter default,$(STACK)),.venv,.venv-$(STACK))
 PYTEST_ARGS ?= -n 2 --dist loadfile
 DEMO_ARGS ?=
 LOCK_ARGS ?=
+LOCK = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-https://pypi.org/simple}}" \
+	$(shell command -v uv || echo .uv/env/bin/uv) pip compile pyproject.toml --quiet \
+	--custom-compile-command "make lock" $(LOCK_ARGS)
 
-# TensorFlow's start-up messages would bury the tests' and the demo's own.
 export STACK
+# TensorFlow's start-up messages would bury those of the tests and the demo.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-e2e test-all lint format lock clean distclean
+.PHONY: help venv demo test test-e2e test-all lint format docs lock dist clean distclean
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-venv: ## .venv with the locked packages and this package in place (STACK=today: .venv-today)
+venv: ## create or update .venv (STACK=today: .venv-today)
 	@requirements/setup-venv.sh
 
-demo: venv ## train, evaluate and push a small model, and ask it (DEMO_ARGS=...)
+demo: venv ## train, evaluate, push, and query a small model (DEMO_ARGS=...)
 	$(VENV)/bin/python -m pipeline.demo $(DEMO_ARGS)
 
-test: lint ## lint and the tests, without the slow ones and TFX runs (PYTEST_ARGS=...)
+test: lint ## lint, and run the fast tests (PYTEST_ARGS=...)
 	$(VENV)/bin/python -m pytest -m "not slow and not e2e" $(PYTEST_ARGS)
 
-test-e2e: venv ## the tests that run the TFX pipeline, without the slow ones (PYTEST_ARGS=...)
+test-e2e: venv ## run the tests of whole TFX pipelines, without the slow ones (PYTEST_ARGS=...)
 	$(VENV)/bin/python -m pytest -m "e2e and not slow" $(PYTEST_ARGS)
 
-test-all: lint ## lint and all tests
+test-all: lint ## lint, and run all tests
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-lint: venv ## ruff: rules and format
+lint: venv ## check rules and format
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-format: venv ## let ruff mend what it can
+format: venv ## fix what ruff can fix
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-lock: ## renew the lock in requirements (LOCK_ARGS=--upgrade for newer versions)
-	requirements/setup-venv.sh --lock $(LOCK_ARGS)
+docs: venv ## build the documentation site in build/site, with warnings as errors
+	$(VENV)/bin/python -m mkdocs build --strict --site-dir build/site
 
-clean: ## what runs leave behind; keeps the environments and saved_models
-	rm -rf build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+dist: venv ## build and check the wheel and the source distribution in dist
+	rm -rf build/lib dist
+	$(VENV)/bin/python -m build --no-isolation
+	$(VENV)/bin/python -m twine check --strict dist/*
+
+lock: venv ## update the locks of the stack (LOCK_ARGS=--upgrade for newer versions)
+ifeq ($(STACK),default)
+	$(LOCK) --all-extras --override requirements/overrides.txt --python $(VENV)/bin/python \
+		--output-file requirements/lock-py310.txt
+else
+	$(LOCK) --all-extras --universal --python-version 3.11 \
+		--output-file requirements/lock-today-tfx.txt
+	$(LOCK) --extra dev --universal --python-version 3.11 \
+		--constraints requirements/lock-today-tfx.txt --output-file requirements/lock-today.txt
+endif
+
+clean: ## delete build products and caches; keep the environments and saved_models
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find . \( -path './.venv*' -o -path ./.uv -o -path ./.git \) -prune -o \
 		-type d -name __pycache__ -exec rm -rf {} +
 
-distclean: clean ## also the environments and the private uv
+distclean: clean ## also delete the environments and uv
 	rm -rf .venv .venv-today .uv

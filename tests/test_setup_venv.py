@@ -1,100 +1,155 @@
-"""The order in which requirements/setup-venv.sh looks for CPython."""
+"""Tests of requirements/setup-venv.sh, with a stand-in for uv that writes down how it is called."""
 
-import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "requirements" / "setup-venv.sh"
-
-
-def fake_python(path, version=(3, 10), starts=True):
-    """Writes an executable that answers like a Python, or like a pyenv shim without one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not starts:
-        body = 'echo "pyenv: python3.10: command not found" >&2; exit 127'
-    else:
-        # The script's question about the version is put to a real Python that is told to lie.
-        prelude = (
-            f"import sys; sys.version_info = {(*version, 0)}\n"
-            f"sys.executable, sys.base_prefix = {str(path)!r}, '/nowhere'"
-        )
-        body = (
-            f'if [ "$1" = --version ]; then echo Python {version[0]}.{version[1]}.0; exit; fi\n'
-            f"exec '{sys.executable}' -I -S -c \"{prelude}\n$3\""
-        )
-    path.write_text(f"#!/bin/sh\n{body}\n")
-    path.chmod(0o755)
-    return path
+ROOT = Path(__file__).parents[1]
+STACK = "default" if sys.version_info < (3, 11) else "today"
+VENV = {"default": ".venv", "today": ".venv-today"}[STACK]
+NEWEST = {"default": "3.10", "today": "3.13"}[STACK]
+# Finds any version of Python unless $NO_PYTHON is set; cannot install packages if $FAIL is set.
+UV = """#!/bin/sh
+echo "$@" >>calls
+case "$1 $2" in
+    "python find") for version; do :; done; [ -z "$NO_PYTHON" ] && echo "/found/$version" ;;
+    "venv "*)
+        for venv; do :; done
+        rm -rf "$venv" && mkdir -p "$venv/bin" && ln -s "$REAL" "$venv/bin/python" ;;
+    "pip sync") echo "$UV_DEFAULT_INDEX" >index; [ -z "$FAIL" ] ;;
+esac
+"""
 
 
 @pytest.fixture
-def search(tmp_path):
-    """Runs the search with the given folders on PATH, and pyenv below tmp_path."""
-
-    def run(*path, python=None, stack="default"):
-        env = {
-            "STACK": stack,
-            "PATH": os.pathsep.join([*map(str, path), "/usr/bin", "/bin"]),
-            "HOME": str(tmp_path),
-            **({"PYTHON": str(python)} if python else {}),
-        }
-        return subprocess.run(
-            ["sh", str(SCRIPT), "--print-python"], env=env, capture_output=True, text=True
-        )
-
-    return run
+def project(tmp_path):
+    """A folder with the files of the set-up, and a folder for PATH with the stand-in."""
+    folder = tmp_path / "a project"
+    shutil.copytree(ROOT / "requirements", folder / "requirements")
+    for name in ("pyproject.toml", "setup.py"):
+        shutil.copy(ROOT / name, folder)
+    uv = tmp_path / "bin" / "uv"
+    uv.parent.mkdir()
+    uv.write_text(UV)
+    uv.chmod(0o755)
+    return folder
 
 
-def test_python_variable_comes_first(search, tmp_path):
-    on_path = fake_python(tmp_path / "bin" / "python3.10")
-    named = fake_python(tmp_path / "my pythons" / "python")
-    assert search(on_path.parent, python=named).stdout.strip() == str(named)
+def set_up(folder, **variables):
+    """Run the script; return its result, and the calls of uv that change something."""
+    (folder / "calls").unlink(missing_ok=True)
+    environment = {
+        "STACK": STACK,
+        "REAL": sys.executable,
+        "PIP_INDEX_URL": "https://index.example/simple",
+        "HOME": str(folder.parent),
+        "PATH": f"{folder.parent / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin",
+        **variables,
+    }
+    result = subprocess.run(
+        ["sh", folder / "requirements" / "setup-venv.sh"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    calls = (folder / "calls").read_text() if (folder / "calls").exists() else ""
+    changes = [line for line in calls.splitlines() if line.startswith(("venv", "pip"))]
+    return result, changes
 
 
-def test_python_variable_of_another_version_is_refused(search, tmp_path):
-    on_path = fake_python(tmp_path / "bin" / "python3.10")
-    named = fake_python(tmp_path / "named" / "python", version=(3, 11))
-    result = search(on_path.parent, python=named)
+def fake_python(folder, body):
+    python = folder / "python"
+    python.write_text(f"#!/bin/sh\n{body}\n")
+    python.chmod(0o755)
+    return python
+
+
+def kinds(changes):
+    return [" ".join(change.split()[:2]) for change in changes]
+
+
+NEW = ["venv -q", "pip sync", "pip install"]
+UPDATE = ["pip sync", "pip install"]
+
+
+def test_environment_is_created_once(project):
+    result, changes = set_up(project)
+    assert (result.returncode, kinds(changes)) == (0, NEW)
+    assert set_up(project)[1] == []
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "setup.py", "requirements/no-deps.txt"])
+def test_changed_requirements_update_the_environment(project, name):
+    set_up(project)
+    (project / name).write_text((project / name).read_text() + "\n# changed\n")
+    assert kinds(set_up(project)[1]) == UPDATE
+
+
+def test_interrupted_set_up_starts_anew(project):
+    result, _ = set_up(project, FAIL="yes")
     assert result.returncode == 2
-    assert "Python 3.11.0, but CPython 3.10 is needed" in result.stderr
+    assert "set-up: cannot install the packages" in result.stderr
+    assert kinds(set_up(project)[1]) == NEW
+
+
+def test_interrupted_update_starts_anew(project):
+    set_up(project)
+    (project / "setup.py").write_text("# changed")
+    set_up(project, FAIL="yes")
+    assert kinds(set_up(project)[1]) == NEW
+
+
+def test_moved_environment_is_replaced(project):
+    set_up(project)
+    moved = project.rename(project.parent / "moved")
+    assert kinds(set_up(moved)[1]) == NEW
+
+
+def test_named_interpreter_is_used(project):
+    _, changes = set_up(project, PYTHON=sys.executable)
+    assert f"--python {sys.executable} {VENV}" in changes[0]
+    assert set_up(project, PYTHON=sys.executable)[1] == []
+
+
+@pytest.mark.parametrize("status", [1, 127])
+def test_unsuitable_interpreter_is_refused(project, status):
+    result, changes = set_up(project, PYTHON=str(fake_python(project, f"exit {status}")))
+    assert (result.returncode, changes) == (2, [])
+    assert "is not a working CPython of one of these versions: 3.1" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_shim_that_does_not_start_is_passed_over(search, tmp_path):
-    shim = fake_python(tmp_path / "shims" / "python3.10", starts=False)
-    real = fake_python(tmp_path / "a bin" / "python3.10")
-    assert search(shim.parent, real.parent).stdout.strip() == str(real)
+def test_interpreter_of_another_stack_is_refused(project):
+    other = {"default": "today", "today": "default"}[STACK]
+    result, changes = set_up(project, STACK=other, PYTHON=sys.executable)
+    assert (result.returncode, changes) == (2, [])
 
 
-def test_newest_pyenv_version_comes_after_path(search, tmp_path):
-    shim = fake_python(tmp_path / "shims" / "python3.10", starts=False)
-    for patch in ("3.10.2", "3.10.13", "3.10.9", "3.9.18"):
-        fake_python(tmp_path / ".pyenv" / "versions" / patch / "bin" / "python3.10")
-    chosen = search(shim.parent).stdout.strip()
-    # A machine with a python3.10 of its own in /usr/bin rightly takes that one.
-    assert Path(chosen).parts[-3] == "3.10.13" or chosen.startswith("/usr/bin")
+def test_another_interpreter_replaces_the_environment(project):
+    set_up(project)
+    # It passes as suitable, and prints another prefix.
+    other = fake_python(project, "echo /elsewhere")
+    assert kinds(set_up(project, PYTHON=str(other))[1]) == NEW
 
 
-def test_the_newest_version_of_the_stack_comes_first_wherever_it_is(search, tmp_path):
-    on_path = fake_python(tmp_path / "bin" / "python3.11", version=(3, 11))
-    fake_python(on_path.parent / "python3.10")
-    versions = tmp_path / ".pyenv" / "versions"
-    newer = fake_python(versions / "3.12.1" / "bin" / "python3.12", version=(3, 12))
-    chosen = search(on_path.parent, stack="today").stdout.strip()
-    assert chosen == str(newer) or chosen.startswith("/usr/bin")
+def test_newest_version_of_the_stack_is_preferred(project):
+    assert f"--python /found/cpython@{NEWEST} " in set_up(project)[1][0]
 
 
-def test_python_variable_of_no_version_of_the_stack_is_refused(search, tmp_path):
-    named = fake_python(tmp_path / "named" / "python")
-    result = search(python=named, stack="today")
-    assert result.returncode == 2
-    assert "Python 3.10.0, but CPython 3.13, 3.12 or 3.11 is needed" in result.stderr
+def test_uv_downloads_an_interpreter_where_there_is_none(project):
+    assert f"--python cpython@{NEWEST} " in set_up(project, NO_PYTHON="yes")[1][0]
 
 
-def test_unknown_stack_is_refused(search):
-    result = search(stack="tomorrow")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "set-up: STACK=tomorrow is not known (known: default, today).\n"
+@pytest.mark.parametrize("variable", ["PIP_INDEX_URL", "UV_DEFAULT_INDEX"])
+def test_package_index_is_passed_to_uv(project, variable):
+    set_up(project, **{variable: "https://mirror.example/simple"})
+    assert (project / "index").read_text() == "https://mirror.example/simple\n"
+
+
+def test_unknown_stack_is_refused(project):
+    result, changes = set_up(project, STACK="tomorrow")
+    assert (result.returncode, changes) == (2, [])
+    assert result.stderr == "set-up: unknown STACK=tomorrow (known: default, today)\n"
