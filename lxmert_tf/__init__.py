@@ -4,8 +4,6 @@ import importlib.util
 import os
 import sys
 
-from lxmert_tf.runtime import silence_tensorflow_import
-
 # Since TensorFlow 2.16 its Keras is version 3, unless this is set before it is first used and the
 # package tf_keras, which is version 2, is there. Where it is not, this would break Keras.
 if importlib.util.find_spec("tf_keras"):
@@ -16,10 +14,6 @@ if importlib.util.find_spec("tf_keras"):
             "TensorFlow uses Keras 3 already: import lxmert_tf before tensorflow_text and tfx, and "
             "before tf.keras is used, or set TF_USE_LEGACY_KERAS=1"
         )
-
-# Who says so, as commands do to their worker processes, wants nothing of the import either.
-if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "3":
-    silence_tensorflow_import()
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,8 @@
-"""Keeps what TensorFlow and its neighbours say of themselves away from what a command says."""
+"""Settings of the process that commands choose: log output, memory allocation, oneDNN.
+
+Importing this module, or `lxmert_tf`, changes nothing. Each command calls what it wants before it
+imports TensorFlow.
+"""
 
 import contextlib
 import ctypes
@@ -11,34 +15,69 @@ import sys
 import tempfile
 import warnings
 
-EARLY_LOG_LINE = re.compile(rb"[IWE]\d{4} .*\n|WARNING: All log messages before absl::.*\n")
+_EARLY_LOG_LINE = re.compile(rb"[IWE]\d{4} .*\n|WARNING: All log messages before absl::.*\n")
+
+# Parameters of mallopt, from glibc's malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
+_M_ARENA_MAX = -8
+_NEVER_TRIM = 2**31 - 1
 
 
 def silence_tensorflow() -> None:
-    """To be called by an entry point, before TensorFlow is imported."""
-    # 3 leaves fatal errors: TensorFlow 2.15 reports missing CUDA libraries as errors.
+    """Hide the log output of TensorFlow and its companions; errors are still raised.
+
+    Call it before TensorFlow is imported. Settings that the user made in the environment stay.
+    """
+    # Level 3 leaves fatal errors. TensorFlow 2.15 reports missing CUDA libraries as errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TFX's libraries warn about their own deprecations, TFMA about every SavedModel of tf.Module.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # Google's client libraries, which TFX brings, warn once each that Python 3.10 is old.
+    # Google's client libraries, which TFX installs, each warn that Python 3.10 is old.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    # The same for the worker processes of Beam, whose own start is a warning to it, too.
+    # The same for Beam's worker processes; Beam also warns about how it starts them.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::DeprecationWarning")
     logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
-    _ignore_functions_that_outlive_tensorflow()
-    silence_tensorflow_import()
-
-
-def silence_tensorflow_import() -> None:
-    """Leaves out what TensorFlow 2.21 logs while it is imported, before it knows its log level."""
+    _ignore_errors_at_exit()
     if "tensorflow" not in sys.modules:
         sys.meta_path.insert(0, _QuietImport())
 
 
+def keep_freed_memory() -> None:
+    """Tell glibc to keep freed memory in the process instead of returning it to the system.
+
+    For training, which allocates tensors of the same sizes in every step: by default glibc returns
+    each tensor of more than a few megabytes and fetches the next one page by page, zeroed first.
+    That is 250,000 page faults per step at the published model size, 5 % of its time. The process
+    then never shrinks, so servers and ingestion do not want it.
+
+    Call it before TensorFlow starts threads. The environment variables MALLOC_ARENA_MAX=1,
+    MALLOC_MMAP_MAX_=0 and MALLOC_TRIM_THRESHOLD_=2147483647 do the same (see mallopt(3)). Has no
+    effect with another C library.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    # The arenas of threads return free memory whatever the thresholds, so there is one arena.
+    libc.mallopt(_M_ARENA_MAX, 1)
+    libc.mallopt(_M_MMAP_MAX, 0)
+    libc.mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM)
+
+
+def prefer_onednn() -> None:
+    """Let TensorFlow compute with oneDNN, unless TF_ENABLE_ONEDNN_OPTS is set already.
+
+    For training; call it before TensorFlow is imported. By default TensorFlow uses oneDNN only
+    where the processor has AVX-512. With AVX2 its own matrix products are as fast in the forward
+    pass, but slower in the backward pass: 6 to 14 % of a training step (docs/performance.md).
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
 class _QuietImport:
-    """Finds TensorFlow as always, and filters what is said while it is imported."""
+    """Drops what TensorFlow 2.21 logs while it is imported, before it knows its log level."""
 
     def find_spec(self, name, path=None, target=None):
         if name != "tensorflow":
@@ -59,7 +98,7 @@ class _QuietImport:
 
 @contextlib.contextmanager
 def _without_early_log_lines():
-    # It comes from C++, behind the back of sys.stderr.
+    # C++ writes to the file descriptor, not to sys.stderr.
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
@@ -69,51 +108,16 @@ def _without_early_log_lines():
             os.dup2(terminal, 2)
             os.close(terminal)
             file.seek(0)
-            os.write(2, EARLY_LOG_LINE.sub(b"", file.read()))
+            os.write(2, _EARLY_LOG_LINE.sub(b"", file.read()))
 
 
-def _ignore_functions_that_outlive_tensorflow() -> None:
-    # TFX keeps models loaded until the interpreter ends; when their functions go, the module that
-    # their destructor needs is gone already.
+def _ignore_errors_at_exit() -> None:
+    # TFX keeps models loaded until the interpreter ends. The destructors of their functions then
+    # need a module that is gone already.
     report = sys.unraisablehook
 
-    def unless_at_the_end(unraisable):
-        name = getattr(unraisable.object, "__qualname__", "")
-        if name != "AtomicFunction.__del__":
+    def report_others(unraisable):
+        if getattr(unraisable.object, "__qualname__", "") != "AtomicFunction.__del__":
             report(unraisable)
 
-    sys.unraisablehook = unless_at_the_end
-
-
-# Of glibc's malloc.h.
-M_TRIM_THRESHOLD = -1
-M_MMAP_MAX = -4
-M_ARENA_MAX = -8
-NEVER = 2**31 - 1
-
-
-def keep_freed_memory() -> None:
-    """To be called by an entry point, before TensorFlow starts threads.
-
-    A tensor of more than a few megabytes is else given back to the system when it is freed, and the
-    next one like it is fetched page by page, all zeroed first: at the published size 250,000 times
-    a step. The environment variables MALLOC_ARENA_MAX=1, MALLOC_MMAP_MAX_=0 and
-    MALLOC_TRIM_THRESHOLD_=2147483647 do the same (mallopt(3)). Other C libraries are left alone.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    # One arena: those of threads give back what is free whatever the thresholds.
-    libc.mallopt(M_ARENA_MAX, 1)
-    libc.mallopt(M_MMAP_MAX, 0)
-    libc.mallopt(M_TRIM_THRESHOLD, NEVER)
-
-
-def prefer_onednn() -> None:
-    """To be called by a command that trains, before TensorFlow is imported.
-
-    TensorFlow itself takes oneDNN where there is AVX-512. With AVX2 alone its own products are as
-    fast forwards, and slower where they give gradients (docs/performance.md). Whoever sets
-    TF_ENABLE_ONEDNN_OPTS decides.
-    """
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    sys.unraisablehook = report_others

@@ -7,7 +7,7 @@ from lxmert_tf.cli.arguments import (
     add_override_argument,
     model_config_of,
 )
-from lxmert_tf.runtime import prefer_onednn
+from lxmert_tf.runtime import keep_freed_memory, prefer_onednn
 
 SUMMARY = "compare variants of pre-training in a table"
 
@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     task = load_config(FinetuningConfig, args.task)
     if not args.validation:
         raise InputError("name records to measure on with --validation")
+    keep_freed_memory()
     prefer_onednn()
 
     from lxmert_tf.data.batches import find_records

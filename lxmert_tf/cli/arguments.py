@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from lxmert_tf.runtime import prefer_onednn
+from lxmert_tf.runtime import keep_freed_memory, prefer_onednn
 
 RECORDS = "TFRecord files of scenes, or folders of them (from `lxmert ingest`)"
 
@@ -86,6 +86,7 @@ def run_training_command(args: argparse.Namespace, config_class: type, load: Cal
     # Before TensorFlow is imported, which takes seconds.
     config = load_config(config_class, args.config, [*start, *args.overrides])
     model_config = model_config_of(args)
+    keep_freed_memory()
     prefer_onednn()
     train = load()
 

@@ -5,7 +5,7 @@ import dataclasses
 import json
 
 from lxmert_tf.benchmarking.settings import LENGTHS, MODELS, model_sizes
-from lxmert_tf.runtime import prefer_onednn
+from lxmert_tf.runtime import keep_freed_memory, prefer_onednn
 
 SUMMARY = "measure how fast a model answers, fine-tunes or pre-trains on this machine"
 
@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{option} is {getattr(args, name)}; it must be at least 1")
     if args.questions_per_image > 1 and args.task != "answer":
         raise InputError(f"--questions-per-image is for --task answer, not for {args.task}")
+    keep_freed_memory()
     if args.task != "answer":
         # As the commands that train do.
         prefer_onednn()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lxmert_tf import __version__
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
-from lxmert_tf.runtime import keep_freed_memory, silence_tensorflow
+from lxmert_tf.runtime import silence_tensorflow
 
 # Where packages register subcommands: modules with SUMMARY, add_arguments(parser) and run(args).
 # So the library's command offers what `pipeline` brings without knowing it.
@@ -38,7 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     silence_tensorflow()
     # What imports make stays; looking through it for garbage again and again takes time.
     gc.set_threshold(50_000)
-    keep_freed_memory()
     args = _parser().parse_args(argv)
     try:
         return args.run(args) or 0

@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         beam_args += [
             "--direct_running_mode=multi_processing",
             f"--direct_num_workers={args.workers}",
+            "--beam_plugin=lxmert_tf.quiet_worker",
         ]
 
     from pipeline.ingest.job import run_ingest
