@@ -1,40 +1,159 @@
-"""LXMERT (Tan & Bansal 2019, arXiv 1908.07490) in TensorFlow."""
+"""LXMERT (Tan & Bansal 2019, arXiv 1908.07490), a vision-and-language transformer, in Keras.
 
+Models:
+    LxmertConfig              sizes of a model
+    LxmertBackbone            token and region features to hidden states
+    LxmertPretrainer          the backbone with the heads of all pre-training tasks
+    LxmertAnswerClassifier    answers a question about an image (VQA, GQA)
+    LxmertPairClassifier      judges a statement about two images (NLVR2)
+    LxmertTextPreprocessor    strings to token IDs
+    load_preset               loads a model of any class from a directory
+
+Training:
+    SoftAnswerLoss, SoftAccuracy     loss and metric for soft answers
+    BertAdamW, WarmupLinearDecay     BERT's optimizer and learning rate schedule
+
+Data:
+    find_records, read_records                                   TFRecord files of scenes
+    pair_batches                                                 batches of images and sentences
+    answer_batches, statement_batches, pretraining_batches       batches for `fit`
+    AnswerTable, MaskingRates                                    their settings
+
+Weights of other implementations:
+    import_weights, export_weights
+
+Regions of images:
+    RegionExtractor, Regions, make_extractor, read_image
+
+Serving:
+    export_answer_model    writes a SavedModel for TensorFlow Serving
+    Predictor              answers questions about images with a preset or a SavedModel
+    Client, ServerError    talks to a model server
+
+InputError is raised for whatever the user can correct; its message is one line.
+
+Example:
+    >>> from lxmert_tf import Predictor, read_image
+    >>> predictor = Predictor("saved_models/easy_vqa")
+    >>> predictor.ask(read_image("picture.png"), ["what color is the shape?"])
+"""
+
+import importlib
 import importlib.util
 import os
 import sys
+from typing import TYPE_CHECKING
 
-# Since TensorFlow 2.16 its Keras is version 3, unless this is set before it is first used and the
-# package tf_keras, which is version 2, is there. Where it is not, this would break Keras.
+if TYPE_CHECKING:
+    from lxmert_tf.converters.exporting import export_weights as export_weights
+    from lxmert_tf.converters.importing import import_weights as import_weights
+    from lxmert_tf.data.batches import (
+        AnswerTable as AnswerTable,
+    )
+    from lxmert_tf.data.batches import (
+        answer_batches as answer_batches,
+    )
+    from lxmert_tf.data.batches import (
+        find_records as find_records,
+    )
+    from lxmert_tf.data.batches import (
+        pair_batches as pair_batches,
+    )
+    from lxmert_tf.data.batches import (
+        read_records as read_records,
+    )
+    from lxmert_tf.data.batches import (
+        statement_batches as statement_batches,
+    )
+    from lxmert_tf.data.masking_rates import MaskingRates as MaskingRates
+    from lxmert_tf.data.pretraining_batches import pretraining_batches as pretraining_batches
+    from lxmert_tf.errors import InputError as InputError
+    from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier as LxmertAnswerClassifier
+    from lxmert_tf.models.backbone import LxmertBackbone as LxmertBackbone
+    from lxmert_tf.models.config import LxmertConfig as LxmertConfig
+    from lxmert_tf.models.pair_classifier import LxmertPairClassifier as LxmertPairClassifier
+    from lxmert_tf.models.presets import load_preset as load_preset
+    from lxmert_tf.models.pretrainer import LxmertPretrainer as LxmertPretrainer
+    from lxmert_tf.models.soft_answers import (
+        SoftAccuracy as SoftAccuracy,
+    )
+    from lxmert_tf.models.soft_answers import (
+        SoftAnswerLoss as SoftAnswerLoss,
+    )
+    from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor as LxmertTextPreprocessor
+    from lxmert_tf.regions.extractor import RegionExtractor as RegionExtractor
+    from lxmert_tf.regions.extractor import Regions as Regions
+    from lxmert_tf.regions.image import read_image as read_image
+    from lxmert_tf.regions.registry import make_extractor as make_extractor
+    from lxmert_tf.serving.client import Client as Client
+    from lxmert_tf.serving.errors import ServerError as ServerError
+    from lxmert_tf.serving.export import export_answer_model as export_answer_model
+    from lxmert_tf.serving.predictor import Predictor as Predictor
+    from lxmert_tf.training.optimization import (
+        BertAdamW as BertAdamW,
+    )
+    from lxmert_tf.training.optimization import (
+        WarmupLinearDecay as WarmupLinearDecay,
+    )
+
+# The only place that states the version; pyproject.toml reads it.
+__version__ = "0.1.0"
+
+# TensorFlow 2.16 and later use Keras 3 unless this is set before Keras is first used. Without the
+# package tf_keras, which is Keras 2, setting it would break Keras.
 if importlib.util.find_spec("tf_keras"):
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    # Only Keras 3 tells its version by a function.
+    # Only Keras 3 has a function that returns its version.
     if "tensorflow" in sys.modules and hasattr(sys.modules["tensorflow"].keras, "version"):
         raise ImportError(
             "TensorFlow uses Keras 3 already: import lxmert_tf before tensorflow_text and tfx, and "
             "before tf.keras is used, or set TF_USE_LEGACY_KERAS=1"
         )
 
-__version__ = "0.1.0"
-
-# Name -> module. Loaded at first use, so that a command line answers --help without TensorFlow.
-_EXPORTS = {
-    "LxmertAnswerClassifier": "lxmert_tf.models.answer_classifier",
-    "LxmertBackbone": "lxmert_tf.models.backbone",
-    "LxmertConfig": "lxmert_tf.models.config",
-    "LxmertPairClassifier": "lxmert_tf.models.pair_classifier",
-    "LxmertPretrainer": "lxmert_tf.models.pretrainer",
-    "LxmertTextPreprocessor": "lxmert_tf.models.text_preprocessor",
-    "SoftAccuracy": "lxmert_tf.models.soft_answers",
-    "SoftAnswerLoss": "lxmert_tf.models.soft_answers",
+# Module -> names. Imported at first use, so that `lxmert --help` need not wait for TensorFlow.
+_MODULES = {
+    "converters.exporting": ["export_weights"],
+    "converters.importing": ["import_weights"],
+    "data.batches": [
+        "AnswerTable",
+        "answer_batches",
+        "find_records",
+        "pair_batches",
+        "read_records",
+        "statement_batches",
+    ],
+    "data.masking_rates": ["MaskingRates"],
+    "data.pretraining_batches": ["pretraining_batches"],
+    "errors": ["InputError"],
+    "models.answer_classifier": ["LxmertAnswerClassifier"],
+    "models.backbone": ["LxmertBackbone"],
+    "models.config": ["LxmertConfig"],
+    "models.pair_classifier": ["LxmertPairClassifier"],
+    "models.presets": ["load_preset"],
+    "models.pretrainer": ["LxmertPretrainer"],
+    "models.soft_answers": ["SoftAccuracy", "SoftAnswerLoss"],
+    "models.text_preprocessor": ["LxmertTextPreprocessor"],
+    "regions.extractor": ["RegionExtractor", "Regions"],
+    "regions.image": ["read_image"],
+    "regions.registry": ["make_extractor"],
+    "serving.client": ["Client"],
+    "serving.errors": ["ServerError"],
+    "serving.export": ["export_answer_model"],
+    "serving.predictor": ["Predictor"],
+    "training.optimization": ["BertAdamW", "WarmupLinearDecay"],
 }
+_EXPORTS = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 
 __all__ = sorted(_EXPORTS)
 
 
-def __getattr__(name):
+def __getattr__(name: str):
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
+    value = getattr(importlib.import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
 
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
