@@ -45,56 +45,68 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lxmert_tf.converters.exporting import export_weights as export_weights
-    from lxmert_tf.converters.importing import import_weights as import_weights
+    from lxmert_tf.converters.exporting import export_weights
+    from lxmert_tf.converters.importing import import_weights
     from lxmert_tf.data.batches import (
-        AnswerTable as AnswerTable,
+        AnswerTable,
+        answer_batches,
+        find_records,
+        pair_batches,
+        read_records,
+        statement_batches,
     )
-    from lxmert_tf.data.batches import (
-        answer_batches as answer_batches,
-    )
-    from lxmert_tf.data.batches import (
-        find_records as find_records,
-    )
-    from lxmert_tf.data.batches import (
-        pair_batches as pair_batches,
-    )
-    from lxmert_tf.data.batches import (
-        read_records as read_records,
-    )
-    from lxmert_tf.data.batches import (
-        statement_batches as statement_batches,
-    )
-    from lxmert_tf.data.masking_rates import MaskingRates as MaskingRates
-    from lxmert_tf.data.pretraining_batches import pretraining_batches as pretraining_batches
-    from lxmert_tf.errors import InputError as InputError
-    from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier as LxmertAnswerClassifier
-    from lxmert_tf.models.backbone import LxmertBackbone as LxmertBackbone
-    from lxmert_tf.models.config import LxmertConfig as LxmertConfig
-    from lxmert_tf.models.pair_classifier import LxmertPairClassifier as LxmertPairClassifier
-    from lxmert_tf.models.presets import load_preset as load_preset
-    from lxmert_tf.models.pretrainer import LxmertPretrainer as LxmertPretrainer
-    from lxmert_tf.models.soft_answers import (
-        SoftAccuracy as SoftAccuracy,
-    )
-    from lxmert_tf.models.soft_answers import (
-        SoftAnswerLoss as SoftAnswerLoss,
-    )
-    from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor as LxmertTextPreprocessor
-    from lxmert_tf.regions.extractor import RegionExtractor as RegionExtractor
-    from lxmert_tf.regions.extractor import Regions as Regions
-    from lxmert_tf.regions.image import read_image as read_image
-    from lxmert_tf.regions.registry import make_extractor as make_extractor
-    from lxmert_tf.serving.client import Client as Client
-    from lxmert_tf.serving.errors import ServerError as ServerError
-    from lxmert_tf.serving.export import export_answer_model as export_answer_model
-    from lxmert_tf.serving.predictor import Predictor as Predictor
-    from lxmert_tf.training.optimization import (
-        BertAdamW as BertAdamW,
-    )
-    from lxmert_tf.training.optimization import (
-        WarmupLinearDecay as WarmupLinearDecay,
-    )
+    from lxmert_tf.data.masking_rates import MaskingRates
+    from lxmert_tf.data.pretraining_batches import pretraining_batches
+    from lxmert_tf.errors import InputError
+    from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
+    from lxmert_tf.models.backbone import LxmertBackbone
+    from lxmert_tf.models.config import LxmertConfig
+    from lxmert_tf.models.pair_classifier import LxmertPairClassifier
+    from lxmert_tf.models.presets import load_preset
+    from lxmert_tf.models.pretrainer import LxmertPretrainer
+    from lxmert_tf.models.soft_answers import SoftAccuracy, SoftAnswerLoss
+    from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
+    from lxmert_tf.regions.extractor import RegionExtractor, Regions
+    from lxmert_tf.regions.image import read_image
+    from lxmert_tf.regions.registry import make_extractor
+    from lxmert_tf.serving.client import Client
+    from lxmert_tf.serving.errors import ServerError
+    from lxmert_tf.serving.export import export_answer_model
+    from lxmert_tf.serving.predictor import Predictor
+    from lxmert_tf.training.optimization import BertAdamW, WarmupLinearDecay
+
+__all__ = [
+    "AnswerTable",
+    "BertAdamW",
+    "Client",
+    "InputError",
+    "LxmertAnswerClassifier",
+    "LxmertBackbone",
+    "LxmertConfig",
+    "LxmertPairClassifier",
+    "LxmertPretrainer",
+    "LxmertTextPreprocessor",
+    "MaskingRates",
+    "Predictor",
+    "RegionExtractor",
+    "Regions",
+    "ServerError",
+    "SoftAccuracy",
+    "SoftAnswerLoss",
+    "WarmupLinearDecay",
+    "answer_batches",
+    "export_answer_model",
+    "export_weights",
+    "find_records",
+    "import_weights",
+    "load_preset",
+    "make_extractor",
+    "pair_batches",
+    "pretraining_batches",
+    "read_image",
+    "read_records",
+    "statement_batches",
+]
 
 # The only place that states the version; pyproject.toml reads it.
 __version__ = "0.1.0"
@@ -143,8 +155,6 @@ _MODULES = {
     "training.optimization": ["BertAdamW", "WarmupLinearDecay"],
 }
 _EXPORTS = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
-
-__all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str):

@@ -27,8 +27,9 @@ def test_export_is_defined_by_its_module(name):
 def test_type_checkers_see_the_same_names():
     tree = ast.parse(Path(lxmert_tf.__file__).read_text(encoding="utf-8"))
     [block] = [node for node in tree.body if isinstance(node, ast.If)][:1]
-    seen = {alias.asname: item.module for item in block.body for alias in item.names}
+    seen = {alias.name: item.module for item in block.body for alias in item.names}
     assert seen == lxmert_tf._EXPORTS
+    assert set(lxmert_tf.__all__) == seen.keys()
 
 
 def test_names_are_listed():
