@@ -1,4 +1,4 @@
-"""Configuration files: YAML or JSON read into dataclasses, refused with file, key and cure."""
+"""Configuration files: YAML or JSON read into dataclasses, with errors that name file and key."""
 
 import dataclasses
 import difflib
@@ -12,13 +12,17 @@ import pydantic
 import yaml
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.json_file import describe_mismatch, format_place
 from lxmert_tf.text_file import read_text
 
 T = TypeVar("T")
 
+# What pydantic calls an unknown key of a dataclass and of a model.
+_UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
+
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, with two of YAML 1.1's traps closed."""
+    """PyYAML's safe loader without two traps of YAML 1.1."""
 
 
 # YAML 1.1 reads 1e-4 as a string (it wants 1.0e-4); people write it for learning rates.
@@ -27,30 +31,30 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _mapping_of_texts(loader: _Loader, node: yaml.MappingNode) -> dict:
-    # PyYAML keeps the last of two equal keys in silence; a person who wrote two meant one of them.
+def _mapping_with_unique_string_keys(loader: _Loader, node: yaml.MappingNode) -> dict:
+    # PyYAML silently keeps the last of two equal keys, and reads the key `no` as False.
     seen = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         problem = None
         if not isinstance(key, str):
-            problem = f"the key {key!r} is not a text; put it in quotes"
+            problem = f"the key {key!r} is not a string; put it in quotes"
         elif key in seen:
-            problem = f"the key {key!r} stands twice"
+            problem = f"duplicate key {key!r}"
         if problem:
             raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
         seen.add(key)
     return loader.construct_mapping(node)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping_of_texts)
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping_with_unique_string_keys)
 
 
 def read_mapping(path) -> dict[str, Any]:
-    """Reads a YAML or JSON file whose top level is a mapping.
+    """Read a YAML or JSON file whose top level is a mapping.
 
     Raises:
-        InputError: the file is missing, is not YAML, or holds something else.
+        InputError: the file is missing, is not valid YAML, or holds something else.
     """
     text = read_text(path)
     try:
@@ -61,32 +65,64 @@ def read_mapping(path) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or "cannot be read"
         raise InputError(f"{path}{line}: not valid YAML: {problem}") from error
     except (ValueError, LookupError, AttributeError) as error:
-        # PyYAML takes 2020-13-45 for a date and 0b_ for a number, and then fails to make them; so
-        # it does with an empty !!int, a !!bool that is none and a !!timestamp.
+        # PyYAML takes 2020-13-45 for a date and 0b_ for a number, then fails to convert them. The
+        # same goes for an empty !!int, a wrong !!bool and a wrong !!timestamp.
         raise InputError(f"{path}: not valid YAML: {error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: not valid YAML: nested too deeply") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: must hold keys and values at its top level")
+        raise InputError(f"{path}: must hold a mapping of keys to values")
     return content
 
 
 def load_config(cls: type[T], path, overrides: Sequence[str] = ()) -> T:
-    """Reads a file into the dataclass `cls`.
+    """Read a YAML or JSON file into a dataclass.
 
     Args:
-        cls: the dataclass.
-        path: a YAML or JSON file.
-        overrides: "KEY=VALUE" each, taken after the file; a dot in KEY steps into a mapping or
-            (with a number) into a list, VALUE is YAML.
+        cls: the dataclass; its fields may be dataclasses, and lists or dicts of them.
+        path: the file.
+        overrides: changes to the file's values, "KEY=VALUE" each. A dot in KEY steps into a mapping
+            or (with an index) into a list; VALUE is YAML.
+
+    Returns:
+        an instance of `cls`.
 
     Raises:
-        InputError: naming the file, the key and, for an unknown key, the nearest valid one.
+        InputError: the message names the file and the key, and for an unknown key the most similar
+            valid one.
+
+    Example:
+        >>> load_config(FinetuningConfig, "configs/task/vqa.yaml", ["batch_size=16"])
     """
     values = read_mapping(path)
     for override in overrides:
         _override(values, override)
     return config_from_mapping(cls, values, str(path))
+
+
+def config_from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
+    """Convert plain values to a dataclass, with exact types and without unknown keys.
+
+    Args:
+        cls: the dataclass, as for `load_config`.
+        values: the content of a file.
+        where: the file's name, for messages.
+
+    Returns:
+        an instance of `cls`.
+
+    Raises:
+        InputError: as for `load_config`.
+    """
+    # Through JSON, because a strict dataclass accepts a mapping in JSON only.
+    try:
+        text = json.dumps(values, default=str)
+    except ValueError as error:
+        raise InputError(f"{where}: a value contains itself (YAML's & and *)") from error
+    try:
+        return pydantic.TypeAdapter(cls).validate_json(text, strict=True, extra="forbid")
+    except pydantic.ValidationError as error:
+        raise InputError(f"{where}: {_describe(cls, error)}") from error
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -109,73 +145,34 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 def _step_into(values, part: str, override: str):
     if isinstance(values, dict):
-        # A mapping that the file leaves out begins empty.
+        # A mapping that the file leaves out starts empty.
         return values.setdefault(part, {})
     if isinstance(values, list) and part.isdigit() and int(part) < len(values):
         return values[int(part)]
-    raise InputError(f"--set {override}: there is no {part!r} to set a part of")
+    raise InputError(f"--set {override}: there is no {part!r} to change")
 
 
-def config_from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
-    """Makes the dataclass `cls` (whose fields may be dataclasses) of plain values.
-
-    Args:
-        cls: the dataclass.
-        values: what a file said.
-        where: the file's name, for messages.
-    """
-    # As JSON, since that is the form in which a strict dataclass may be given as a mapping.
-    try:
-        text = json.dumps(values, default=str)
-    except ValueError as error:
-        raise InputError(f"{where}: a value refers to itself (YAML's & and *)") from error
-    try:
-        return pydantic.TypeAdapter(_forbid_unknown(cls)).validate_json(text)
-    except pydantic.ValidationError as error:
-        raise InputError(f"{where}: {_first_problem(cls, error)}") from error
-
-
-def _forbid_unknown(cls):
-    """Marks `cls` and the dataclasses in its fields: exact types, no unknown key."""
-    cls.__pydantic_config__ = pydantic.ConfigDict(extra="forbid", strict=True)
-    for name in typing.get_type_hints(cls):
-        for nested in _dataclasses_of(cls, name):
-            _forbid_unknown(nested)
-    return cls
-
-
-def _dataclasses_of(cls, field_name: str) -> list[type]:
-    hint = typing.get_type_hints(cls)[field_name]
-    candidates = [hint, *typing.get_args(hint)]
-    return [c for c in candidates if dataclasses.is_dataclass(c)]
-
-
-def _first_problem(cls, error: pydantic.ValidationError) -> str:
-    # An unknown key first: a misspelt key also leaves the right one missing, and is the cause.
+def _describe(cls, error: pydantic.ValidationError) -> str:
     problems = error.errors()
-    problems.sort(key=lambda p: p["type"] not in ("unexpected_keyword_argument", "extra_forbidden"))
-    problem = problems[0]
-    path = [str(part) for part in problem["loc"]]
-    key = ".".join(path)
-    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"unknown key {key!r}{_nearest(cls, path)}"
-    if problem["type"] in ("missing", "missing_argument"):
-        return f"the key {key!r} is missing"
-    cause = problem.get("ctx", {}).get("error")
-    if isinstance(cause, InputError):
-        return f"{key}: {cause}" if key else str(cause)
-    message = problem["msg"].removeprefix("Input ")
-    return f"{key} is {problem['input']!r}, {message}"
+    for problem in problems:
+        # A misspelled key also leaves the right one missing, so it is the cause of both problems.
+        if problem["type"] in _UNKNOWN_KEY:
+            path = problem["loc"]
+            return f"unknown key {format_place(path)!r}{_suggestion(cls, path)}"
+    return describe_mismatch(problems[0])
 
 
-def _nearest(cls, path: list[str]) -> str:
+def _suggestion(cls, path: tuple[str | int, ...]) -> str:
     for part in path[:-1]:
+        # An index, or a key of a dict, leaves the class as it is.
         if dataclasses.is_dataclass(cls) and part in typing.get_type_hints(cls):
-            cls = next(iter(_dataclasses_of(cls, part)), None)
+            hint = typing.get_type_hints(cls)[part]
+            candidates = [hint, *typing.get_args(hint)]
+            cls = next(filter(dataclasses.is_dataclass, candidates), None)
     if not dataclasses.is_dataclass(cls):
         return ""
     names = [field.name for field in dataclasses.fields(cls)]
-    close = difflib.get_close_matches(path[-1], names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; valid keys are {', '.join(names)}"

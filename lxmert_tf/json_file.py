@@ -1,7 +1,8 @@
-"""JSON from other people's files: read strictly, and checked against the types that we need."""
+"""JSON files of other programs: parsed strictly, and checked against types."""
 
 import json
 import reprlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pydantic
@@ -10,75 +11,97 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.text_file import read_text
 
 # Characters of a wrong value that a message shows.
-_LONGEST = 60
+_LONGEST_VALUE = 60
 
 
 def read_json(path) -> Any:
-    """What a JSON file holds; errors as `parse_json`, or if it cannot be read."""
+    """Read a JSON file.
+
+    Raises:
+        InputError: the file cannot be read, or as for `parse_json`.
+    """
     return parse_json(read_text(path), str(path))
 
 
 def parse_json(text: str, where: str) -> Any:
-    """What a JSON text holds.
+    """Parse a JSON text (RFC 8259, so without NaN and Infinity).
 
     Args:
-        text: JSON as RFC 8259 has it, so without NaN and Infinity.
+        text: the JSON text.
         where: the file's name (and line), for messages.
 
+    Returns:
+        its content, as Python objects.
+
     Raises:
-        InputError: it is not JSON, a key stands twice in an object (the first would be lost), or
-            a text in it is not Unicode.
+        InputError: the text is not valid JSON, an object has the same key twice (the first would
+            be lost), or a string is not valid Unicode.
     """
     try:
         content = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
         if r"\ud" in text.lower():
-            # Half of a surrogate pair, which no file and no terminal can take.
+            # Half of a surrogate pair cannot be written to a file or a terminal.
             json.dumps(content, ensure_ascii=False).encode()
     except RecursionError as error:
         raise InputError(f"{where}: not valid JSON: nested too deeply") from error
     except UnicodeEncodeError as error:
-        raise InputError(f"{where}: not valid JSON: half a surrogate pair in it") from error
+        raise InputError(f"{where}: not valid JSON: half of a surrogate pair") from error
     except ValueError as error:
         raise InputError(f"{where}: not valid JSON: {error}") from error
     return content
 
 
 def check_json(kind: Any, content: Any, where: str) -> Any:
-    """Makes `kind` (of dataclasses with strict fields) of what JSON held; more keys are ignored.
+    """Convert parsed JSON to a type.
+
+    Args:
+        kind: the type, of dataclasses with strict fields. Keys that they lack are ignored.
+        content: from `parse_json`.
+        where: the file's name, for messages.
+
+    Returns:
+        an instance of `kind`.
 
     Raises:
-        InputError: naming the first place that does not fit.
+        InputError: the content does not fit; the message names the first place.
     """
     try:
         return pydantic.TypeAdapter(kind).validate_python(content)
     except pydantic.ValidationError as error:
-        raise InputError(f"{where}: {_first_problem(error)}") from error
+        raise InputError(f"{where}: {describe_mismatch(error.errors()[0])}") from error
+
+
+def describe_mismatch(problem: Mapping[str, Any]) -> str:
+    """Describe one of the `errors()` of a pydantic.ValidationError in one line."""
+    place = format_place(problem["loc"])
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"the key {place!r} is missing"
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        return f"{place}: {cause}" if place else str(cause)
+    expected = problem["msg"].removeprefix("Input ").removeprefix("List ")
+    if problem["type"] == "dataclass_type":
+        expected = "should be an object"
+    found = reprlib.repr(problem["input"])
+    found = found if len(found) <= _LONGEST_VALUE else f"{found[:_LONGEST_VALUE]}..."
+    return f"{place or 'it'} is {found}, {expected}"
+
+
+def format_place(path: Iterable[str | int]) -> str:
+    """Format keys and indices as a reader would write them, such as "stages[0].epochs"."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return "".join(parts).removeprefix(".")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         seen: set[str] = set()
-        doubled = [key for key, _ in pairs if key in seen or seen.add(key)]
-        raise ValueError(
-            f"{len(doubled)} keys of an object stand twice, the first is {doubled[0]!r}"
-        )
+        duplicates = [key for key, _ in pairs if key in seen or seen.add(key)]
+        more = f" and {len(duplicates) - 1} more" if len(duplicates) > 1 else ""
+        raise ValueError(f"duplicate key {duplicates[0]!r}{more} in one object")
     return made
 
 
 def _refuse_constant(name: str):
-    raise ValueError(f"{name} is not a number of JSON")
-
-
-def _first_problem(error: pydantic.ValidationError) -> str:
-    problem = error.errors()[0]
-    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in problem["loc"])
-    place = place.removeprefix(".")
-    if problem["type"] == "missing":
-        return f"the key {place!r} is missing"
-    expected = problem["msg"].removeprefix("Input ").removeprefix("List ")
-    if problem["type"] == "dataclass_type":
-        expected = "should be an object"
-    found = reprlib.repr(problem["input"])
-    found = found if len(found) <= _LONGEST else f"{found[:_LONGEST]}..."
-    return f"{place or 'it'} is {found}, {expected}"
+    raise ValueError(f"{name} is not a JSON number")

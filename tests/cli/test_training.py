@@ -158,7 +158,7 @@ def test_an_ablation_prints_a_row_a_variant_and_goes_on_where_it_was(
         ("batch_sise=8", "unknown key 'batch_sise'; did you mean 'batch_size'?"),
         ("batch_size=many", "batch_size is 'many'"),
         ("batch_size", "--set batch_size: must be KEY=VALUE"),
-        ("stages.1.epochs=2", "there is no '1' to set a part of"),
+        ("stages.1.epochs=2", "there is no '1' to change"),
         ("stages.0.epochs=0", "epochs is 0; it must be at least 1"),
         ("loss_weights.object=1", "no task is named 'object'"),
         ("masking.words=2", "words is 2.0; it must be in [0, 1]"),

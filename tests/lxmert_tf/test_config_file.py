@@ -1,4 +1,4 @@
-"""YAML and JSON into dataclasses: what is read, and that every refusal is one useful line."""
+"""YAML and JSON are read into dataclasses, and every error is one useful line."""
 
 import dataclasses
 import json
@@ -86,7 +86,7 @@ def test_a_whole_number_is_a_rate_but_a_fraction_is_no_count(read):
             "name: a\nsplits: {train: {shufle: true}}",
             "unknown key 'splits.train.shufle'; did you mean 'shuffle'?",
         ),
-        ("name: a\nfolds: [{shufle: true}]", "unknown key 'folds.0.shufle'; did you mean"),
+        ("name: a\nfolds: [{shufle: true}]", "unknown key 'folds[0].shufle'; did you mean"),
         ("name: a\nbaseline: {shufle: true}", "unknown key 'baseline.shufle'; did you mean"),
         ("rate: 0.1", "the key 'name' is missing"),
         ("name: 3", "name is 3, should be a valid string"),
@@ -95,17 +95,20 @@ def test_a_whole_number_is_a_rate_but_a_fraction_is_no_count(read):
         ("name: a\nrate: fast", "rate is 'fast', should be a valid number"),
         ("name: a\ntest: 3", "test is 3"),
         ("name: a\ntest: {shuffle: 'no'}", "test.shuffle is 'no', should be a valid boolean"),
-        ("name: a\ntest: {percent: [1, x]}", "test.percent.1 is 'x', should be a valid integer"),
+        ("name: a\ntest: {percent: [1, x]}", "test.percent[1] is 'x', should be a valid integer"),
         ("name: a\ntest: {percent: [101]}", "percent is [101]; it must be within 0 and 100"),
         ('name: a\nrate: "two\\nlines"', "rate is 'two\\nlines'"),
-        ("name: a\nrate: 1\nrate: 2", "line 3: not valid YAML: the key 'rate' stands twice"),
-        ("name: a\ntest:\n  shuffle: true\n  shuffle: true", "line 4: not valid YAML: the key"),
-        ("name: a\n? [b]\n: c", "line 2: not valid YAML: the key ['b'] is not a text"),
+        ("name: a\nrate: 1\nrate: 2", "line 3: not valid YAML: duplicate key 'rate'"),
+        (
+            "name: a\ntest:\n  shuffle: true\n  shuffle: true",
+            "line 4: not valid YAML: duplicate key",
+        ),
+        ("name: a\n? [b]\n: c", "line 2: not valid YAML: the key ['b'] is not a string"),
         ("name: a\n2020-01-01: b", "line 2: not valid YAML: the key"),
-        ("name: a\nno: b", "line 2: not valid YAML: the key False is not a text"),
+        ("name: a\nno: b", "line 2: not valid YAML: the key False is not a string"),
         ("name: a\nrate: 2020-13-45", "not valid YAML: month must be in 1..12"),
         ("name: a\nrate: 0b_", "not valid YAML: invalid literal"),
-        ("name: a\nfolds: &f [*f]", "a value refers to itself"),
+        ("name: a\nfolds: &f [*f]", "a value contains itself"),
         ("name: a\ntest: &t {percent: *t}", "not valid YAML: found unconstructable recursive node"),
         ("name: !!int", "not valid YAML"),
         ("name: !!bool maybe", "not valid YAML"),
@@ -114,8 +117,8 @@ def test_a_whole_number_is_a_rate_but_a_fraction_is_no_count(read):
         ("name: 'a\n", "not valid YAML"),
         ("a\x00b", "not valid YAML"),
         ("name: !!python/object/apply:os.getcwd []", "line 1: not valid YAML"),
-        ("- name", "must hold keys and values at its top level"),
-        ("", "must hold keys and values at its top level"),
+        ("- name", "must hold a mapping of keys to values"),
+        ("", "must hold a mapping of keys to values"),
     ],
 )
 def test_a_mistake_is_refused_with_file_key_and_cure(read, text, message):

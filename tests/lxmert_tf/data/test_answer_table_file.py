@@ -59,7 +59,7 @@ def test_any_table_comes_back(tmp_path_factory, name, answers):
         ("a.txt", "yes\nno\nyes\n", "the answer 'yes' stands in it 2 times; once is right"),
         ("a.json", '["yes", "no", "yes"]', "the answer 'yes' stands in it 2 times; once is"),
         ("a.json", '[{"ans": "yes"}, {"ans": "yes"}]', "the answer 'yes' stands in it 2 times"),
-        ("a.json", '{"yes": 0, "yes": 1}', "keys of an object stand twice, the first is 'yes'"),
+        ("a.json", '{"yes": 0, "yes": 1}', "duplicate key 'yes'"),
         ("a.json", '{"yes": 0, "no": 0}', "the answers' numbers must be 0 to 1, each given once"),
         ("a.json", '{"yes": 1, "no": 2}', "the answers' numbers must be 0 to 1, each given once"),
         ("a.json", '{"yes": 0, "no": true}', "numbers must be 0 to 1, each given once"),

@@ -145,7 +145,7 @@ def test_question_that_stands_twice_is_refused(tmp_path, write):
     path = tmp_path / "twice.json"
     one = json.dumps(QUESTIONS["q2"])
     path.write_text(f'{{"q2": {one}, "q2": {one}}}')
-    assert "the first is 'q2'" in refusal({"q2": "no"}, path)
+    assert "duplicate key 'q2'" in refusal({"q2": "no"}, path)
     label = {"label": {"yes": 1.0}, "question_id": "1"}
     assert "1 question ids stand there again" in refusal({"1": "no"}, write([label, label]))
 

@@ -197,7 +197,7 @@ WEIGHTS = "weights.data-00000-of-00001"
          "the weights cannot be loaded"),
         ("preset.json", None, "preset.json: No such file or directory"),
         ("preset.json", "\x00\x01", "preset.json: not valid YAML"),
-        ("preset.json", "[]", "must hold keys and values at its top level"),
+        ("preset.json", "[]", "must hold a mapping of keys to values"),
         ("preset.json", '{"format": 99, "model": "LxmertBackbone"}', "format is 99; this version"),
         ("preset.json", '{"format": 1}', "the key 'model' must name the model's class"),
         ("preset.json", lambda b: b[:20], "preset.json"),
