@@ -1,24 +1,34 @@
-"""`lxmert export-weights`: a preset as a checkpoint for PyTorch's users."""
+"""`lxmert export-weights`: convert a preset to a checkpoint for PyTorch."""
 
 import argparse
 
-SUMMARY = "turn a preset into a checkpoint of the release or of Hugging Face"
+from lxmert_tf.converters import FORMATS
+
+SUMMARY = "convert a preset to a checkpoint of the release or of Hugging Face"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
-    parser.add_argument("--preset", required=True, metavar="DIR")
-    parser.add_argument("--format", required=True, choices=("lxrt", "huggingface"), dest="form")
+    """Declare the command line."""
+    parser.add_argument("--preset", required=True, metavar="DIR", help="preset to convert")
     parser.add_argument(
-        "--output", required=True, metavar="PATH", help="a new file (lxrt) or directory"
+        "--format",
+        required=True,
+        choices=FORMATS,
+        help="lxrt: a *_LXRT.pth file of the release; huggingface: a directory for transformers",
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="PATH",
+        help="file (lxrt) or directory (huggingface) to write, which must not exist",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the checkpoint."""
+    """Write the checkpoint."""
     from lxmert_tf.converters.exporting import export_weights
     from lxmert_tf.models.presets import load_preset
 
-    export_weights(load_preset(args.preset), args.form, args.output)
-    print(f"written to {args.output}")
+    export_weights(load_preset(args.preset), args.format, args.output)
+    print(f"checkpoint written to {args.output}")
     return 0

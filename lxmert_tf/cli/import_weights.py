@@ -1,42 +1,49 @@
-"""`lxmert import-weights`: LXMERT's or BERT's weights of elsewhere into a preset."""
+"""`lxmert import-weights`: convert a checkpoint of LXMERT or BERT to a preset."""
 
 import argparse
 
-SUMMARY = "turn a checkpoint of LXMERT or BERT, PyTorch's or transformers', into a preset"
+from lxmert_tf.converters import SOURCES
+
+SUMMARY = "convert a checkpoint of LXMERT or BERT (PyTorch, transformers) to a preset"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
+    """Declare the command line."""
     parser.add_argument(
         "--source",
         required=True,
-        choices=("lxrt", "huggingface", "bert"),
-        help="a *_LXRT.pth of the release, a Hugging Face LXMERT directory, or a BERT directory",
+        choices=SOURCES,
+        help="kind of checkpoint: a *_LXRT.pth file of the release, a Hugging Face directory of "
+        "LXMERT, or a Hugging Face directory of BERT",
     )
-    parser.add_argument("--checkpoint", required=True, metavar="PATH")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="PATH", help="file or directory to convert"
+    )
     parser.add_argument(
         "--model-config",
         metavar="FILE",
-        help="the sizes; told from the checkpoint if left out, but needed for bert",
+        help="model config (default: sizes of the checkpoint; required for bert)",
     )
     parser.add_argument(
         "--vocabulary",
         metavar="FILE",
-        help="a vocab.txt to keep with the model; the checkpoint directory's own if left out",
+        help="vocab.txt to keep with the model (default: the one in the checkpoint directory)",
     )
     parser.add_argument(
         "--answers",
         metavar="FILE",
-        help="a table to keep with the model: an answer a line, or the release's *.json",
+        help="answers to keep with the model: one per line, or a *.json table of the release",
     )
-    parser.add_argument("--output", required=True, metavar="PRESET", help="the preset's directory")
+    parser.add_argument("--output", required=True, metavar="PRESET", help="directory to write")
     parser.add_argument(
-        "--partial", action="store_true", help="accept weights that are missing or do not fit"
+        "--partial",
+        action="store_true",
+        help="accept checkpoints with missing tensors or tensors of the wrong shape",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Imports, prints the report, and writes the preset."""
+    """Import the weights, print a report and write the preset."""
     from lxmert_tf.converters.importing import import_weights
     from lxmert_tf.data.answer_table import read_answer_table
     from lxmert_tf.errors import InputError
@@ -50,26 +57,28 @@ def run(args: argparse.Namespace) -> int:
         read_lines(args.vocabulary) if args.vocabulary else None,
         read_answer_table(args.answers) if args.answers else None,
     )
-    print_report(report)
-    if not report.is_full() and not args.partial:
+    _print_report(report)
+    if not report.is_complete() and not args.partial:
         raise InputError(
             f"{args.checkpoint}: {len(report.missing)} tensors are missing and "
-            f"{len(report.mismatched)} do not fit; --partial accepts that"
+            f"{len(report.wrong_shape)} have the wrong shape; --partial accepts this"
         )
     model.save_preset(args.output)
     print(f"{type(model).__name__} written to {args.output}")
     return 0
 
 
-def print_report(report) -> None:
-    """Prints how many tensors were loaded, and the names of those that were not."""
-    print(f"loaded:     {len(report.loaded)}")
-    print(f"missing:    {len(report.missing)}")
-    for name in report.missing:
-        print(f"  {name}")
-    print(f"unexpected: {len(report.unexpected)}")
-    for name in report.unexpected:
-        print(f"  {name}")
-    print(f"mismatched: {len(report.mismatched)}")
-    for name, theirs, ours in report.mismatched:
-        print(f"  {name}: {list(theirs)} in the checkpoint, {list(ours)} in the model")
+def _print_report(report) -> None:
+    wrong_shape = [
+        f"{name}: {list(theirs)} in the checkpoint, {list(ours)} in the model"
+        for name, theirs, ours in report.wrong_shape
+    ]
+    print(f"loaded:      {len(report.loaded)}")
+    for label, lines in (
+        ("missing:", report.missing),
+        ("unexpected:", report.unexpected),
+        ("wrong shape:", wrong_shape),
+    ):
+        print(f"{label:12} {len(lines)}")
+        for line in lines:
+            print(f"  {line}")

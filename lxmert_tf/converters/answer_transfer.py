@@ -1,4 +1,4 @@
-"""The answer head of a pre-trained model for another table of answers."""
+"""Transfer of a pre-trained answer head to another answer table, as the release does."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ SourceModel = LxmertAnswerClassifier | LxmertPretrainer
 
 @dataclasses.dataclass(frozen=True)
 class AnswerTransfer:
-    """What became of a table of answers.
+    """Result of the transfer of an answer head.
 
     Args:
-        found: how many of them the source knew.
-        missing: the others, in the order of the table.
+        found: Number of answers that the source knows.
+        missing: The other answers, in the order of the table.
     """
 
     found: int
@@ -30,19 +30,24 @@ class AnswerTransfer:
 def answer_model_from_preset(
     directory, answers: Sequence[str], **kwargs
 ) -> tuple[LxmertAnswerClassifier, AnswerTransfer | None]:
-    """Makes a model for a table of answers from a preset of any class.
+    """Build a model for a table of answers from a preset of any class.
 
     Args:
-        directory: the preset; its backbone is taken, its words and its extractor.
-        answers: the table, in the order of the logits.
-        **kwargs: further arguments of the constructor, or others than the preset's.
+        directory: Preset whose backbone, vocabulary and extractor are used.
+        answers: Answers in the order of the logits.
+        **kwargs: Arguments of `LxmertAnswerClassifier`, which override those of the preset.
 
     Returns:
-        the model; and what its answer head has of the preset's, or None if that has no answer head
-        on one image or no answers, and the head is fresh.
+        The model, and the result of the transfer of the answer head. The result is None and the
+        head has initial weights if the preset has no answers or no answer head for one image.
 
     Raises:
-        InputError: the directory or a part of it is missing or does not fit the others.
+        InputError: The preset is missing or damaged.
+
+    Example:
+        >>> model, transfer = answer_model_from_preset("saved_models/pretrained", ["no", "yes"])
+        >>> transfer.missing
+        ()
     """
     source = load_preset(directory)
     model = LxmertAnswerClassifier(
@@ -50,48 +55,52 @@ def answer_model_from_preset(
         answers=list(answers),
         **{"vocabulary": source.vocabulary, "extractor": source.extractor, **kwargs},
     )
-    theirs = model_variables(getattr(source, "backbone", source))
-    for own, their in zip(model_variables(model.backbone), theirs, strict=True):
-        own.variable.assign(their.variable)
+    backbone = getattr(source, "backbone", source)
+    pairs = zip(model_variables(backbone), model_variables(model.backbone), strict=True)
+    for theirs, ours in pairs:
+        ours.variable.assign(theirs.variable)
     if not isinstance(source, SourceModel) or source.answers is None:
         return model, None
     return model, transfer_answer_head(source, model)
 
 
 def transfer_answer_head(source: SourceModel, target: LxmertAnswerClassifier) -> AnswerTransfer:
-    """Copies an answer head to one with another table, as the release does for fine-tuning.
+    """Copy an answer head to one with another answer table, as the release does for fine-tuning.
 
-    The first part is copied whole; of the last layer the column of each answer that the source
-    knows, as it stands or under another spelling (`normalize_answer`). Those of the others become
-    zero, so that their logits start at zero.
+    The first dense layer and its LayerNorm are copied unchanged. In the last layer, each answer
+    gets the column of the same answer or of one that `normalize_answer` makes equal. Answers that
+    the source does not know get zeros, so their logits start at zero.
 
     Args:
-        source: with its answers.
-        target: with its answers; its answer head is overwritten.
+        source: Model with answers.
+        target: Model with answers, whose answer head is overwritten.
 
     Raises:
-        ValueError: the heads have different widths.
-    """
-    theirs, own = source.answer_head, target.answer_head
-    widths = [head.transform.kernel.shape.as_list() for head in (theirs, own)]
-    if widths[0] != widths[1]:
-        raise ValueError(f"the first part of the head is {widths[0]}, the target's {widths[1]}")
-    for part in ("transform", "transform_norm"):
-        for their, variable in zip(getattr(theirs, part).weights, getattr(own, part).weights):
-            variable.assign(their)
+        ValueError: The heads have different widths.
 
-    columns = np.array(_places(source.answers, target.answers))
+    Example:
+        >>> transfer = transfer_answer_head(pretrainer, classifier)
+        >>> print(f"{transfer.found} answers transferred")
+    """
+    theirs, ours = source.answer_head, target.answer_head
+    their_shape, our_shape = (tuple(head.transform.kernel.shape) for head in (theirs, ours))
+    if their_shape != our_shape:
+        raise ValueError(f"the source's answer head is {their_shape}, the target's {our_shape}")
+    ours.transform.set_weights(theirs.transform.get_weights())
+    ours.transform_norm.set_weights(theirs.transform_norm.get_weights())
+
+    columns = np.array(_columns(source.answers, target.answers))
     known = columns >= 0
-    for name in ("kernel", "bias"):
-        values = getattr(theirs.answers, name).numpy()[..., columns]
-        getattr(own.answers, name).assign(np.where(known, values, 0))
+    ours.answers.set_weights(
+        [np.where(known, values[..., columns], 0) for values in theirs.answers.get_weights()]
+    )
     missing = tuple(answer for answer, found in zip(target.answers, known) if not found)
     return AnswerTransfer(int(known.sum()), missing)
 
 
-def _places(table: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Where in the table each answer is; -1 where it is not."""
-    exact = {answer: place for place, answer in enumerate(table)}
-    # Backwards, so that of answers with one spelling the first holds.
-    normal = {normalize_answer(answer): exact[answer] for answer in reversed(table)}
-    return [exact.get(a, normal.get(normalize_answer(a), -1)) for a in wanted]
+def _columns(table: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return the index of each wanted answer in the table, or -1."""
+    exact = {answer: index for index, answer in enumerate(table)}
+    # Reversed, so that the first of several answers with one normal form wins.
+    normalized = {normalize_answer(answer): exact[answer] for answer in reversed(table)}
+    return [exact.get(a, normalized.get(normalize_answer(a), -1)) for a in wanted]

@@ -1,14 +1,14 @@
-"""Sizes of foreign checkpoints: from a Hugging Face config.json, or from the tensors themselves."""
+"""Model sizes of other projects' checkpoints, from a config.json or from the tensors themselves."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from lxmert_tf.converters.formats.stored_tensor import StoredTensor
+from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.config import LxmertConfig
 
-# Hugging Face's LxmertConfig, by our field.
+# Fields of transformers' LxmertConfig, by our names.
 HUGGINGFACE_FIELDS = {
     "hidden_size": "hidden_size",
     "num_attention_heads": "num_attention_heads",
@@ -29,19 +29,21 @@ HUGGINGFACE_FIELDS = {
     "attention_dropout": "attention_probs_dropout_prob",
     "initializer_range": "initializer_range",
 }
-_BERT_HEAD_SIZE = 64
+_HEAD_SIZE = 64
 
 
 def from_huggingface(values: Mapping[str, Any], where: str) -> LxmertConfig:
-    """The sizes that a Hugging Face config.json gives; LayerNorm's epsilon is fixed there.
+    """Return the sizes in a config.json of transformers.
+
+    Args:
+        values: Contents of the file.
+        where: Name of the file, for messages.
 
     Raises:
-        InputError: it is not a config of LXMERT, or its values make no sense.
+        InputError: It is not a config of LXMERT, or its values are invalid.
     """
     if values.get("model_type") != "lxmert":
-        raise InputError(
-            f"{where}: model_type is {values.get('model_type')!r}; it must be 'lxmert'"
-        )
+        raise InputError(f"{where}: model_type is {values.get('model_type')!r}; expected 'lxmert'")
     fields = {
         ours: values[theirs] for ours, theirs in HUGGINGFACE_FIELDS.items() if theirs in values
     }
@@ -52,52 +54,68 @@ def from_huggingface(values: Mapping[str, Any], where: str) -> LxmertConfig:
 
 
 def to_huggingface(config: LxmertConfig, architecture: str) -> dict[str, Any]:
-    """A config.json that transformers reads."""
+    """Return the contents of a config.json that transformers reads.
+
+    Args:
+        config: Sizes of the model.
+        architecture: Class of transformers, such as "LxmertForPreTraining".
+    """
     fields = {theirs: getattr(config, ours) for ours, theirs in HUGGINGFACE_FIELDS.items()}
     return {"architectures": [architecture], "model_type": "lxmert", **fields}
 
 
 def from_tensors(tensors: Mapping[str, StoredTensor], where: str) -> LxmertConfig:
-    """The sizes that the shapes of the release's tensors give.
+    """Return the sizes that follow from the shapes of the release's tensors.
 
-    Heads leave no trace in the shapes: 64 wide each is assumed, as in every published BERT.
+    The number of attention heads does not, so they are taken to be 64 wide, as in every published
+    BERT. Everything else that shapes do not tell has the published values.
+
+    Args:
+        tensors: Tensors by the release's names.
+        where: Name of the checkpoint, for messages.
 
     Raises:
-        InputError: a tensor that decides a size is missing, or H is no multiple of 64.
+        InputError: A tensor that determines a size is missing, or H is not a multiple of 64.
     """
-
-    def rows(name: str, default: int) -> int:
-        return tensors[name].shape[0] if name in tensors and tensors[name].shape else default
-
-    def layers(prefix: str) -> int:
-        numbers = [int(m[1]) for n in tensors if (m := re.match(rf"{prefix}\.(\d+)\.", n))]
-        return max(numbers, default=-1) + 1
-
-    published = LxmertConfig()
-    words = "bert.embeddings.word_embeddings.weight"
-    features = "bert.encoder.visn_fc.visn_fc.weight"
-    inner = "bert.encoder.x_layers.0.lang_inter.dense.weight"
-    for name in (words, features, inner):
-        if name not in tensors or len(tensors[name].shape) != 2:
-            raise InputError(f"{where}: no LXMERT checkpoint; it has no matrix {name}")
-    vocab_size, hidden_size = tensors[words].shape
-    if hidden_size % _BERT_HEAD_SIZE:
+    words = _matrix_shape(tensors, "bert.embeddings.word_embeddings.weight", where)
+    features = _matrix_shape(tensors, "bert.encoder.visn_fc.visn_fc.weight", where)
+    inner = _matrix_shape(tensors, "bert.encoder.x_layers.0.lang_inter.dense.weight", where)
+    hidden_size = words[1]
+    if hidden_size % _HEAD_SIZE:
         raise InputError(
-            f"{where}: the number of attention heads cannot be told from a width of "
-            f"{hidden_size}; name a model config"
+            f"{where}: cannot tell the number of attention heads from a hidden size of "
+            f"{hidden_size}; give a model config"
         )
+    sizes = {
+        "max_position_embeddings": "bert.embeddings.position_embeddings.weight",
+        "type_vocab_size": "bert.embeddings.token_type_embeddings.weight",
+        "num_objects": "obj_predict_head.decoder_dict.obj.bias",
+        "num_attributes": "obj_predict_head.decoder_dict.attr.bias",
+        "num_answers": "answer_head.logit_fc.3.bias",
+    }
     return LxmertConfig(
         hidden_size=hidden_size,
-        num_attention_heads=hidden_size // _BERT_HEAD_SIZE,
-        intermediate_size=tensors[inner].shape[0],
-        language_layers=layers(r"bert\.encoder\.layer"),
-        cross_layers=layers(r"bert\.encoder\.x_layers"),
-        relationship_layers=layers(r"bert\.encoder\.r_layers"),
-        vocab_size=vocab_size,
-        max_position_embeddings=rows("bert.embeddings.position_embeddings.weight", 512),
-        type_vocab_size=rows("bert.embeddings.token_type_embeddings.weight", 2),
-        region_feature_size=tensors[features].shape[1],
-        num_objects=rows("obj_predict_head.decoder_dict.obj.bias", published.num_objects),
-        num_attributes=rows("obj_predict_head.decoder_dict.attr.bias", published.num_attributes),
-        num_answers=rows("answer_head.logit_fc.3.bias", published.num_answers),
+        num_attention_heads=hidden_size // _HEAD_SIZE,
+        intermediate_size=inner[0],
+        language_layers=_count_layers(tensors, "bert.encoder.layer"),
+        cross_layers=_count_layers(tensors, "bert.encoder.x_layers"),
+        relationship_layers=_count_layers(tensors, "bert.encoder.r_layers"),
+        vocab_size=words[0],
+        region_feature_size=features[1],
+        **{
+            field: tensors[name].shape[0]
+            for field, name in sizes.items()
+            if name in tensors and tensors[name].shape
+        },
     )
+
+
+def _matrix_shape(tensors: Mapping[str, StoredTensor], name: str, where: str) -> tuple[int, ...]:
+    if name not in tensors or len(tensors[name].shape) != 2:
+        raise InputError(f"{where}: not an LXMERT checkpoint; it has no matrix {name}")
+    return tensors[name].shape
+
+
+def _count_layers(tensors: Mapping[str, StoredTensor], prefix: str) -> int:
+    pattern = re.compile(rf"{re.escape(prefix)}\.(\d+)\.")
+    return len({match[1] for name in tensors if (match := pattern.match(name))})

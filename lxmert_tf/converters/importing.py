@@ -1,14 +1,14 @@
-"""Weights of the release, of Hugging Face's LXMERT (PyTorch, TensorFlow) and BERT, into ours."""
+"""Import of weights from the release, Hugging Face's LXMERT (PyTorch, TensorFlow) and BERT."""
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from lxmert_tf.config_file import read_mapping
-from lxmert_tf.converters import foreign_config
+from lxmert_tf.converters import SOURCES, foreign_config
+from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.converters.formats.keras_h5 import read_keras_h5
 from lxmert_tf.converters.formats.safetensors_file import read_safetensors
-from lxmert_tf.converters.formats.stored_tensor import StoredTensor
 from lxmert_tf.converters.formats.torch_reading import read_torch_file
 from lxmert_tf.converters.weight_names import (
     TIED_NAMES,
@@ -25,9 +25,7 @@ from lxmert_tf.models.presets import PresetModel
 from lxmert_tf.models.pretrainer import LxmertPretrainer
 from lxmert_tf.text_file import read_lines
 
-SOURCES = ("lxrt", "huggingface", "bert")
-
-# The release's names, from those that other checkpoints use; the first that fits is replaced.
+# Prefixes in other checkpoints and the release's, of which the first that matches is replaced.
 _PREFIXES = (
     ("lxrt_encoder.model.bert.", "bert."),
     # Fine-tuned on several GPUs.
@@ -38,27 +36,34 @@ _PREFIXES = (
     ("encoder.", "bert.encoder."),
     ("pooler.", "bert.pooler."),
 )
+# Files of a Hugging Face directory, of which the first that exists is read.
+_READERS = {
+    "model.safetensors": read_safetensors,
+    "pytorch_model.bin": read_torch_file,
+    "tf_model.h5": read_keras_h5,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class ImportReport:
-    """What became of each tensor, by the release's names.
+    """Names of the tensors that an import loaded and of those that it could not, as in the release.
 
     Args:
-        loaded: tensors that are in the model now.
-        missing: tensors that the model needs and the checkpoint lacks.
-        unexpected: tensors that the model has no place for.
-        mismatched: (name, shape in the checkpoint, shape in the model).
+        loaded: Tensors that were copied to the model.
+        missing: Tensors that the model needs and the checkpoint lacks.
+        unexpected: Tensors of the checkpoint that the model does not have.
+        wrong_shape: Tensors with another shape than the model's, which were not copied: name, shape
+            in the checkpoint, shape in the model.
     """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
-    mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    wrong_shape: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
 
-    def is_full(self) -> bool:
-        """Whether every weight that was asked for was loaded."""
-        return not self.missing and not self.mismatched
+    def is_complete(self) -> bool:
+        """Return True if no tensor is missing or has the wrong shape."""
+        return not self.missing and not self.wrong_shape
 
 
 def import_weights(
@@ -68,106 +73,121 @@ def import_weights(
     vocabulary: list[str] | None = None,
     answers: list[str] | None = None,
 ) -> tuple[PresetModel, ImportReport]:
-    """Makes the model that a checkpoint holds, and loads it.
+    """Build the model that a checkpoint holds and load its weights.
 
     Args:
-        source: "lxrt" (a `*_LXRT.pth`), "huggingface" (a directory of LxmertModel,
-            LxmertForPreTraining or LxmertForQuestionAnswering, PyTorch's or TensorFlow's) or "bert"
-            (a directory of a BERT, for embeddings, language encoder and pooler; the rest starts
-            fresh and is in no part of the report).
-        checkpoint: the file or directory.
-        config: the sizes; told from the checkpoint if None. Required for "bert".
-        vocabulary: to be kept with the model; the vocab.txt of the directory if None.
-        answers: to be kept with the model.
+        source: "lxrt" for a file of the release, such as `NAME_LXRT.pth`; "huggingface" for a
+            directory of LxmertModel, LxmertForPreTraining or LxmertForQuestionAnswering, saved by
+            PyTorch or TensorFlow; "bert" for a directory of a BERT, which gives the embeddings,
+            the language encoder and the pooler. The other layers then keep their initial values
+            and do not appear in the report.
+        checkpoint: File or directory.
+        config: Sizes of the model. If None, they are read from the checkpoint; a BERT lacks them.
+        vocabulary: Word pieces to keep with the model. If None, the directory's vocab.txt is used.
+        answers: Answers to keep with the model, in the order of the logits.
 
     Returns:
-        an `LxmertPretrainer` if the checkpoint has its heads; if it has the answer head alone an
-        `LxmertAnswerClassifier`, or an `LxmertPairClassifier` where that reads two images; else
-        an `LxmertBackbone`; and what was loaded.
+        The model and the report. The class of the model follows from the heads in the checkpoint:
+        `LxmertPretrainer` if it has the pre-training heads, `LxmertPairClassifier` or
+        `LxmertAnswerClassifier` if it has only an answer head on two images or on one, otherwise
+        `LxmertBackbone`.
 
     Raises:
-        InputError: the checkpoint is damaged or of another kind.
+        InputError: The checkpoint is missing, damaged or of another kind.
+
+    Example:
+        >>> model, report = import_weights("lxrt", "model_LXRT.pth")
+        >>> if report.is_complete():
+        ...     model.save_preset("saved_models/pretrained")
     """
+    if source not in SOURCES:
+        raise InputError(f"unknown source {source!r}; valid are {', '.join(SOURCES)}")
     checkpoint = pathlib.Path(checkpoint)
-    tensors = _canonical(_read(source, checkpoint))
+    tensors = _with_release_names(_read(source, checkpoint))
     if vocabulary is None and (checkpoint / "vocab.txt").is_file():
         vocabulary = read_lines(checkpoint / "vocab.txt")
     if source == "bert":
-        return _import_bert(tensors, config, checkpoint, vocabulary)
-    if config is None:
-        config = _told_config(source, checkpoint, tensors)
-    model = _make(_model_class(tensors), config, checkpoint, vocabulary, answers)
+        config = _bert_config(config, tensors, checkpoint)
+        model = _build(LxmertBackbone, config, checkpoint, vocabulary, answers=None)
+        return model, load_tensors(bert_variables(model), tensors)
+    if config is None and source == "lxrt":
+        config = foreign_config.from_tensors(tensors, str(checkpoint))
+    elif config is None:
+        path = checkpoint / "config.json"
+        config = foreign_config.from_huggingface(read_mapping(path), str(path))
+    model = _build(_model_class(tensors), config, checkpoint, vocabulary, answers)
     return model, load_tensors(model_variables(model), tensors)
 
 
 def load_tensors(
     variables: Iterable[NamedVariable], tensors: Mapping[str, StoredTensor]
 ) -> ImportReport:
-    """Assigns tensors to variables, one variable at a time."""
-    loaded, missing, mismatched = [], [], []
+    """Assign tensors to variables, reading the tensors of one variable at a time.
+
+    Args:
+        variables: Variables to load.
+        tensors: Tensors by the release's names.
+    """
+    loaded, missing, wrong_shape = [], [], []
     unexpected = set(tensors)
     for named in variables:
         unexpected -= set(named.names)
-        lacking = [name for name in named.names if name not in tensors]
-        if lacking:
-            missing += lacking
-            continue
+        shapes = named.shapes()
+        absent = [name for name in shapes if name not in tensors]
         wrong = [
             (name, tensors[name].shape, shape)
-            for name, shape in named.shapes().items()
-            if tensors[name].shape != shape
+            for name, shape in shapes.items()
+            if name in tensors and tensors[name].shape != shape
         ]
-        if wrong:
-            mismatched += wrong
-            continue
-        named.variable.assign(named.join({name: tensors[name].read() for name in named.names}))
-        loaded += named.names
-    return ImportReport(tuple(loaded), tuple(missing), tuple(sorted(unexpected)), tuple(mismatched))
+        missing += absent
+        wrong_shape += wrong
+        if not absent and not wrong:
+            named.variable.assign(named.join({name: tensors[name].read() for name in shapes}))
+            loaded += named.names
+    return ImportReport(
+        tuple(loaded), tuple(missing), tuple(sorted(unexpected)), tuple(wrong_shape)
+    )
 
 
 def _read(source: str, checkpoint: pathlib.Path) -> dict[str, StoredTensor]:
     if source == "lxrt":
         return read_torch_file(checkpoint)
     if not checkpoint.is_dir():
-        raise InputError(f"{checkpoint}: no such directory; {source} checkpoints are directories")
-    readers: dict[str, Callable] = {
-        "model.safetensors": read_safetensors,
-        "pytorch_model.bin": read_torch_file,
-        "tf_model.h5": read_keras_h5,
-    }
-    for name, read in readers.items():
-        if (checkpoint / name).exists():
+        raise InputError(f"{checkpoint}: not a directory, as {source} checkpoints are")
+    for name, read in _READERS.items():
+        if (checkpoint / name).is_file():
             return read(checkpoint / name)
-    raise InputError(f"{checkpoint}: has neither {' nor '.join(readers)}")
+    raise InputError(f"{checkpoint}: has no weights ({', '.join(_READERS)})")
 
 
-def _canonical(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """The tensors under the release's names."""
+def _with_release_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     renamed = {}
     for name, tensor in tensors.items():
-        # Checkpoints of before 2019 call LayerNorm's weights as TensorFlow did.
+        # Checkpoints from before 2019 use TensorFlow's names for the weights of LayerNorm.
         name = name.removeprefix("module.").replace("LayerNorm.gamma", "LayerNorm.weight")
         name = name.replace("LayerNorm.beta", "LayerNorm.bias")
-        for theirs, release in _PREFIXES:
-            if name.startswith(theirs):
-                name = release + name.removeprefix(theirs)
+        for prefix, release in _PREFIXES:
+            if name.startswith(prefix):
+                name = release + name.removeprefix(prefix)
                 break
         renamed[name] = tensor
     for copy, original in TIED_NAMES.items():
         if original in renamed:
             renamed.pop(copy, None)
-    # Position numbers, which some versions of transformers store; no weights.
+    # Position numbers, which some versions of transformers store; they are not weights.
     renamed.pop("bert.embeddings.position_ids", None)
     return renamed
 
 
-def _told_config(
-    source: str, checkpoint: pathlib.Path, tensors: Mapping[str, StoredTensor]
+def _bert_config(
+    config: LxmertConfig | None, tensors: Mapping[str, StoredTensor], checkpoint: pathlib.Path
 ) -> LxmertConfig:
-    if source == "lxrt":
-        return foreign_config.from_tensors(tensors, str(checkpoint))
-    path = checkpoint / "config.json"
-    return foreign_config.from_huggingface(read_mapping(path), str(path))
+    if config is None:
+        raise InputError(f"{checkpoint}: a BERT lacks the sizes of LXMERT; give a model config")
+    words = tensors.get("bert.embeddings.word_embeddings.weight")
+    if words is None or len(words.shape) != 2:
+        raise InputError(f"{checkpoint}: not a BERT; it has no matrix of word_embeddings")
+    return dataclasses.replace(config, vocab_size=words.shape[0])
 
 
 def _model_class(tensors: Mapping[str, StoredTensor]) -> type[PresetModel]:
@@ -176,25 +196,14 @@ def _model_class(tensors: Mapping[str, StoredTensor]) -> type[PresetModel]:
     if "answer_head.logit_fc.3.weight" not in tensors:
         return LxmertBackbone
     transform = tensors.get("answer_head.logit_fc.0.weight")
-    # Both transforms are 2H wide; the one for two images reads two pooled outputs of H.
+    # The output is 2H wide in both; the input is 2H wide for two images and H for one.
     if transform is not None and transform.shape[0] == transform.shape[-1]:
         return LxmertPairClassifier
     return LxmertAnswerClassifier
 
 
-def _make(cls, config, checkpoint, vocabulary, answers=None) -> PresetModel:
+def _build(model_class, config, checkpoint, vocabulary, answers) -> PresetModel:
     try:
-        return cls(config, vocabulary=vocabulary, answers=answers)
+        return model_class(config, vocabulary=vocabulary, answers=answers)
     except ValueError as error:
         raise InputError(f"{checkpoint}: {error}") from error
-
-
-def _import_bert(tensors, config, checkpoint, vocabulary):
-    if config is None:
-        raise InputError(f"{checkpoint}: a BERT does not say the sizes of LXMERT; name a config")
-    words = tensors.get("bert.embeddings.word_embeddings.weight")
-    if words is None or len(words.shape) != 2:
-        raise InputError(f"{checkpoint}: no BERT; it has no table of word embeddings")
-    config = dataclasses.replace(config, vocab_size=words.shape[0])
-    model = _make(LxmertBackbone, config, checkpoint, vocabulary)
-    return model, load_tensors(bert_variables(model), tensors)

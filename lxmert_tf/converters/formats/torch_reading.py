@@ -1,53 +1,56 @@
-"""State dicts that `torch.save` wrote, read without PyTorch.
+"""State dicts in the format of `torch.save`, read without PyTorch and without executing anything.
 
-Two formats: since PyTorch 1.6 a zip archive (`*/data.pkl`, and `*/data/KEY` for each storage);
-before, a row of pickles (magic number, version, system, state dict, keys) and then the storages,
-each a count of elements (int64) and its bytes. The published LXMERT checkpoint has the latter.
+There are two formats. Since PyTorch 1.6 it is a zip archive with `*/data.pkl` and a `*/data/KEY`
+for each storage. Before, it was five pickles (magic number, version, system, state dict, keys) and
+then the storages, each a number of elements (int64) and their bytes. The published LXMERT
+checkpoints have the older format.
 """
 
 import collections
 import dataclasses
+import functools
 import math
 import os
 import pathlib
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
+from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.converters.formats.safe_unpickler import SafeUnpickler
-from lxmert_tf.converters.formats.stored_tensor import BFLOAT16, StoredTensor, as_numbers, width
 from lxmert_tf.errors import InputError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
 
-# Storage classes to little-endian types.
-_STORAGES = {
-    "FloatStorage": "<f4",
-    "DoubleStorage": "<f8",
-    "HalfStorage": "<f2",
-    "BFloat16Storage": BFLOAT16,
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "<i1",
-    "ByteStorage": "<u1",
-    "BoolStorage": "?",
+_STORAGE_DTYPES = {
+    "torch FloatStorage": np.dtype("<f4"),
+    "torch DoubleStorage": np.dtype("<f8"),
+    "torch HalfStorage": np.dtype("<f2"),
+    "torch BFloat16Storage": np.dtype(tf.bfloat16.as_numpy_dtype),
+    "torch LongStorage": np.dtype("<i8"),
+    "torch IntStorage": np.dtype("<i4"),
+    "torch ShortStorage": np.dtype("<i2"),
+    "torch CharStorage": np.dtype("<i1"),
+    "torch ByteStorage": np.dtype("<u1"),
+    "torch BoolStorage": np.dtype("?"),
 }
+# What damage to an archive or to the structure of its pickles raises.
+_DAMAGE = (
+    *(zipfile.BadZipFile, struct.error, EOFError, NotImplementedError, RuntimeError),
+    *(ValueError, TypeError, LookupError, OverflowError),
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Storage:
     key: str
-    dtype: str
+    dtype: np.dtype
     count: int
-
-    @property
-    def width(self) -> int:
-        return width(self.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +61,15 @@ class _Tensor:
     strides: tuple[int, ...]
 
 
+# Function that returns bytes of a storage, given its key, the first byte and the number of bytes.
+_ReadBytes = Callable[[str, int, int], bytes]
+
+
 def read_torch_file(path) -> dict[str, StoredTensor]:
-    """Reads the names and shapes of a state dict; values are read one by one, later.
+    """Read the names and shapes of a state dict; the values are read later, one by one.
 
     Raises:
-        InputError: the file is missing, damaged, cut short, no state dict, or hostile. Nothing
-            in it is executed.
+        InputError: The file is missing, damaged, cut short, malicious or not a state dict.
     """
     path = pathlib.Path(path)
     try:
@@ -74,39 +80,33 @@ def read_torch_file(path) -> dict[str, StoredTensor]:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path}: damaged PyTorch archive ({error})") from error
+    except _DAMAGE as error:
+        raise InputError(f"{path}: damaged PyTorch file ({error})") from error
 
 
 def _read_zip(path: pathlib.Path) -> dict[str, StoredTensor]:
-    with zipfile.ZipFile(path) as archive:
-        [pickle_name] = [n for n in archive.namelist() if n.endswith("/data.pkl")] or [None]
-        if pickle_name is None:
-            raise InputError("not a PyTorch archive: it has no data.pkl")
-        root = pickle_name.removesuffix("data.pkl")
-        if root + "byteorder" in archive.namelist():
-            order = archive.read(root + "byteorder")
-            if order != b"little":
-                raise InputError(f"byte order is {order!r}; only little-endian files are read")
-        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-            # PyTorch compresses nothing; a bomb would.
-            raise InputError("refused: the archive has compressed members")
-        with archive.open(pickle_name) as file:
-            state = _unpickler().load(file, archive.getinfo(pickle_name).file_size)
-        sizes = {info.filename: info.file_size for info in archive.infolist()}
+    # Stays open as long as a tensor can be read from it.
+    archive = zipfile.ZipFile(path)
+    sizes = {info.filename: info.file_size for info in archive.infolist()}
+    # PyTorch compresses nothing, and a small file could expand to fill the memory.
+    if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+        raise InputError("refused: the archive has compressed members")
+    pickles = [name for name in sizes if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise InputError(f"not a PyTorch archive: it has {len(pickles)} data.pkl, not one")
+    root = pickles[0].removesuffix("data.pkl")
+    if f"{root}byteorder" in sizes and archive.read(f"{root}byteorder") != b"little":
+        raise InputError("byte order is not little-endian, the only one supported")
+    with archive.open(pickles[0]) as file:
+        state = _checked(_unpickler().load(file, sizes[pickles[0]]))
 
-    def read_bytes(storage: _Storage, start: int, length: int) -> bytes:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{root}data/{storage.key}") as file:
+    def read_bytes(key: str, start: int, length: int) -> bytes:
+        with archive.open(f"{root}data/{key}") as file:
             file.seek(start)
             return file.read(length)
 
-    def size(storage: _Storage) -> int:
-        name = f"{root}data/{storage.key}"
-        if name not in sizes:
-            raise InputError(f"damaged PyTorch archive: it has no {name}")
-        return sizes[name]
-
-    return _stored(state, path, size, read_bytes)
+    storage_sizes = {name.removeprefix(f"{root}data/"): size for name, size in sizes.items()}
+    return _stored_tensors(state, path, storage_sizes, read_bytes)
 
 
 def _read_legacy(path: pathlib.Path) -> dict[str, StoredTensor]:
@@ -114,114 +114,107 @@ def _read_legacy(path: pathlib.Path) -> dict[str, StoredTensor]:
     with path.open("rb") as file:
         unpickler = _unpickler()
         if unpickler.load(file, total) != LEGACY_MAGIC:
-            raise InputError("not a file that PyTorch wrote: its magic number is wrong")
+            raise InputError("not a PyTorch file: its magic number is wrong")
         version = unpickler.load(file, total)
         if version != LEGACY_VERSION:
-            raise InputError(f"PyTorch format {version!r} is not known; {LEGACY_VERSION} is")
-        unpickler.load(file, total)
-        state = unpickler.load(file, total)
-        keys = unpickler.load(file, total)
-        widths = {t.storage.key: t.storage.width for t in _tensors(state).values()}
-        places: dict[str, tuple[int, int]] = {}
-        for key in keys:
-            header = file.read(8)
-            if len(header) < 8 or key not in widths:
-                raise InputError(f"damaged or cut short: storage {key} is missing")
-            [count] = struct.unpack("<q", header)
-            start, length = file.tell(), count * widths[key]
-            if count < 0 or start + length > total:
-                raise InputError(f"cut short: storage {key} ends behind the end of the file")
-            places[key] = (start, length)
-            file.seek(start + length)
+            raise InputError(f"unknown PyTorch format {version!r}; expected {LEGACY_VERSION}")
+        unpickler.load(file, total)  # Sizes of C types on the system that wrote the file.
+        state = _checked(unpickler.load(file, total))
+        item_sizes = {t.storage.key: t.storage.dtype.itemsize for t in state.values()}
+        starts: dict[str, int] = {}
+        sizes: dict[str, int] = {}
+        for key in unpickler.load(file, total):
+            [count] = struct.unpack("<q", file.read(8))
+            starts[key], sizes[key] = file.tell(), count * item_sizes[key]
+            if count < 0 or starts[key] + sizes[key] > total:
+                raise InputError(f"cut short: storage {key} ends after the end of the file")
+            file.seek(sizes[key], os.SEEK_CUR)
 
-    def read_bytes(storage: _Storage, start: int, length: int) -> bytes:
+    def read_bytes(key: str, start: int, length: int) -> bytes:
         with path.open("rb") as file:
-            file.seek(places[storage.key][0] + start)
+            file.seek(starts[key] + start)
             return file.read(length)
 
-    def size(storage: _Storage) -> int:
-        if storage.key not in places:
-            raise InputError(f"damaged or cut short: storage {storage.key} is missing")
-        return places[storage.key][1]
-
-    return _stored(state, path, size, read_bytes)
+    return _stored_tensors(state, path, sizes, read_bytes)
 
 
 def _unpickler() -> SafeUnpickler:
-    names = {f"torch {name}": dtype for name, dtype in _STORAGES.items()}
     callables: dict[str, Callable[..., Any]] = {
         "collections OrderedDict": collections.OrderedDict,
         "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
         "torch._utils _rebuild_parameter": lambda tensor, *_: tensor,
     }
-    return SafeUnpickler(callables, names, _persistent)
+    return SafeUnpickler(callables, _STORAGE_DTYPES, _persistent)
 
 
 def _persistent(identity: Any) -> _Storage:
     kind, dtype, key, _, count = identity[:5]
-    if kind != "storage" or dtype not in _STORAGES.values() or not isinstance(key, str):
-        raise InputError(f"refused: persistent id {kind!r} is no storage")
+    if kind != "storage" or not isinstance(dtype, np.dtype) or not isinstance(key, str):
+        raise InputError(f"refused: persistent ID {kind!r} is not a storage")
     if not isinstance(count, int) or count < 0 or "/" in key:
         raise InputError(f"damaged pickle (storage {key!r} of {count!r} elements)")
     if len(identity) > 5 and identity[5] is not None:
-        raise InputError("a view of a storage of before PyTorch 0.4 is not read")
+        raise InputError("views of storages, which PyTorch wrote before 0.4, are not supported")
     return _Storage(key, dtype, count)
 
 
 def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
     numbers = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or any(not isinstance(n, int) or n < 0 for n in numbers):
-        raise InputError("damaged pickle (a tensor's storage, shape or strides)")
+        raise InputError("damaged pickle (storage, shape or strides of a tensor)")
     if len(shape) != len(strides):
-        raise InputError("damaged pickle (a tensor's shape and strides differ in length)")
+        raise InputError("damaged pickle (shape and strides of a tensor differ in length)")
     # A view that repeats its elements could be small in the file and huge in memory.
     if math.prod(shape) > storage.count:
         raise InputError("damaged pickle (a tensor is larger than its storage)")
-    last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides))
-    if all(shape) and last >= storage.count:
-        raise InputError("damaged pickle (a tensor ends behind its storage)")
+    if all(shape) and offset + _span(shape, strides) > storage.count:
+        raise InputError("damaged pickle (a tensor ends after its storage)")
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
-def _tensors(state: Any) -> dict[str, _Tensor]:
+def _span(shape, strides) -> int:
+    """Return the number of elements from the first to the last of a tensor that is not empty."""
+    return 1 + sum((n - 1) * stride for n, stride in zip(shape, strides))
+
+
+def _checked(state: Any) -> dict[str, _Tensor]:
     if not isinstance(state, dict):
         raise InputError(f"not a state dict but a {type(state).__name__}")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, _Tensor):
-            raise InputError(f"not a state dict: the entry {name!r} is no tensor")
+            raise InputError(f"not a state dict: the entry {name!r} is not a tensor")
     return state
 
 
-def _stored(
-    state: Any,
+def _stored_tensors(
+    state: Mapping[str, _Tensor],
     path: pathlib.Path,
-    size: Callable[[_Storage], int],
-    read_bytes: Callable[[_Storage, int, int], bytes],
+    storage_sizes: Mapping[str, int],
+    read_bytes: _ReadBytes,
 ) -> dict[str, StoredTensor]:
     stored = {}
-    for name, tensor in _tensors(state).items():
-        if size(tensor.storage) < tensor.storage.count * tensor.storage.width:
-            raise InputError(f"cut short: the storage of {name} has too few bytes")
-        stored[name] = StoredTensor(tensor.shape, _reader(tensor, name, path, read_bytes))
+    for name, tensor in state.items():
+        storage = tensor.storage
+        if storage_sizes.get(storage.key, 0) < storage.count * storage.dtype.itemsize:
+            raise InputError(f"cut short: the storage of {name!r} is missing or has too few bytes")
+        read = functools.partial(_read_tensor, tensor, f"{path}: {name!r}", read_bytes)
+        stored[name] = StoredTensor(tensor.shape, read)
     return stored
 
 
-def _reader(tensor: _Tensor, name: str, path: pathlib.Path, read_bytes) -> Callable[[], np.ndarray]:
-    def read() -> np.ndarray:
-        storage, shape = tensor.storage, tensor.shape
-        if not all(shape):
-            return np.zeros(shape, np.float32)
-        count = 1 + sum((n - 1) * stride for n, stride in zip(shape, tensor.strides))
-        length = count * storage.width
-        try:
-            data = read_bytes(storage, tensor.offset * storage.width, length)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: {name} cannot be read ({error})") from error
-        if len(data) < length:
-            raise InputError(f"{path}: cut short in {name}")
-        flat = as_numbers(data, storage.dtype)
-        strides = [stride * flat.itemsize for stride in tensor.strides]
-        # Within the bytes that were read: `count` covers the largest index.
-        return np.ascontiguousarray(np.lib.stride_tricks.as_strided(flat, shape, strides))
-
-    return read
+def _read_tensor(tensor: _Tensor, where: str, read_bytes: _ReadBytes) -> np.ndarray:
+    storage, shape = tensor.storage, tensor.shape
+    if not all(shape):
+        return np.zeros(shape, np.float32)
+    size = storage.dtype.itemsize
+    length = size * _span(shape, tensor.strides)
+    try:
+        data = read_bytes(storage.key, size * tensor.offset, length)
+    except (OSError, *_DAMAGE) as error:
+        raise InputError(f"{where} cannot be read ({error})") from error
+    if len(data) < length:
+        raise InputError(f"{where} is cut short")
+    values = np.frombuffer(data, storage.dtype).astype(np.float32, copy=False)
+    strides = [stride * values.itemsize for stride in tensor.strides]
+    # The view stays inside the buffer, which `_span` has measured.
+    return np.array(np.lib.stride_tricks.as_strided(values, shape, strides), order="C")

@@ -1,16 +1,18 @@
 """State dicts in the format of `torch.save`, written without PyTorch.
 
-A zip archive of stored (not compressed) members: `NAME/data.pkl`, a pickle of protocol 2 that
-rebuilds an OrderedDict of tensors, and `NAME/data/KEY`, each storage's raw bytes.
+A zip archive of members that are not compressed: `NAME/data.pkl`, a pickle of protocol 2 that
+rebuilds an OrderedDict of tensors, and `NAME/data/KEY`, the bytes of each storage. The pickle is
+assembled by hand, because `pickle` only names functions that it can import.
 """
 
 import math
-import pathlib
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
+
+from lxmert_tf.converters.formats import StoredTensor
 
 _ROOT = "archive"
 # A fixed time, so that the same weights give the same bytes.
@@ -22,39 +24,33 @@ _REDUCE, _PERSISTENT, _SET_ITEMS, _FALSE, _STOP = b"R", b"Q", b"u", b"\x89", b".
 
 
 def write_torch_file(
-    path,
-    shapes: Mapping[str, tuple[int, ...]],
-    value: Callable[[str], np.ndarray],
-    tied: Mapping[str, str],
+    path, tensors: Mapping[str, StoredTensor], tied: Mapping[str, str] | None = None
 ) -> None:
-    """Writes float32 tensors one by one; the same tensors give the same bytes.
+    """Write float32 tensors one by one; the same tensors give the same bytes.
 
     Args:
-        path: where.
-        shapes: by name.
-        value: gives the tensor of a name.
-        tied: names of further entries that share the storage of another.
+        path: File to write.
+        tensors: Tensors by name.
+        tied: Further names, each with the name of the tensor whose storage it shares.
     """
-    names = sorted(shapes)
-    keys = {name: str(number) for number, name in enumerate(names)}
-    entries = {name: (keys[name], shapes[name]) for name in names}
-    entries |= {copy: entries[original] for copy, original in tied.items()}
+    keys = {name: str(number) for number, name in enumerate(sorted(tensors))}
+    entries = {name: _tensor(keys[name], tensors[name].shape) for name in tensors}
+    entries |= {copy: entries[original] for copy, original in (tied or {}).items()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        _add(archive, "data.pkl", _state_dict_pickle(entries))
+        _add(archive, "data.pkl", _state_dict(entries))
         _add(archive, "byteorder", b"little")
-        for name in names:
-            _add(archive, f"data/{keys[name]}", np.ascontiguousarray(value(name), "<f4").tobytes())
+        for name, key in keys.items():
+            values = np.ascontiguousarray(tensors[name].read(), "<f4")
+            _add(archive, f"data/{key}", values.tobytes())
         _add(archive, "version", b"3\n")
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    archive.writestr(zipfile.ZipInfo(str(pathlib.PurePosixPath(_ROOT, name)), _TIME), data)
+    archive.writestr(zipfile.ZipInfo(f"{_ROOT}/{name}", _TIME), data)
 
 
-def _state_dict_pickle(entries: Mapping[str, tuple[str, tuple[int, ...]]]) -> bytes:
-    items = b"".join(
-        _text(name) + _tensor(key, shape) for name, (key, shape) in sorted(entries.items())
-    )
+def _state_dict(entries: Mapping[str, bytes]) -> bytes:
+    items = b"".join(_text(name) + tensor for name, tensor in sorted(entries.items()))
     return _PROTOCOL_2 + _ordered_dict() + _MARK + items + _SET_ITEMS + _STOP
 
 

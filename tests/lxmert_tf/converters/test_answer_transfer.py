@@ -103,7 +103,7 @@ def test_a_head_is_copied_between_models_alone():
 def test_heads_of_different_widths_are_refused():
     source = make(LxmertPretrainer, answers=KNOWN)
     target = LxmertAnswerClassifier(config(hidden_size=8, num_answers=1), answers=["yes"])
-    with pytest.raises(ValueError, match=r"the head is \[16, 32\], the target's \[8, 16\]"):
+    with pytest.raises(ValueError, match=r"head is \(16, 32\), the target's \(8, 16\)"):
         transfer_answer_head(source, target)
 
 

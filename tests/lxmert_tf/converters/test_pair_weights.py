@@ -33,9 +33,8 @@ def exported(model, tmp_path_factory):
 
 def rewrite(source, target, rename):
     """The same tensors under other names."""
-    tensors = {rename(name): tensor.read() for name, tensor in read_torch_file(source).items()}
-    shapes = {name: value.shape for name, value in tensors.items()}
-    write_torch_file(target, shapes, tensors.__getitem__, {})
+    tensors = read_torch_file(source).items()
+    write_torch_file(target, {rename(name): tensor for name, tensor in tensors})
 
 
 def assert_is(back, model):
@@ -67,7 +66,7 @@ def test_a_fine_tuned_file_comes_back_whole_and_again_as_the_same_bytes(
     model, exported, tmp_path, config
 ):
     back, report = import_weights("lxrt", exported, config)
-    assert report.is_full() and report.unexpected == ()
+    assert report.is_complete() and report.unexpected == ()
     assert_is(back, model)
     export_weights(back, "lxrt", tmp_path / "again.pth")
     assert (tmp_path / "again.pth").read_bytes() == exported.read_bytes()
@@ -84,7 +83,7 @@ def test_a_fine_tuned_file_comes_back_whole_and_again_as_the_same_bytes(
 def test_files_of_several_gpus_are_read(model, exported, tmp_path, rename):
     rewrite(exported, tmp_path / "gpus.pth", rename)
     back, report = import_weights("lxrt", tmp_path / "gpus.pth", SIZES)
-    assert report.is_full() and report.unexpected == ()
+    assert report.is_complete() and report.unexpected == ()
     assert_is(back, model)
 
 
@@ -99,7 +98,7 @@ def test_hugging_face_has_no_such_model(model, tmp_path):
     with pytest.raises(InputError) as raised:
         export_weights(model, "huggingface", tmp_path / "deep" / "hf")
     assert str(raised.value) == (
-        "LxmertPairClassifier: transformers has no such class; the format lxrt has"
+        "transformers has no equivalent of LxmertPairClassifier; use the format lxrt"
     )
     assert list(tmp_path.iterdir()) == []
 

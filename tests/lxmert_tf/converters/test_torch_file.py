@@ -1,4 +1,4 @@
-"""PyTorch files: the three forms that LXMERT comes in, and files that mean harm."""
+"""PyTorch files: the three forms of LXMERT checkpoints, and malicious files."""
 
 import os
 import pickle
@@ -6,7 +6,10 @@ import zipfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from safetensors.numpy import load_file
 
+from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.converters.formats.torch_reading import read_torch_file
 from lxmert_tf.converters.formats.torch_writing import write_torch_file
 from lxmert_tf.errors import InputError
@@ -23,6 +26,10 @@ def write_zip(path, data_pickle: bytes, **storages: bytes):
     return path
 
 
+def stored(value):
+    return StoredTensor(value.shape, lambda: value)
+
+
 def refusal(path) -> str:
     with pytest.raises(InputError) as caught:
         for tensor in read_torch_file(path).values():
@@ -34,7 +41,7 @@ def refusal(path) -> str:
 
 
 class RunsCommand:
-    """Pickles as a call of os.system."""
+    """Object whose pickle calls os.system."""
 
     def __init__(self, command):
         self.command = command
@@ -46,8 +53,6 @@ class RunsCommand:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("size", ["small", "small_region_mask"])
 def test_every_form_gives_the_reference_weights(form, size):
-    from safetensors.numpy import load_file
-
     directory = golden.golden_directory(size)
     tensors = read_torch_file(directory / form)
     expected = load_file(directory / "weights.safetensors")
@@ -70,7 +75,7 @@ def test_a_pickle_that_would_run_a_command_is_refused_by_name(tmp_path, protocol
         path.write_bytes(attack)
     message = refusal(path)
     assert not proof.exists()
-    # Protocols 0 and 1 need an operation that no state dict has, before the call.
+    # Protocols 0 and 1 first use an opcode that no state dict needs.
     assert "posix.system" in message or "refused" in message
 
 
@@ -80,51 +85,75 @@ def test_calling_a_method_of_what_was_rebuilt_is_refused(tmp_path):
     assert "collections.OrderedDict.fromkeys" in refusal(write_zip(tmp_path / "a.pth", attack))
 
 
-def test_a_name_that_is_no_function_cannot_be_called(tmp_path):
+def test_only_functions_can_be_called(tmp_path):
     attack = b"\x80\x02ctorch\nFloatStorage\n)R."
     assert "refused" in refusal(write_zip(tmp_path / "a.pth", attack))
 
 
-def test_a_tensor_that_reaches_behind_its_storage_is_refused(tmp_path):
-    good = tmp_path / "good.pth"
-    write_torch_file(good, {"w": (2, 3)}, lambda name: np.ones((2, 3), np.float32), {})
-    with zipfile.ZipFile(good) as archive:
-        data = archive.read("archive/data.pkl")
+@pytest.fixture
+def pickled(tmp_path):
+    """The pickle of a state dict with one tensor of 2 x 3."""
+    write_torch_file(tmp_path / "good.pth", {"w": stored(np.ones((2, 3), np.float32))})
+    with zipfile.ZipFile(tmp_path / "good.pth") as archive:
+        return archive.read("archive/data.pkl")
+
+
+def test_a_tensor_that_is_larger_than_its_storage_is_refused(tmp_path, pickled):
     # The first row count of the shape: 2 becomes 9.
-    grown = data.replace(b"(J\x02\x00\x00\x00J\x03", b"(J\x09\x00\x00\x00J\x03")
-    assert grown != data
-    assert "larger than its storage" in refusal(
-        write_zip(tmp_path / "bad.pth", grown, k0=b"\0" * 24)
-    )
+    grown = pickled.replace(b"(J\x02\x00\x00\x00J\x03", b"(J\x09\x00\x00\x00J\x03")
+    assert grown != pickled
+    bad = write_zip(tmp_path / "bad.pth", grown, k0=b"\0" * 24)
+    assert "larger than its storage" in refusal(bad)
 
 
-def test_a_view_that_would_blow_up_memory_is_refused(tmp_path):
-    good = tmp_path / "good.pth"
-    write_torch_file(good, {"w": (2, 3)}, lambda name: np.ones((2, 3), np.float32), {})
-    with zipfile.ZipFile(good) as archive:
-        data = archive.read("archive/data.pkl")
-    huge = data.replace(
+def test_a_tensor_that_ends_after_its_storage_is_refused(tmp_path, pickled):
+    # The row stride: 3 becomes 9.
+    spread = pickled.replace(b"(J\x03\x00\x00\x00J\x01", b"(J\x09\x00\x00\x00J\x01")
+    assert spread != pickled
+    bad = write_zip(tmp_path / "bad.pth", spread, k0=b"\0" * 24)
+    assert "ends after its storage" in refusal(bad)
+
+
+def test_a_view_that_would_fill_the_memory_is_refused(tmp_path, pickled):
+    huge = pickled.replace(
         b"(J\x02\x00\x00\x00J\x03\x00\x00\x00t", b"(J\xff\xff\xff\x7fJ\xff\xff\xff\x7ft"
     )
     huge = huge.replace(b"(J\x03\x00\x00\x00J\x01\x00\x00\x00t", b"(J\0\0\0\0J\0\0\0\0t")
-    assert huge != data
-    assert "larger than its storage" in refusal(
-        write_zip(tmp_path / "bad.pth", huge, k0=b"\0" * 24)
-    )
+    assert huge != pickled
+    bad = write_zip(tmp_path / "bad.pth", huge, k0=b"\0" * 24)
+    assert "larger than its storage" in refusal(bad)
+
+
+def test_two_pickles_in_an_archive_are_refused(tmp_path, pickled):
+    path = write_zip(tmp_path / "two.pth", pickled, k0=b"\0" * 24)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("other/data.pkl", pickled)
+    assert "it has 2 data.pkl" in refusal(path)
+
+
+@pytest.mark.parametrize("storage", ["HalfStorage", "BFloat16Storage", "DoubleStorage"])
+def test_floating_point_of_any_width_is_read_as_float32(tmp_path, pickled, storage):
+    dtypes = {"HalfStorage": "<f2", "BFloat16Storage": tf.bfloat16.as_numpy_dtype}
+    values = np.float64([[1, 2.5, -3], [0.125, 5, 6]]).astype(dtypes.get(storage, "<f8"))
+    data = pickled.replace(b"FloatStorage", storage.encode())
+    path = write_zip(tmp_path / "x.pth", data, k0=values.tobytes())
+    read = read_torch_file(path)["w"].read()
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, values.astype(np.float32))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_cut_anywhere_is_refused_with_one_line(tmp_path, form):
     whole = (golden.golden_directory("small_region_mask") / form).read_bytes()
     path = tmp_path / "cut.pth"
-    # Every length near the start, where the pickles of the legacy form lie, then samples.
+    # Many lengths near the start, where the pickles of the legacy form are, then samples.
     for length in [*range(0, 400, 7), *range(400, len(whole) - 1, 9973), len(whole) - 1]:
         path.write_bytes(whole[:length])
         refusal(path)
 
 
 @pytest.mark.parametrize("form", FORMS[:2])
-def test_flipped_bytes_never_do_more_than_change_numbers_or_be_refused(tmp_path, form):
+def test_flipped_bytes_only_change_numbers_or_are_refused(tmp_path, form):
     whole = (golden.golden_directory("small_region_mask") / form).read_bytes()
     path = tmp_path / "flipped.pth"
     random = np.random.default_rng(0)
@@ -139,7 +168,7 @@ def test_flipped_bytes_never_do_more_than_change_numbers_or_be_refused(tmp_path,
             assert "\n" not in str(error)
 
 
-def test_files_that_are_no_checkpoints_are_refused(tmp_path):
+def test_files_that_are_not_checkpoints_are_refused(tmp_path):
     path = tmp_path / "x.pth"
     for content in (b"", b"hello", b"\x80\x02K\x01.", b"PK\x03\x04", pickle.dumps([1, 2])):
         path.write_bytes(content)
@@ -149,12 +178,10 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
 
 
 def test_the_same_weights_are_written_as_the_same_bytes(tmp_path):
-    values = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.float32([7])}
-    shapes = {name: value.shape for name, value in values.items()}
-    write_torch_file(tmp_path / "1.pth", shapes, values.__getitem__, {"copy": "b"})
-    write_torch_file(
-        tmp_path / "2.pth", dict(reversed(shapes.items())), values.__getitem__, {"copy": "b"}
-    )
+    values = {"b": np.arange(6, dtype=np.float32).reshape(3, 2).T, "a": np.float32([7])}
+    originals = {name: stored(value) for name, value in values.items()}
+    write_torch_file(tmp_path / "1.pth", originals, {"copy": "b"})
+    write_torch_file(tmp_path / "2.pth", dict(reversed(originals.items())), {"copy": "b"})
     assert (tmp_path / "1.pth").read_bytes() == (tmp_path / "2.pth").read_bytes()
     tensors = read_torch_file(tmp_path / "1.pth")
     assert set(tensors) == {"a", "b", "copy"}
