@@ -1,11 +1,15 @@
-"""What the README promises: its Python runs, its files exist."""
+"""Tests of what the README and the documentation promise."""
 
+import ast
+import importlib
 import pathlib
 import re
+import shlex
 
 import pytest
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertConfig
+from lxmert_tf.cli import main
 from lxmert_tf.data.batches import find_records
 from lxmert_tf.training.config import FinetuningConfig
 from lxmert_tf.training.dataset_info import read_dataset_info
@@ -14,14 +18,39 @@ from pipeline.ingest.job import run_ingest
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "deploy" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+# Pages of the site that consist of a file at the top of the repository.
+INCLUDED = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
+
+
+def text_of(page: pathlib.Path) -> str:
+    return INCLUDED.sub(
+        lambda include: (ROOT / include[1]).read_text(encoding="utf-8"),
+        page.read_text(encoding="utf-8"),
+    )
+
+
+def anchors(page: pathlib.Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", text_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def name_of(page: pathlib.Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 @pytest.fixture
 def demo_output(tmp_path, monkeypatch):
-    """The files that the README's code finds after its commands, at a small size."""
+    """A small version of the files that the README's code reads."""
     monkeypatch.chdir(tmp_path)
     run_ingest(IngestConfig("easy_vqa", SplitConfig("train", limit=20)), "build/records/train")
-    words = read_dataset_info(
+    info = read_dataset_info(
         find_records("build/records/train"), FinetuningConfig(vocabulary_size=200)
     )
     config = LxmertConfig(
@@ -31,11 +60,11 @@ def demo_output(tmp_path, monkeypatch):
         language_layers=1,
         cross_layers=1,
         relationship_layers=1,
-        vocab_size=len(words.vocabulary),
+        vocab_size=len(info.vocabulary),
         region_feature_size=256,
-        num_answers=len(words.answers),
+        num_answers=len(info.answers),
     )
-    model = LxmertAnswerClassifier(config, vocabulary=words.vocabulary, answers=words.answers)
+    model = LxmertAnswerClassifier(config, vocabulary=info.vocabulary, answers=info.answers)
     model.save_preset("build/demo/preset")
     return tmp_path
 
@@ -47,7 +76,45 @@ def test_the_fine_tuning_example_runs_and_leaves_a_preset(demo_output):
     assert LxmertAnswerClassifier.from_preset(demo_output / "build/fine_tuned").answers
 
 
-def test_every_file_that_the_readme_and_the_docs_link_to_exists():
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
-        for link in re.findall(r"\]\((?!http)([^)#\s]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_to_files_and_headings(page):
+    for link, anchor in re.findall(r"\]\((?!http)([^)#\s]*)(?:#([^)\s]*))?\)", text_of(page)):
+        target = page.parent / link if link else page
+        assert target.exists(), f"no file for the link {link}"
+        if anchor:
+            assert anchor in anchors(target), f"no heading for the link {link}#{anchor}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CONFIGS], ids=name_of)
+def test_paths_in_the_repository_exist(page):
+    roots = "lxmert_tf|pipeline|configs|tests|benchmarks|deploy|requirements|examples|docs|tools"
+    for path in re.findall(rf"(?<![\w/.])(?:{roots})/(?!s\b)[\w./-]*", text_of(page)):
+        assert (ROOT / path.rstrip(".")).exists(), f"no such file: {path}"
+
+
+def documented_commands(text: str) -> list[str]:
+    """Return the `lxmert` command lines in code blocks and comments, without placeholders."""
+    text = re.sub(r"^# ", "", text, flags=re.MULTILINE)
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    commands = [re.search(r"^\s*(?:\.venv/bin/)?lxmert (.*)", line) for line in lines]
+    found = [re.sub(r"\s+#\s.*", "", command[1]) for command in commands if command]
+    return [command for command in found if "..." not in command.split() and "[" not in command]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CONFIGS], ids=name_of)
+def test_commands_have_the_options_that_are_documented(page, capsys):
+    for command in documented_commands(text_of(page)):
+        try:
+            main._parser().parse_args(shlex.split(command))
+        except SystemExit:
+            pytest.fail(f"lxmert {command}: {capsys.readouterr().err}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_names_that_examples_import_exist(page):
+    for code in re.findall(r"```python\n(.*?)```", text_of(page), re.DOTALL):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "lxmert_tf":
+                module = importlib.import_module(node.module)
+                for name in node.names:
+                    assert hasattr(module, name.name), f"{node.module} has no {name.name}"
