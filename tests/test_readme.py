@@ -8,6 +8,7 @@ import shlex
 
 import pytest
 
+import lxmert_tf
 from lxmert_tf import LxmertAnswerClassifier, LxmertConfig
 from lxmert_tf.cli import main
 from lxmert_tf.data.batches import find_records
@@ -111,10 +112,12 @@ def test_commands_have_the_options_that_are_documented(page, capsys):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_names_that_examples_import_exist(page):
+def test_names_in_examples_exist(page):
     for code in re.findall(r"```python\n(.*?)```", text_of(page), re.DOTALL):
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "lxmert_tf":
                 module = importlib.import_module(node.module)
                 for name in node.names:
                     assert hasattr(module, name.name), f"{node.module} has no {name.name}"
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "lxmert_tf":
+                assert hasattr(lxmert_tf, node.attr), f"lxmert_tf has no {node.attr}"

@@ -23,7 +23,7 @@ from pipeline.ingest.source import ReadError, ReadSentence, SentenceReader
 class PretrainingJson(SentenceReader):
     """A JSON list of {img_id, sentf: {source: [sentence]}, labelf: {source: [{answer: score}]}}.
 
-    labelf[source][i] belongs to sentf[source][i]; captions have none. A sentence's id is
+    `labelf[source][i]` belongs to `sentf[source][i]`; captions have none. A sentence's id is
     image-source-i, i counted from 0. A wrong sentence or label is a problem of its own; where a
     source's labels are not as many as its sentences, all its sentences are.
     (github.com/airsplay/lxmert, data/lxmert/*.json)
