@@ -1,7 +1,7 @@
 """Extension of the API reference: renders `Example:` and `Call arguments:` of docstrings.
 
-Griffe's Google style knows only `Examples:` with `>>>`. This extension turns plain code in `Example:`
-into a code block, and `Call arguments:` of Keras layers and models into a list of parameters.
+Griffe's Google style knows only `Examples:` with `>>>`. This extension turns plain code in
+`Example:` into a code block, and `Call arguments:` of Keras models into a list of parameters.
 """
 
 import re
