@@ -1,11 +1,10 @@
-"""New scenes answered by the newest blessed model: a TFX graph, and the file to hand in."""
+"""Batch prediction: a TFX pipeline that answers new questions with the last blessed model."""
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
-from ml_metadata.proto import metadata_store_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx import v1 as tfx
 
@@ -17,61 +16,68 @@ from lxmert_tf.models.presets import describe_preset
 from pipeline.components.scene_example_gen import SceneExampleGen
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.inputs import check_scenes
-from pipeline.pipeline import BEAM_ARGS
-from pipeline.run_record import open_metadata, property_of, read_last_run
-from pipeline.runners.local import METADATA, progress
+from pipeline.ingest.job import DIRECT_RUNNER
+from pipeline.metadata import METADATA_FILE, latest_blessed_model
+from pipeline.run_record import read_last_run
+from pipeline.runners.local import printed_progress
 from pipeline.trainer_modules.answering import PRESET
 
+# The name of the pipeline, of its folder and of its only split.
 NAME = "predict"
 
 
 def predict(root, data: IngestConfig, split: str, task: str, output) -> int:
-    """Ingests a split, answers its questions and writes the submission file.
+    """Ingest a split, answer its questions and write a submission file.
 
     Args:
-        root: of the pipeline whose newest blessed model answers; the run is kept there, too.
-        data: the files or the source, with `splits`.
-        split: one of them; its layout does not matter.
-        task: "vqa", "gqa" or "nlvr2": whose submission.
-        output: the file.
+        root: The root of the pipeline that blessed a model; this run is recorded there, too.
+        data: The ingestion, with `splits`.
+        split: The split to answer.
+        task: "vqa", "gqa" or "nlvr2", which sets the format of the submission.
+        output: The file to write.
 
     Returns:
-        the number of questions.
+        The number of answers.
 
     Raises:
-        InputError: no model was blessed there, the split is unknown or not of as many images as the
-            model reads, an image that a question is about is missing, or an id is not one of the
-            task.
+        InputError: There is no blessed model or no such split, the scenes have another number of
+            images than the model reads, an image is missing, or an id is not valid for the task.
     """
     root = pathlib.Path(root).resolve()
     if split not in data.splits:
-        raise InputError(f"--split {split}: there are {', '.join(data.splits) or 'none'}")
+        raise InputError(f"--split {split}: choose from {', '.join(data.splits) or 'none'}")
     records = dataclasses.replace(data.splits[split], layout="flat")
     data = dataclasses.replace(data, splits={NAME: records}, records=None)
-    metadata = str(root / METADATA)
-    model = blessed_model(metadata)
-    _check_model_reads(data, model)
-    graph = prediction_graph(data, model, str(root), metadata)
-    with progress():
-        tfx.orchestration.LocalDagRunner().run(graph)
-    results = read_last_run(metadata).uris["BulkInferrer", "inference_result"]
+    metadata_path = str(root / METADATA_FILE)
+    model = latest_blessed_model(metadata_path)
+    _check_images_per_scene(data, model)
+    pipeline = create_prediction_pipeline(data, model, str(root), metadata_path)
+    with printed_progress():
+        tfx.orchestration.LocalDagRunner().run(pipeline)
+    results = read_last_run(metadata_path).uris["BulkInferrer", "inference_result"]
     answers = dict(read_answers(results))
     write_submission(task, answers, output)
     return len(answers)
 
 
-def prediction_graph(
-    data: IngestConfig, model: str, root: str, metadata_path: str
+def create_prediction_pipeline(
+    data: IngestConfig,
+    model: str,
+    root: str,
+    metadata_path: str,
+    beam_args: Sequence[str] = DIRECT_RUNNER,
 ) -> tfx.dsl.Pipeline:
-    """Builds the graph; runs nothing.
+    """Build the prediction pipeline without running it.
 
     Args:
-        data: where the scenes come from, with one split, flat.
-        model: where the model artifact lies.
-        root, metadata_path: as of `create_pipeline`.
+        data: The ingestion, with one flat split.
+        model: URI of the model artifact.
+        root: Folder for artifacts.
+        metadata_path: The SQLite file of ML Metadata.
+        beam_args: Options of the Beam runner.
     """
     example_gen = SceneExampleGen(data)
-    # By its place, so that ML Metadata knows it for the model that was trained.
+    # Imported by URI, so that ML Metadata recognizes the model that was trained.
     importer = tfx.dsl.Importer(
         source_uri=model, artifact_type=tfx.types.standard_artifacts.Model
     ).with_id("blessed_model")
@@ -88,37 +94,18 @@ def prediction_graph(
         ),
         components=[example_gen, importer, inferrer],
         enable_cache=True,
-        beam_pipeline_args=list(BEAM_ARGS),
+        beam_pipeline_args=list(beam_args),
     )
 
 
-def blessed_model(metadata_path: str) -> str:
-    """Where the newest blessed model lies, as an artifact.
-
-    Raises:
-        InputError: no pipeline has run there, or none of its models was blessed.
-    """
-    store = open_metadata(metadata_path)
-    blessings = sorted(store.get_artifacts_by_type("ModelBlessing"), key=lambda one: -one.id)
-    for blessing in blessings:
-        if property_of(blessing, "blessed") != 1:
-            continue
-        [made, *_] = store.get_events_by_artifact_ids([blessing.id])
-        for event in store.get_events_by_execution_ids([made.execution_id]):
-            is_input = event.type == metadata_store_pb2.Event.INPUT
-            if is_input and event.path.steps[0].key == "model":
-                return store.get_artifacts_by_id([event.artifact_id])[0].uri
-    raise InputError(f"{metadata_path}: no model was blessed there; run the pipeline first")
-
-
-def _check_model_reads(data: IngestConfig, model: str) -> None:
+def _check_images_per_scene(data: IngestConfig, model: str) -> None:
     name = describe_preset(pathlib.Path(model) / PRESET).model
     pairs = name == LxmertPairClassifier.__name__
     check_scenes(data, f"the blessed {name}", LxmertPairClassifier.images_per_scene if pairs else 1)
 
 
 def read_answers(uri: str) -> Iterator[tuple[str, str]]:
-    """(sentence id, best answer) out of a BulkInferrer's results."""
+    """Yield (sentence id, best answer) from the results of a BulkInferrer."""
     files = sorted(str(path) for path in pathlib.Path(uri).glob("*.gz"))
     for record in tf.data.TFRecordDataset(files, compression_type="GZIP"):
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log

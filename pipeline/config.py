@@ -1,8 +1,10 @@
-"""What a pipeline run does: a file under configs/pipeline/."""
+"""Configuration of a pipeline run: a file in configs/pipeline/."""
 
 import dataclasses
 import pathlib
-from typing import Any
+from typing import Annotated, Any
+
+import pydantic
 
 from lxmert_tf.config_file import load_config
 from lxmert_tf.errors import InputError
@@ -14,60 +16,59 @@ from pipeline.ingest.inputs import check_scenes, check_split
 from pipeline.ingest.registry import make_data_set
 
 SPLITS = ("train", "validation", "test")
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 @dataclasses.dataclass(frozen=True)
 class PipelineConfig:
-    """One TFX pipeline from pictures, or files with their regions, to a pushed model.
+    """One TFX pipeline from images, or files with their regions, to a pushed model.
 
     Args:
-        name: of the pipeline, and of the pushed model's folder.
-        model, task: files, relative to this one.
-        splits: `train`, `validation` and `test`, each out of a split of the source, or of parts.
-        least_accuracy: soft accuracy on `test` below which a model is not pushed, 0..1.
-        may_drop: how much below the blessed model's it may be.
-        pretraining: the file of a stage before the task's, relative to this one; None for none.
-        source: which data set; None for files.
-        parts: files by name, as `IngestConfig` has them.
-        extractor: what makes regions of pictures; None where the files hold regions.
-        max_reject_fraction: of a split's images or sentences; above it the run stops.
-        init_from: a preset that the first training starts from, relative to the working
-            directory; None for what its file says.
-        infra_validation: tags of Docker's image tensorflow/serving, in which a model must load and
-            answer before it is pushed; none for no such check.
+        name: Name of the pipeline and of the pushed model's folder.
+        model: A model configuration, relative to this file.
+        task: A task configuration, relative to this file.
+        splits: `train`, `validation` and `test`, each taken from splits of the data set or parts.
+        least_accuracy: Soft accuracy on `test` that a model must reach to be pushed, in 0..1.
+        may_drop: How far the accuracy may be below that of the last blessed model, in 0..1.
+        pretraining: A pre-training configuration, relative to this file; None to skip this stage.
+        source: Name of a data set; None for files.
+        parts: Files by name, as in `IngestConfig`.
+        extractor: Makes regions from images; None if the files contain regions.
+        max_reject_fraction: Fraction of a split's images or sentences that may be rejected.
+        init_from: A preset that the first training starts from, relative to the working directory;
+            None to use that of its own configuration.
+        infra_validation: Tags of the Docker image tensorflow/serving, in which a model must load
+            and answer before it is pushed; empty to skip this check.
     """
 
-    name: str
+    name: Name
     model: str
     task: str
     splits: dict[str, SplitConfig]
-    least_accuracy: float
-    may_drop: float = 0.0
+    least_accuracy: Share
+    may_drop: Share = 0.0
     pretraining: str | None = None
     source: str | None = None
     parts: dict[str, PartConfig] = dataclasses.field(default_factory=dict)
     extractor: dict[str, Any] | None = None
-    max_reject_fraction: float = 0.01
+    max_reject_fraction: Share = 0.01
     init_from: str | None = None
     infra_validation: tuple[str, ...] = ()
 
     def __post_init__(self):
         if sorted(self.splits) != sorted(SPLITS):
-            raise InputError(f"splits are {', '.join(self.splits)}; needed are {', '.join(SPLITS)}")
-        if not 0 <= self.least_accuracy <= 1:
-            raise InputError(f"least_accuracy is {self.least_accuracy}; it must be in [0, 1]")
-        if not 0 <= self.may_drop <= 1:
-            raise InputError(f"may_drop is {self.may_drop}; it must be in [0, 1]")
-        if not self.name.replace("_", "").replace("-", "").isalnum():
-            raise InputError(f"name is {self.name!r}; letters, digits, - and _ make a good one")
+            raise InputError(
+                f"splits are {', '.join(self.splits)}; they must be {', '.join(SPLITS)}"
+            )
         if self.splits["test"].layout != "flat":
-            raise InputError("splits.test.layout is 'grouped'; the Evaluator reads 'flat'")
+            raise InputError("splits.test.layout is 'grouped'; the Evaluator needs 'flat'")
         if self.ingestion.source and self.extractor is None:
-            raise InputError("extractor is missing; it says what makes regions of the pictures")
+            raise InputError("the key 'extractor' is missing; images need one")
 
     @property
     def ingestion(self) -> IngestConfig:
-        """What SceneExampleGen reads."""
+        """The configuration of SceneExampleGen."""
         options = {} if self.extractor is None else {"extractor": self.extractor}
         return IngestConfig(
             source=self.source,
@@ -80,7 +81,14 @@ class PipelineConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LoadedPipeline:
-    """A pipeline's configuration with the files that it names."""
+    """A pipeline configuration with the content of the files that it names.
+
+    Args:
+        pipeline: The pipeline itself.
+        model: Sizes of the model.
+        task: The training for the task.
+        pretraining: The training before it; None to skip this stage.
+    """
 
     pipeline: PipelineConfig
     model: LxmertConfig
@@ -91,27 +99,34 @@ class LoadedPipeline:
         pairs = self.task.task == "statements"
         if pairs and self.pretraining:
             raise InputError(
-                "pretraining reads scenes of one image, the task 'statements' of two; name a "
-                "pre-trained preset as init_from"
+                "pretraining reads scenes of one image, the task 'statements' of two; "
+                "use init_from with a pre-trained preset instead"
             )
         check_scenes(self.pipeline.ingestion, f"the task {self.task.task!r}", 2 if pairs else 1)
         if self.pipeline.extractor is None:
             return
         stages = {"task": self.task, "pretraining": self.pretraining}
-        most = make_extractor(self.pipeline.extractor).max_regions
+        max_regions = make_extractor(self.pipeline.extractor).max_regions
         for name, stage in stages.items():
-            if stage and most > stage.max_regions:
+            if stage and max_regions > stage.max_regions:
                 raise InputError(
-                    f"the extractor makes up to {most} regions, but max_regions of the {name} is "
-                    f"{stage.max_regions}"
+                    f"the extractor makes up to {max_regions} regions, but max_regions of the "
+                    f"{name} is {stage.max_regions}"
                 )
 
 
 def load_pipeline(path) -> LoadedPipeline:
-    """Reads a pipeline's file and those that it names, and checks what can be checked before a run.
+    """Read and check a pipeline configuration and the files that it names.
+
+    Args:
+        path: A YAML or JSON file.
 
     Raises:
-        InputError: naming the file and the key.
+        InputError: A file is missing or has a wrong value; the message names file and key.
+
+    Example:
+        >>> load_pipeline("configs/pipeline/easy_vqa.yaml").pipeline.least_accuracy
+        0.99
     """
     path = pathlib.Path(path)
     config = load_config(PipelineConfig, path)
@@ -122,7 +137,11 @@ def load_pipeline(path) -> LoadedPipeline:
         pretraining = load_config(PretrainingConfig, path.parent / config.pretraining)
     try:
         _check_splits(config)
-        return LoadedPipeline(config, model, *_started(config.init_from, task, pretraining))
+        if config.init_from and pretraining:
+            pretraining = dataclasses.replace(pretraining, init_from=config.init_from)
+        elif config.init_from:
+            task = dataclasses.replace(task, init_from=config.init_from)
+        return LoadedPipeline(config, model, task, pretraining)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -134,12 +153,3 @@ def _check_splits(config: PipelineConfig) -> None:
     for split in config.splits.values():
         for name in split.names:
             check_split(source, name)
-
-
-def _started(init_from: str | None, task: FinetuningConfig, pretraining: PretrainingConfig | None):
-    """The stages, of which the first one starts from a preset."""
-    if init_from is None:
-        return task, pretraining
-    if pretraining:
-        return task, dataclasses.replace(pretraining, init_from=init_from)
-    return dataclasses.replace(task, init_from=init_from), None

@@ -1,6 +1,6 @@
-"""What is wrong with the data, out of TensorFlow Data Validation: feature, split and rule."""
+"""Findings of TensorFlow Data Validation (TFDV): anomalies, skew and drift."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import tensorflow_data_validation as tfdv
@@ -16,12 +16,12 @@ _COMPARATORS = frozenset(
 
 
 class Finding(NamedTuple):
-    """One rule that one feature breaks.
+    """One rule of the schema that the data breaks.
 
     Args:
-        feature: its name; empty if it is about a whole split.
-        where: the split, or what was compared.
-        rule: which rule, and by how much.
+        feature: The name of the feature; empty if the finding is about a whole split.
+        where: The split, or the two data sets that were compared.
+        rule: The broken rule, with the measured value and the limit.
     """
 
     feature: str
@@ -34,27 +34,30 @@ class Finding(NamedTuple):
 
 
 def anomaly_findings(split: str, anomalies: anomalies_pb2.Anomalies) -> list[Finding]:
-    """What ExampleValidator found in a split."""
+    """Return the anomalies that ExampleValidator found in a split."""
     where = f"the split {split}"
     findings = [Finding("", where, "has no examples")] if anomalies.data_missing else []
     if anomalies.HasField("dataset_anomaly_info"):
         findings.append(Finding("", where, anomalies.dataset_anomaly_info.description))
-    return findings + _of_features(where, anomalies, None)
+    return findings + _feature_findings(where, anomalies)
 
 
 def skew_findings(statistics: Mapping[str, Statistics], schema: schema_pb2.Schema) -> list[Finding]:
-    """Where the splits besides `train` differ from it by more than a `skew_comparator` allows.
+    """Compare the other splits with `train`.
 
     Args:
-        statistics: by split.
-        schema: with the comparators.
+        statistics: Statistics by split.
+        schema: The schema; its `skew_comparator`s set the limits.
+
+    Returns:
+        The features that differ by more than their limit.
     """
     train = statistics["train"]
     findings = []
     for split, other in statistics.items():
         if split != "train" and _has_examples(train) and _has_examples(other):
             found = tfdv.validate_statistics(train, schema, serving_statistics=other)
-            findings += _of_features(f"train beside {split}", found, _COMPARATORS)
+            findings += _feature_findings(f"train compared with {split}", found, _COMPARATORS)
     return findings
 
 
@@ -63,22 +66,28 @@ def drift_findings(
     previous: Mapping[str, Statistics],
     schema: schema_pb2.Schema,
 ) -> list[Finding]:
-    """Where a split differs from an earlier run's by more than a `drift_comparator` allows.
+    """Compare each split with the same split of an earlier run.
 
     Args:
-        statistics, previous: by split.
-        schema: with the comparators.
+        statistics: Statistics by split.
+        previous: Statistics of the earlier run by split.
+        schema: The schema; its `drift_comparator`s set the limits.
+
+    Returns:
+        The features that differ by more than their limit.
     """
     findings = []
     for split in sorted(statistics.keys() & previous.keys()):
         now, before = statistics[split], previous[split]
         if _has_examples(now) and _has_examples(before):
             found = tfdv.validate_statistics(now, schema, previous_statistics=before)
-            findings += _of_features(f"{split} since the last run", found, _COMPARATORS)
+            findings += _feature_findings(f"{split} since the last run", found, _COMPARATORS)
     return findings
 
 
-def _of_features(where: str, anomalies: anomalies_pb2.Anomalies, kinds) -> list[Finding]:
+def _feature_findings(
+    where: str, anomalies: anomalies_pb2.Anomalies, kinds: Collection[int] | None = None
+) -> list[Finding]:
     return [
         Finding(name, where, f"{reason.short_description}: {reason.description}")
         for name, info in sorted(anomalies.anomaly_info.items())

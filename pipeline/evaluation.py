@@ -1,4 +1,4 @@
-"""What the Evaluator measures, by which slices, and what blesses a model."""
+"""Evaluation with TensorFlow Model Analysis (TFMA): metric, slices, thresholds and results."""
 
 import json
 from collections.abc import Iterable
@@ -6,18 +6,21 @@ from collections.abc import Iterable
 import apache_beam as beam
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types
-from tensorflow_model_analysis.proto import config_pb2  # TFMA 0.52 has not all in tfma
+from tensorflow_model_analysis.proto import config_pb2  # `tfma` lacks parts of it in TFMA 0.52
 
 from lxmert_tf.data import schema
+from lxmert_tf.evaluation.evaluate import OVERALL
 
 METRIC = "soft_accuracy"
-# By whose values accuracy is told besides that of all questions.
+# Accuracy is also computed for every value of these features.
 SLICES = (
     schema.QUESTION_TYPE,
     schema.ANSWER_TYPE,
     schema.SENTENCE_SOURCE,
     schema.REGION_COUNT,
 )
+# {value of a feature: (soft accuracy in 0..1, number of questions)}
+AccuracyByValue = dict[str, tuple[float, int]]
 
 
 def evaluation_config(
@@ -26,24 +29,23 @@ def evaluation_config(
     slices: Iterable[str] = SLICES,
     ignore_case: bool = False,
 ) -> config_pb2.EvalConfig:
-    """The configuration of TFMA.
+    """Build the configuration of the Evaluator.
 
     Args:
-        least_accuracy: the soft accuracy over all questions that a model must reach, 0..1.
-        may_drop: how much below the blessed model's it may be.
-        slices: features by whose values accuracy is also told.
-        ignore_case: as of `SoftAccuracy`.
+        least_accuracy: Soft accuracy over all questions that a model must reach, in 0..1.
+        may_drop: How far it may be below the accuracy of the last blessed model.
+        slices: Features to slice by.
+        ignore_case: Whether answers match in any case.
     """
     threshold = config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": least_accuracy}),
         change_threshold=config_pb2.GenericChangeThreshold(
             direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
-            # The difference must not be below this; a little room for how it is rounded.
+            # The small tolerance is for rounding of the difference.
             absolute={"value": -may_drop - 1e-9},
         ),
     )
-    # For all questions together: a `threshold` without a slice would hold for every slice, down to
-    # the smallest.
+    # A `threshold` without slicing specs would apply to every slice, however small.
     overall = config_pb2.PerSliceMetricThreshold(
         slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold
     )
@@ -67,14 +69,14 @@ def evaluation_config(
 
 
 class SoftAccuracy(tfma.metrics.Metric):
-    """VQA accuracy: the soft score that the top answer earns, averaged over the questions.
+    """VQA accuracy: the mean soft score of the top answers.
 
-    Reads the prediction `answers` (best first) and the record's own answers and scores, so that
-    an answer that is not in the model's table still counts against it.
+    Compares the prediction `answers` (best first) with the answers of the record itself, so that
+    a question counts even if none of its answers is in the model's answer table.
 
     Args:
-        name: of the metric.
-        ignore_case: whether "true" is "True", as in training on statements.
+        name: Name of the metric.
+        ignore_case: Whether answers match in any case, e.g. "true" and "True".
     """
 
     def __init__(self, name: str = METRIC, ignore_case: bool = False):
@@ -91,7 +93,7 @@ def _computations(
         },
         include_default_inputs=False,
     )
-    # One name if the model is alone; candidate and baseline if there is one to compare with.
+    # TFMA names the models (candidate and baseline) only if there are two.
     keys = [tfma.metrics.MetricKey(name, model_name=model) for model in model_names or [""]]
     return [
         tfma.metrics.MetricComputation(
@@ -102,11 +104,11 @@ def _computations(
 
 
 class _MeanEarnedScore(beam.CombineFn):
-    """Adds up (earned score, questions)."""
+    """Combiner with the accumulator (sum of earned scores, number of questions)."""
 
     def __init__(self, key: tfma.metrics.MetricKey, ignore_case: bool):
         self._key = key
-        self._spelt = bytes.lower if ignore_case else bytes
+        self._normalized = bytes.lower if ignore_case else bytes
 
     def create_accumulator(self):
         return 0.0, 0
@@ -114,11 +116,11 @@ class _MeanEarnedScore(beam.CombineFn):
     def add_input(self, accumulator, element):
         predictions = element.get_by_key(tfma.PREDICTIONS_KEY, self._key.model_name)
         features = element[tfma.FEATURES_KEY]
-        top = self._spelt(predictions["answers"].ravel()[0])
-        # Absent if no record of the batch has any answer.
+        top = self._normalized(predictions["answers"].ravel()[0])
+        # TFMA omits a feature that no record of the batch has.
         texts, scores = features.get(schema.ANSWER_TEXT), features.get(schema.ANSWER_SCORE)
         answers = zip(_values(texts), _values(scores))
-        earned = sum(score for text, score in answers if self._spelt(text) == top)
+        earned = sum(score for text, score in answers if self._normalized(text) == top)
         return accumulator[0] + float(earned), accumulator[1] + 1
 
     def merge_accumulators(self, accumulators):
@@ -132,3 +134,56 @@ class _MeanEarnedScore(beam.CombineFn):
 
 def _values(feature):
     return [] if feature is None else feature.ravel()
+
+
+def load_accuracy(uri: str, model_name: str = "") -> dict[str, AccuracyByValue]:
+    """Load the soft accuracy of a model from the Evaluator's output.
+
+    Args:
+        uri: The `evaluation` artifact.
+        model_name: "candidate" or "baseline" if two models were compared, otherwise "".
+
+    Returns:
+        A table for every feature of the slices, and one with the only row "all" under "all".
+    """
+    tables: dict[str, AccuracyByValue] = {}
+    for key, outputs in tfma.load_eval_result(uri, model_name=model_name).slicing_metrics:
+        metrics = outputs[""][""]
+        [(feature, value)] = key or [(OVERALL, OVERALL)]
+        count = int(metrics["example_count"]["doubleValue"])
+        table = tables.setdefault(feature, {})
+        table[str(value) or "(none)"] = (metrics[METRIC]["doubleValue"], count)
+    return {feature: dict(sorted(table.items(), key=_order)) for feature, table in tables.items()}
+
+
+def _order(item: tuple[str, tuple[float, int]]):
+    # Sorts numbers of regions numerically.
+    value = item[0]
+    return (int(value), value) if value.isdecimal() else (-1, value)
+
+
+def load_failures(uri: str) -> list[str]:
+    """Load the missed thresholds from the Evaluator's output.
+
+    Args:
+        uri: The `evaluation` artifact.
+
+    Returns:
+        A line for each missed threshold, with the metric, its value and the threshold.
+    """
+    return [
+        _failure(failure)
+        for slice_validation in tfma.load_validation_result(uri).metric_validations_per_slice
+        for failure in slice_validation.failures
+    ]
+
+
+def _failure(failure) -> str:
+    metric, threshold = failure.metric_key, failure.metric_threshold
+    if threshold.HasField("value_threshold"):
+        bound = threshold.value_threshold.lower_bound.value
+    else:
+        bound = threshold.change_threshold.absolute.value
+    measured = "change from the blessed model" if metric.is_diff else "value"
+    value = failure.metric_value.double_value.value
+    return f"{metric.name}: the {measured} is {value:.4f}, the threshold {bound:.4f}"

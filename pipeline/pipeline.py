@@ -1,8 +1,10 @@
-"""The TFX graph: from pictures to a pushed model."""
+"""The TFX pipeline from images or region files to a pushed model."""
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
+import tensorflow_data_validation as tfdv
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_component import BaseComponent
 
@@ -12,22 +14,19 @@ from pipeline.components.anomaly_gate import (
     ApprovedStatistics,
     LatestApprovedStrategy,
 )
-from pipeline.components.file_fingerprint import folder_fingerprint
-from pipeline.components.scene_example_gen import SceneExampleGen
+from pipeline.components.infra_validator import infra_validator
+from pipeline.components.scene_example_gen import SceneExampleGen, files_fingerprint
 from pipeline.config import LoadedPipeline
 from pipeline.evaluation import evaluation_config
-from pipeline.infra_validation import infra_validator
+from pipeline.ingest.job import DIRECT_RUNNER
 
-SCHEMA_FILE = pathlib.Path(__file__).parent / "schema" / "scene.pbtxt"
-BEAM_ARGS = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
-# By import path: a module file would be packed into a wheel for every run.
+SCHEMA_FILE = str(pathlib.Path(__file__).parent / "schema" / "scene.pbtxt")
+# Import paths, because TFX would package a module file as a wheel for every run.
 PRETRAINER_FUNCTION = "pipeline.trainer_modules.pretraining.run_fn"
 TRAINER_FUNCTION = "pipeline.trainer_modules.answering.run_fn"
-# The Trainer that makes what the other one starts from.
+# Node names; all other components keep the name of their class.
 PRETRAINER = "Pretrainer"
-# The node that finds the statistics of the data that was trained on last.
 APPROVED_STATISTICS = "approved_statistics"
-# The node that finds the model to compare with.
 BLESSED_MODEL = "latest_blessed_model"
 
 
@@ -36,16 +35,23 @@ def create_pipeline(
     root: str,
     metadata_path: str,
     push_directory: str,
+    schema_file: str = SCHEMA_FILE,
     enable_cache: bool = True,
+    beam_args: Sequence[str] = DIRECT_RUNNER,
 ) -> tfx.dsl.Pipeline:
-    """Builds the graph; runs nothing.
+    """Build the pipeline without running it.
 
     Args:
-        config: what the pipeline does.
-        root: where artifacts are kept.
-        metadata_path: the sqlite file of ML Metadata.
-        push_directory: where blessed models go, as numbered versions.
-        enable_cache: whether what did not change is taken from earlier runs.
+        config: Data, model, training and thresholds.
+        root: Folder for artifacts.
+        metadata_path: The SQLite file of ML Metadata.
+        push_directory: Folder for blessed models, which become numbered versions in it.
+        schema_file: The TFDV schema that the examples must match.
+        enable_cache: Whether unchanged components reuse the results of earlier runs.
+        beam_args: Options of the Beam runner.
+
+    Returns:
+        The pipeline, ready for a TFX runner.
     """
     return tfx.dsl.Pipeline(
         pipeline_name=config.pipeline.name,
@@ -53,34 +59,38 @@ def create_pipeline(
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             metadata_path
         ),
-        components=create_components(config, push_directory),
+        components=create_components(config, push_directory, schema_file),
         enable_cache=enable_cache,
-        beam_pipeline_args=list(BEAM_ARGS),
+        beam_pipeline_args=list(beam_args),
     )
 
 
 def create_components(
     config: LoadedPipeline,
     push_directory: str,
-    schema_file: str | None = None,
+    schema_file: str = SCHEMA_FILE,
     approved_strategy: type[tfx.dsl.experimental.ResolverStrategy] = LatestApprovedStrategy,
 ) -> list[BaseComponent]:
-    """The components, in the order in which they can run.
+    """Build the components of the pipeline.
 
     Args:
-        config: what the pipeline does.
-        push_directory: where blessed models go.
-        schema_file: as the one who runs it sees it; None for this machine.
-        approved_strategy: how the statistics of the last run are found.
+        config: Data, model, training and thresholds.
+        push_directory: Folder for blessed models.
+        schema_file: The TFDV schema, at its path on the machine that runs the pipeline.
+        approved_strategy: How to find the statistics of the last data that passed the gate.
+
+    Returns:
+        The components in topological order.
     """
     settings = config.pipeline
     example_gen = SceneExampleGen(settings.ingestion)
     examples = example_gen.outputs["examples"]
     statistics_gen = tfx.components.StatisticsGen(
-        examples=examples, stats_options=_statistics_options()
+        examples=examples,
+        stats_options=tfdv.StatsOptions(feature_allowlist=list(schema.DESCRIPTIVE)),
     )
-    schema_gen = tfx.components.ImportSchemaGen(schema_file=schema_file or str(SCHEMA_FILE))
-    validator = tfx.components.ExampleValidator(
+    schema_gen = tfx.components.ImportSchemaGen(schema_file=schema_file)
+    example_validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
     approved = tfx.dsl.Resolver(
@@ -88,27 +98,16 @@ def create_components(
         approved=tfx.dsl.Channel(type=ApprovedStatistics),
     ).with_id(APPROVED_STATISTICS)
     gate = AnomalyGate(
-        anomalies=validator.outputs["anomalies"],
+        anomalies=example_validator.outputs["anomalies"],
         statistics=statistics_gen.outputs["statistics"],
         schema=schema_gen.outputs["schema"],
         previous=approved.outputs["approved"],
     )
-    trainers = []
-    if config.pretraining:
-        trainers.append(
-            _trainer(
-                config, examples, PRETRAINER_FUNCTION, dataclasses.asdict(config.pretraining)
-            ).with_id(PRETRAINER)
-        )
-    base_model = trainers[0].outputs["model"] if trainers else None
-    trainer = _trainer(
-        config, examples, TRAINER_FUNCTION, dataclasses.asdict(config.task), base_model
-    )
-    trainers.append(trainer)
-    # They don't read what the gate makes: its own order is what they need.
-    for one in trainers:
-        one.add_upstream_node(gate)
-    model = trainer.outputs["model"]
+    trainers = _trainers(config, examples)
+    model = trainers[-1].outputs["model"]
+    for trainer in trainers:
+        # The trainers read nothing that the gate writes, so the order must be explicit.
+        trainer.add_upstream_node(gate)
     blessed = tfx.dsl.Resolver(
         strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
@@ -126,13 +125,13 @@ def create_components(
             ignore_case=config.task.task == "statements",
         ),
     )
-    validators = []
+    infra_validators = []
     if settings.infra_validation:
-        validators.append(infra_validator(examples, model, settings.infra_validation))
+        infra_validators.append(infra_validator(examples, model, settings.infra_validation))
     pusher = tfx.components.Pusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
-        infra_blessing=validators[0].outputs["blessing"] if validators else None,
+        infra_blessing=infra_validators[0].outputs["blessing"] if infra_validators else None,
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=push_directory)
         ),
@@ -141,18 +140,29 @@ def create_components(
         example_gen,
         statistics_gen,
         schema_gen,
-        validator,
+        example_validator,
         approved,
         gate,
         *trainers,
         blessed,
         evaluator,
-        *validators,
+        *infra_validators,
         pusher,
     ]
 
 
-def _trainer(config: LoadedPipeline, examples, run_fn: str, task: dict, base_model=None):
+def _trainers(config: LoadedPipeline, examples) -> list[tfx.components.Trainer]:
+    """Build the Trainer of the task, after a pre-training Trainer if there is one."""
+    task = dataclasses.asdict(config.task)
+    if config.pretraining is None:
+        return [_trainer(config, examples, TRAINER_FUNCTION, task)]
+    pretraining = dataclasses.asdict(config.pretraining)
+    pretrainer = _trainer(config, examples, PRETRAINER_FUNCTION, pretraining).with_id(PRETRAINER)
+    base_model = pretrainer.outputs["model"]
+    return [pretrainer, _trainer(config, examples, TRAINER_FUNCTION, task, base_model)]
+
+
+def _trainer(config: LoadedPipeline, examples, run_fn: str, stage: dict, base_model=None):
     return tfx.components.Trainer(
         run_fn=run_fn,
         examples=examples,
@@ -161,17 +171,18 @@ def _trainer(config: LoadedPipeline, examples, run_fn: str, task: dict, base_mod
         eval_args=tfx.proto.EvalArgs(splits=["validation"]),
         custom_config={
             "model": config.model.to_dict(),
-            "task": task,
+            "task": stage,
             "extractor": config.pipeline.extractor,
-            # Not read by run_fn: a newer preset or table is not to be served from the cache.
-            "fingerprint": folder_fingerprint(
-                task[name] for name in ("init_from", "vocabulary", "answers")
-            ),
+            # run_fn does not read it. It keeps TFX from reusing results of an older preset,
+            # vocabulary or answer table.
+            "fingerprint": _stage_fingerprint(stage),
         },
     )
 
 
-def _statistics_options():
-    import tensorflow_data_validation as tfdv
-
-    return tfdv.StatsOptions(feature_allowlist=list(schema.DESCRIPTIVE))
+def _stage_fingerprint(stage: dict) -> str:
+    paths = [
+        pathlib.Path(stage[key]) for key in ("init_from", "vocabulary", "answers") if stage[key]
+    ]
+    files = [file for path in paths for file in sorted({path, *path.rglob("*")}) if file.is_file()]
+    return files_fingerprint(map(str, files))

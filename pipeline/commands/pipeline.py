@@ -1,108 +1,114 @@
-"""`lxmert pipeline`: runs a TFX pipeline, or tells of its runs."""
+"""The command `lxmert pipeline`: run a TFX pipeline, or show its runs."""
 
 import argparse
 import pathlib
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation import TASKS
+from lxmert_tf.runtime import keep_freed_memory
 
 ROOTS = pathlib.Path("build/pipeline")
-METADATA = "metadata.sqlite"
-SUMMARY = "run a TFX pipeline from pictures to a pushed model, or tell of its runs"
+SUMMARY = "run a TFX pipeline from images to a pushed model, or show its runs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
+    """Add the arguments of the command."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_run(actions)
     _add_compile(actions)
     _add_predict(actions)
-    status_parser = actions.add_parser("status", help="runs, artifacts and lineage of models")
+    status_parser = actions.add_parser(
+        "status", help="show runs, artifacts and the lineage of models"
+    )
     status_parser.add_argument(
-        "--root", metavar="DIR", help="of a pipeline (default: each under build/pipeline)"
+        "--root", metavar="DIR", help="root of a pipeline (default: all under build/pipeline)"
     )
     status_parser.set_defaults(act=_status)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does what the action says."""
+    """Run the action."""
     return args.act(args)
 
 
 def _add_run(actions) -> None:
-    run_parser = actions.add_parser("run", help="ingest, train, evaluate, and push if it is good")
+    run_parser = actions.add_parser("run", help="ingest, train, evaluate, and push a good model")
     run_parser.add_argument(
-        "--config", required=True, metavar="FILE", help="such as configs/pipeline/easy_vqa.yaml"
+        "--config", required=True, metavar="FILE", help="e.g. configs/pipeline/easy_vqa.yaml"
     )
     run_parser.add_argument(
-        "--root", metavar="DIR", help="artifacts and metadata (default build/pipeline/NAME)"
+        "--root", metavar="DIR", help="folder for artifacts (default build/pipeline/NAME)"
     )
     run_parser.add_argument(
-        "--push-to", metavar="DIR", help="for blessed models (default saved_models/NAME)"
+        "--push-to", metavar="DIR", help="folder for blessed models (default saved_models/NAME)"
     )
     run_parser.add_argument(
         "--from",
         dest="from_component",
         metavar="COMPONENT",
-        help="begin with it, on what the last run made before it",
+        help="start from this component, on the results of the last run before it",
     )
     run_parser.add_argument(
-        "--dry-run", action="store_true", help="print the graph and run nothing"
+        "--dry-run", action="store_true", help="print the components without running them"
     )
     run_parser.set_defaults(act=_run)
 
 
 def _add_compile(actions) -> None:
-    parser = actions.add_parser("compile", help="write the pipeline for a platform; runs nothing")
+    parser = actions.add_parser(
+        "compile", help="compile the pipeline for Kubeflow Pipelines or Vertex AI"
+    )
     parser.add_argument("--config", required=True, metavar="FILE")
     parser.add_argument("--runner", required=True, choices=("kubeflow",))
-    parser.add_argument("--output", required=True, metavar="FILE", help="the specification (JSON)")
     parser.add_argument(
-        "--root", required=True, metavar="URI", help="for artifacts, such as gs://BUCKET/lxmert"
+        "--output", required=True, metavar="FILE", help="the specification to write (JSON)"
+    )
+    parser.add_argument(
+        "--root", required=True, metavar="URI", help="for artifacts, e.g. gs://BUCKET/lxmert"
     )
     parser.add_argument(
         "--push-to", metavar="URI", help="for blessed models (default ROOT/saved_models/NAME)"
     )
     parser.add_argument(
-        "--image", required=True, metavar="NAME", help="made with deploy/Dockerfile"
+        "--image", required=True, metavar="NAME", help="container image of deploy/Dockerfile"
     )
     parser.set_defaults(act=_compile)
 
 
 def _add_predict(actions) -> None:
     parser = actions.add_parser(
-        "predict", help="answer new questions with the newest blessed model, as a submission file"
+        "predict", help="answer new questions with the last blessed model, as a submission file"
     )
-    parser.add_argument("--root", required=True, metavar="DIR", help="of the pipeline that ran")
+    parser.add_argument("--root", required=True, metavar="DIR", help="root of the pipeline")
     parser.add_argument(
-        "--data", required=True, metavar="FILE", help="such as configs/ingest/vqa.yaml"
+        "--data", required=True, metavar="FILE", help="e.g. configs/ingest/vqa.yaml"
     )
-    parser.add_argument("--split", required=True, metavar="NAME", help="one of its splits")
-    parser.add_argument("--task", required=True, choices=TASKS, help="whose submission")
-    parser.add_argument("--output", required=True, metavar="FILE", help="the submission")
+    parser.add_argument("--split", required=True, metavar="NAME", help="a split of the data")
+    parser.add_argument("--task", required=True, choices=TASKS, help="format of the submission")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the submission to write")
     parser.set_defaults(act=_predict)
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Runs the pipeline; GateError if the model is not good enough to be pushed."""
     from pipeline.config import load_pipeline
 
-    # Before TFX is imported, which takes many seconds.
+    # Check the configuration before the slow import of TFX.
     config = load_pipeline(args.config)
 
     name = config.pipeline.name
     root = args.root or str(ROOTS / name)
     push_to = args.push_to or f"saved_models/{name}"
     if args.dry_run:
-        from pipeline.graph_table import print_graph
         from pipeline.pipeline import create_components
+        from pipeline.runners.local import print_graph
 
         print_graph(create_components(config, push_to))
         return 0
 
+    keep_freed_memory()
+
     from lxmert_tf.evaluation.evaluate import print_accuracy
-    from pipeline.evaluation_report import write_report
-    from pipeline.run_record import print_states
+    from pipeline.run_report import print_states, write_report
     from pipeline.runners.local import run_local
 
     record = run_local(config, root, push_to, args.from_component)
@@ -115,21 +121,19 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
-    """Prints what ML Metadata knows."""
     roots = [pathlib.Path(args.root)] if args.root else sorted(ROOTS.glob("*/"))
     if not roots:
-        raise InputError(f"{ROOTS}: no pipeline has run there; name its folder with --root DIR")
+        raise InputError(f"no pipeline has run in {ROOTS}; use --root DIR")
 
-    from pipeline.metadata_status import print_status, read_status
+    from pipeline.metadata import METADATA_FILE, print_status, read_status
 
     for root in roots:
         print(root)
-        print_status(read_status(root / METADATA))
+        print_status(read_status(root / METADATA_FILE))
     return 0
 
 
 def _compile(args: argparse.Namespace) -> int:
-    """Writes the specification for a platform."""
     from pipeline.config import load_pipeline
 
     config = load_pipeline(args.config)
@@ -143,7 +147,6 @@ def _compile(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    """Answers the questions of a split."""
     from lxmert_tf.config_file import load_config
     from pipeline.ingest.config import IngestConfig
 

@@ -1,4 +1,4 @@
-"""The TFX component that stops a run whose data is not fit for training."""
+"""The TFX component that stops a run before training if the data is not fit for it."""
 
 import os
 
@@ -16,25 +16,26 @@ InputArtifact, OutputArtifact = (
     tfx.dsl.components.InputArtifact,
     tfx.dsl.components.OutputArtifact,
 )
-# How TFX names the folders of splits.
-PREFIX = "Split-"
+# TFX's names for the folders of splits and their files.
+SPLIT_PREFIX = "Split-"
 STATISTICS_FILE = "FeatureStats.pb"
-# More would not fit into a line that a person reads.
-MOST_FINDINGS = 3
+ANOMALIES_FILE = "SchemaDiff.pb"
+# The error message stays one readable line.
+MAX_REPORTED_FINDINGS = 3
 
 
 class ApprovedStatistics(tfx.dsl.Artifact):
-    """The statistics of data that a model was trained on, for the next run to compare with."""
+    """Statistics of data that passed the gate, for the next run to compare with."""
 
-    # In the form that Kubeflow wants: lower case, a dot, a name.
+    # Kubeflow accepts names of the form "lowercase.Name".
     TYPE_NAME = "lxmert.ApprovedStatistics"
 
 
 class LatestApprovedStrategy(tfx.dsl.experimental.ResolverStrategy):
-    """The newest artifact, or none in the first run."""
+    """Resolver strategy that finds the newest artifact, or none in the first run."""
 
     def resolve_artifacts(self, store, input_dict):
-        """As TFX asks."""
+        """Return the newest artifact of each input."""
         return {
             name: sorted(artifacts, key=lambda artifact: artifact.id)[-1:]
             for name, artifacts in input_dict.items()
@@ -49,30 +50,35 @@ def AnomalyGate(
     approved: OutputArtifact[ApprovedStatistics],
     previous: InputArtifact[ApprovedStatistics] = None,
 ):
-    """Raises GateError, with feature and rule, for an anomaly, a skew or a drift.
+    """Raise GateError if the data has an anomaly, skew or drift.
 
-    The anomalies are ExampleValidator's. Skew is between `train` and the other splits, drift
-    between a split and what it was in the last run that passed; the schema says how much is too
-    much.
+    Skew is a difference between `train` and another split. Drift is a difference between a split
+    and the same split in the last run that passed. The comparators of the schema set the limits.
+
+    Args:
+        anomalies: The result of ExampleValidator.
+        statistics: The result of StatisticsGen.
+        schema: The schema with its skew and drift comparators.
+        approved: Output; the statistics, written if the data passes.
+        previous: The statistics of the last run that passed, if there was one.
     """
-    rules = tfdv.load_schema_text(os.path.join(schema.uri, "schema.pbtxt"))
-    now = _load_statistics(statistics.uri)
+    limits = tfdv.load_schema_text(os.path.join(schema.uri, "schema.pbtxt"))
+    current = _load_statistics(statistics.uri)
     findings = [
         finding
         for split in _splits(anomalies.uri)
         for finding in anomaly_findings(split, _load_anomalies(anomalies.uri, split))
     ]
-    findings += skew_findings(now, rules)
+    findings += skew_findings(current, limits)
     if previous is not None:
-        findings += drift_findings(now, _load_statistics(previous.uri), rules)
+        findings += drift_findings(current, _load_statistics(previous.uri), limits)
     if findings:
-        told = "; ".join(map(str, findings[:MOST_FINDINGS]))
-        more = len(findings) - MOST_FINDINGS
-        raise GateError(
-            f"the data was not trained on: {told}{f'; and {more} more' if more > 0 else ''}"
-        )
-    for name, value in now.items():
-        path = _path(approved.uri, name, STATISTICS_FILE)
+        reported = "; ".join(map(str, findings[:MAX_REPORTED_FINDINGS]))
+        if len(findings) > MAX_REPORTED_FINDINGS:
+            reported += f"; and {len(findings) - MAX_REPORTED_FINDINGS} more"
+        raise GateError(f"the data is not fit for training: {reported}")
+    for split, value in current.items():
+        path = _path(approved.uri, split, STATISTICS_FILE)
         fileio.makedirs(os.path.dirname(path))
         with fileio.open(path, "wb") as file:
             file.write(value.SerializeToString())
@@ -85,15 +91,17 @@ def _load_statistics(uri: str):
 
 
 def _load_anomalies(uri: str, split: str) -> anomalies_pb2.Anomalies:
-    with fileio.open(_path(uri, split, "SchemaDiff.pb"), "rb") as file:
+    with fileio.open(_path(uri, split, ANOMALIES_FILE), "rb") as file:
         return anomalies_pb2.Anomalies.FromString(file.read())
 
 
 def _splits(uri: str) -> list[str]:
     # Some filesystems end the names of folders with a slash.
     names = (name.rstrip("/") for name in fileio.listdir(uri))
-    return sorted(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
+    return sorted(
+        name.removeprefix(SPLIT_PREFIX) for name in names if name.startswith(SPLIT_PREFIX)
+    )
 
 
 def _path(uri: str, split: str, name: str) -> str:
-    return os.path.join(uri, f"{PREFIX}{split}", name)
+    return os.path.join(uri, f"{SPLIT_PREFIX}{split}", name)

@@ -1,15 +1,18 @@
-"""The TFX component that ingests: an ExampleGen whose records are scenes."""
+"""The TFX component that ingests scenes, an ExampleGen."""
 
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
 import tempfile
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
 from absl import logging as absl_logging
+from apache_beam.io.filesystems import FileSystems
 from google.protobuf import wrappers_pb2
 from tfx import v1 as tfx
 from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
@@ -19,23 +22,24 @@ from tfx.utils import proto_utils
 
 from lxmert_tf.config_file import config_from_mapping
 from lxmert_tf.errors import GateError
-from pipeline.components.file_fingerprint import data_fingerprint
 from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.files import find_inputs
 from pipeline.ingest.region_store import RegionFiles
+from pipeline.ingest.registry import make_data_set
 from pipeline.ingest.scenes import READ, REJECT, SCENE, ReadScenes, records_of, unpacked_scene
 
-# How the file ends in which a split leaves what it read and left out.
+# Suffix of the file with a split's counts of read and rejected images and sentences.
 COUNTS = ".counts.json"
 
 
 class SceneExampleGen(QueryBasedExampleGen):
-    """Ingests splits of a source or of files, by the same transform as `lxmert ingest`.
+    """ExampleGen that ingests a data set or files with the same transform as `lxmert ingest`.
 
     Args:
-        config: with `splits`: what becomes which split of the examples.
+        config: The ingestion, with `splits`; each of them becomes a split of the examples.
 
     Raises:
-        InputError: the source is not known, or a file is missing.
+        InputError: The source is unknown, or a pattern matches no files.
     """
 
     def __init__(self, config: IngestConfig):
@@ -44,14 +48,14 @@ class SceneExampleGen(QueryBasedExampleGen):
             proto.Input.Split(name=name, pattern=json.dumps(dataclasses.asdict(split)))
             for name, split in config.splits.items()
         ]
-        what = {
+        parameters = {
             "ingest": {**dataclasses.asdict(config), "splits": {}},
-            # In the properties of the execution, so that newer data is not served from the cache.
+            # Part of the execution properties, so that TFX does not reuse results of older data.
             "fingerprint": data_fingerprint(config),
         }
         custom = proto.CustomConfig()
-        # A string, since a protobuf Struct would turn the extractor's integers into floats.
-        custom.custom_config.Pack(wrappers_pb2.StringValue(value=json.dumps(what)))
+        # A string, because a protobuf Struct would turn the extractor's integers into floats.
+        custom.custom_config.Pack(wrappers_pb2.StringValue(value=json.dumps(parameters)))
         super().__init__(
             input_config=proto.Input(splits=inputs),
             custom_config=custom,
@@ -60,10 +64,10 @@ class SceneExampleGen(QueryBasedExampleGen):
 
 
 class SceneExampleGenExecutor(BaseExampleGenExecutor):
-    """Runs `ReadScenes` for every split."""
+    """Executor that runs `ReadScenes` for every split."""
 
     def Do(self, input_dict, output_dict, exec_properties):
-        """As TFX's, with a folder for the regions while it runs."""
+        """Ingest all splits, then check that not too much was rejected."""
         with tempfile.TemporaryDirectory(prefix="regions-") as folder:
             self._work_folder = folder
             super().Do(input_dict, output_dict, exec_properties)
@@ -72,7 +76,7 @@ class SceneExampleGenExecutor(BaseExampleGenExecutor):
                 _check_rejects(json.loads(path.read_text(encoding="utf-8")), allowed)
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
-        """What TFX foresees for an input of one's own."""
+        """Return the transform that reads one split."""
         return functools.partial(_scenes, work_folder=self._work_folder)
 
 
@@ -97,7 +101,14 @@ def _scenes(
 
 
 def ingest_properties(exec_properties: dict[str, Any]) -> dict[str, Any]:
-    """What a SceneExampleGen was told: `ingest`, the configuration, and the data's fingerprint."""
+    """Unpack the parameters of a SceneExampleGen.
+
+    Args:
+        exec_properties: The execution properties of the component.
+
+    Returns:
+        `ingest`, the values of an `IngestConfig`, and `fingerprint`, that of the data.
+    """
     custom = tfx.proto.CustomConfig()
     proto_utils.json_to_proto(exec_properties["custom_config"], custom)
     packed = wrappers_pb2.StringValue()
@@ -105,8 +116,44 @@ def ingest_properties(exec_properties: dict[str, Any]) -> dict[str, Any]:
     return json.loads(packed.value)
 
 
+def data_fingerprint(config: IngestConfig) -> str:
+    """Return a digest that changes when the data of an ingestion changes.
+
+    Args:
+        config: The ingestion, with `splits`.
+
+    Raises:
+        InputError: The source is unknown, or a pattern matches no files.
+    """
+    if config.source is not None:
+        return make_data_set(config.source).fingerprint()
+    wanted = {name for split in config.splits.values() for name in split.names}
+    patterns = [
+        pattern
+        for name in sorted(wanted)
+        for files in (*config.parts[name].regions, *config.parts[name].sentences)
+        for pattern in files.files
+    ]
+    # A set, because all members of an archive have its path.
+    return files_fingerprint(sorted({file.path for file in find_inputs(patterns)}))
+
+
+def files_fingerprint(paths: Iterable[str]) -> str:
+    """Return a digest of the names, sizes and modification times of files.
+
+    Args:
+        paths: Files on any filesystem that Beam knows.
+    """
+    facts = []
+    for path in paths:
+        [match] = FileSystems.match([path])
+        [metadata] = match.metadata_list
+        facts.append([path, metadata.size_in_bytes, metadata.last_updated_in_seconds])
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
 def _by_reason(element: tuple[str, Any]):
-    """((kind, reason), how many) of what was left out, and under no reason what was read."""
+    """Yield ((kind, reason), count) for rejects, and ((kind, ""), count) for what was read."""
     tag, value = element
     if tag == READ:
         kind, count = value
@@ -121,12 +168,12 @@ def _write_counts(counts: list, split: dict[str, Any], folder: str) -> None:
 
 
 def _check_rejects(found: dict[str, Any], allowed: float) -> None:
-    """Says what was left out and why; GateError if it is too much."""
+    """Log what was rejected and why; raise GateError if it is too much."""
     counts = {tuple(key): count for key, count in found["counts"]}
     where = f"of the split {found['split']['split']}"
     for (kind, reason), count in counts.items():
         if reason:
-            absl_logging.warning("left out %s: %d %ss: %s", where, count, kind, reason)
+            absl_logging.warning("rejected %s: %d %ss: %s", where, count, kind, reason)
     for kind in ("image", "sentence"):
         read = counts.get((kind, ""), 0)
         reasons = {reason: n for (k, reason), n in counts.items() if k == kind and reason}
@@ -141,7 +188,7 @@ def _check_rejects(found: dict[str, Any], allowed: float) -> None:
 
 
 class _Serialize(beam.DoFn):
-    """Joined scenes to records."""
+    """Convert joined scenes to serialized records."""
 
     def __init__(self, layout: str):
         self._layout = layout

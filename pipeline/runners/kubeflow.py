@@ -1,4 +1,4 @@
-"""The graph as a specification that Kubeflow Pipelines and Vertex AI run."""
+"""Compile the pipeline for Kubeflow Pipelines and Vertex AI."""
 
 import pathlib
 
@@ -8,48 +8,50 @@ from lxmert_tf.errors import InputError
 from pipeline.config import LoadedPipeline
 from pipeline.pipeline import create_components
 
-# Where deploy/Dockerfile puts the package.
+# The path in the image of deploy/Dockerfile.
 IMAGE_SCHEMA = "/app/pipeline/schema/scene.pbtxt"
 
 
-def compile_kubeflow(config: LoadedPipeline, root: str, push_directory: str, image: str, output):
-    """Writes the pipeline's specification (JSON, KFP v2); runs nothing.
+def compile_kubeflow(
+    config: LoadedPipeline, root: str, push_directory: str, image: str, output
+) -> None:
+    """Write the specification of the pipeline (JSON, KFP v2) without running it.
 
     Args:
-        config: what the pipeline does. Its files must be seen from here, since what they are is
-            part of the specification.
-        root: where artifacts are kept, for example gs://BUCKET/lxmert.
-        push_directory: where blessed models go.
-        image: the container with this package, from deploy/Dockerfile.
-        output: the file.
+        config: The pipeline. Its files must be visible here, because their fingerprint is part of
+            the specification.
+        root: Where artifacts are stored, for example gs://BUCKET/lxmert.
+        push_directory: Where blessed models are stored.
+        image: The container image with this package, built with deploy/Dockerfile.
+        output: The file to write.
 
     Raises:
-        InputError: kfp-pipeline-spec is not installed, the folder of the file is missing, or the
-            pipeline asks for infra validation.
+        InputError: kfp-pipeline-spec is not installed, the output's folder does not exist, or the
+            pipeline has infra validation.
     """
     if config.pipeline.infra_validation:
         raise InputError(
-            "infra_validation: TFX compiles no InfraValidator for Kubeflow Pipelines and Vertex "
-            "AI; leave the key out there"
+            "infra_validation: TFX cannot compile InfraValidator for Kubeflow Pipelines and Vertex "
+            "AI; remove the key"
         )
     try:
         from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as kubeflow
     except ImportError as error:
         raise InputError(
-            "the runner kubeflow needs kfp-pipeline-spec; pip install 'lxmert-tf[kubeflow]' "
-            "brings it"
+            "the runner kubeflow needs kfp-pipeline-spec; pip install 'lxmert-tf[kubeflow]'"
         ) from error
     output = pathlib.Path(output)
     if not output.parent.is_dir():
-        raise InputError(f"{output}: its folder does not exist")
+        raise InputError(f"{output}: no such folder: {output.parent}")
     pipeline = tfx.dsl.Pipeline(
-        pipeline_name=_kubeflow_name(config.pipeline.name),
+        # Kubeflow accepts lowercase letters, digits and hyphens.
+        pipeline_name=config.pipeline.name.lower().replace("_", "-"),
         pipeline_root=root,
         components=create_components(
             config,
             push_directory,
             schema_file=IMAGE_SCHEMA,
-            # Kubeflow knows no strategy of ours; this one finds nothing in the first run there.
+            # Kubeflow supports no custom strategies. This one finds nothing in the first run.
             approved_strategy=tfx.dsl.experimental.LatestArtifactStrategy,
         ),
         enable_cache=True,
@@ -59,8 +61,3 @@ def compile_kubeflow(config: LoadedPipeline, root: str, push_directory: str, ima
         output_dir=str(output.parent),
         output_filename=output.name,
     ).run(pipeline, write_out=True)
-
-
-def _kubeflow_name(name: str) -> str:
-    # It takes lower case, digits and hyphens.
-    return name.lower().replace("_", "-")

@@ -1,89 +1,133 @@
-"""Runs the graph in this process, with sqlite metadata."""
+"""Run the pipeline in this process with SQLite metadata, or print its graph."""
 
 import contextlib
+import json
 import logging
 import pathlib
 import time
+from collections.abc import Iterable, Iterator, Sequence
 
 from absl import logging as absl_logging
 from rich.console import Console
+from rich.table import Table
 from tfx import v1 as tfx
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.orchestration.pipeline import RunOptions
 
 from lxmert_tf.errors import InputError
+from pipeline.components.infra_validator import check_docker_engine
 from pipeline.config import LoadedPipeline
-from pipeline.infra_validation import check_docker_engine
+from pipeline.metadata import METADATA_FILE
 from pipeline.pipeline import create_pipeline
-from pipeline.pushed_model_card import complete_model_card
 from pipeline.run_record import RunRecord, read_last_run
-from pipeline.runners.partial_run import run_from
+from pipeline.run_report import complete_model_card
 
-METADATA = "metadata.sqlite"
+# Longer settings are cut in the table of the graph.
+MAX_SETTING_LENGTH = 300
 
 
 def run_local(
     config: LoadedPipeline, root, push_directory, from_component: str | None = None
 ) -> RunRecord:
-    """Runs a pipeline and says component by component what it does.
+    """Run a pipeline, and print each component as it starts.
 
     Args:
-        config: what the pipeline does.
-        root: where artifacts and metadata are kept; a run there reuses what earlier ones made.
-        push_directory: where a blessed model goes, as a numbered version.
-        from_component: with which to begin, on what the last run made before it, cache or not;
-            None for the whole graph.
+        config: The pipeline.
+        root: Folder for artifacts and metadata. A run reuses the results of earlier runs there.
+        push_directory: Folder for blessed models, which become numbered versions in it.
+        from_component: The component to start from, on the results of the last run before it and
+            without the cache; None for the whole pipeline.
 
     Returns:
-        what the run did, out of ML Metadata.
+        The result, read from ML Metadata.
 
     Raises:
-        InputError: what an earlier run pushed, and this one did not need to push again, is gone;
-            or there is no such component, or no run before that it could go on from; or no Docker
-            engine where the pipeline asks for infra validation.
-        GateError: the data is not fit for training.
+        InputError: There is no such component, no earlier run to start from, or no Docker engine
+            for the infra validation; or the model was pushed by an earlier run and is gone.
+        GateError: The data is not fit for training.
     """
     if config.pipeline.infra_validation:
         check_docker_engine()
     root = pathlib.Path(root).resolve()
-    metadata_path = str(root / METADATA)
-    graph = create_pipeline(
+    metadata_path = root / METADATA_FILE
+    pipeline = create_pipeline(
         config,
-        str(root),
-        metadata_path,
-        str(pathlib.Path(push_directory).resolve()),
+        root=str(root),
+        metadata_path=str(metadata_path),
+        push_directory=str(pathlib.Path(push_directory).resolve()),
         enable_cache=from_component is None,
     )
-    options = from_component and run_from(graph.components, from_component, metadata_path)
+    options = None
+    if from_component is not None:
+        options = partial_run_options(pipeline.components, from_component, metadata_path)
     root.mkdir(parents=True, exist_ok=True)
-    with progress():
+    with printed_progress():
         try:
-            tfx.orchestration.LocalDagRunner().run(graph, run_options=options)
+            tfx.orchestration.LocalDagRunner().run(pipeline, run_options=options)
         except LookupError as error:
             if from_component is None:
                 raise
             raise InputError(
-                f"--from {from_component}: the last run did not get so far: {error}"
+                f"--from {from_component}: the last run did not reach it: {error}"
             ) from error
     record = read_last_run(metadata_path)
-    if record.pushed_to and not pathlib.Path(record.pushed_to).is_dir():
-        raise InputError(
-            f"{record.pushed_to}: was pushed by an earlier run and is gone; remove {root} to train "
-            "anew"
-        )
     if record.pushed_to:
+        if not pathlib.Path(record.pushed_to).is_dir():
+            raise InputError(
+                f"{record.pushed_to}: pushed by an earlier run, but no longer there; remove {root} "
+                "to train again"
+            )
         complete_model_card(record)
     return record
 
 
+def partial_run_options(
+    components: Sequence[BaseNode], from_component: str, metadata_path: pathlib.Path
+) -> RunOptions:
+    """Return the options of a run that starts in the middle of the pipeline.
+
+    Args:
+        components: All components of the pipeline.
+        from_component: The first component to run.
+        metadata_path: The SQLite file with the earlier runs.
+
+    Raises:
+        InputError: There is no such component or no earlier run.
+    """
+    by_name = {component.id: component for component in components}
+    if from_component not in by_name:
+        raise InputError(
+            f"--from {from_component}: no such component; choose from {', '.join(by_name)}"
+        )
+    if not metadata_path.is_file():
+        raise InputError(f"--from {from_component}: no earlier run in {metadata_path}")
+    running = _downstream(by_name[from_component])
+    # The newest artifacts may have changed since the resolvers of the earlier run.
+    resolvers = [
+        component.id
+        for component in components
+        if isinstance(component, tfx.dsl.Resolver)
+        and any(node.id in running for node in component.downstream_nodes)
+    ]
+    return RunOptions(from_nodes=[from_component, *resolvers])
+
+
+def _downstream(node: BaseNode) -> set[str]:
+    found = {node.id}
+    for after in node.downstream_nodes:
+        found |= _downstream(after)
+    return found
+
+
 @contextlib.contextmanager
-def progress():
-    """Keeps TFX's own log to warnings, and tells a person what runs since when."""
+def printed_progress() -> Iterator[None]:
+    """Reduce TFX's log to errors and a line for each component as it starts."""
     log = absl_logging.get_absl_logger()
     verbosity = absl_logging.get_verbosity()
-    handler = _ComponentLines()
     handlers, propagate = list(log.handlers), log.propagate
-    # Through absl: saving a model sets the logger's level back to what absl remembers.
+    # Set through absl: saving a model resets the logger's level to the one that absl knows.
     absl_logging.set_verbosity(absl_logging.INFO)
-    log.handlers, log.propagate = [handler], False
+    log.handlers, log.propagate = [_ComponentLines()], False
     try:
         yield
     finally:
@@ -92,7 +136,7 @@ def progress():
 
 
 class _ComponentLines(logging.Handler):
-    """Turns the runner's 'Component X is running.' into a line with the time."""
+    """Handler that prints the runner's "Component X is running." as a line with the time."""
 
     def __init__(self):
         super().__init__(logging.INFO)
@@ -102,10 +146,57 @@ class _ComponentLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         if message.startswith("Execution ") and message.endswith(" failed."):
-            # The exception comes along and says more.
+            # The exception that follows says more.
             return
         if record.levelno >= logging.ERROR:
             self._console.print(message, markup=False)
         elif message.startswith("Component ") and message.endswith(" is running."):
             component = message.split()[1]
             self._console.print(f"{time.monotonic() - self._started:6.0f} s  {component}")
+
+
+def print_graph(components: Iterable[BaseNode]) -> None:
+    """Print a table of components with their inputs, outputs and settings."""
+    table = Table(title="Pipeline", show_lines=True)
+    table.add_column("component", no_wrap=True)
+    for column in ("inputs", "outputs", "settings"):
+        table.add_column(column, overflow="fold")
+    for component in components:
+        table.add_row(
+            component.id,
+            "\n".join(_inputs(component)),
+            "\n".join(component.outputs),
+            "\n".join(_settings(component.exec_properties)),
+        )
+    Console().print(table, markup=False)
+
+
+def _inputs(component: BaseNode) -> Iterator[str]:
+    # The inputs of a resolver have no producer.
+    producers = {
+        name: getattr(channel, "producer_component_id", None)
+        for name, channel in component.inputs.items()
+    }
+    for name, producer in producers.items():
+        yield f"{name} of {producer or 'any run'}"
+    for node in sorted(node.id for node in component.upstream_nodes):
+        if node not in producers.values():
+            yield f"after {node}"
+
+
+def _settings(properties: dict) -> Iterator[str]:
+    for name, value in properties.items():
+        text = _compact(value)
+        if text not in ("None", "null", "{}", "[]"):
+            cut = f"{text[:MAX_SETTING_LENGTH]} ..." if len(text) > MAX_SETTING_LENGTH else text
+            yield f"{name}: {cut}"
+
+
+def _compact(value) -> str:
+    """Return a value in one line; JSON without quotes."""
+    if isinstance(value, type):
+        return value.__name__
+    try:
+        return json.dumps(json.loads(value), ensure_ascii=False).replace("\\", "").replace('"', "")
+    except (TypeError, ValueError):
+        return str(value)

@@ -1,4 +1,4 @@
-"""The Trainer's `run_fn` for models that answer: questions, or whether statements are true."""
+"""The `run_fn` of the Trainer component for questions and for statements."""
 
 import contextlib
 import dataclasses
@@ -22,11 +22,11 @@ PRESET = "preset"
 
 
 def run_fn(fn_args: tfx.components.FnArgs) -> None:
-    """Trains, then writes the SavedModel with its warm-up and card, and beside it the preset.
+    """Fine-tune, and write the SavedModel (with warm-up requests and model card) and the preset.
 
     Args:
-        fn_args: with the `custom_config` that `graph` makes; `base_model` is the preset that
-            training starts from, if there is one.
+        fn_args: TFX's arguments, with the `custom_config` of `pipeline.pipeline`. Training starts
+            from the preset `base_model`, if there is one.
     """
     config = fn_args.custom_config
     task = config_from_mapping(FinetuningConfig, config["task"], "task")
@@ -52,6 +52,6 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         write_warmup(served, model)
         write_model_card(served, model, dataclasses.asdict(task), seconds)
         model.save_preset(artifact / PRESET)
-        # Once more where the Pusher takes it along: a pushed version can be trained further.
+        # The Pusher copies only the SavedModel, and a pushed version can be trained further.
         shutil.copytree(artifact / PRESET, served / EXTRA / PRESET)
         write_training_summary(artifact, seconds)

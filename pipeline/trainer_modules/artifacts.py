@@ -1,4 +1,4 @@
-"""Folders of artifacts as local ones: models and logs are written by what knows a disk only."""
+"""Artifacts of the Trainers: local folders for remote ones, and the training summary."""
 
 import contextlib
 import json
@@ -8,13 +8,18 @@ from collections.abc import Iterator
 
 from tfx.utils import io_utils
 
+TRAINING_SUMMARY = "training.json"
+
 
 @contextlib.contextmanager
 def written_folder(uri: str) -> Iterator[pathlib.Path]:
-    """The folder of an artifact; of one elsewhere (gs://...) a local one that is copied there.
+    """Yield a local folder to write an artifact to.
+
+    For a remote URI (gs://...) this is a temporary folder. It replaces the content of the URI at
+    the end of the block, unless the block raises.
 
     Args:
-        uri: of the folder. What it held elsewhere is replaced, at the end and not after an error.
+        uri: The folder of the artifact.
     """
     if "://" not in uri:
         yield pathlib.Path(uri)
@@ -26,7 +31,7 @@ def written_folder(uri: str) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def read_folder(uri: str) -> Iterator[pathlib.Path]:
-    """The folder of an artifact; of one elsewhere (gs://...) a local copy."""
+    """Yield a local folder to read an artifact from; a copy if the URI is remote (gs://...)."""
     if "://" not in uri:
         yield pathlib.Path(uri)
         return
@@ -35,16 +40,13 @@ def read_folder(uri: str) -> Iterator[pathlib.Path]:
         yield pathlib.Path(folder)
 
 
-TRAINING_SUMMARY = "training.json"
-
-
-def write_training_summary(artifact, seconds: float) -> None:
-    """Writes `training.json` into a model artifact."""
+def write_training_summary(artifact: pathlib.Path, seconds: float) -> None:
+    """Write the duration of a training to `training.json` in its model artifact."""
     text = json.dumps({"train_seconds": round(seconds, 1)}) + "\n"
-    (pathlib.Path(artifact) / TRAINING_SUMMARY).write_text(text, encoding="utf-8")
+    (artifact / TRAINING_SUMMARY).write_text(text, encoding="utf-8")
 
 
 def read_training_seconds(artifact_uri: str) -> float:
-    """How long the training of a model artifact took."""
+    """Read the duration of a training from its model artifact."""
     path = pathlib.Path(artifact_uri) / TRAINING_SUMMARY
     return json.loads(path.read_text(encoding="utf-8"))["train_seconds"]

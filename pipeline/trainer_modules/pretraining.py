@@ -1,4 +1,4 @@
-"""The `run_fn` of the Trainer that pre-trains."""
+"""The `run_fn` of the Trainer component that pre-trains."""
 
 import os
 import time
@@ -14,10 +14,10 @@ from pipeline.trainer_modules.artifacts import write_training_summary, written_f
 
 
 def run_fn(fn_args: tfx.components.FnArgs) -> None:
-    """Trains, and writes the preset where TFX expects the model: nobody serves this one.
+    """Pre-train, and write the preset in place of a SavedModel, because the model is not served.
 
     Args:
-        fn_args: with the `custom_config` that `graph` makes.
+        fn_args: TFX's arguments, with the `custom_config` of `pipeline.pipeline`.
     """
     config = fn_args.custom_config
     uri, name = os.path.split(fn_args.serving_model_dir)

@@ -1,4 +1,4 @@
-"""Pipeline configurations: ours load, and wrong ones are refused in one line."""
+"""Pipeline configurations: ours load, and wrong ones fail with one line."""
 
 import importlib.resources
 import pathlib
@@ -20,7 +20,7 @@ def test_our_own_configurations_load(path):
     assert set(loaded.pipeline.splits) == {"train", "validation", "test"}
 
 
-def test_the_first_training_starts_from_the_preset_that_the_pipeline_names(tmp_path):
+def test_first_training_starts_from_the_preset_of_the_pipeline(tmp_path):
     for folder in ("pipeline", "model", "pretraining", "task"):
         shutil.copytree(CONFIGS / folder, tmp_path / folder)
     assert load_pipeline(tmp_path / FILES).task.init_from == "build/presets/pretrained"
@@ -30,7 +30,7 @@ def test_the_first_training_starts_from_the_preset_that_the_pipeline_names(tmp_p
     assert (loaded.pretraining.init_from, loaded.task.init_from) == ("some/preset", None)
 
 
-def test_training_and_validation_share_no_picture_and_test_is_the_official_split():
+def test_training_and_validation_share_no_image_and_test_is_the_official_split():
     splits = load_pipeline(CONFIGS / "pipeline" / "easy_vqa.yaml").pipeline.splits
     train, validation, test = splits["train"], splits["validation"], splits["test"]
     assert (train.split, validation.split, test.split) == ("train", "train", "test")
@@ -52,7 +52,12 @@ WRONG = [
     (PIPELINE, "{split: test,", "{splt: test,", "unknown key 'splits.test.splt'; did you mean 's"),
     (PIPELINE, "layout: flat", "layout: flatt", "splits.test.layout is 'flatt'"),
     (PIPELINE, "percent: [0, 2]", "percent: [2, 0]", "percent is [2, 0]"),
-    (PIPELINE, "  validation:", "  dev:", "splits are train, dev, test; needed are"),
+    (
+        PIPELINE,
+        "  validation:",
+        "  dev:",
+        "splits are train, dev, test; they must be train, validation, test",
+    ),
     (PIPELINE, "name: grid", "name: gird", "extractor 'gird' is not known; there are grid"),
     (PIPELINE, "cells: 2", "cels: 2", "'cels'"),
     (PIPELINE, "cells: 2", "cells: 0", "cells is 0; it must be at least 1"),
@@ -63,8 +68,8 @@ WRONG = [
     (PIPELINE, "name: easy_vqa", "", "the key 'name' is missing"),
     (PIPELINE, "splits:", "splits: [", "not valid YAML"),
     (PIPELINE, "source: easy_vqa", "", "name either a source or parts made of files"),
-    (PIPELINE, "layout: flat", "layout: grouped", "the Evaluator reads 'flat'"),
-    (PIPELINE, "extractor:", "# extractor:", "extractor is missing"),
+    (PIPELINE, "layout: flat", "layout: grouped", "the Evaluator needs 'flat'"),
+    (PIPELINE, "extractor:", "# extractor:", "the key 'extractor' is missing; images need one"),
     (PIPELINE, "task/easy_vqa", "task/nlvr2", "pretraining reads scenes of one image, the task"),
     (PIPELINE, PRETRAINED, "task: ../task/nlvr2.yaml", "of 2 images; those of easy_vqa have 1"),
     (FILES, "task/vqa", "task/nlvr2", "of 2 images; those of parts.minival (vqa_release) have 1"),
@@ -103,7 +108,7 @@ def test_wrong_configuration_is_refused_with_file_and_key(tmp_path, file, right,
         load_pipeline(path if file == FILES else tmp_path / PIPELINE)
     message = str(caught.value)
     assert reason in message
-    # The pipeline's file names the others relative to itself.
+    # Files are named relative to the pipeline's own.
     named = message.split(":")[0].split(" line ")[0]
     assert pathlib.Path(named).resolve() == path.resolve()
     assert "\n" not in message

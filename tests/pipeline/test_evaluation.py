@@ -1,4 +1,4 @@
-"""The Evaluator's metric and thresholds, against what one gets by hand."""
+"""The Evaluator's metric and thresholds, compared with results by hand."""
 
 import apache_beam as beam
 import numpy as np
@@ -14,7 +14,7 @@ CANDIDATE, BASELINE = "candidate", "baseline"
 
 
 def extracts(top, answers):
-    """What TFMA gives a metric of one question: the prediction and the record's features."""
+    """Return TFMA's extracts of one question: the prediction and the record's features."""
     features = {}
     if answers is not None:
         features[schema.ANSWER_TEXT] = np.array([text for text, _ in answers], object)
@@ -29,17 +29,17 @@ def extracts(top, answers):
 QUESTIONS = [
     (b"red", [(b"red", 1.0)], 1.0),
     (b"blue", [(b"red", 1.0)], 0.0),
-    # Soft scores: three of ten people said so, and the others something else.
+    # Soft scores: three of ten people gave the top answer.
     (b"two", [(b"three", 0.9), (b"two", 0.3)], 0.3),
-    # Nobody's answer, though the second best would have been right.
+    # The top answer is wrong, though the second best is right.
     (b"four", [(b"second best", 1.0)], 0.0),
-    # A question that nobody answered, or whose answers the record lacks, earns nothing.
+    # A question without answers earns nothing.
     (b"four", [], 0.0),
     (b"four", None, 0.0),
 ]
 
 
-def test_soft_accuracy_is_the_mean_of_what_the_top_answers_earn():
+def test_soft_accuracy_is_the_mean_score_of_the_top_answers():
     [computation] = SoftAccuracy().computations()
     elements = [extracts(top, answers) for top, answers, _ in QUESTIONS]
     expected = sum(earned for _, _, earned in QUESTIONS) / len(QUESTIONS)
@@ -47,7 +47,7 @@ def test_soft_accuracy_is_the_mean_of_what_the_top_answers_earn():
     def check(results):
         [(key, value)] = results[0].items()
         assert (len(results), key.name) == (1, METRIC)
-        # The record's scores are float32: 0.3 is 1e-8 off.
+        # The record's scores are float32, in which 0.3 is off by 1e-8.
         assert value == pytest.approx(expected, abs=1e-8)
 
     with beam.Pipeline() as pipeline:
@@ -60,7 +60,7 @@ def test_soft_accuracy_is_the_mean_of_what_the_top_answers_earn():
         assert_that(result, check)
 
 
-def test_accumulators_add_up_to_the_same_however_they_are_split():
+def test_accumulators_merge_to_the_same_result_however_they_are_split():
     [computation] = SoftAccuracy().computations()
     combiner = computation.combiner
     parts = []
@@ -75,7 +75,7 @@ def test_accumulators_add_up_to_the_same_however_they_are_split():
 
 
 def validate(candidate, baseline, least_accuracy, may_drop, slice_key=()):
-    """What TFMA says of two accuracies under our configuration."""
+    """Return TFMA's verdict on a model under our configuration."""
     config = evaluation_config(least_accuracy, may_drop)
     has_baseline = baseline is not None
     config = tfma.utils.update_eval_config_with_defaults(
@@ -107,7 +107,7 @@ def test_model_alone_must_reach_the_least_accuracy(candidate, least, good):
         (0.7999, 0.8, 0.0, False),
         (0.795, 0.8, 0.005, True),
         (0.7949, 0.8, 0.005, False),
-        # Good enough beside the blessed one, but below the absolute threshold.
+        # Close enough to the blessed one, but below the absolute threshold.
         (0.499, 0.5, 0.01, False),
     ],
 )
@@ -116,7 +116,7 @@ def test_model_may_be_worse_than_the_blessed_one_by_may_drop(candidate, baseline
 
 
 @pytest.mark.parametrize("baseline", [None, 0.9])
-def test_thresholds_are_of_all_questions_not_of_each_type(baseline):
+def test_thresholds_apply_to_all_questions_not_to_each_type(baseline):
     kind = ((schema.QUESTION_TYPE, "color"),)
     assert validate(0.1, baseline, 0.5, 0.0, slice_key=kind)
     assert not validate(0.1, baseline, 0.5, 0.0)

@@ -1,4 +1,4 @@
-"""The specification that Kubeflow Pipelines gets: compiled, not run."""
+"""The specification for Kubeflow Pipelines: compiled, not run."""
 
 import importlib.resources
 import json
@@ -29,10 +29,10 @@ def test_pipeline_compiles_for_kubeflow(specification):
     assert specification["pipelineInfo"]["name"] == "easy-vqa"
     tasks = specification["root"]["dag"]["tasks"]
     assert {"SceneExampleGen", "StatisticsGen", "AnomalyGate", "Trainer", "Pusher"} <= set(tasks)
-    # Nothing of the machine that compiled it: the schema is the image's.
+    # The schema has its path in the image, not on this machine.
     schema = tasks["ImportSchemaGen"]["inputs"]["parameters"]["schema_file"]
     assert "/app/pipeline/schema/scene.pbtxt" in json.dumps(schema)
-    # No training before the data has passed.
+    # The data must pass before training.
     for trainer in ("Pretrainer", "Trainer"):
         assert "AnomalyGate" in tasks[trainer]["dependentTasks"]
 
@@ -49,4 +49,4 @@ def test_output_in_a_missing_folder_is_refused(tmp_path, capsys):
         "kfp.pipeline_spec.pipeline_spec_pb2", reason="the extra kubeflow is not installed"
     )
     assert cli.main([*COMMAND, "--output", str(tmp_path / "none" / "p.json")]) == 2
-    assert "its folder does not exist" in capsys.readouterr().err
+    assert "no such folder" in capsys.readouterr().err

@@ -1,7 +1,7 @@
-"""A stand-in for Docker's engine and TensorFlow Serving's image: the part that InfraValidator uses.
+"""A fake of the Docker engine and TensorFlow Serving's image, as far as InfraValidator uses them.
 
-It speaks the engine's HTTP interface (docs.docker.com/reference/api/engine) and starts, for a
-container, a gRPC server over the model that is mounted.
+It implements the engine's HTTP interface (docs.docker.com/reference/api/engine). Its containers are
+gRPC servers of the mounted model.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from concurrent import futures
 
 import grpc
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
+import tensorflow_text  # noqa: F401  (registers the SavedModel's ops)
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_service_pb2_grpc,
@@ -26,11 +26,11 @@ from tensorflow_serving.apis import (
 
 
 class Engine(socketserver.ThreadingUnixStreamServer):
-    """What runs in it, and what it was asked for.
+    """The engine, with a record of images and requests.
 
     Args:
-        path: of its Unix socket, where Docker's own engine has one too.
-        breaks: whether its models refuse every request.
+        path: Its Unix socket.
+        breaks: Whether its models fail every request.
     """
 
     def __init__(self, path: pathlib.Path, breaks: bool):
@@ -44,11 +44,11 @@ class Engine(socketserver.ThreadingUnixStreamServer):
 
     @property
     def host(self) -> str:
-        """As DOCKER_HOST has it."""
+        """The value for DOCKER_HOST."""
         return f"unix://{self.server_address}"
 
     def start_container(self) -> None:
-        """Serves the mounted model."""
+        """Serve the mounted model."""
         self.model = None if self.breaks else tf.saved_model.load(self.mounted)
         self.container = grpc.server(futures.ThreadPoolExecutor(2))
         service = _Serving(self)
@@ -60,8 +60,8 @@ class Engine(socketserver.ThreadingUnixStreamServer):
 
 @contextlib.contextmanager
 def running_engine(breaks: bool = False):
-    """An engine until the end of the block; with `breaks` its models refuse every request."""
-    # Not in pytest's folder: a socket's path has at most 107 characters.
+    """Run an engine until the end of the block."""
+    # Not in pytest's folder: the path of a socket has at most 107 characters.
     with (
         tempfile.TemporaryDirectory() as folder,
         Engine(pathlib.Path(folder) / "docker.sock", breaks) as engine,
@@ -75,26 +75,26 @@ def running_engine(breaks: bool = False):
 class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path.endswith("/json"):
-            self._say(200, self._container())
+            self._reply(200, self._container())
         else:
-            self._say(200, {"ApiVersion": "1.41", "MinAPIVersion": "1.24"})
+            self._reply(200, {"ApiVersion": "1.41", "MinAPIVersion": "1.24"})
 
     def do_POST(self):
         engine = self.server
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path.endswith("/containers/create"):
-            told = json.loads(body)
-            engine.images.append(told["Image"])
-            [mount] = told["HostConfig"]["Mounts"]
+            container = json.loads(body)
+            engine.images.append(container["Image"])
+            [mount] = container["HostConfig"]["Mounts"]
             assert re.fullmatch(r"/model/\S+/\d+", mount["Target"])
             engine.mounted = str(pathlib.Path(mount["Source"]))
-            self._say(201, {"Id": "one", "Warnings": []})
+            self._reply(201, {"Id": "one", "Warnings": []})
         elif self.path.endswith("/start"):
             engine.start_container()
-            self._say(204)
+            self._reply(204)
         else:
             engine.container.stop(None)
-            self._say(204)
+            self._reply(204)
 
     def _container(self):
         ports = {"8500/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(self.server.port)}]}
@@ -105,7 +105,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             "NetworkSettings": {"Ports": ports},
         }
 
-    def _say(self, status: int, content=None):
+    def _reply(self, status: int, content=None):
         body = b"" if content is None else json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -118,13 +118,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class _Serving:
-    """The two services of TensorFlow Serving that InfraValidator calls."""
+    """The two services of TensorFlow Serving that InfraValidator uses."""
 
     def __init__(self, engine: Engine):
         self._engine = engine
 
     def __getattr__(self, name):
-        # The calls that nobody makes.
+        # gRPC registers all methods of the services; the others are never called.
         if name.startswith("_"):
             raise AttributeError(name)
         return None

@@ -1,4 +1,4 @@
-"""The Trainers' functions where artifacts lie elsewhere than on a disk, here `ram://`."""
+"""The Trainers' `run_fn` with artifacts on a remote filesystem, here `ram://`."""
 
 import pytest
 import tensorflow as tf
@@ -11,12 +11,12 @@ from lxmert_tf.data.batches import find_records
 from pipeline.trainer_modules import answering, pretraining
 from pipeline.trainer_modules.artifacts import read_folder, written_folder
 from tests.lxmert_tf.samples import easy_vqa_scenes
-from tests.pipeline.test_graph import MODEL, PRETRAINING, TASK
+from tests.pipeline.tiny_pipeline import MODEL, PRETRAINING, TASK
 
 ROOT = "ram://bucket"
 
 
-def test_folder_elsewhere_is_written_whole_and_read_back():
+def test_remote_folder_is_written_whole_and_read_back():
     for text in ("first", "second"):
         with written_folder(f"{ROOT}/whole") as folder:
             (folder / "inner").mkdir()
@@ -27,14 +27,14 @@ def test_folder_elsewhere_is_written_whole_and_read_back():
         assert (folder / "inner" / "second").read_text() == "second"
 
 
-def test_folder_elsewhere_gets_nothing_after_an_error():
+def test_remote_folder_gets_nothing_after_an_error():
     with pytest.raises(KeyError), written_folder(f"{ROOT}/none") as folder:
         (folder / "half").touch()
         raise KeyError
     assert not tf.io.gfile.exists(f"{ROOT}/none")
 
 
-def test_folder_on_the_disk_is_itself(tmp_path):
+def test_local_folder_is_itself(tmp_path):
     for context in (written_folder, read_folder):
         with context(str(tmp_path)) as folder:
             assert folder == tmp_path
@@ -42,7 +42,7 @@ def test_folder_on_the_disk_is_itself(tmp_path):
 
 @pytest.fixture(scope="module")
 def records() -> str:
-    """A pattern, as TFX gives one."""
+    """A pattern in TFX's form."""
     folder = f"{ROOT}/examples/Split-train"
     tf.io.gfile.makedirs(folder)
     with tf.io.TFRecordWriter(f"{folder}/data_tfrecord-00000") as writer:
@@ -51,13 +51,13 @@ def records() -> str:
     return f"{folder}/*"
 
 
-def test_records_elsewhere_are_found_by_pattern_and_by_folder(records):
+def test_remote_records_are_found_by_pattern_and_by_folder(records):
     expected = [records.replace("*", "data_tfrecord-00000")]
     assert find_records(records) == find_records(records.removesuffix("/*")) == expected
 
 
 @pytest.mark.slow
-def test_trainers_write_elsewhere_and_the_second_starts_from_the_first(records):
+def test_trainers_write_remotely_and_the_second_starts_from_the_first(records):
     def train(module, task, name, **options):
         module.run_fn(
             tfx.components.FnArgs(

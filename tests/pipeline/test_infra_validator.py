@@ -1,4 +1,4 @@
-"""InfraValidator: its place in the graph, what it asks a server, and a machine without Docker."""
+"""InfraValidator: its place in the pipeline, its requests, and machines without Docker."""
 
 import dataclasses
 import importlib.resources
@@ -15,13 +15,13 @@ from tfx.types import channel_utils, standard_artifacts
 from lxmert_tf.cli import main as cli
 from lxmert_tf.data.batches import find_records, read_records
 from lxmert_tf.errors import GateError
-from pipeline import infra_validation
+from pipeline.components import infra_validator
 from pipeline.config import load_pipeline
-from pipeline.infra_validation import infra_validator
-from pipeline.pipeline import create_components
+from pipeline.metadata import METADATA_FILE
+from pipeline.pipeline import create_components, create_pipeline
 from pipeline.run_record import RunRecord
-from pipeline.runners.partial_run import run_from
-from tests.pipeline.docker_engine import running_engine
+from pipeline.runners.local import partial_run_options
+from tests.pipeline.fake_docker_engine import running_engine
 from tests.serving.tiny import make_tiny
 
 CONFIGS = importlib.resources.files("lxmert_tf.configs")
@@ -30,7 +30,7 @@ TAGS = "infra_validation: [2.15.1]"
 
 @pytest.fixture
 def file(tmp_path):
-    """The demo's pipeline, with the key."""
+    """The demo's configuration with infra validation."""
     for folder in ("pipeline", "model", "pretraining", "task"):
         shutil.copytree(CONFIGS / folder, tmp_path / folder)
     path = tmp_path / "pipeline" / "easy_vqa.yaml"
@@ -45,7 +45,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture
 def artifacts(tiny, tmp_path):
-    """A trained model and examples as TFX keeps them."""
+    """A trained model and examples in TFX's layout."""
     model, examples = standard_artifacts.Model(), standard_artifacts.Examples()
     model.uri, examples.uri = str(tmp_path / "model"), str(tmp_path / "examples")
     examples.split_names = '["train", "test"]'
@@ -59,9 +59,9 @@ def artifacts(tiny, tmp_path):
 
 
 def validate(artifacts, tmp_path) -> types.Artifact:
-    """Runs the component's executor, and gives the blessing."""
+    """Run the component's executor and return the blessing."""
     channels = {name: channel_utils.as_channel(value) for name, value in artifacts.items()}
-    component = infra_validator(**channels, tags=["2.15.1"])
+    component = infra_validator.infra_validator(**channels, tags=["2.15.1"])
     blessing = standard_artifacts.InfraBlessing()
     blessing.uri = str(tmp_path / "blessing")
     context = BaseExecutor.Context(tmp_dir=str(tmp_path / "tmp"), unique_id="1")
@@ -80,10 +80,11 @@ def test_pusher_waits_for_both_blessings(file):
     assert "infra_blessing" not in plain[-1].inputs
 
 
-def test_run_from_the_validator_on_is_that_and_the_push(file, tmp_path):
-    components = create_components(load_pipeline(file), "pushed")
-    (tmp_path / "metadata.sqlite").touch()
-    options = run_from(components, "InfraValidator", str(tmp_path / "metadata.sqlite"))
+def test_partial_run_from_the_validator_resolves_nothing(file, tmp_path):
+    path = tmp_path / METADATA_FILE
+    path.touch()
+    components = create_pipeline(load_pipeline(file), str(tmp_path), str(path), "pushed").components
+    options = partial_run_options(components, "InfraValidator", path)
     assert list(options.from_nodes) == ["InfraValidator"]
 
 
@@ -92,43 +93,41 @@ def test_dry_run_shows_it_without_docker(file, capsys):
     assert "│ InfraValidator " in capsys.readouterr().out
 
 
-def test_server_gets_real_records_and_its_answers_bless_the_model(
-    artifacts, tmp_path, monkeypatch, tiny
-):
+def test_server_that_answers_real_records_blesses_the_model(artifacts, tmp_path, monkeypatch, tiny):
     with running_engine() as engine:
         monkeypatch.setenv("DOCKER_HOST", engine.host)
-        infra_validation.check_docker_engine()
+        infra_validator.check_docker_engine()
         blessing = validate(artifacts, tmp_path)
     assert blessing.get_int_custom_property("blessed") == 1
     assert engine.images == ["tensorflow/serving:2.15.1"]
     assert {r.model_spec.signature_name for r in engine.requests} == {"serve_examples"}
     records = {record.numpy() for record in read_records(find_records(tiny.flat))}
     sent = [tf.make_ndarray(request.inputs["examples"]).item() for request in engine.requests]
-    assert len(sent) == infra_validation.EXAMPLES and set(sent) <= records
+    assert len(sent) == infra_validator.EXAMPLES and set(sent) <= records
 
 
-def test_server_that_fails_every_try_blesses_nothing(artifacts, tmp_path, monkeypatch):
+def test_server_that_fails_every_try_does_not_bless(artifacts, tmp_path, monkeypatch):
     with running_engine(breaks=True) as engine:
         monkeypatch.setenv("DOCKER_HOST", engine.host)
         blessing = validate(artifacts, tmp_path)
     assert blessing.get_int_custom_property("blessed") == 0
-    assert len(engine.images) == infra_validation.TRIES
+    assert len(engine.images) == infra_validator.TRIES
 
 
-def test_model_that_no_server_blessed_was_not_pushed(tmp_path):
+def test_model_that_failed_infra_validation_was_not_pushed(tmp_path):
     good = tfma.proto.validation_result_pb2.ValidationResult(validation_ok=True)
     with tf.io.TFRecordWriter(str(tmp_path / "validations")) as writer:
         writer.write(good.SerializeToString())
     uris = {("Evaluator", "evaluation"): str(tmp_path)}
     record = RunRecord({}, uris, blessed=True, infra_blessed=False, pushed_to=None, compared=False)
     assert not record.passed
-    with pytest.raises(GateError, match=r"was not pushed: TensorFlow Serving did not load it"):
+    with pytest.raises(GateError, match=r"was not pushed: TensorFlow Serving could not load"):
         record.check_blessed()
     assert dataclasses.replace(record, infra_blessed=None).passed
 
 
 @pytest.mark.parametrize("host", ["unix:///no/such/docker.sock", "tcp://127.0.0.1:1", "nonsense"])
-def test_machine_without_docker_is_told_of_in_one_line_before_anything_runs(
+def test_machine_without_docker_is_one_line_before_anything_runs(
     file, tmp_path, capsys, monkeypatch, host
 ):
     monkeypatch.setenv("DOCKER_HOST", host)
@@ -137,13 +136,11 @@ def test_machine_without_docker_is_told_of_in_one_line_before_anything_runs(
     [line] = capsys.readouterr().err.splitlines()
     start = f"lxmert pipeline: infra_validation needs a running Docker engine; tried {host}: "
     assert line.startswith(start)
-    assert line.endswith(
-        "; without the key infra_validation the model is pushed without this check"
-    )
+    assert line.endswith("; remove the key infra_validation to push without this check")
     assert not (tmp_path / "root").exists()
 
 
-def test_kubeflow_has_none(file, tmp_path, capsys):
+def test_kubeflow_refuses_it(file, tmp_path, capsys):
     pytest.importorskip(
         "kfp.pipeline_spec.pipeline_spec_pb2", reason="the extra kubeflow is not installed"
     )
@@ -151,4 +148,6 @@ def test_kubeflow_has_none(file, tmp_path, capsys):
     where = ["--root", "gs://b/r", "--image", "i", "--output", str(tmp_path / "p.json")]
     assert cli.main([*command, *where]) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("lxmert pipeline: infra_validation: TFX compiles no InfraValidator for")
+    assert line.startswith(
+        "lxmert pipeline: infra_validation: TFX cannot compile InfraValidator for"
+    )

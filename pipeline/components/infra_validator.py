@@ -1,4 +1,4 @@
-"""Whether TensorFlow Serving itself loads a model and answers, asked before the push."""
+"""The TFX component that tries a model in TensorFlow Serving before it is pushed."""
 
 import os
 import socket
@@ -10,26 +10,27 @@ from tfx import v1 as tfx
 
 from lxmert_tf.errors import InputError
 
-KEY = "infra_validation"
 UNIX = "unix://"
-# Records that it is asked about.
+# The number of records in the test request.
 EXAMPLES = 3
-# The first try may spend its five minutes on fetching the image.
+# The first try may use up its five minutes by downloading the image.
 TRIES = 2
-# Seconds for the engine to answer.
-TIMEOUT = 10
+ENGINE_TIMEOUT_SECONDS = 10
 
 
 def infra_validator(examples, model, tags: Sequence[str]) -> tfx.components.InfraValidator:
-    """The component; Docker is not asked for before it runs.
+    """Build the component. Docker is needed only when it runs.
 
     Args:
-        examples: with a split `test` of flat records, of which some are sent.
-        model: channel of the model.
-        tags: of the image tensorflow/serving, each of which must pass.
+        examples: Channel of examples with a `test` split of flat records.
+        model: Channel of the model.
+        tags: Tags of the Docker image tensorflow/serving; the model must pass in each of them.
+
+    Returns:
+        The InfraValidator, with its output `blessing`.
     """
     proto = tfx.proto
-    # TFX alone would not look at DOCKER_HOST.
+    # TFX itself ignores DOCKER_HOST.
     engine = proto.LocalDockerConfig(client_base_url=os.environ.get("DOCKER_HOST", ""))
     return tfx.components.InfraValidator(
         model=model,
@@ -49,17 +50,21 @@ def infra_validator(examples, model, tags: Sequence[str]) -> tfx.components.Infr
 
 
 def check_docker_engine() -> None:
-    """Raises InputError, with what was tried, unless a Docker engine answers."""
+    """Check that a Docker engine answers.
+
+    Raises:
+        InputError: No engine answers at DOCKER_HOST or Docker's default socket.
+    """
     host = os.environ.get("DOCKER_HOST") or f"{UNIX}/var/run/docker.sock"
     try:
         if host.startswith(UNIX):
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(host.removeprefix(UNIX))
-        docker.DockerClient(base_url=host, timeout=TIMEOUT).ping()
+        docker.DockerClient(base_url=host, timeout=ENGINE_TIMEOUT_SECONDS).ping()
     except (OSError, docker.errors.DockerException) as error:
         raise InputError(
-            f"{KEY} needs a running Docker engine; tried {host}: {_reason(error)}; without the key "
-            f"{KEY} the model is pushed without this check"
+            f"infra_validation needs a running Docker engine; tried {host}: {_reason(error)}; "
+            "remove the key infra_validation to push without this check"
         ) from error
 
 
@@ -68,7 +73,7 @@ def _reason(error: Exception) -> str:
     if "http+docker" in text:
         # https://github.com/docker/docker-py/issues/3256
         return (
-            f"the Python package docker {docker.__version__} knows no sockets beside requests "
-            f"{requests.__version__}, docker 7.1 does (pip install 'docker>=7.1')"
+            f"the Python package docker {docker.__version__} cannot open sockets with requests "
+            f"{requests.__version__}; upgrade it (pip install 'docker>=7.1')"
         )
     return text

@@ -1,4 +1,7 @@
-"""The graph on statements about two images (NLVR2): files to a pushed model and a submission."""
+"""The pipeline on statements about two images (NLVR2): files to a pushed model and a submission.
+
+It needs a run of its own, because the shared one trains a model for one image.
+"""
 
 import json
 import pathlib
@@ -18,9 +21,9 @@ from lxmert_tf.evaluation.submissions import read_submission
 from pipeline.config import load_pipeline
 from pipeline.pipeline import create_components
 from pipeline.run_record import RunRecord, read_last_run
-from tests.pipeline.docker_engine import running_engine
-from tests.pipeline.test_graph import MODEL
+from tests.pipeline.fake_docker_engine import running_engine
 from tests.pipeline.test_ingest_files import write_regions
+from tests.pipeline.tiny_pipeline import MODEL
 
 TASK = """
 task: statements
@@ -75,9 +78,9 @@ def folder(tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-def test_graph_counts_verdicts_in_any_case(folder):
+def test_verdicts_match_in_any_case(folder):
     components = create_components(load_pipeline(folder / "pipeline.yaml"), "pushed")
-    evaluator = next(one for one in components if one.id == "Evaluator")
+    evaluator = next(component for component in components if component.id == "Evaluator")
     assert 'ignore_case\\": true' in str(evaluator.exec_properties["eval_config"])
 
 
@@ -112,7 +115,7 @@ def run(folder) -> Run:
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_evaluator_counts_what_one_counts_without_tfma(run):
+def test_evaluator_agrees_with_evaluation_without_tfma(run):
     expected = evaluate_answers(run.model, run.test_records, max_regions=8)
     found = run.record.accuracy()["all"]
     assert found[1] == expected["all"][1] == 2 * PAIRS["test"]
@@ -134,7 +137,7 @@ def test_pushed_model_judges_the_records_as_its_preset(run):
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_questions_about_one_image_are_not_for_it(run, tmp_path, capsys):
+def test_questions_about_one_image_are_refused(run, tmp_path, capsys):
     (tmp_path / "data.yaml").write_text("source: easy_vqa\nsplits: {new: {split: test}}\n")
     command = ["pipeline", "predict", "--root", str(run.root), "--split", "new", "--task", "gqa"]
     where = ["--data", str(tmp_path / "data.yaml"), "--output", str(tmp_path / "out.json")]
@@ -163,7 +166,7 @@ def test_new_statements_are_answered_as_a_submission(run):
 @pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.parametrize("breaks", [True, False])
-def test_push_waits_for_the_server_where_that_is_asked_for(run, capsys, monkeypatch, breaks):
+def test_push_waits_for_infra_validation(run, capsys, monkeypatch, breaks):
     text = (run.folder / "pipeline.yaml").read_text()
     (run.folder / "asked.yaml").write_text(f"{text}infra_validation: [2.15.1]\n")
     pushed = run.folder / f"pushed-{breaks}"
@@ -175,5 +178,5 @@ def test_push_waits_for_the_server_where_that_is_asked_for(run, capsys, monkeypa
     assert record.states["InfraValidator"] == record.states["Pusher"] == "COMPLETE"
     assert (record.blessed, record.infra_blessed) == (True, not breaks)
     assert (status, pushed.exists()) == ((1, False) if breaks else (0, True))
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert ("the model was not pushed: TensorFlow Serving did not load it" in told) == breaks
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert ("the model was not pushed: TensorFlow Serving could not load" in last) == breaks

@@ -1,4 +1,4 @@
-"""Skew, drift and anomalies against the schema that the pipeline uses, by TFDV on made-up data."""
+"""Anomalies, skew and drift that TFDV finds in made-up data with the pipeline's schema."""
 
 import numpy as np
 import pandas
@@ -9,11 +9,11 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from pipeline.data_validation import anomaly_findings, drift_findings, skew_findings
 from pipeline.pipeline import SCHEMA_FILE
 
-SCHEMA = tfdv.load_schema_text(str(SCHEMA_FILE))
+SCHEMA = tfdv.load_schema_text(SCHEMA_FILE)
 
 
 def statistics_of(shares: dict[str, float], feature="sentences/question_type", size=200):
-    """A split in which values have these shares."""
+    """Return statistics of a split whose values have these shares."""
     values = [value for value, share in shares.items() for _ in range(round(share * size))]
     return tfdv.generate_statistics_from_dataframe(pandas.DataFrame({feature: values}))
 
@@ -32,7 +32,7 @@ def test_skew_is_found_when_a_split_has_other_shares_than_train(feature, other, 
         assert findings == []
         return
     [finding] = findings
-    assert (finding.feature, finding.where) == (feature, "train beside test")
+    assert (finding.feature, finding.where) == (feature, "train compared with test")
     assert limit in finding.rule and "0.25" in finding.rule
 
 
@@ -45,7 +45,7 @@ def test_drift_is_found_since_the_last_run_in_the_split_that_changed():
         "train since the last run",
     )
     assert drift_findings(before, before, SCHEMA) == []
-    # A split that was not there before has not changed.
+    # A new split has no earlier statistics to drift from.
     assert drift_findings(now, {"test": before["test"]}, SCHEMA) == []
 
 
@@ -65,13 +65,15 @@ def test_anomalies_name_feature_split_and_rule():
         pandas.DataFrame({"image/width": [640, 0], "image/secret": ["a", "b"]})
     )
     anomalies = tfdv.validate_statistics(statistics, SCHEMA)
-    told = [str(finding) for finding in anomaly_findings("train", anomalies)]
-    assert any(t.startswith("image/width of the split train: Out-of-range values:") for t in told)
-    assert any(t.startswith("image/secret of the split train: New column:") for t in told)
-    assert any(t.startswith("image/id of the split train: Column dropped:") for t in told)
+    lines = [str(finding) for finding in anomaly_findings("train", anomalies)]
+    assert any(
+        line.startswith("image/width of the split train: Out-of-range values:") for line in lines
+    )
+    assert any(line.startswith("image/secret of the split train: New column:") for line in lines)
+    assert any(line.startswith("image/id of the split train: Column dropped:") for line in lines)
 
 
-def test_empty_split_is_told_and_not_compared():
+def test_empty_split_is_reported_and_not_compared():
     empty = statistics_pb2.DatasetFeatureStatisticsList(
         datasets=[statistics_pb2.DatasetFeatureStatistics(num_examples=0)]
     )

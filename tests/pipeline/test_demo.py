@@ -1,4 +1,4 @@
-"""What the demo shows: the table, the question-only majority, the picture."""
+"""The demo's outputs: the question-only baseline, the table, and the picture."""
 
 import importlib.resources
 
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.config import load_pipeline
-from pipeline.demo_report import (
+from pipeline.demo import (
     GRID_COLUMNS,
     GRID_ROWS,
     Sample,
@@ -30,12 +30,12 @@ def majority(config):
     return majority_by_type(config)
 
 
-def test_majority_is_what_the_question_alone_gives_away_on_the_official_split(majority):
-    # 67.0 % as it is told; a handful of questions more or less would be another method.
+def test_majority_on_the_official_split_is_the_known_one(majority):
+    # The known accuracy is 67.0 %.
     assert 0.669 <= majority["all"] <= 0.671
 
 
-def test_majority_of_all_is_that_of_the_types_together(majority, config):
+def test_majority_of_all_is_the_mean_over_all_types(majority, config):
     from pipeline.ingest.readers.easy_vqa import question_type
 
     questions, _, _ = easy_vqa.get_test_questions()
@@ -60,7 +60,7 @@ def test_comparison_prints_both_columns_for_every_type(capsys):
 
 
 class Parrot:
-    """An answerer that says what it was asked."""
+    """A predictor that answers with the question."""
 
     def ask(self, image, questions):
         assert image.shape == (64, 64, 3)
@@ -72,7 +72,7 @@ def samples(config):
     return sample_questions(config, Parrot())
 
 
-def test_samples_are_test_pictures_with_their_own_questions_in_turn(samples, config):
+def test_samples_are_test_images_with_their_own_questions_in_turn(samples, config):
     from pipeline.ingest.readers.easy_vqa import question_type
 
     assert len(samples) == GRID_COLUMNS * GRID_ROWS
@@ -90,8 +90,8 @@ def test_picture_of_the_answers_opens_and_is_not_blank(samples, tmp_path):
     draw_answers(samples, tmp_path / "answers.png")
     with Image.open(tmp_path / "answers.png") as picture:
         assert picture.format == "PNG"
-        # 2.4 x 3.2 inches a cell at 100 points; 6 x 2.4 is a little less than 14.4 in floats, and
-        # releases of matplotlib round differently.
+        # A cell is 2.4 x 3.2 inches at 100 dpi. 6 * 2.4 is a little less than 14.4 in floating
+        # point, which releases of matplotlib round differently.
         assert picture.width in (240 * GRID_COLUMNS - 1, 240 * GRID_COLUMNS)
         assert picture.height == 320 * GRID_ROWS
         pixels = np.asarray(picture.convert("L"))
@@ -105,7 +105,7 @@ def test_fewer_samples_than_cells_are_drawn_too(tmp_path):
     path = easy_vqa.get_test_image_paths()[0]
     draw_answers([Sample(path, "what?", "red", 0.9, "blue")], tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as picture:
-        # A wrong answer stands there in red.
+        # Wrong answers are red.
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     reddish = (pixels[..., 0] > 150) & (pixels[..., 1] < 60) & (pixels[..., 2] < 60)
     below_the_image = reddish[260:320, :240]

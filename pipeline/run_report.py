@@ -1,0 +1,187 @@
+"""Reports of a pipeline run: table of components, HTML page, and completed model card."""
+
+import html
+import pathlib
+from collections.abc import Iterator
+
+import tensorflow_data_validation as tfdv
+from rich.console import Console
+from rich.table import Table
+from tfx.utils import path_utils
+
+from lxmert_tf.data import schema
+from lxmert_tf.evaluation.evaluate import OVERALL
+from lxmert_tf.serving.model_card import EXTRA, MODEL_CARD, markdown_table, section
+from lxmert_tf.text_file import read_text, write_text
+from pipeline.components.anomaly_gate import SPLIT_PREFIX, STATISTICS_FILE
+from pipeline.config import LoadedPipeline
+from pipeline.evaluation import AccuracyByValue
+from pipeline.run_record import RunRecord
+
+REPORT = "report.html"
+HEADINGS = {
+    OVERALL: "All questions",
+    schema.QUESTION_TYPE: "By question type",
+    schema.ANSWER_TYPE: "By answer type",
+    schema.SENTENCE_SOURCE: "By source",
+    schema.REGION_COUNT: "By number of regions",
+}
+# Sizes of the chart's parts in pixels.
+NAMES, BARS, NUMBERS, ROW, AXIS = 220, 420, 160, 24, 16
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 820px; color: #222 }}
+svg text {{ font: 13px sans-serif; fill: #222 }}
+.candidate {{ fill: #3465a4 }}
+.baseline {{ fill: none; stroke: #c4a000; stroke-width: 2 }}
+.grid {{ stroke: #ddd }}
+svg .axis {{ font-size: 11px; fill: #777 }}
+.yes {{ color: #2e7d32 }}
+.no {{ color: #b71c1c }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{body}
+</body>
+</html>
+"""
+
+
+def print_states(record: RunRecord) -> None:
+    """Print which components ran and which results came from the cache."""
+    table = Table("component", "", title="Run")
+    for component, state in record.states.items():
+        table.add_row(component, "cached" if state == "CACHED" else "ran")
+    console = Console()
+    console.print(table)
+    if record.compared:
+        console.print("The model was compared with the last blessed model.")
+
+
+def write_report(config: LoadedPipeline, record: RunRecord, root) -> pathlib.Path:
+    """Write the evaluation of a run to `report.html`, a page without external files.
+
+    Args:
+        config: The pipeline that ran.
+        record: Its run.
+        root: The folder to write to.
+
+    Returns:
+        The path of the page.
+    """
+    path = pathlib.Path(root) / REPORT
+    write_text(path, report_html(config, record))
+    return path
+
+
+def report_html(config: LoadedPipeline, record: RunRecord) -> str:
+    """Return the HTML of `write_report`."""
+    candidate = record.sliced_accuracy()
+    baseline = record.sliced_accuracy("baseline") if record.compared else {}
+    parts = [*_verdict(config, record, candidate, baseline)]
+    for feature in HEADINGS:
+        if feature in candidate:
+            parts.append(f"<h2>{HEADINGS[feature]}</h2>")
+            parts.append(bar_chart(candidate[feature], baseline.get(feature, {})))
+    title = html.escape(f"{config.pipeline.name}: soft accuracy on the test split")
+    return _PAGE.format(title=title, body="\n".join(parts))
+
+
+def bar_chart(accuracy: AccuracyByValue, baseline: AccuracyByValue) -> str:
+    """Return an SVG with a bar for each value, marked where the baseline's bar would end.
+
+    Args:
+        accuracy: Soft accuracy in 0..1 and number of questions by value.
+        baseline: The same for the model to compare with; empty if there is none.
+    """
+    height = ROW * len(accuracy)
+    lines = [
+        f'<svg width="{NAMES + BARS + NUMBERS}" height="{height + AXIS}" role="img">',
+    ]
+    for percent in (0, 25, 50, 75, 100):
+        x = NAMES + BARS * percent // 100
+        lines += [
+            f'<line class="grid" x1="{x}" x2="{x}" y1="0" y2="{height}"/>',
+            f'<text class="axis" x="{x}" y="{height + 11}" text-anchor="middle">{percent}%</text>',
+        ]
+    for row, (value, (share, count)) in enumerate(accuracy.items()):
+        top, text = ROW * row + 4, ROW * row + 17
+        lines += [
+            f'<text x="{NAMES - 8}" y="{text}" text-anchor="end">{html.escape(value)}</text>',
+            f'<rect class="candidate" x="{NAMES}" y="{top}" width="{share * BARS:.1f}" '
+            f'height="{ROW - 8}"><title>{share:.2%} of {count:,}</title></rect>',
+            f'<text x="{NAMES + BARS + 8}" y="{text}">{share:.2%} of {count:,}</text>',
+        ]
+        if value in baseline:
+            x = NAMES + baseline[value][0] * BARS
+            lines.append(
+                f'<path class="baseline" d="M{x:.1f} {top - 2}v{ROW - 4}">'
+                f"<title>last blessed model: {baseline[value][0]:.2%}</title></path>"
+            )
+    return "\n".join([*lines, "</svg>"])
+
+
+def _verdict(config: LoadedPipeline, record: RunRecord, candidate, baseline) -> Iterator[str]:
+    share, count = candidate[OVERALL][OVERALL]
+    settings = config.pipeline
+    yield f"<p>{share:.2%} of {count:,} questions; required: {settings.least_accuracy:.2%}."
+    if baseline:
+        yield (
+            f"Last blessed model: {baseline[OVERALL][OVERALL][0]:.2%} (yellow marks); "
+            f"allowed drop: {settings.may_drop:.2%}."
+        )
+    yield "</p>"
+    if record.passed:
+        yield '<p class="yes">The model was blessed.</p>'
+        return
+    yield '<p class="no">The model was not blessed:</p><ul>'
+    yield from (f"<li>{html.escape(failure)}</li>" for failure in record.failures())
+    yield "</ul>"
+
+
+def complete_model_card(record: RunRecord) -> None:
+    """Add data and accuracy, which the Trainer cannot know, to the model card of a pushed version.
+
+    Args:
+        record: A run that pushed a model, or reused an earlier push.
+    """
+    trained = pathlib.Path(path_utils.serving_model_path(record.uris["Trainer", "model"]))
+    card = trained / EXTRA / MODEL_CARD
+    if not card.exists():
+        # The model is cached from a version of this package that wrote no card.
+        return
+    statistics = pathlib.Path(record.uris["StatisticsGen", "statistics"])
+    rows = [_data_row(folder) for folder in sorted(statistics.glob(f"{SPLIT_PREFIX}*"))]
+    data = section(
+        "Data",
+        "Only the evaluation used `test`.",
+        markdown_table(("split", "sources", "images", "questions"), rows),
+    )
+    accuracy = [
+        (kind, f"{share:.4f}", f"{questions:,}")
+        for kind, (share, questions) in record.accuracy().items()
+    ]
+    measured = section(
+        "Accuracy",
+        "Soft accuracy on `test` by question type.",
+        markdown_table(("questions", "accuracy", "number"), accuracy),
+    )
+    completed = "\n".join([read_text(card), data, measured])
+    write_text(pathlib.Path(record.pushed_to) / EXTRA / MODEL_CARD, completed)
+
+
+def _data_row(folder: pathlib.Path) -> tuple[str, str, str, str]:
+    """Return a split's name, its sources, and its numbers of images and sentences."""
+    [data] = tfdv.load_stats_binary(str(folder / STATISTICS_FILE)).datasets
+    features = {feature.path.step[0]: feature.string_stats for feature in data.features}
+    # Flat records repeat the image for every question, so count distinct ids.
+    images = features[schema.IMAGE_ID].unique
+    sentences = features[schema.SENTENCE_ID].common_stats.tot_num_values
+    sources = ", ".join(top.value for top in features[schema.SENTENCE_SOURCE].top_values)
+    return folder.name.removeprefix(SPLIT_PREFIX), sources, f"{images:,}", f"{sentences:,}"

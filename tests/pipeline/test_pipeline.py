@@ -1,0 +1,93 @@
+"""The pipeline as it is built, without running it: dry run, partial runs, pairs, refusals."""
+
+import dataclasses
+
+import pytest
+from tfx import v1 as tfx
+
+from lxmert_tf.cli import main as cli
+from lxmert_tf.errors import InputError
+from pipeline.config import load_pipeline
+from pipeline.metadata import METADATA_FILE
+from pipeline.pipeline import create_components, create_pipeline
+from pipeline.runners.local import partial_run_options, run_local
+from tests.pipeline.tiny_pipeline import COMPONENTS, write_tiny_pipeline
+
+
+@pytest.fixture
+def file(tmp_path):
+    return write_tiny_pipeline(tmp_path)
+
+
+def linked_components(file, folder):
+    """Return the components of a pipeline, which links each to those before and after it."""
+    config = load_pipeline(file)
+    return create_pipeline(config, str(folder), str(folder / METADATA_FILE), "pushed").components
+
+
+def test_dry_run_prints_the_components_and_runs_nothing(file, capsys, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    before = sorted(file.parent.iterdir())
+    assert cli.main(["pipeline", "run", "--config", "pipeline.yaml", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    for name in COMPONENTS:
+        assert f"│ {name} " in printed
+    assert sorted(file.parent.iterdir()) == before
+
+
+def test_components_are_in_topological_order(file, tmp_path):
+    components = create_components(load_pipeline(file), "pushed")
+    assert tuple(component.id for component in components) == COMPONENTS
+    # A pipeline links its components.
+    tfx.dsl.Pipeline("linked", str(tmp_path), components=components)
+    seen = set()
+    for component in components:
+        assert {node.id for node in component.upstream_nodes} <= seen
+        seen.add(component.id)
+
+
+def test_no_training_before_the_data_has_passed(file):
+    components = {c.id: c for c in create_components(load_pipeline(file), "pushed")}
+    for trainer in ("Pretrainer", "Trainer"):
+        assert "AnomalyGate" in {node.id for node in components[trainer].upstream_nodes}
+
+
+def test_newer_preset_is_not_served_from_the_cache(file, tmp_path):
+    preset = tmp_path / "preset"
+    preset.mkdir()
+    (preset / "config.json").write_text("{}")
+    config = load_pipeline(file)
+    stage = dataclasses.replace(config.pretraining, init_from=str(preset))
+    config = dataclasses.replace(config, pretraining=stage)
+
+    def trainer_properties():
+        components = {c.id: c for c in create_components(config, "pushed")}
+        return [components[n].exec_properties["custom_config"] for n in ("Pretrainer", "Trainer")]
+
+    pretrainer, trainer = trainer_properties()
+    assert trainer_properties() == [pretrainer, trainer]
+    (preset / "config.json").write_text("{} ")
+    assert trainer_properties()[0] != pretrainer
+    assert trainer_properties()[1] == trainer
+
+
+def test_partial_run_resolves_again_what_its_components_compare_with(file, tmp_path):
+    (tmp_path / METADATA_FILE).touch()
+    components = linked_components(file, tmp_path)
+    options = partial_run_options(components, "Evaluator", tmp_path / METADATA_FILE)
+    assert list(options.from_nodes) == ["Evaluator", "latest_blessed_model"]
+
+
+def test_partial_run_from_an_unknown_component_or_without_an_earlier_run_is_refused(file, tmp_path):
+    config = load_pipeline(file)
+    with pytest.raises(InputError, match=r"no such component; choose from .*Trainer"):
+        run_local(config, tmp_path / "root", tmp_path / "pushed", from_component="Trainr")
+    with pytest.raises(InputError, match="no earlier run in"):
+        run_local(config, tmp_path / "root", tmp_path / "pushed", from_component="Trainer")
+
+
+def test_status_of_a_folder_without_a_run_is_one_line(tmp_path, capsys):
+    assert cli.main(["pipeline", "status", "--root", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"lxmert pipeline: {tmp_path}/metadata.sqlite: no such file; no pipeline has run there"
+    ]
