@@ -69,7 +69,7 @@ class PipelineConfig:
     @property
     def ingestion(self) -> IngestConfig:
         """The configuration of SceneExampleGen."""
-        options = {} if self.extractor is None else {"extractor": self.extractor}
+        options: dict[str, Any] = {} if self.extractor is None else {"extractor": self.extractor}
         return IngestConfig(
             source=self.source,
             parts=self.parts,

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lxmert_tf.cli.main import missing_extra
+from lxmert_tf.data.scene import Sentence
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
 from lxmert_tf.evaluation.majority_baseline import MajorityBaseline
 from lxmert_tf.regions.image import read_image
@@ -27,6 +28,7 @@ from lxmert_tf.runtime import keep_freed_memory, silence_tensorflow
 if TYPE_CHECKING:
     from lxmert_tf.serving.predictor import Predictor
     from pipeline.config import LoadedPipeline, PipelineConfig
+    from pipeline.ingest.readers.data_set import DataSet
     from pipeline.run_record import RunRecord
 
 CONFIG = importlib.resources.files("lxmert_tf.configs") / "pipeline" / "easy_vqa.yaml"
@@ -76,6 +78,7 @@ def run_demo(args: argparse.Namespace) -> None:
     """
     started = time.monotonic()
     config = _load_config(args)
+    _data_set(config.pipeline)
 
     from lxmert_tf.serving.predictor import Predictor
     from pipeline.run_report import print_states, write_report
@@ -120,14 +123,9 @@ def _load_config(args: argparse.Namespace) -> "LoadedPipeline":
     config = load_pipeline(args.config)
     if args.seed is None:
         return config
-    stages = {"task": config.task, "pretraining": config.pretraining}
-    return dataclasses.replace(
-        config,
-        **{
-            name: stage and dataclasses.replace(stage, seed=args.seed)
-            for name, stage in stages.items()
-        },
-    )
+    task = dataclasses.replace(config.task, seed=args.seed)
+    pretraining = config.pretraining and dataclasses.replace(config.pretraining, seed=args.seed)
+    return dataclasses.replace(config, task=task, pretraining=pretraining)
 
 
 def _training_seconds(record: "RunRecord") -> float:
@@ -161,6 +159,14 @@ class Sample:
     truth: str
 
 
+def _data_set(config: "PipelineConfig") -> "DataSet":
+    from pipeline.ingest.registry import make_data_set
+
+    if config.source is None:
+        raise InputError("the demo needs the images of a data set; the pipeline has no 'source'")
+    return make_data_set(config.source)
+
+
 def majority_by_type(config: "PipelineConfig") -> dict[str, float]:
     """Return the test accuracy of the most common training answer to each question.
 
@@ -174,9 +180,8 @@ def majority_by_type(config: "PipelineConfig") -> dict[str, float]:
         Soft accuracy in 0..1 by question type, and for "all".
     """
     from lxmert_tf.evaluation.evaluate import OVERALL
-    from pipeline.ingest.registry import make_data_set
 
-    source = make_data_set(config.source)
+    source = _data_set(config)
     pairs = [
         (sentence.text, answer)
         for split in config.splits["train"].names
@@ -219,20 +224,19 @@ def sample_questions(config: "PipelineConfig", predictor: "Predictor") -> list[S
     Returns:
         As many samples as `draw_answers` has cells, if there are enough images.
     """
-    from pipeline.ingest.registry import make_data_set
-
-    source = make_data_set(config.source)
-    [split] = config.splits["test"].names
-    by_image = collections.defaultdict(dict)
-    for image_id, sentence in source.sentences(split):
+    source = _data_set(config)
+    splits = config.splits["test"].names
+    by_image: dict[str, dict[str, Sentence]] = collections.defaultdict(dict)
+    for image_id, sentence in (pair for split in splits for pair in source.sentences(split)):
         by_image[image_id].setdefault(sentence.question_type, sentence)
     kinds = sorted({kind for sentences in by_image.values() for kind in sentences})
     samples: list[Sample] = []
-    for image in source.images(split):
+    for image in (image for split in splits for image in source.images(split)):
         # Skip images without a question of the type whose turn it is.
-        sentence = by_image[image.image_id].get(kinds[len(samples) % len(kinds)])
-        if sentence is None:
+        kind = kinds[len(samples) % len(kinds)]
+        if kind not in by_image[image.image_id]:
             continue
+        sentence = by_image[image.image_id][kind]
         [best] = predictor.ask(read_image(image.path), [sentence.text])
         answer, score = best[0]
         truth = max(sentence.answers, key=lambda pair: pair[1])[0]

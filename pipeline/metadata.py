@@ -144,7 +144,7 @@ def read_status(metadata_path) -> MetadataStatus:
         for made in execution.output_ids:
             makers.setdefault(made, execution)
     lineage = _Lineage(executions, artifacts, makers)
-    made = [artifact for artifact in artifacts.values() if artifact.id in makers]
+    outputs = [artifact for artifact in artifacts.values() if artifact.id in makers]
     return MetadataStatus(
         runs=[
             _run_row(run, [e for e in executions if run.id in e.runs], artifacts)
@@ -152,10 +152,12 @@ def read_status(metadata_path) -> MetadataStatus:
         ],
         artifacts=[
             (str(artifact.id), types[artifact.type_id], makers[artifact.id].component, artifact.uri)
-            for artifact in made
+            for artifact in outputs
         ],
         models=[
-            lineage.model_row(artifact) for artifact in made if types[artifact.type_id] == "Model"
+            lineage.model_row(artifact)
+            for artifact in outputs
+            if types[artifact.type_id] == "Model"
         ],
     )
 

@@ -119,9 +119,9 @@ def bar_chart(accuracy: AccuracyByValue, baseline: AccuracyByValue) -> str:
             f'<text x="{NAMES + BARS + 8}" y="{text}">{share:.2%} of {count:,}</text>',
         ]
         if value in baseline:
-            x = NAMES + baseline[value][0] * BARS
+            end = NAMES + baseline[value][0] * BARS
             lines.append(
-                f'<path class="baseline" d="M{x:.1f} {top - 2}v{ROW - 4}">'
+                f'<path class="baseline" d="M{end:.1f} {top - 2}v{ROW - 4}">'
                 f"<title>last blessed model: {baseline[value][0]:.2%}</title></path>"
             )
     return "\n".join([*lines, "</svg>"])
@@ -145,11 +145,12 @@ def _verdict(config: LoadedPipeline, record: RunRecord, candidate, baseline) -> 
     yield "</ul>"
 
 
-def complete_model_card(record: RunRecord) -> None:
+def complete_model_card(record: RunRecord, version_directory: str) -> None:
     """Add data and accuracy, which the Trainer cannot know, to the model card of a pushed version.
 
     Args:
-        record: A run that pushed a model, or reused an earlier push.
+        record: The run that trained or reused the model.
+        version_directory: The folder of the pushed version.
     """
     trained = pathlib.Path(path_utils.serving_model_path(record.uris["Trainer", "model"]))
     card = trained / EXTRA / MODEL_CARD
@@ -173,7 +174,7 @@ def complete_model_card(record: RunRecord) -> None:
         markdown_table(("questions", "accuracy", "number"), accuracy),
     )
     completed = "\n".join([read_text(card), data, measured])
-    write_text(pathlib.Path(record.pushed_to) / EXTRA / MODEL_CARD, completed)
+    write_text(pathlib.Path(version_directory) / EXTRA / MODEL_CARD, completed)
 
 
 def _data_row(folder: pathlib.Path) -> tuple[str, str, str, str]:

@@ -1,0 +1,1 @@
+"""Subcommands of `lxmert` that the pipeline package adds."""

@@ -6,16 +6,13 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import v1 as tfx
 from tfx.dsl.component.experimental.decorators import component
+from tfx.types import standard_artifacts
+from tfx.v1.dsl.components import InputArtifact, OutputArtifact
 
 from lxmert_tf.errors import GateError
 from pipeline.data_validation import anomaly_findings, drift_findings, skew_findings
 
 fileio = tfx.dsl.io.fileio
-standard = tfx.types.standard_artifacts
-InputArtifact, OutputArtifact = (
-    tfx.dsl.components.InputArtifact,
-    tfx.dsl.components.OutputArtifact,
-)
 # TFX's names for the folders of splits and their files.
 SPLIT_PREFIX = "Split-"
 STATISTICS_FILE = "FeatureStats.pb"
@@ -44,9 +41,9 @@ class LatestApprovedStrategy(tfx.dsl.experimental.ResolverStrategy):
 
 @component
 def AnomalyGate(
-    anomalies: InputArtifact[standard.ExampleAnomalies],
-    statistics: InputArtifact[standard.ExampleStatistics],
-    schema: InputArtifact[standard.Schema],
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+    statistics: InputArtifact[standard_artifacts.ExampleStatistics],
+    schema: InputArtifact[standard_artifacts.Schema],
     approved: OutputArtifact[ApprovedStatistics],
     previous: InputArtifact[ApprovedStatistics] = None,
 ):

@@ -128,12 +128,12 @@ def data_fingerprint(config: IngestConfig) -> str:
     if config.source is not None:
         return make_data_set(config.source).fingerprint()
     wanted = {name for split in config.splits.values() for name in split.names}
-    patterns = [
-        pattern
-        for name in sorted(wanted)
-        for files in (*config.parts[name].regions, *config.parts[name].sentences)
-        for pattern in files.files
-    ]
+    patterns: list[str] = []
+    for part in (config.parts[name] for name in sorted(wanted)):
+        for regions in part.regions:
+            patterns += regions.files
+        for sentences in part.sentences:
+            patterns += sentences.files
     # A set, because all members of an archive have its path.
     return files_fingerprint(sorted({file.path for file in find_inputs(patterns)}))
 

@@ -77,7 +77,7 @@ def run_local(
                 f"{record.pushed_to}: pushed by an earlier run, but no longer there; remove {root} "
                 "to train again"
             )
-        complete_model_card(record)
+        complete_model_card(record, record.pushed_to)
     return record
 
 

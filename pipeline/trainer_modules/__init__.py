@@ -1,0 +1,1 @@
+"""The Trainer components' `run_fn` modules."""

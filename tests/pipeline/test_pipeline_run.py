@@ -363,7 +363,7 @@ def test_pushed_version_has_card_warmup_and_preset(demo):
 
 
 def test_card_of_a_model_that_was_pushed_already_is_completed_once(cached):
-    complete_model_card(cached.record)
+    complete_model_card(cached.record, cached.record.pushed_to)
     card = pathlib.Path(cached.record.pushed_to) / "assets.extra" / "model_card.md"
     assert card.read_text().count("## Accuracy") == 1
 
