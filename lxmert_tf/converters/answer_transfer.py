@@ -45,9 +45,12 @@ def answer_model_from_preset(
         InputError: The preset is missing or damaged.
 
     Example:
-        >>> model, transfer = answer_model_from_preset("saved_models/pretrained", ["no", "yes"])
-        >>> transfer.missing
-        ()
+        >>> from lxmert_tf import LxmertConfig
+        >>> config = LxmertConfig(hidden_size=64, num_attention_heads=1, num_answers=2)
+        >>> LxmertAnswerClassifier(config, answers=["no", "yes"]).save_preset("preset")
+        >>> model, transfer = answer_model_from_preset("preset", ["yes", "maybe"])
+        >>> transfer
+        AnswerTransfer(found=1, missing=('maybe',))
     """
     source = load_preset(directory)
     model = LxmertAnswerClassifier(
@@ -77,10 +80,6 @@ def transfer_answer_head(source: SourceModel, target: LxmertAnswerClassifier) ->
 
     Raises:
         ValueError: The heads have different widths.
-
-    Example:
-        >>> transfer = transfer_answer_head(pretrainer, classifier)
-        >>> print(f"{transfer.found} answers transferred")
     """
     theirs, ours = source.answer_head, target.answer_head
     their_shape, our_shape = (tuple(head.transform.kernel.shape) for head in (theirs, ours))

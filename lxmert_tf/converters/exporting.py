@@ -41,7 +41,8 @@ def export_weights(model: PresetModel, format: str, output) -> None:
         InputError: The output exists, or the format has no such model.
 
     Example:
-        >>> model = LxmertBackbone.from_preset("saved_models/pretrained")
+        >>> from lxmert_tf import LxmertBackbone, LxmertConfig, export_weights
+        >>> model = LxmertBackbone(LxmertConfig(hidden_size=64, num_attention_heads=1))
         >>> export_weights(model, "huggingface", "build/huggingface")
     """
     if format not in FORMATS:

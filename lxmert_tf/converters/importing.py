@@ -96,9 +96,12 @@ def import_weights(
         InputError: The checkpoint is missing, damaged or of another kind.
 
     Example:
-        >>> model, report = import_weights("lxrt", "model_LXRT.pth")
-        >>> if report.is_complete():
-        ...     model.save_preset("saved_models/pretrained")
+        >>> from lxmert_tf import LxmertBackbone, LxmertConfig, export_weights, import_weights
+        >>> model = LxmertBackbone(LxmertConfig(hidden_size=64, num_attention_heads=1))
+        >>> export_weights(model, "lxrt", "small_LXRT.pth")
+        >>> model, report = import_weights("lxrt", "small_LXRT.pth")
+        >>> report.is_complete(), report.unexpected
+        (True, ())
     """
     if source not in SOURCES:
         raise InputError(f"unknown source {source!r}; valid are {', '.join(SOURCES)}")

@@ -2,15 +2,22 @@
 
 import os
 import pickle
+import struct
 import zipfile
 
+import hypothesis
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from lxmert_tf.converters.formats import StoredTensor
-from lxmert_tf.converters.formats.torch_reading import read_torch_file
+from lxmert_tf.converters.formats.torch_reading import (
+    LEGACY_MAGIC,
+    LEGACY_VERSION,
+    read_torch_file,
+)
 from lxmert_tf.converters.formats.torch_writing import write_torch_file
 from lxmert_tf.errors import InputError
 from tests import golden
@@ -142,30 +149,48 @@ def test_floating_point_of_any_width_is_read_as_float32(tmp_path, pickled, stora
     np.testing.assert_array_equal(read, values.astype(np.float32))
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_file_cut_anywhere_is_refused_with_one_line(tmp_path, form):
-    whole = (golden.golden_directory("small_region_mask") / form).read_bytes()
-    path = tmp_path / "cut.pth"
-    # Many lengths near the start, where the pickles of the legacy form are, then samples.
-    for length in [*range(0, 400, 7), *range(400, len(whole) - 1, 9973), len(whole) - 1]:
-        path.write_bytes(whole[:length])
+@pytest.fixture(scope="module", params=["zip", "legacy"])
+def small(request, tmp_path_factory):
+    """The bytes of a small checkpoint, and a path at which tests write changed ones."""
+    path = tmp_path_factory.mktemp("small") / "x.pth"
+    arrays = [np.ones((2, 3), np.float32), np.ones(4, np.float32)]
+    write_torch_file(path, {f"w{i}": stored(array) for i, array in enumerate(arrays)})
+    if request.param == "zip":
+        return path.read_bytes(), path
+    with zipfile.ZipFile(path) as archive:
+        state = archive.read("archive/data.pkl")
+    before = [pickle.dumps(value, 2) for value in (LEGACY_MAGIC, LEGACY_VERSION, {})]
+    storages = [struct.pack("<q", array.size) + array.tobytes() for array in arrays]
+    return b"".join([*before, state, pickle.dumps(["0", "1"], 2), *storages]), path
+
+
+def test_a_small_file_is_read(small):
+    content, path = small
+    path.write_bytes(content)
+    tensors = read_torch_file(path)
+    np.testing.assert_array_equal(tensors["w0"].read(), np.ones((2, 3)))
+    np.testing.assert_array_equal(tensors["w1"].read(), np.ones(4))
+
+
+def test_a_file_cut_anywhere_is_refused_with_one_line(small):
+    content, path = small
+    for length in [*range(0, len(content), 3), len(content) - 1]:
+        path.write_bytes(content[:length])
         refusal(path)
 
 
-@pytest.mark.parametrize("form", FORMS[:2])
-def test_flipped_bytes_only_change_numbers_or_are_refused(tmp_path, form):
-    whole = (golden.golden_directory("small_region_mask") / form).read_bytes()
-    path = tmp_path / "flipped.pth"
-    random = np.random.default_rng(0)
-    for position in random.integers(0, 20_000, 150):
-        flipped = bytearray(whole)
-        flipped[position] ^= 1 << int(random.integers(8))
-        path.write_bytes(flipped)
-        try:
-            for tensor in read_torch_file(path).values():
-                tensor.read()
-        except InputError as error:
-            assert "\n" not in str(error)
+@hypothesis.given(st.data())
+@hypothesis.settings(deadline=None, max_examples=200, derandomize=True)
+def test_changed_bytes_only_change_numbers_or_are_refused(small, data):
+    content, path = bytearray(small[0]), small[1]
+    for position in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
+        content[position] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        for tensor in read_torch_file(path).values():
+            assert tensor.read().shape == tensor.shape
+    except InputError as error:
+        assert "\n" not in str(error)
 
 
 def test_files_that_are_not_checkpoints_are_refused(tmp_path):
