@@ -46,7 +46,10 @@ def answer_model_from_preset(
 
     Example:
         >>> from lxmert_tf import LxmertConfig
-        >>> config = LxmertConfig(hidden_size=64, num_attention_heads=1, num_answers=2)
+        >>> config = LxmertConfig(
+        ...     hidden_size=64, num_attention_heads=1, num_answers=2,
+        ...     language_layers=1, relationship_layers=1, cross_layers=1,
+        ... )
         >>> LxmertAnswerClassifier(config, answers=["no", "yes"]).save_preset("preset")
         >>> model, transfer = answer_model_from_preset("preset", ["yes", "maybe"])
         >>> transfer

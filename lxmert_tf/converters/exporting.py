@@ -42,7 +42,11 @@ def export_weights(model: PresetModel, format: str, output) -> None:
 
     Example:
         >>> from lxmert_tf import LxmertBackbone, LxmertConfig, export_weights
-        >>> model = LxmertBackbone(LxmertConfig(hidden_size=64, num_attention_heads=1))
+        >>> config = LxmertConfig(
+        ...     hidden_size=64, num_attention_heads=1,
+        ...     language_layers=1, relationship_layers=1, cross_layers=1,
+        ... )
+        >>> model = LxmertBackbone(config)
         >>> export_weights(model, "huggingface", "build/huggingface")
     """
     if format not in FORMATS:

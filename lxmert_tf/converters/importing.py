@@ -97,7 +97,11 @@ def import_weights(
 
     Example:
         >>> from lxmert_tf import LxmertBackbone, LxmertConfig, export_weights, import_weights
-        >>> model = LxmertBackbone(LxmertConfig(hidden_size=64, num_attention_heads=1))
+        >>> config = LxmertConfig(
+        ...     hidden_size=64, num_attention_heads=1,
+        ...     language_layers=1, relationship_layers=1, cross_layers=1,
+        ... )
+        >>> model = LxmertBackbone(config)
         >>> export_weights(model, "lxrt", "small_LXRT.pth")
         >>> model, report = import_weights("lxrt", "small_LXRT.pth")
         >>> report.is_complete(), report.unexpected
