@@ -9,8 +9,6 @@ from lxmert_tf.cli.arguments import (
 )
 from lxmert_tf.runtime import keep_freed_memory, prefer_onednn
 
-SUMMARY = "compare variants of pre-training in a table"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""

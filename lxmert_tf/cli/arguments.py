@@ -107,6 +107,18 @@ def run_training_command(args: argparse.Namespace, config_class: type, load: Cal
     return 0
 
 
+def positive_int(text: str) -> int:
+    """Return the number in an argument's text, for `type=` of argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: The number is below 1.
+    """
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
 def model_config_of(args: argparse.Namespace):
     """The `LxmertConfig` of a model from scratch."""
     from lxmert_tf.models.config import LxmertConfig

@@ -1,58 +1,56 @@
-"""`lxmert attention`: what a model looks at, drawn."""
+"""`lxmert attention`: draw what a model attends to."""
 
 import argparse
 import pathlib
 
 from lxmert_tf.visualization import KINDS
 
-SUMMARY = "draw what a model attends to when it reads a sentence about a picture"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
+    """Add the command's arguments to a parser."""
     parser.add_argument("--model", required=True, metavar="PRESET", help="a preset of any model")
-    parser.add_argument("--image", required=True, metavar="FILE", help="PNG, JPEG, ...")
+    parser.add_argument("--image", required=True, metavar="FILE", help="a PNG, JPEG, ... file")
     parser.add_argument("--output", required=True, metavar="FILE.png", help="the drawing")
     parser.add_argument(
         "--layer",
         type=int,
         default=-1,
         metavar="N",
-        help="from 0, or negative from the end (default -1, the last)",
+        help="layer from 0, or negative from the end (default: -1, the last)",
     )
     parser.add_argument(
         "--head",
         type=_head,
         default="mean",
         metavar="N|mean",
-        help="from 0, or negative from the end (default: the mean over all)",
+        help="head from 0, or negative from the end (default: the mean of all heads)",
     )
     parser.add_argument(
         "--kind",
         dest="kinds",
         action="append",
         choices=KINDS,
-        help="one kind of attention alone; may be repeated (default: all four)",
+        help="draw only this kind of attention; may be repeated (default: all four)",
     )
-    parser.add_argument("sentence", metavar="SENTENCE", help="in words, quoted")
+    parser.add_argument("sentence", metavar="SENTENCE", help="a sentence in quotes")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the drawing and prints its path."""
+    """Write the drawing and print its path."""
     from lxmert_tf.errors import InputError
     from lxmert_tf.regions.image import read_image
 
-    # Before TensorFlow is loaded, which takes seconds.
+    # Before TensorFlow is imported, which takes seconds.
     image = read_image(args.image)
     output = pathlib.Path(args.output)
     if output.suffix.lower() != ".png":
-        raise InputError(f"{output}: the drawing is a PNG; name it so, as {output.stem}.png")
+        raise InputError(f"{output}: output must end in .png")
     if not output.parent.is_dir():
-        raise InputError(f"{output.parent}: no such directory to write into")
+        raise InputError(f"directory not found: {output.parent}")
     if output.is_dir():
         raise InputError(f"{output}: is a directory; name a file")
     if output.exists() and output.samefile(args.image):
-        raise InputError(f"{output}: is the picture itself; name another file")
+        raise InputError(f"{output}: is the input image; name another file")
 
     from lxmert_tf.visualization.attention_maps import attention_maps
     from lxmert_tf.visualization.attention_picture import draw_attention

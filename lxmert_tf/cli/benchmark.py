@@ -1,56 +1,74 @@
-"""`lxmert benchmark`: how fast models answer and train on this machine."""
+"""`lxmert benchmark`: measure how fast models answer and train on this machine."""
 
 import argparse
 import dataclasses
 import json
 
 from lxmert_tf.benchmarking.settings import LENGTHS, MODELS, model_sizes
+from lxmert_tf.cli.arguments import positive_int
 from lxmert_tf.runtime import keep_freed_memory, prefer_onednn
-
-SUMMARY = "measure how fast a model answers, fine-tunes or pre-trains on this machine"
 
 TASKS = ("answer", "finetune", "pretrain")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
-    parser.add_argument("--task", required=True, choices=TASKS)
-    parser.add_argument("--model", choices=MODELS, default="base", help="sizes, of configs/model")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    """Add the command's arguments to a parser."""
+    parser.add_argument("--task", required=True, choices=TASKS, help="what to measure")
+    parser.add_argument(
+        "--model",
+        choices=MODELS,
+        default="base",
+        help="model sizes, from configs/model (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of weights and products (default: %(default)s)",
+    )
     parser.add_argument(
         "--lengths",
         choices=LENGTHS,
         default="questions",
-        help="word pieces per sentence: as of easy-VQA's questions (default), 19 or 20",
+        help="word pieces per sentence: questions as long as those of easy-VQA, captions of 19, "
+        "or always 20 (default: %(default)s)",
     )
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per step")
+    parser.add_argument(
+        "--batch-size",
+        type=positive_int,
+        default=32,
+        metavar="N",
+        help="images per step (default: %(default)s)",
+    )
     parser.add_argument(
         "--questions-per-image",
-        type=int,
+        type=positive_int,
         default=1,
         metavar="N",
-        help="of task answer: each image is encoded once for N questions",
+        help="with --task answer: encode each image once for N questions (default: %(default)s)",
     )
-    parser.add_argument("--steps", type=int, default=12, metavar="N", help="steps that are timed")
     parser.add_argument(
-        "--plain", action="store_true", help="compute padding and outputs that nothing reads, too"
+        "--steps",
+        type=positive_int,
+        default=12,
+        metavar="N",
+        help="timed steps (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="compute padding and unused outputs too"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints what was measured."""
+    """Print the measurements."""
     from lxmert_tf.errors import InputError
 
-    for name in ("batch_size", "questions_per_image", "steps"):
-        if getattr(args, name) < 1:
-            option = name.replace("_", "-")
-            raise InputError(f"--{option} is {getattr(args, name)}; it must be at least 1")
     if args.questions_per_image > 1 and args.task != "answer":
-        raise InputError(f"--questions-per-image is for --task answer, not for {args.task}")
+        raise InputError("--questions-per-image requires --task answer")
     keep_freed_memory()
     if args.task != "answer":
-        # As the commands that train do.
+        # As in the training commands.
         prefer_onednn()
 
     from lxmert_tf.benchmarking.measurement import Setting, measure

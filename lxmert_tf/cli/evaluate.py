@@ -1,4 +1,4 @@
-"""`lxmert evaluate`: the accuracy of a model on records, or the official scores of predictions."""
+"""`lxmert evaluate`: measure a model on records, or score a file of predictions."""
 
 import argparse
 from collections.abc import Mapping
@@ -7,45 +7,45 @@ from lxmert_tf.cli.arguments import add_record_arguments
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation import TASKS
 
-SUMMARY = "measure a model's accuracy on records, or score a file of predictions"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
-    parser.add_argument("--model", metavar="DIR", help="a preset of an answer model")
+    """Add the command's arguments to a parser."""
+    parser.add_argument("--model", metavar="PRESET", help="a preset of an answer model")
     add_record_arguments(parser, required=False)
     scoring = parser.add_argument_group("official scores")
-    scoring.add_argument("--task", choices=TASKS, help="whose official scores are wanted")
+    scoring.add_argument(
+        "--task", choices=TASKS, help="print the official scores of this challenge"
+    )
     scoring.add_argument(
         "--predictions",
         metavar="FILE",
-        help="score this file (from `lxmert predict`) instead of a model",
+        help="score this file from `lxmert predict` instead of a model",
     )
     scoring.add_argument(
         "--annotations",
         metavar="FILE",
-        help="the right answers: the official file, or the one of the LXMERT release",
+        help="the correct answers: the official file, or that of the LXMERT release",
     )
     scoring.add_argument(
         "--choices", metavar="FILE", help="GQA's choices file, for validity and plausibility"
     )
-    scoring.add_argument("--json", metavar="FILE", help="write the scores there too")
+    scoring.add_argument("--json", metavar="FILE", help="also write the scores to this file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a table: soft accuracy by question type, or a task's official scores."""
+    """Print a table: soft accuracy by question type, or the official scores of a task."""
     if (args.task is None) != (args.annotations is None):
-        raise InputError("--task and --annotations FILE, the right answers, go together")
+        raise InputError("--task and --annotations FILE require each other")
     if args.predictions is not None:
         return _score_predictions(args)
     if args.model is None or args.examples is None:
         raise InputError(
-            "name --model DIR and --examples GLOB..., or --predictions FILE with --task and "
+            "give --model PRESET and --examples GLOB..., or --predictions FILE with --task and "
             "--annotations"
         )
     for name in ("choices", "json"):
         if args.task is None and getattr(args, name) is not None:
-            raise InputError(f"--{name} goes with --task and --annotations")
+            raise InputError(f"--{name} requires --task and --annotations")
     from lxmert_tf.data.batches import find_records
     from lxmert_tf.evaluation.evaluate import evaluate_answers, predict_answers, print_accuracy
     from lxmert_tf.models.presets import load_preset
@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _score_predictions(args: argparse.Namespace) -> int:
     if args.model is not None or args.examples is not None:
-        raise InputError("--predictions are scored without a model; drop --model and --examples")
+        raise InputError("--predictions cannot be combined with --model or --examples")
     if args.task is None:
-        raise InputError("--predictions need --task and --annotations FILE, the right answers")
+        raise InputError("--predictions requires --task and --annotations FILE")
     from lxmert_tf.evaluation.submissions import read_submission
 
     return _report(args, read_submission(args.task, args.predictions))

@@ -1,25 +1,25 @@
-"""`lxmert export`: a preset as a SavedModel that TensorFlow Serving runs."""
+"""`lxmert export`: turn a preset into a SavedModel that TensorFlow Serving runs."""
 
 import argparse
 
-SUMMARY = "turn a preset of an answer model into a SavedModel"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
-    parser.add_argument("--preset", required=True, metavar="DIR")
+    """Add the command's arguments to a parser."""
+    parser.add_argument(
+        "--preset", required=True, metavar="DIR", help="a preset from `lxmert finetune`"
+    )
     parser.add_argument(
         "--output",
         required=True,
         metavar="DIR",
-        help="a new directory; TensorFlow Serving wants NAME/VERSION, such as saved_models/vqa/1",
+        help="a new directory; NAME/VERSION for TensorFlow Serving, such as saved_models/vqa/1",
     )
     parser.add_argument(
         "--precision",
         default="float32",
         choices=("float32", "bfloat16"),
-        help="of the weights and products; bfloat16 is half as large, and faster where the "
-        "processor multiplies it (default: %(default)s)",
+        help="of weights and products; bfloat16 halves the size, and is faster on processors "
+        "that multiply it (default: %(default)s)",
     )
     parser.add_argument(
         "--max-length",
@@ -29,12 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="word pieces per question (default: %(default)s)",
     )
     parser.add_argument(
-        "--top-k", type=int, default=5, metavar="N", help="answers given (default: %(default)s)"
+        "--top-k",
+        type=int,
+        default=5,
+        metavar="N",
+        help="answers per question (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the SavedModel, with the requests that warm it up."""
+    """Write the SavedModel, with warm-up requests."""
     from lxmert_tf.models.presets import load_preset
     from lxmert_tf.serving.export import export_version
 

@@ -4,8 +4,6 @@ import argparse
 
 from lxmert_tf.converters import FORMATS
 
-SUMMARY = "convert a preset to a checkpoint of the release or of Hugging Face"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""

@@ -4,8 +4,6 @@ import argparse
 
 from lxmert_tf.converters import SOURCES
 
-SUMMARY = "convert a checkpoint of LXMERT or BERT (PyTorch, transformers) to a preset"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""

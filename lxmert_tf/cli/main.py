@@ -1,8 +1,8 @@
-"""The command `lxmert`: finds the subcommands and turns errors into one line and a status."""
+"""The command `lxmert`: runs subcommands and reports their errors in one line."""
 
 import argparse
 import gc
-import importlib.metadata
+import importlib
 import sys
 from collections.abc import Sequence
 
@@ -10,15 +10,64 @@ from lxmert_tf import __version__
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
 from lxmert_tf.runtime import silence_tensorflow
 
-# Where packages register subcommands: modules with SUMMARY, add_arguments(parser) and run(args).
-# So the library's command offers what `pipeline` brings without knowing it.
-ENTRY_POINTS = "lxmert.commands"
+# Group -> command -> (module, summary). A module has `add_arguments(parser)` and `run(args)`, and
+# is imported only when its command is called. The package `pipeline` depends on lxmert_tf and not
+# the other way round, so its modules are named here and never imported from here; both packages
+# are always installed together, which is why entry points would add nothing.
+COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
+    "data": {
+        "ingest": (
+            "pipeline.commands.ingest",
+            "turn region features or images, and sentences, into record files",
+        ),
+    },
+    "training": {
+        "pretrain": ("lxmert_tf.cli.pretrain", "pre-train a model on images and sentences"),
+        "finetune": ("lxmert_tf.cli.finetune", "fine-tune a model on questions or statements"),
+        "ablate": ("lxmert_tf.cli.ablate", "compare variants of pre-training"),
+    },
+    "evaluation": {
+        "evaluate": (
+            "lxmert_tf.cli.evaluate",
+            "measure a model's accuracy on records, or score a file of predictions",
+        ),
+        "predict": (
+            "lxmert_tf.cli.predict",
+            "answer records and write the file to submit to VQA, GQA or NLVR2",
+        ),
+    },
+    "using a model": {
+        "ask": ("lxmert_tf.cli.ask", "answer questions about an image, or statements about two"),
+        "rank": ("lxmert_tf.cli.rank", "rank sentences by how well they match an image"),
+        "attention": ("lxmert_tf.cli.attention", "draw what a model attends to"),
+    },
+    "converting and serving": {
+        "import-weights": ("lxmert_tf.cli.import_weights", "make a preset of a checkpoint"),
+        "export-weights": (
+            "lxmert_tf.cli.export_weights",
+            "write a preset's weights as a checkpoint",
+        ),
+        "export": ("lxmert_tf.cli.export", "turn a preset into a SavedModel"),
+        "serve": ("lxmert_tf.cli.serve", "serve a SavedModel over HTTP"),
+    },
+    "automation and speed": {
+        "pipeline": (
+            "pipeline.commands.pipeline",
+            "run a TFX pipeline from images to a served model, or show its runs",
+        ),
+        "benchmark": (
+            "lxmert_tf.cli.benchmark",
+            "measure how fast a model answers or trains on this machine",
+        ),
+    },
+}
 
-# Package -> the extra that brings it (see setup.py).
+# Package -> the extra that installs it (see pyproject.toml).
 EXTRAS = {
     "apache_beam": "ingest",
     "easy_vqa": "demo",
     "fastapi": "serve",
+    "grpc": "grpc",
     "matplotlib": "visual",
     "ml_metadata": "pipeline",
     "tensorflow_addons": "addons",
@@ -31,42 +80,46 @@ EXTRAS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; returns its exit status.
+    """Run a command line.
 
-    0: done. 1: a result failed a gate. 2: the user's mistake, told in one line on stderr.
+    Args:
+        argv: The arguments. Default: those of the process.
+
+    Returns:
+        The exit status: 0 for success, 1 for a result that failed a gate, 2 for a user error,
+        which is reported in one line on stderr.
     """
     silence_tensorflow()
-    # What imports make stays; looking through it for garbage again and again takes time.
+    # Objects made by imports stay alive; searching them for garbage often costs time.
     gc.set_threshold(50_000)
-    args = _parser().parse_args(argv)
+    command, *arguments = _top_level_arguments(sys.argv[1:] if argv is None else argv)
+    module_name, summary = _all_commands()[command]
     try:
-        return args.run(args) or 0
+        module = importlib.import_module(module_name)
+        parser = argparse.ArgumentParser(prog=f"lxmert {command}", description=_sentence(summary))
+        module.add_arguments(parser)
+        return module.run(parser.parse_args(arguments)) or 0
     except InputError as error:
-        return _say(args.command, str(error), EXIT_USAGE)
+        return _fail(command, str(error), EXIT_USAGE)
     except GateError as error:
-        return _say(args.command, str(error), EXIT_GATE)
+        return _fail(command, str(error), EXIT_GATE)
     except ModuleNotFoundError as error:
-        return _say(args.command, missing_extra(error), EXIT_USAGE)
+        return _fail(command, missing_extra(error), EXIT_USAGE)
     except OSError as error:
-        return _say(args.command, _file_problem(error), EXIT_USAGE)
+        return _fail(command, _file_error(error), EXIT_USAGE)
     except KeyboardInterrupt:
-        return _say(args.command, "interrupted", 130)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lxmert", description="LXMERT in TensorFlow.")
-    parser.add_argument("--version", action="version", version=f"lxmert {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS)):
-        module = point.load()
-        command = commands.add_parser(point.name, help=module.SUMMARY, description=module.SUMMARY)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run, command=point.name)
-    return parser
+        return _fail(command, "interrupted", 130)
 
 
 def missing_extra(error: ModuleNotFoundError) -> str:
-    """What is missing and how to get it, in one line."""
+    """Return a line that says which package is missing and how to install it.
+
+    Args:
+        error: The failed import of an optional package.
+
+    Raises:
+        ModuleNotFoundError: The module is one of this project, which is a bug.
+    """
     package = (error.name or "").split(".")[0]
     if package in ("lxmert_tf", "pipeline"):
         raise error
@@ -76,15 +129,49 @@ def missing_extra(error: ModuleNotFoundError) -> str:
     where = ""
     if extra == "pipeline" and sys.version_info >= (3, 11):
         # TFX 1.21 has no wheels for older C libraries.
-        where = " where glibc is 2.39 or newer"
-    return f"needs the package {package!r}; pip install 'lxmert-tf[{extra}]' brings it{where}"
+        where = " (needs glibc 2.39 or newer)"
+    return f"needs the package {package!r}: pip install 'lxmert-tf[{extra}]'{where}"
 
 
-def _file_problem(error: OSError) -> str:
+def _top_level_arguments(argv: Sequence[str]) -> list[str]:
+    """Return a command and its arguments; print help, the version or an error otherwise."""
+    if argv and argv[0] in _all_commands():
+        return list(argv)
+    parser = argparse.ArgumentParser(
+        prog="lxmert",
+        usage="lxmert [--help] [--version] COMMAND ...",
+        description="LXMERT in TensorFlow: questions about images, from data to a served model.",
+        epilog=_overview(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"lxmert {__version__}")
+    parser.add_argument(
+        "command", metavar="COMMAND", choices=list(_all_commands()), help=argparse.SUPPRESS
+    )
+    parser.parse_args(argv)
+    parser.error("options of a command come after it")
+
+
+def _all_commands() -> dict[str, tuple[str, str]]:
+    return {name: entry for group in COMMANDS.values() for name, entry in group.items()}
+
+
+def _overview() -> str:
+    lines = []
+    for group, commands in COMMANDS.items():
+        lines += [f"{group}:", *(f"  {name:<16}{text}" for name, (_, text) in commands.items()), ""]
+    return "\n".join([*lines, "`lxmert COMMAND --help` lists the options of a command."])
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
+
+
+def _file_error(error: OSError) -> str:
     reason = error.strerror or str(error)
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
-def _say(command: str, text: str, status: int) -> int:
+def _fail(command: str, text: str, status: int) -> int:
     print(f"lxmert {command}: {' '.join(text.split())}", file=sys.stderr)
     return status

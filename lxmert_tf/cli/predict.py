@@ -1,25 +1,25 @@
-"""`lxmert predict`: a model's answers as the file that a challenge's server takes."""
+"""`lxmert predict`: write a model's answers as the file that a challenge accepts."""
 
 import argparse
 
 from lxmert_tf.cli.arguments import add_record_arguments
 from lxmert_tf.evaluation import TASKS
 
-SUMMARY = "answer records, and write the file to hand in to VQA, GQA or NLVR2"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
+    """Add the command's arguments to a parser."""
     parser.add_argument(
-        "--model", required=True, metavar="DIR", help="a preset (from `lxmert finetune`)"
+        "--model", required=True, metavar="PRESET", help="a preset from `lxmert finetune`"
     )
     add_record_arguments(parser, required=True)
-    parser.add_argument("--task", required=True, choices=TASKS, help="whose file is wanted")
-    parser.add_argument("--output", required=True, metavar="FILE", help="JSON; for NLVR2, CSV")
+    parser.add_argument("--task", required=True, choices=TASKS, help="the challenge")
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help="the file to submit: JSON; CSV for NLVR2"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answers, and writes the file."""
+    """Answer the records and write the file."""
     from lxmert_tf.data.batches import find_records
     from lxmert_tf.evaluation.evaluate import predict_answers
     from lxmert_tf.evaluation.submissions import write_submission

@@ -4,8 +4,6 @@ import argparse
 
 from lxmert_tf.cli.arguments import add_training_arguments, run_training_command
 
-SUMMARY = "pre-train a model on images and sentences"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""

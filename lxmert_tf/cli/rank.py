@@ -1,24 +1,22 @@
-"""`lxmert rank`: sentences by how well they go with a picture."""
+"""`lxmert rank`: rank sentences by how well they match an image."""
 
 import argparse
 
-SUMMARY = "rank sentences by how well they go with a picture"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
+    """Add the command's arguments to a parser."""
     parser.add_argument(
         "--model", required=True, metavar="PRESET", help="a preset of a pre-trained model"
     )
-    parser.add_argument("--image", required=True, metavar="FILE", help="PNG, JPEG, ...")
-    parser.add_argument("sentences", nargs="+", metavar="SENTENCE", help="in words, quoted")
+    parser.add_argument("--image", required=True, metavar="FILE", help="a PNG, JPEG, ... file")
+    parser.add_argument("sentences", nargs="+", metavar="SENTENCE", help="a sentence in quotes")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints each sentence with the probability that it is of this picture, best first."""
+    """Print each sentence with the probability that it describes the image, best first."""
     from lxmert_tf.regions.image import read_image
 
-    # Before TensorFlow is loaded, which takes seconds.
+    # Before TensorFlow is imported, which takes seconds.
     image = read_image(args.image)
 
     from lxmert_tf.serving.ranker import Ranker

@@ -1,94 +1,99 @@
-"""`lxmert serve`: a local server of an answer model, with TensorFlow Serving's REST paths."""
+"""`lxmert serve`: serve an answer model over HTTP, with the REST API of TensorFlow Serving."""
 
 import argparse
 import pathlib
 
-SUMMARY = "answer requests for a SavedModel over HTTP, as TensorFlow Serving does"
+from lxmert_tf.cli.arguments import positive_int
+from lxmert_tf.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
+    """Add the command's arguments to a parser."""
     parser.add_argument(
         "--model",
         required=True,
         metavar="DIR",
-        help="a folder of numbered versions (such as saved_models/NAME), or a SavedModel; new "
-        "versions are taken up as they come",
+        help="a SavedModel, or a folder of numbered SavedModels such as saved_models/NAME; new "
+        "versions are served as they appear",
     )
-    parser.add_argument("--name", help="the model's, in paths (default: the folder's)")
+    parser.add_argument("--name", help="name of the model in URLs (default: that of the folder)")
     parser.add_argument(
         "--label",
         action="append",
         default=[],
         metavar="LABEL=VERSION",
-        help="a version to serve besides the highest, under /labels/LABEL; may be repeated",
+        help="also serve this version, under /labels/LABEL; may be repeated",
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on (default 127.0.0.1: this machine alone; whoever can reach "
-        "another may ask, without a password)",
+        help="address to listen on (default: %(default)s, this machine only). There is no "
+        "password: anyone who can reach the address can send requests",
     )
-    parser.add_argument("--port", type=_port, default=8501, metavar="N", help="default 8501")
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=8501,
+        metavar="N",
+        help="port to listen on; 0 picks a free one (default: %(default)s)",
+    )
     parser.add_argument(
         "--max-batch",
-        type=_positive,
+        type=positive_int,
         default=32,
         metavar="N",
-        help="rows computed together (default 32)",
+        help="largest batch size (default: %(default)s)",
     )
     parser.add_argument(
         "--max-body-mb",
-        type=_positive,
+        type=positive_int,
         default=64,
         metavar="N",
-        help="megabytes of a request; a larger one is refused with 413 (default 64)",
+        help="largest request in MB; larger ones get status 413 (default: %(default)s)",
     )
     parser.add_argument(
         "--max-pending",
-        type=_positive,
+        type=positive_int,
         default=128,
         metavar="N",
-        help="requests in hand at once; more are refused with 503 (default 128)",
+        help="requests handled at the same time; more get status 503 (default: %(default)s)",
     )
     parser.add_argument(
         "--poll-seconds",
-        type=_positive,
+        type=positive_int,
         default=2,
         metavar="N",
-        help="between looks for a new version (default 2)",
+        help="interval of checks for new versions (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until it is interrupted."""
+    """Serve until interrupted."""
     import uvicorn
-
-    from lxmert_tf.errors import InputError
 
     labels = dict(_label(text) for text in args.label)
     directory = pathlib.Path(args.model)
     if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory; name a SavedModel or its versions")
+        raise InputError(f"model not found: {directory}")
     name = args.name or directory.resolve().name
     listener = _listen(args.host, args.port)
 
     from lxmert_tf.serving.server.model_versions import ModelVersions
     from lxmert_tf.serving.server.rest import RestServer
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         print(line, flush=True)
 
     server = RestServer(
         name,
-        ModelVersions(directory, labels, say),
+        ModelVersions(directory, labels, log),
         max_batch=args.max_batch,
         max_body=args.max_body_mb * 1_000_000,
         max_pending=args.max_pending,
         poll_seconds=args.poll_seconds,
     )
     host, port = listener.getsockname()[:2]
-    say(f"listening at http://{f'[{host}]' if ':' in host else host}:{port}/v1/models/{name}")
+    log(f"listening at http://{f'[{host}]' if ':' in host else host}:{port}/v1/models/{name}")
     config = uvicorn.Config(server.app, log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
@@ -96,8 +101,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _listen(host: str, port: int):
     import socket
-
-    from lxmert_tf.errors import InputError
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -107,23 +110,14 @@ def _listen(host: str, port: int):
 
 
 def _label(text: str) -> tuple[str, int]:
-    from lxmert_tf.errors import InputError
-
     label, equals, version = text.partition("=")
     if not label or not equals or not version.isdecimal():
         raise InputError(f"--label {text}: must be LABEL=VERSION, such as stable=3")
     return label, int(version)
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
 def _port(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError("must be in 0..65535; 0 takes one that is free")
+        raise argparse.ArgumentTypeError("must be in 0..65535")
     return number

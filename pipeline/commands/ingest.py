@@ -5,7 +5,6 @@ import dataclasses
 
 from lxmert_tf.errors import InputError
 
-SUMMARY = "turn regions or pictures, and sentences, into record files"
 # A split of the files that the command line names.
 PART = "all"
 

@@ -8,7 +8,6 @@ from lxmert_tf.evaluation import TASKS
 from lxmert_tf.runtime import keep_freed_memory
 
 ROOTS = pathlib.Path("build/pipeline")
-SUMMARY = "run a TFX pipeline from images to a pushed model, or show its runs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
-"""A process that runs command lines one after the other, so that TensorFlow is imported once.
+"""A process that runs command lines one after another, so that TensorFlow is imported once.
 
-Each runs as in a terminal: through `lxmert_tf.cli.main`, in a working directory of its own, with
-everything that is written to file descriptors 1 and 2 (also from C++) kept apart and handed back.
+Each runs as in a terminal: through `lxmert_tf.cli.main`, in its own working directory. Everything
+written to file descriptors 1 and 2, also from C++, is captured.
 """
 
 import json
@@ -12,12 +12,12 @@ import tempfile
 import traceback
 from typing import NamedTuple
 
-# As `python -m tests.cli.shell` would be run from anywhere.
+# By path, so that it runs from any directory.
 COMMAND = (sys.executable, __file__)
 
 
 class Outcome(NamedTuple):
-    """What a command line left: its exit status and what it wrote."""
+    """Exit status and output of a command line."""
 
     status: int
     stdout: str
@@ -25,18 +25,18 @@ class Outcome(NamedTuple):
 
 
 class Shell:
-    """The process, from the side of the tests."""
+    """Client of the process."""
 
     def __init__(self):
         environment = {**os.environ, "COLUMNS": "100"}
-        # The command is to keep TensorFlow quiet by itself.
+        # The command itself must keep TensorFlow quiet.
         environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
         self._process = subprocess.Popen(
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
     def run(self, argv, cwd) -> Outcome:
-        """Runs `lxmert ARGV` in a directory."""
+        """Run `lxmert ARGV` in a directory."""
         request = {"argv": [str(a) for a in argv], "cwd": str(cwd)}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -49,7 +49,7 @@ class Shell:
 
 
 def serve() -> None:
-    """Reads requests from stdin and answers on what was stdout when the process started."""
+    """Answer requests from stdin on the original stdout."""
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)
