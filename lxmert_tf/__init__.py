@@ -34,8 +34,8 @@ InputError is raised for whatever the user can correct; its message is one line.
 
 Example:
     >>> from lxmert_tf import Predictor, read_image
-    >>> predictor = Predictor("saved_models/easy_vqa")
-    >>> predictor.ask(read_image("picture.png"), ["what color is the shape?"])
+    >>> predictor = Predictor.from_saved_model("saved_models/easy_vqa")
+    >>> predictor.answer(read_image("picture.png"), ["what color is the shape?"])
 """
 
 import importlib

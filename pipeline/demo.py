@@ -95,7 +95,7 @@ def run_demo(args: argparse.Namespace) -> None:
     print_comparison(accuracy, majority)
     samples = []
     if record.pushed_to:
-        samples = sample_questions(config.pipeline, Predictor(record.pushed_to))
+        samples = sample_questions(config.pipeline, Predictor.from_saved_model(record.pushed_to))
         draw_answers(samples, output / "answers.png")
     page = write_report(config, record, root)
     report = {
@@ -237,7 +237,7 @@ def sample_questions(config: "PipelineConfig", predictor: "Predictor") -> list[S
         if kind not in by_image[image.image_id]:
             continue
         sentence = by_image[image.image_id][kind]
-        [best] = predictor.ask(read_image(image.path), [sentence.text])
+        [best] = predictor.answer(read_image(image.path), [sentence.text])
         answer, score = best[0]
         truth = max(sentence.answers, key=lambda pair: pair[1])[0]
         samples.append(Sample(image.path, sentence.text, answer, score, truth))

@@ -91,7 +91,8 @@ import importlib.resources, lxmert_tf
 assert {str(fresh.parent)!r} in lxmert_tf.__file__, lxmert_tf.__file__
 assert (importlib.resources.files("lxmert_tf.configs") / "model" / "base.yaml").is_file()
 picture = lxmert_tf.read_image("picture.png")
-[answers] = lxmert_tf.Predictor({str(tiny.preset)!r}).ask(picture, ["what shape is it?"])
+predictor = lxmert_tf.Predictor.from_preset({str(tiny.preset)!r})
+[answers] = predictor.answer(picture, ["what shape is it?"])
 print(answers[0][0])
 """
     answer = run(fresh / "python", "-c", code, cwd=tmp_path, TF_CPP_MIN_LOG_LEVEL="3")

@@ -1,14 +1,14 @@
-"""Why a request to the server is not answered."""
+"""Errors of the server and the client."""
 
 from lxmert_tf.errors import InputError
 
 
 class RequestError(Exception):
-    """A request that is refused; the text is for the one who sent it.
+    """A request that the server refuses.
 
     Args:
-        status: of HTTP.
-        reason: one line.
+        status: HTTP status of the response.
+        reason: One line for the client.
     """
 
     def __init__(self, status: int, reason: str):
@@ -18,4 +18,4 @@ class RequestError(Exception):
 
 
 class ServerError(InputError):
-    """A server that cannot be reached, refuses a request, or answers something else; one line."""
+    """A server that cannot be reached, refuses a request, or sends an unexpected response."""

@@ -1,4 +1,4 @@
-"""A model card: what a SavedModel is, what it was made of, and how; read by people."""
+"""Model cards: what a SavedModel answers, how it was trained, and with which packages."""
 
 import importlib.metadata
 import json
@@ -9,6 +9,7 @@ from typing import Any
 
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
+from lxmert_tf.serving.layout import EXTRA
 from lxmert_tf.text_file import write_text
 
 MODEL_CARD = "model_card.md"
@@ -17,20 +18,17 @@ PACKAGES = ("lxmert-tf", "tensorflow", "tensorflow-text")
 _INTRODUCTION = """\
 # Answers to questions about images
 
-LXMERT (Tan & Bansal 2019, arXiv 1908.07490) with a head for answers. It takes a question in words
-and the regions of an image, and gives the answers of its table with scores in 0..1. It knows no
-other answer, and its scores mean nothing about regions that another extractor made.
+LXMERT (Tan & Bansal 2019, arXiv 1908.07490) with an answer head. It reads a question and the
+regions of an image, and gives the answers in its table scores in 0..1. It knows no other answers,
+and its scores mean nothing for regions from another extractor.
 """
 _PAIR_INTRODUCTION = """\
 # Statements about two images
 
-LXMERT (Tan & Bansal 2019, arXiv 1908.07490) with a head for two images, as for NLVR2. It takes a
-statement in words and the regions of the left and the right image, and gives True and False with
-scores in 0..1. Its scores mean nothing about regions that another extractor made.
+LXMERT (Tan & Bansal 2019, arXiv 1908.07490) with a head for two images, as in NLVR2. It reads a
+statement and the regions of the left and the right image, and gives True and False scores in 0..1.
+Its scores mean nothing for regions from another extractor.
 """
-
-# TensorFlow Serving leaves this folder alone; `lxmert ask` finds the extractor in it.
-EXTRA = "assets.extra"
 
 
 def write_model_card(
@@ -39,13 +37,13 @@ def write_model_card(
     training: dict[str, Any],
     seconds: float,
 ) -> None:
-    """Writes `assets.extra/model_card.md` beside a SavedModel.
+    """Write `assets.extra/model_card.md` into a SavedModel.
 
     Args:
-        directory: of the SavedModel.
-        model: of which it was made.
-        training: what training was told, as JSON holds it.
-        seconds: how long it took.
+        directory: The SavedModel.
+        model: The model it was exported from.
+        training: The training configuration, as JSON can hold it.
+        seconds: Duration of the training.
     """
     extra = pathlib.Path(directory) / EXTRA
     extra.mkdir(exist_ok=True)
@@ -59,8 +57,8 @@ def write_model_card(
     sections = [
         _PAIR_INTRODUCTION if pairs else _INTRODUCTION,
         section("Model", markdown_table(("", ""), sizes.items()), _json(model.config.to_dict())),
-        section("Regions", "Made by this extractor:", _json(model.extractor)),
-        section("Training", f"It took {seconds:.0f} s.", _json(training)),
+        section("Regions", "Extractor:", _json(model.extractor)),
+        section("Training", f"Duration: {seconds:.0f} s.", _json(training)),
         section(
             "Packages",
             markdown_table(
@@ -72,12 +70,22 @@ def write_model_card(
 
 
 def section(title: str, *blocks: str) -> str:
-    """A section of a card, of Markdown blocks."""
+    """Return a section of a card.
+
+    Args:
+        title: Its heading.
+        *blocks: Its paragraphs and tables, in Markdown.
+    """
     return "\n\n".join([f"## {title}", *blocks]) + "\n"
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence]) -> str:
-    """Rows as a Markdown table."""
+    """Return a Markdown table.
+
+    Args:
+        columns: The headings.
+        rows: The cells of each row.
+    """
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 

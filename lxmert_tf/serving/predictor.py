@@ -1,252 +1,240 @@
-"""A picture and sentences as a preset's model wants them."""
+"""Answers to questions about images, from a preset, a SavedModel, or a model server.
 
-import functools
-import pathlib
+The three back ends differ only in how they call a signature (see `Call`); everything between an
+image and its answers happens in `Predictor.answer`.
+"""
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from lxmert_tf.config_file import read_mapping
-from lxmert_tf.data.sidecars import EXTRACTOR
 from lxmert_tf.errors import InputError
-from lxmert_tf.models.presets import PresetModel
-from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
-from lxmert_tf.regions.extractor import RegionExtractor, Regions
+from lxmert_tf.regions.extractor import RegionExtractor
 from lxmert_tf.regions.registry import make_extractor
-from lxmert_tf.serving.model_card import EXTRA
-from lxmert_tf.serving.session import SavedModelSession
+from lxmert_tf.serving.client import Answers, Client, best_answers
+from lxmert_tf.serving.layout import find_model, is_preset, read_exported_extractor
 
-# Word pieces per sentence, with [CLS] and [SEP], as published.
-MAX_LENGTH = 20
+# TensorFlow is imported by the back ends that need it: a client of a server does not.
 
-
-class PicturePreprocessor:
-    """Makes model inputs by the extractor and the vocabulary that a model came with.
-
-    Args:
-        model: out of a preset.
-        directory: the preset's, for messages.
-
-    Raises:
-        InputError: the model came without one of them, or the extractor is not the model's.
-    """
-
-    def __init__(self, model: PresetModel, directory):
-        if model.vocabulary is None:
-            raise InputError(f"{directory}: has no vocabulary, so it cannot read a sentence")
-        if model.extractor is None:
-            raise InputError(
-                f"{directory}: does not say which extractor made the regions it was trained "
-                "on, so it cannot look at a picture"
-            )
-        self.extractor = make_extractor(model.extractor)
-        given, wanted = self.extractor.feature_size, model.config.region_feature_size
-        if given != wanted:
-            raise InputError(
-                f"{directory}: its extractor gives {given} features per region, "
-                f"but config.region_feature_size is {wanted}"
-            )
-        length = min(MAX_LENGTH, model.config.max_position_embeddings)
-        try:
-            self._text = LxmertTextPreprocessor(model.vocabulary, length, pad_to_longest=True)
-        except ValueError as error:
-            raise InputError(f"{directory}: {error}") from error
-
-    def region_inputs(self, regions: Regions) -> dict[str, tf.Tensor]:
-        """The image's part of a batch of one: features [1, R, F], boxes [1, R, 4], mask [1, R]."""
-        return {
-            "region_features": tf.constant(regions.features[np.newaxis], tf.float32),
-            "region_boxes": tf.constant(regions.boxes[np.newaxis], tf.float32),
-            "region_mask": tf.ones([1, len(regions)], tf.int32),
-        }
-
-    def text_inputs(self, sentences: Sequence[str]) -> dict[str, tf.Tensor]:
-        """The sentences' part of a batch, int32 [B, T]; see `LxmertTextPreprocessor`."""
-        return self._text(tf.constant(list(sentences), tf.string))
-
-
-def check_sentences(sentences: Sequence[str]) -> None:
-    """Refuses sentences without words.
-
-    Raises:
-        InputError: there is one, which its number tells.
-    """
-    for number, sentence in enumerate(sentences, start=1):
-        if not sentence.strip():
-            raise InputError(f"sentence {number} is empty; describe the picture in words")
-
-
-def pair_regions(
-    extractor: RegionExtractor, left: np.ndarray, right: np.ndarray, statements: int
-) -> dict[str, np.ndarray]:
-    """Extracts and pads the regions of two pictures.
-
-    Args:
-        extractor: the model's.
-        left, right: uint8 [height, width, 3].
-        statements: B, about these pictures.
-
-    Returns:
-        `region_features` float32 [B, 2, R, F], `region_boxes` float32 [B, 2, R, 4] and
-        `region_count` int32 [B, 2].
-    """
-    images = [extractor.extract(left), extractor.extract(right)]
-    count = np.array([len(regions) for regions in images], np.int32)
-    features = np.zeros([2, count.max(), extractor.feature_size], np.float32)
-    boxes = np.zeros([2, count.max(), 4], np.float32)
-    for number, regions in enumerate(images):
-        features[number, : len(regions)] = regions.features
-        boxes[number, : len(regions)] = regions.boxes
-    return {
-        "region_features": np.stack([features] * statements),
-        "region_boxes": np.stack([boxes] * statements),
-        "region_count": np.stack([count] * statements),
-    }
-
-
-# Arrays by name in and out: a signature of a SavedModel, or what would be exported as one.
-Signature = Callable[[dict[str, Any]], dict[str, np.ndarray]]
+# Calls a signature by name with arrays by name, and returns its outputs by name.
+Call = Callable[[str, dict[str, Any]], dict[str, np.ndarray]]
 
 
 class Predictor:
-    """Loads a model once and answers any number of questions.
+    """Answers questions about one image, or judges statements about two.
+
+    Use one of the constructors `from_directory`, `from_preset`, `from_saved_model` and
+    `from_endpoint`.
 
     Args:
-        directory: a SavedModel, a folder of numbered versions of one (the highest is taken), or
-            a preset of an answer model or of a pair classifier.
+        call: Calls a signature of the model.
+        extractor: The region extractor that made the model's training data.
+        images: Number of images that the model reads: 1 or 2. None if unknown.
+        source: Name of the model in messages.
 
-    Raises:
-        InputError: there is no such model, or it does not say what made its regions.
+    Example:
+        ```python
+        predictor = Predictor.from_directory("saved_models/easy_vqa")
+        [answers] = predictor.answer(read_image("circle.png"), ["what shape is it?"])
+        answers[0]  # ("circle", 0.98)
+        ```
     """
 
-    def __init__(self, directory):
-        self.directory = find_model(directory)
-        load = _load_preset if (self.directory / "preset.json").exists() else _load_saved_model
-        self._call, extractor = load(self.directory)
-        if extractor is None:
+    def __init__(
+        self, call: Call, extractor: RegionExtractor, images: int | None = None, source: str = ""
+    ):
+        self._call = call
+        self._extractor = extractor
+        self._images = images
+        self._source = source
+
+    @classmethod
+    def from_directory(cls, directory) -> "Predictor":
+        """Load a model from disk, whatever its form.
+
+        Args:
+            directory: A preset, a SavedModel, or a folder of numbered SavedModels, of which the
+                highest number is loaded.
+
+        Raises:
+            InputError: There is no such model, or it does not name its region extractor.
+        """
+        model = find_model(directory)
+        return cls.from_preset(model) if is_preset(model) else cls.from_saved_model(model)
+
+    @classmethod
+    def from_preset(cls, directory) -> "Predictor":
+        """Load a preset of an `LxmertAnswerClassifier` or an `LxmertPairClassifier`.
+
+        Args:
+            directory: The preset.
+
+        Raises:
+            InputError: The preset is missing or broken, cannot answer questions, or does not name
+                its region extractor.
+        """
+        from lxmert_tf.models.presets import load_preset
+        from lxmert_tf.serving.signatures import make_served_module
+
+        source = str(directory)
+        model = load_preset(directory)
+        try:
+            module = make_served_module(model)
+        except ValueError as error:
+            raise InputError(f"{source}: {error}") from error
+        extractor = extractor_of_model(model.extractor, model.config.region_feature_size, source)
+        return cls(module.call, extractor, model.images_per_scene, source)
+
+    @classmethod
+    def from_saved_model(cls, directory) -> "Predictor":
+        """Load a SavedModel.
+
+        Args:
+            directory: The SavedModel, or a folder of numbered versions, of which the highest
+                number is loaded.
+
+        Raises:
+            InputError: There is no such SavedModel, it has no signature that answers questions,
+                or it does not name its region extractor.
+        """
+        from lxmert_tf.serving.session import SavedModelSession
+
+        directory = find_model(directory)
+        source = str(directory)
+        session = SavedModelSession(directory)
+        if "serving_default" not in session.specs:
+            raise InputError(f"{source}: no signature 'serving_default'; not an answer model")
+        features = session.specs["serving_default"]["region_features"].shape
+        extractor = extractor_of_model(read_exported_extractor(directory), features[-1], source)
+        images = 1 if "encode_image" in session.specs else 2
+        return cls(session.run, extractor, images, source)
+
+    @classmethod
+    def from_endpoint(
+        cls,
+        endpoint: str,
+        model_name: str,
+        extractor: dict[str, Any] | None = None,
+        label_or_version: str | int | None = None,
+        timeout: float = 60.0,
+    ) -> "Predictor":
+        """Connect to TensorFlow Serving or `lxmert serve`.
+
+        Args:
+            endpoint: URL of the server; see `Client`.
+            model_name: Name of the model on the server.
+            extractor: Config of the model's region extractor, which servers do not report:
+                `assets.extra/extractor.json` of the SavedModel. Default: the grid extractor.
+            label_or_version: Version of the model; see `Client`.
+            timeout: Seconds per call.
+
+        Raises:
+            InputError: The endpoint or a name is malformed, or the extractor is unknown.
+        """
+        client = Client(endpoint, model_name, label_or_version, timeout)
+        return cls(client.call, make_extractor(extractor or {"name": "grid"}), source=endpoint)
+
+    def answer(
+        self, images: np.ndarray | Sequence[np.ndarray], questions: Sequence[str]
+    ) -> list[Answers]:
+        """Answer questions about one image, or judge statements about two.
+
+        Args:
+            images: uint8 [height, width, 3]: one image, or a sequence of one or two; the left
+                image of two comes first.
+            questions: Questions, or statements about two images.
+
+        Returns:
+            For each question its best answers with scores in 0..1, best first. The answers to a
+            statement are "True" and "False".
+
+        Raises:
+            InputError: A question is empty, or the model reads another number of images.
+            ServerError: A server gives no answers.
+        """
+        check_not_empty(questions, "question")
+        if isinstance(images, np.ndarray):
+            images = [images]
+        if len(images) not in (1, 2):
+            raise InputError(f"{len(images)} images; a model reads 1 or 2")
+        if self._images not in (None, len(images)):
+            plural = "s" if self._images == 2 else ""
             raise InputError(
-                f"{self.directory}: does not say which extractor made the regions it was trained "
-                "on, so it cannot be asked about a picture"
+                f"{self._source}: the model reads {self._images} image{plural}, not {len(images)}"
             )
-        self._extractor = make_extractor(extractor)
-
-    def ask(self, image: np.ndarray, questions: Sequence[str]) -> list[list[tuple[str, float]]]:
-        """Answers questions about one picture.
-
-        Args:
-            image: uint8 [height, width, 3].
-            questions: in words.
-
-        Returns:
-            for each question its best answers with their scores in 0..1, best first.
-
-        Raises:
-            InputError: a question is empty, or the model judges statements about two pictures.
-        """
-        _check_words(questions)
-        if "encode_image" not in self._call:
-            raise InputError(f"{self.directory}: judges statements about two pictures; name both")
-        regions = self._extractor.extract(image)
-        state = self._call["encode_image"](
-            {
-                "region_features": regions.features[np.newaxis].astype(np.float32),
-                "region_boxes": regions.boxes[np.newaxis].astype(np.float32),
-                "region_count": np.array([len(regions)], np.int32),
-            }
+        # The batch axis of one, because every question is about the same images.
+        regions = {
+            name: values[np.newaxis]
+            for name, values in region_inputs(self._extractor, images).items()
+        }
+        if len(images) == 2:
+            repeated = {name: np.repeat(v, len(questions), axis=0) for name, v in regions.items()}
+            inputs = {"question": list(questions), **repeated}
+            return best_answers(self._call("serving_default", inputs))
+        state = self._call("encode_image", {name: v[:, 0] for name, v in regions.items()})
+        return best_answers(
+            self._call("answer_about_image", {"question": list(questions), **state})
         )
-        return _rows(self._call["answer_about_image"]({"question": list(questions), **state}))
-
-    def judge(
-        self, left: np.ndarray, right: np.ndarray, statements: Sequence[str]
-    ) -> list[list[tuple[str, float]]]:
-        """Judges statements about two pictures.
-
-        Args:
-            left, right: uint8 [height, width, 3].
-            statements: in words.
-
-        Returns:
-            for each statement "True" and "False" with their scores, the likelier first.
-
-        Raises:
-            InputError: a statement is empty, or the model answers questions about one picture.
-        """
-        _check_words(statements)
-        if "encode_image" in self._call:
-            raise InputError(f"{self.directory}: answers questions about one picture; name one")
-        regions = pair_regions(self._extractor, left, right, len(statements))
-        return _rows(self._call["serving_default"]({"question": list(statements), **regions}))
 
 
-def _check_words(questions: Sequence[str]) -> None:
-    for number, question in enumerate(questions, start=1):
-        if not question.strip():
-            raise InputError(f"question {number} is empty; ask in words")
+def region_inputs(
+    extractor: RegionExtractor, images: Sequence[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the regions of I images, padded with zeros to the same number.
+
+    Args:
+        extractor: The model's extractor.
+        images: uint8 [height, width, 3].
+
+    Returns:
+        `region_features` float32 [I, R, F], `region_boxes` float32 [I, R, 4] and `region_count`
+        int32 [I].
+    """
+    extracted = [extractor.extract(image) for image in images]
+    count = np.array([len(regions) for regions in extracted], np.int32)
+    features = np.zeros([len(images), count.max(), extractor.feature_size], np.float32)
+    boxes = np.zeros([len(images), count.max(), 4], np.float32)
+    for i, regions in enumerate(extracted):
+        features[i, : count[i]] = regions.features
+        boxes[i, : count[i]] = regions.boxes
+    return {"region_features": features, "region_boxes": boxes, "region_count": count}
 
 
-def _rows(best: dict[str, np.ndarray]) -> list[list[tuple[str, float]]]:
-    rows = zip(best["answers"], best["scores"])
-    return [[(a.decode(), float(s)) for a, s in zip(*row)] for row in rows]
+def extractor_of_model(
+    config: dict[str, Any] | None, feature_size: int, source: str
+) -> RegionExtractor:
+    """Return the region extractor that a model was trained with.
 
+    Args:
+        config: The extractor's config, as stored with the model; None if none is stored.
+        feature_size: Size of the region features that the model reads.
+        source: Name of the model in messages.
 
-def find_model(directory) -> pathlib.Path:
-    """The model that a path means: itself, or the highest of its numbered versions."""
-    directory = pathlib.Path(directory)
-    if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory; name a SavedModel or a preset")
-    versions = [d for d in directory.iterdir() if d.name.isdigit() and _is_saved_model(d)]
-    if versions:
-        return max(versions, key=lambda version: int(version.name))
-    if _is_saved_model(directory) or (directory / "preset.json").exists():
-        return directory
-    raise InputError(f"{directory}: holds neither a SavedModel nor a preset")
-
-
-def _is_saved_model(directory: pathlib.Path) -> bool:
-    return (directory / "saved_model.pb").is_file()
-
-
-def _load_saved_model(directory: pathlib.Path):
-    session = SavedModelSession(directory)
-    if "serving_default" not in session.specs:
-        raise InputError(f"{directory}: has no signature 'serving_default'; export an answer model")
-    call = {name: functools.partial(session.run, name) for name in session.specs}
-    path = directory / EXTRA / EXTRACTOR
-    return call, read_mapping(path) if path.exists() else None
-
-
-def _load_preset(directory: pathlib.Path):
-    from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
-    from lxmert_tf.models.pair_classifier import LxmertPairClassifier
-    from lxmert_tf.models.presets import load_preset
-    from lxmert_tf.serving.export import served_module
-
-    model = load_preset(directory)
-    if not isinstance(model, LxmertAnswerClassifier | LxmertPairClassifier):
+    Raises:
+        InputError: No extractor is stored, it is unknown, or its features have another size.
+    """
+    if config is None:
+        raise InputError(f"{source}: no region extractor is stored, so it cannot read an image")
+    extractor = make_extractor(config)
+    if extractor.feature_size != feature_size:
         raise InputError(
-            f"{directory}: a {type(model).__name__} answers no questions about a picture; "
-            "fine-tune it on some"
+            f"{source}: its extractor gives {extractor.feature_size} features per region, "
+            f"but the model reads {feature_size}"
         )
-    try:
-        module = served_module(model)
-    except ValueError as error:
-        raise InputError(f"{directory}: {error}") from error
-    call = {"serving_default": _with_arrays(module.answer)}
-    if isinstance(model, LxmertAnswerClassifier):
-        call["encode_image"] = _with_arrays(module.encode_image)
-        call["answer_about_image"] = _with_arrays(module.answer_about_image)
-    return call, model.extractor
+    return extractor
 
 
-def _with_arrays(method: Callable[..., dict[str, tf.Tensor]]) -> Signature:
-    from lxmert_tf.serving.signatures import graph_function
+def check_not_empty(texts: Sequence[str], kind: str) -> None:
+    """Check that every text has words.
 
-    function = graph_function(method)
+    Args:
+        texts: Questions or sentences.
+        kind: What they are, for the message.
 
-    def call(inputs):
-        outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
-
-    return call
+    Raises:
+        InputError: A text is empty; the message gives its number, from 1.
+    """
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise InputError(f"{kind} {number} is empty")

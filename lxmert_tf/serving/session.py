@@ -1,4 +1,9 @@
-"""A SavedModel as TensorFlow Serving has it: a graph in a session."""
+"""A SavedModel as a graph in a session, the way TensorFlow Serving runs it.
+
+`tf.saved_model.load` builds a Python function for each function in the file, which takes longer
+than reading the weights: the first answer of a command takes 0.7 to 1.0 s in a session and 3.0 to
+3.4 s after `tf.saved_model.load` (docs/performance.md).
+"""
 
 import pathlib
 from typing import Any
@@ -10,52 +15,65 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from lxmert_tf.errors import InputError
 
-# The signature that fills the tables, by the file format's convention.
+# Name of the signature that fills the tables, by convention of the file format.
 INIT = "__saved_model_init_op"
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-# Asks TensorFlow's lower_functional_ops pass to put a function's body in the place of its call.
-INLINE = "_lower_as_multi_device_function"
 
 
 class SavedModelSession:
     """Loads an exported model and calls its signatures.
 
-    `tf.saved_model.load` makes a Python function of each function in the file, which takes longer
-    than reading the weights; nobody here needs them.
-
     Args:
-        directory: of the SavedModel.
+        directory: The SavedModel.
 
     Attributes:
-        signature_defs: as the file has them, by name.
-        specs: the inputs of each signature that can be called.
+        signature_defs: The signatures as protocol buffers, by name.
+        specs: The inputs of each signature, by name.
 
     Raises:
-        InputError: it cannot be loaded.
+        InputError: The SavedModel cannot be loaded.
     """
 
     def __init__(self, directory: pathlib.Path):
         config = tf.compat.v1.ConfigProto()
-        # A call prepares what it needs alone. Optimizing the graph makes no later call faster
-        # (docs/performance.md).
+        # Each call prepares only what it needs. Optimizing the graph delays the first call and
+        # makes no later call faster (docs/performance.md).
         config.graph_options.place_pruned_graph = True
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
-            meta_graph = _read(directory)
+            meta_graph = _read_meta_graph(directory)
             _inline_functions(meta_graph.graph_def)
             self._load(meta_graph, directory)
         except Exception as error:
-            # A copy that is under way can fail anywhere in the loading.
+            # Loading can fail anywhere, for example while the files are still being copied.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"{directory}: the SavedModel cannot be loaded: {reason}") from error
+            raise InputError(f"{directory}: cannot load the SavedModel: {reason}") from error
         self.signature_defs = dict(sorted(meta_graph.signature_def.items()))
         self.specs = {
             name: _specs(definition)
             for name, definition in self.signature_defs.items()
             if name != INIT
         }
+
+    def run(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Call a signature.
+
+        Args:
+            signature: Name of the signature.
+            inputs: All inputs by name: arrays, or what NumPy makes arrays of.
+
+        Returns:
+            The outputs by name; texts are bytes objects.
+
+        Raises:
+            tf.errors.InvalidArgumentError: An assertion in the graph refuses the inputs.
+        """
+        definition = self.signature_defs[signature]
+        outputs = {name: tensor.name for name, tensor in definition.outputs.items()}
+        feed = {tensor.name: inputs[name] for name, tensor in definition.inputs.items()}
+        return self._session.run(outputs, feed)
 
     def _load(self, meta_graph: meta_graph_pb2.MetaGraphDef, directory: pathlib.Path) -> None:
         with self._session.graph.as_default():
@@ -66,26 +84,8 @@ class SavedModelSession:
         if INIT in meta_graph.signature_def:
             self._session.run(meta_graph.signature_def[INIT].outputs[INIT].name)
 
-    def run(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Calls a signature.
 
-        Args:
-            signature: its name.
-            inputs: by name, all that it takes; what NumPy makes arrays of.
-
-        Returns:
-            its outputs by name; texts are bytes objects.
-
-        Raises:
-            tf.errors.InvalidArgumentError: what the graph says against the inputs.
-        """
-        called = self.signature_defs[signature]
-        outputs = {name: tensor.name for name, tensor in called.outputs.items()}
-        feed = {tensor.name: inputs[name] for name, tensor in called.inputs.items()}
-        return self._session.run(outputs, feed)
-
-
-def _read(directory: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
+def _read_meta_graph(directory: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
     saved = saved_model_pb2.SavedModel()
     saved.ParseFromString((directory / "saved_model.pb").read_bytes())
     [meta_graph] = saved.meta_graphs
@@ -93,16 +93,20 @@ def _read(directory: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
 
 
 def _inline_functions(graph: tf.compat.v1.GraphDef) -> None:
-    # TensorFlow's passes look into a called function again at every level of the calls above it.
+    """Ask TensorFlow to replace each call of a function by the function's body.
+
+    The attribute is private to TensorFlow: its pass `lower_functional_ops` reads it, and a version
+    that does not know it ignores it. Without it, TensorFlow's passes visit a function again for
+    every level of calls above it, and the first answer takes a second longer.
+    """
     for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
         for node in nodes:
             if node.op in CALLS:
-                node.attr[INLINE].b = True
+                node.attr["_lower_as_multi_device_function"].b = True
 
 
 def _specs(definition: meta_graph_pb2.SignatureDef) -> dict[str, tf.TensorSpec]:
-    inputs = sorted(definition.inputs.items())
     return {
         name: tf.TensorSpec(tensor.tensor_shape, tf.as_dtype(tensor.dtype), name)
-        for name, tensor in inputs
+        for name, tensor in sorted(definition.inputs.items())
     }

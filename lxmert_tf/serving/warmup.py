@@ -1,4 +1,4 @@
-"""Requests that warm a served model up, so that nobody waits for what only first calls do."""
+"""Warm-up requests, so that no user waits for what TensorFlow does only in first calls."""
 
 import pathlib
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from lxmert_tf.data.scene import Scene, SceneImage, Sentence
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
 from lxmert_tf.regions.extractor import Regions
-from lxmert_tf.serving.model_card import EXTRA
+from lxmert_tf.serving.layout import EXTRA
 
-# The name under which TensorFlow Serving looks for it, in assets.extra.
+# File name in assets.extra, fixed by TensorFlow Serving.
 WARMUP = "tf_serving_warmup_requests"
-# Regions per image as published.
+# Regions per image, as published.
 REGIONS = 36
 QUESTIONS = ("what color is it?", "how many people are to the left of the small red car?")
 
@@ -25,7 +25,7 @@ Request = tuple[str, dict[str, TensorProto]]
 
 
 def warmup_requests(feature_size: int, hidden_size: int) -> Iterator[Request]:
-    """A few requests for each signature of an answer model.
+    """Yield a few requests for each signature of an answer classifier.
 
     Args:
         feature_size: F of the region features.
@@ -35,21 +35,25 @@ def warmup_requests(feature_size: int, hidden_size: int) -> Iterator[Request]:
         regions = _region_inputs([len(questions)], feature_size)
         yield "serving_default", {"question": tf.make_tensor_proto(list(questions)), **regions}
         yield "encode_image", regions
-    # One question each: a TensorFlow Serving that batches wants as many questions as image states,
-    # and does not load a model whose warm-up fails.
+    # One question each: if batching is enabled, TensorFlow Serving requires as many questions as
+    # image states, and does not load a model whose warm-up fails.
     for question in QUESTIONS:
         yield (
             "answer_about_image",
             {
                 "question": tf.make_tensor_proto([question]),
-                "image_state": _filled(0.5, [1, REGIONS, hidden_size]),
+                "image_state": _constant(0.5, [1, REGIONS, hidden_size]),
             },
         )
     yield from _example_requests(feature_size, images=1)
 
 
 def pair_warmup_requests(feature_size: int) -> Iterator[Request]:
-    """A few requests for each signature of a pair classifier, as `warmup_requests`."""
+    """Yield a few requests for each signature of a pair classifier.
+
+    Args:
+        feature_size: F of the region features.
+    """
     for statements in (QUESTIONS[:1], QUESTIONS):
         regions = _region_inputs([len(statements), 2], feature_size)
         yield "serving_default", {"question": tf.make_tensor_proto(list(statements)), **regions}
@@ -57,13 +61,13 @@ def pair_warmup_requests(feature_size: int) -> Iterator[Request]:
 
 
 def write_warmup(directory, model: LxmertAnswerClassifier | LxmertPairClassifier) -> None:
-    """Puts the requests beside a SavedModel, where TensorFlow Serving finds them.
+    """Write warm-up requests into a SavedModel, where TensorFlow Serving reads them.
 
-    Needs the package tensorflow-serving-api.
+    Needs the package tensorflow-serving-api (extra `grpc`).
 
     Args:
-        directory: of the SavedModel.
-        model: of which it was made.
+        directory: The SavedModel.
+        model: The model it was exported from.
     """
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
@@ -83,16 +87,16 @@ def write_warmup(directory, model: LxmertAnswerClassifier | LxmertPairClassifier
             writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
 
 
-def _region_inputs(images: list[int], feature_size: int):
+def _region_inputs(batch: list[int], feature_size: int) -> dict[str, TensorProto]:
     return {
-        "region_features": _filled(0.5, [*images, REGIONS, feature_size]),
-        "region_boxes": _filled(0.5, [*images, REGIONS, 4]),
-        "region_count": tf.make_tensor_proto(np.full(images, REGIONS, np.int32)),
+        "region_features": _constant(0.5, [*batch, REGIONS, feature_size]),
+        "region_boxes": _constant(0.5, [*batch, REGIONS, 4]),
+        "region_count": tf.make_tensor_proto(np.full(batch, REGIONS, np.int32)),
     }
 
 
-def _filled(value: float, shape: list[int]):
-    # The number once, for all of the shape: the file stays small.
+def _constant(value: float, shape: list[int]) -> TensorProto:
+    # The message holds the value once for the whole shape, which keeps the file small.
     return tf.make_tensor_proto(value, tf.float32, shape)
 
 

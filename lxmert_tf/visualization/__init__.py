@@ -1,7 +1,7 @@
-"""The kinds of attention, as the models' `attentions` name them."""
+"""Drawings of attention; the kinds are named as in the models' output `attentions`."""
 
 WORDS, REGIONS = "words", "regions"
-# Kind -> its title, who looks (the rows of a map) and what is looked at (the columns).
+# Kind -> title, and what the rows (queries) and columns (keys) of its maps are.
 KINDS = {
     "language": ("Language self-attention", WORDS, WORDS),
     "vision": ("Object-relationship attention", REGIONS, REGIONS),

@@ -1,4 +1,4 @@
-"""The kinds of attention, as the models' `attentions` name them."""
+"""Attention probabilities of a model for one sentence and one image."""
 
 import dataclasses
 
@@ -7,20 +7,21 @@ import numpy as np
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import load_preset
 from lxmert_tf.regions.extractor import RegionExtractor, Regions
-from lxmert_tf.serving.predictor import PicturePreprocessor, check_sentences
+from lxmert_tf.serving.image_text_preprocessor import ImageTextPreprocessor
+from lxmert_tf.serving.predictor import check_not_empty
 
 MEAN = "mean"
 
 
 @dataclasses.dataclass(frozen=True)
 class AttentionMaps:
-    """The attention probabilities of one sentence and one picture.
+    """Attention probabilities of all layers and heads.
 
-    Args:
-        pieces: the sentence's T word pieces, with [CLS] and [SEP], as the model reads them.
-        regions: the picture's R regions.
-        region_names: what the extractor calls each; empty where it can't tell.
-        layers: by kind (see `KINDS`) a list over layers of float32 [heads, query, key].
+    Attributes:
+        pieces: The T word pieces of the sentence, with [CLS] and [SEP].
+        regions: The R regions of the image.
+        region_names: The extractor's name of each region, or "" if it has none.
+        layers: For each kind (see `KINDS`) a list over layers of float32 [heads, query, key].
     """
 
     pieces: list[str]
@@ -29,18 +30,18 @@ class AttentionMaps:
     layers: dict[str, list[np.ndarray]]
 
     def select(self, kind: str, layer: int = -1, head: int | str = MEAN) -> np.ndarray:
-        """One map of a kind.
+        """Return one map.
 
         Args:
-            kind: see `layers`.
-            layer: from 0, or negative from the end.
-            head: from 0, or negative from the end, or "mean" over all heads.
+            kind: One of `KINDS`.
+            layer: Layer from 0, or negative from the end.
+            head: Head from 0, or negative from the end, or "mean" of all heads.
 
         Returns:
             float32 [query, key]; each row sums to 1.
 
         Raises:
-            InputError: there is no such layer or head.
+            InputError: The layer or head does not exist.
         """
         layers = self.layers[kind]
         heads = layers[index_of(kind, "layer", layer, len(layers))]
@@ -50,31 +51,43 @@ class AttentionMaps:
 
 
 def index_of(kind: str, what: str, number: int, count: int) -> int:
-    """The index from 0 of a layer or head that may be counted from the end.
+    """Return the index from 0 of a layer or head.
+
+    Args:
+        kind: Kind of attention, for messages.
+        what: "layer" or "head", for messages.
+        number: Number from 0, or negative from the end.
+        count: Number of layers or heads.
 
     Raises:
-        InputError: the number is out of range.
+        InputError: The number is out of range.
     """
     if -count <= number < count:
         return number % count
-    there = f"from 0 to {count - 1}, or from -1 back to -{count}" if count else "none to show"
-    raise InputError(f"{what} {number} is out of range: {kind} has {count} {what}s, {there}")
+    valid = f": use 0 to {count - 1}, or -1 to -{count}" if count else ""
+    raise InputError(f"{what} {number} is out of range: {kind} has {count} {what}s{valid}")
 
 
 def attention_maps(directory, image: np.ndarray, sentence: str) -> AttentionMaps:
-    """Lets a model read a sentence about a picture and keeps what it attends to.
+    """Return what a model attends to when it reads a sentence about an image.
 
     Args:
-        directory: a preset of any model, with its vocabulary and extractor.
+        directory: A preset of any model, with its vocabulary and extractor.
         image: uint8 [height, width, 3].
-        sentence: in words; the pieces after the 20th are cut, as when a model answers.
+        sentence: The sentence; it is cut after 20 word pieces, as when a model answers.
 
     Raises:
-        InputError: the preset is missing, broken or lacks a part, or the sentence is empty.
+        InputError: The preset is missing, broken or incomplete, or the sentence is empty.
+
+    Example:
+        ```python
+        maps = attention_maps("presets/vqa", read_image("cat.jpg"), "what is the cat on?")
+        maps.select("language_to_vision", layer=-1)  # float32 [word pieces, regions]
+        ```
     """
-    check_sentences([sentence])
+    check_not_empty([sentence], "sentence")
     model = load_preset(directory)
-    preprocessor = PicturePreprocessor(model, directory)
+    preprocessor = ImageTextPreprocessor(model, str(directory))
     regions = preprocessor.extractor.extract(image)
     inputs = {**preprocessor.text_inputs([sentence]), **preprocessor.region_inputs(regions)}
     backbone = getattr(model, "backbone", model)
@@ -91,7 +104,15 @@ def attention_maps(directory, image: np.ndarray, sentence: str) -> AttentionMaps
 
 
 def region_names(extractor: RegionExtractor, regions: Regions) -> list[str]:
-    """What an extractor calls each region, as "blue rectangle"; empty where it can't tell."""
+    """Return the name of each region, such as "blue rectangle".
+
+    Args:
+        extractor: The extractor of the regions.
+        regions: The regions.
+
+    Returns:
+        A name per region; "" if the extractor has none for it.
+    """
     attributes = _names(extractor.attribute_names, regions, "attribute")
     objects = _names(extractor.object_names, regions, "object")
     return [" ".join(filter(None, pair)) for pair in zip(attributes, objects)]
@@ -101,5 +122,5 @@ def _names(names: tuple[str, ...], regions: Regions, kind: str) -> list[str]:
     ids = getattr(regions, f"{kind}_ids")
     if ids is None or not names:
         return [""] * len(regions)
-    sure = getattr(regions, f"{kind}_confidences") > 0
-    return [names[i] if certain else "" for i, certain in zip(ids, sure)]
+    known = getattr(regions, f"{kind}_confidences") > 0
+    return [names[i] if is_known else "" for i, is_known in zip(ids, known)]

@@ -1,8 +1,5 @@
-"""Attention drawn as in the paper's appendix: the picture, heat maps, what each word looks at."""
+"""Attention as a picture: regions, heat maps, and an image per word, as in the paper's appendix."""
 
-import os
-import pathlib
-import tempfile
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -11,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from lxmert_tf.atomic_write import atomic_file
 from lxmert_tf.visualization import KINDS, REGIONS, WORDS
 from lxmert_tf.visualization.attention_maps import (
     MEAN,
@@ -28,12 +26,13 @@ from lxmert_tf.visualization.panels import (
 from lxmert_tf.visualization.region_boxes import RegionPicture, region_colors
 
 # In inches.
-LEAST_WIDTH = 9.0
+MIN_WIDTH = 9.0
 PICTURE_SIZE = 5.0
 SMALL_PICTURE_SIZE = 1.55
 
-# So many times an even share is drawn strongest, or what is more: nearly even ones stay pale.
-STRONG = 3.0
+# At least this many times a uniform share is drawn in the darkest color, so that nearly uniform
+# attention stays pale.
+DARKEST_RATIO = 3.0
 
 
 def draw_attention(
@@ -45,24 +44,27 @@ def draw_attention(
     layer: int = -1,
     head: int | str = MEAN,
 ) -> None:
-    """Writes a PNG, whole or not at all.
+    """Draw attention into a PNG file, complete or not at all.
 
     Args:
-        maps: of the sentence and the image.
+        maps: Attention of the sentence and the image, from `attention_maps`.
         image: uint8 [height, width, 3].
-        sentence: in words.
-        path: the file; an older one is replaced.
-        kinds: which of `KINDS` are drawn.
-        layer, head: see `AttentionMaps.select`.
+        sentence: The sentence.
+        path: The file; an existing one is replaced.
+        kinds: The kinds of `KINDS` to draw.
+        layer: See `AttentionMaps.select`.
+        head: See `AttentionMaps.select`.
 
     Raises:
-        InputError: there is no such layer or head.
+        InputError: The layer or head does not exist.
     """
     drawing = _Drawing(maps, image, layer, head)
-    # Word pieces may hold a $, which is no formula here; scripts that the font lacks are boxes.
+    # A $ in a word piece does not begin a formula; scripts that the font lacks are drawn as boxes.
     with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
-        _write(drawing.page(sentence, [kind for kind in KINDS if kind in kinds]), path)
+        figure = drawing.page(sentence, [kind for kind in KINDS if kind in kinds])
+        with atomic_file(path) as unfinished:
+            figure.savefig(unfinished, format="png")
 
 
 class _Drawing:
@@ -76,23 +78,25 @@ class _Drawing:
         self._names = [f"{i}  {name}".rstrip() for i, name in enumerate(maps.region_names)]
 
     def page(self, sentence: str, kinds: list[str]) -> Figure:
-        """All of it."""
+        """Return the whole figure."""
         pairs = [("language", "vision"), ("language_to_vision", "vision_to_language")]
         heat_maps = [[self._heat_map(kind) for kind in pair if kind in kinds] for pair in pairs]
         title = "\n".join(textwrap.wrap(textwrap.shorten(sentence, 300), 75))
         sections = [
-            [text_panel(title, LEAST_WIDTH, font_size=14, weight="bold")],
+            [text_panel(title, MIN_WIDTH, font_size=14, weight="bold")],
             [self._picture.numbered(PICTURE_SIZE), *self._legend()],
             *filter(None, heat_maps),
         ]
         if "language_to_vision" in kinds:
-            heading = f"What each word looks at: {self._which('language_to_vision')}"
-            heading = text_panel(heading, LEAST_WIDTH, font_size=10, weight="bold")
-            sections += [[heading], self._words()]
-        return make_page(sections, LEAST_WIDTH)
+            heading = (
+                f"Attention of each word to the regions: {self._map_name('language_to_vision')}"
+            )
+            heading = text_panel(heading, MIN_WIDTH, font_size=10, weight="bold")
+            sections += [[heading], self._word_pictures()]
+        return make_page(sections, MIN_WIDTH)
 
     def _legend(self) -> list[Panel]:
-        """The names of the regions in their colours, in columns as high as the picture."""
+        """Return the names of the regions in their colors, in columns as high as the picture."""
         lines = int(PICTURE_SIZE / LINE_HEIGHT)
         named = [i for i, name in enumerate(self._maps.region_names) if name]
         starts = range(0, len(named), lines)
@@ -102,8 +106,8 @@ class _Drawing:
         width = text_width(self._names[i] for i in numbers) * 1.2
         height = LINE_HEIGHT * len(numbers)
 
-        def draw(place):
-            axes = place(0, 0, width, height)
+        def draw(add_axes):
+            axes = add_axes(0, 0, width, height)
             axes.set_axis_off()
             for line, i in enumerate(numbers):
                 axes.text(
@@ -122,39 +126,32 @@ class _Drawing:
         shares = self._maps.select(kind, self._layer, self._head)
         return HeatMap(
             shares,
-            _most(shares),
-            f"{title}\n{self._which(kind)}; a row is 100 %",
+            _darkest(shares),
+            f"{title}\n{self._map_name(kind)}; each row sums to 100%",
             sides[rows],
             sides[columns],
-            f"{rows} looking",
-            f"{columns} looked at",
+            f"queries: {rows}",
+            f"keys: {columns}",
         ).panel()
 
-    def _which(self, kind: str) -> str:
+    def _map_name(self, kind: str) -> str:
         layers = self._maps.layers[kind]
         layer = index_of(kind, "layer", self._layer, len(layers))
         heads = len(layers[layer])
-        which = f"layer {layer} of 0 to {len(layers) - 1}"
+        name = f"layer {layer} (layers 0 to {len(layers) - 1})"
         if self._head == MEAN:
-            return f"{which}, mean of {heads} heads"
-        return f"{which}, head {index_of(kind, 'head', self._head, heads)} of 0 to {heads - 1}"
+            return f"{name}, mean of {heads} heads"
+        head = index_of(kind, "head", self._head, heads)
+        return f"{name}, head {head} (heads 0 to {heads - 1})"
 
-    def _words(self) -> list[Panel]:
+    def _word_pictures(self) -> list[Panel]:
         shares = self._maps.select("language_to_vision", self._layer, self._head)
         return [
-            self._picture.looked_at(piece, self._names, row, _most(shares), SMALL_PICTURE_SIZE)
+            self._picture.attended(piece, self._names, row, _darkest(shares), SMALL_PICTURE_SIZE)
             for piece, row in zip(self._maps.pieces, shares)
         ]
 
 
-def _most(shares: np.ndarray) -> float:
-    """The share that is drawn strongest."""
-    return max(shares.max(), min(1.0, STRONG / shares.shape[1]))
-
-
-def _write(figure: Figure, path) -> None:
-    path = pathlib.Path(path)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        fresh = pathlib.Path(folder) / "picture.png"
-        figure.savefig(fresh, format="png")
-        os.replace(fresh, path)
+def _darkest(shares: np.ndarray) -> float:
+    """Return the share that is drawn in the darkest color."""
+    return max(shares.max(), min(1.0, DARKEST_RATIO / shares.shape[1]))

@@ -1,4 +1,4 @@
-"""A figure of panels whose sizes are in inches: it grows with its content, its writing does not."""
+"""Figures made of panels with sizes in inches, so that text has the same size in any figure."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -9,60 +9,78 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-MARGIN = 0.3
-GAP = 0.28
 DPI = 110
 
-# Makes axes at (x, y, width, height), from the panel's upper left corner downwards.
-Place = Callable[[float, float, float, float], Axes]
+# All lengths are in inches.
+MARGIN = 0.3
+GAP = 0.28
+
+# Text: font size in points, height of a line, and width of an average character.
+FONT_SIZE = 7.5
+LINE_HEIGHT = 0.15
+CHARACTER_WIDTH = 0.066
+
+# Heat maps.
+CELL = 0.27
+AXIS_NAME = 0.22
+TITLE = 0.5
+COLOR_BAR = 0.12
+COLOR_BAR_NUMBERS = 0.45
+COLOR_MAP = "Blues"
+# Numbers are white on cells above this share of the darkest.
+WHITE_ABOVE = 0.6
+
+# Adds axes at (x, y, width, height), measured from the upper left corner of a panel.
+AddAxes = Callable[[float, float, float, float], Axes]
 
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
     """A part of a page.
 
-    Args:
-        width, height: in inches.
-        draw: draws it, with axes that it asks for.
+    Attributes:
+        width: Width in inches.
+        height: Height in inches.
+        draw: Draws the panel on axes that it adds.
     """
 
     width: float
     height: float
-    draw: Callable[[Place], None]
+    draw: Callable[[AddAxes], None]
 
 
-def make_page(sections: Sequence[Sequence[Panel]], least_width: float) -> Figure:
-    """Lays panels out from left to right; a section starts a row, and so does what doesn't fit.
+def make_page(sections: Sequence[Sequence[Panel]], min_width: float) -> Figure:
+    """Lay panels out from left to right. A section starts a row, as does a panel that doesn't fit.
 
     Args:
-        sections: the widest of all but the last makes the page's width.
-        least_width: of the page without its margins, in inches.
+        sections: The panels. The widest section, the last one aside, determines the page's width.
+        min_width: Smallest width of the page without margins, in inches.
     """
-    width = max([least_width, *map(_row_width, sections[:-1])])
+    width = max([min_width, *map(_row_width, sections[:-1])])
     rows = [row for section in sections for row in _rows(section, width)]
     heights = [max(panel.height for panel in row) for row in rows]
     page = (width + 2 * MARGIN, sum(heights) + GAP * (len(rows) - 1) + 2 * MARGIN)
     figure = Figure(figsize=page, dpi=DPI)
-    # The canvas without a display; the figure keeps it.
+    # This canvas needs no display; the figure keeps it.
     FigureCanvasAgg(figure)
     top = MARGIN
     for row, height in zip(rows, heights):
         left = MARGIN
         for panel in row:
-            panel.draw(_place(figure, page, left, top))
+            panel.draw(_add_axes_at(figure, page, left, top))
             left += panel.width + GAP
         top += height + GAP
     return figure
 
 
-def _place(figure: Figure, page: tuple[float, float], left: float, top: float) -> Place:
-    def place(x, y, width, height):
+def _add_axes_at(figure: Figure, page: tuple[float, float], left: float, top: float) -> AddAxes:
+    def add_axes(x, y, width, height):
         bottom = page[1] - top - y - height
         return figure.add_axes(
             ((left + x) / page[0], bottom / page[1], width / page[0], height / page[1])
         )
 
-    return place
+    return add_axes
 
 
 def _row_width(row: Sequence[Panel]) -> float:
@@ -79,69 +97,55 @@ def _rows(section: Sequence[Panel], width: float) -> list[list[Panel]]:
     return rows
 
 
-FONT_SIZE = 7.5
-# Of a line and of an average character at FONT_SIZE, in inches.
-LINE_HEIGHT = 0.15
-CHARACTER_WIDTH = 0.066
-
-
 def text_width(texts) -> float:
-    """The inches that the longest of some texts takes at FONT_SIZE."""
+    """Return the width in inches of the longest text at FONT_SIZE."""
     return CHARACTER_WIDTH * max(map(len, texts), default=0)
 
 
 def text_panel(text: str, width: float, font_size: float = FONT_SIZE, **style) -> Panel:
-    """Text, with its line breaks.
+    """Return a panel of text.
 
     Args:
-        text: a line or several.
-        width: in inches; nothing is wrapped.
-        font_size: in points.
-        **style: of `matplotlib.text.Text`.
+        text: One or more lines; they are not wrapped.
+        width: Width in inches.
+        font_size: Font size in points.
+        **style: Properties of `matplotlib.text.Text`.
     """
     lines = text.count("\n") + 1
     height = LINE_HEIGHT * font_size / FONT_SIZE * lines
 
-    def draw(place):
-        axes = place(0, 0, width, height)
+    def draw(add_axes):
+        axes = add_axes(0, 0, width, height)
         axes.set_axis_off()
         axes.text(0, 1, text, va="top", fontsize=font_size, **style)
 
     return Panel(width, height, draw)
 
 
-CELL = 0.27
-AXIS_NAME = 0.22
-TITLE = 0.5
-COLOR_BAR = 0.12
-COLOR_BAR_NUMBERS = 0.45
-COLOR_MAP = "Blues"
-# Numbers turn white on a cell darker than this share of the darkest.
-DARK = 0.6
-
-
 class HeatMap:
-    """A panel of a matrix whose rows look at its columns.
+    """A matrix of attention, drawn with its numbers, names and color bar.
 
     Args:
-        shares: [rows, columns], each row a distribution.
-        most: the share that is darkest.
-        title: two lines.
-        rows, columns: names, and colours of their writing.
-        row_axis, column_axis: what they are.
+        shares: float [rows, columns]; each row is a distribution.
+        darkest: Share of the darkest color.
+        title: Two lines.
+        rows: Name and text color of each row.
+        columns: Name and text color of each column.
+        row_axis: Label of the rows.
+        column_axis: Label of the columns.
     """
 
     def __init__(
         self,
         shares: np.ndarray,
-        most: float,
+        darkest: float,
         title: str,
         rows: Sequence[tuple[str, object]],
         columns: Sequence[tuple[str, object]],
         row_axis: str,
         column_axis: str,
     ):
-        self._shares, self._most = shares, most
+        self._shares, self._darkest = shares, darkest
         self._title = title
         self._rows, self._columns = rows, columns
         self._row_axis, self._column_axis = row_axis, column_axis
@@ -150,14 +154,14 @@ class HeatMap:
         self._width, self._height = (CELL * len(names) for names in (columns, rows))
 
     def panel(self) -> Panel:
-        """The panel, as large as its rows, columns and names need."""
+        """Return a panel as large as the rows, columns and names need."""
         bar = 0.1 + COLOR_BAR + COLOR_BAR_NUMBERS
         width = max(self._left + self._width + bar, text_width(self._title.splitlines()) * 1.3)
         return Panel(width, TITLE + self._height + self._below, self._draw)
 
-    def _draw(self, place: Place) -> None:
-        axes = place(self._left, TITLE, self._width, self._height)
-        image = axes.imshow(self._shares, COLOR_MAP, vmin=0, vmax=self._most, aspect="auto")
+    def _draw(self, add_axes: AddAxes) -> None:
+        axes = add_axes(self._left, TITLE, self._width, self._height)
+        image = axes.imshow(self._shares, COLOR_MAP, vmin=0, vmax=self._darkest, aspect="auto")
         self._write_numbers(axes)
         title, subtitle = self._title.splitlines()
         above = 1 + LINE_HEIGHT * 1.8 / self._height
@@ -166,36 +170,36 @@ class HeatMap:
         axes.text(0, above, subtitle, fontsize=8, color="dimgray", transform=axes.transAxes)
         names, colors = zip(*self._rows)
         axes.set_yticks(range(len(names)), names, fontsize=FONT_SIZE)
-        _color_writing(axes.get_yticklabels(), colors)
+        _color_labels(axes.get_yticklabels(), colors)
         names, colors = zip(*self._columns)
         axes.set_xticks(range(len(names)), names, fontsize=FONT_SIZE, rotation=90)
-        _color_writing(axes.get_xticklabels(), colors)
+        _color_labels(axes.get_xticklabels(), colors)
         axes.tick_params(length=0)
         axes.set_ylabel(self._row_axis, fontsize=FONT_SIZE, color="dimgray")
         axes.set_xlabel(self._column_axis, fontsize=FONT_SIZE, color="dimgray")
         axes.spines[:].set_visible(False)
-        self._draw_color_bar(place, image)
+        self._draw_color_bar(add_axes, image)
 
     def _write_numbers(self, axes) -> None:
-        """Whole percents; cells below half of one stay empty."""
+        """Write whole percentages; cells below 0.5% stay empty."""
         for (row, column), share in np.ndenumerate(self._shares):
             if share >= 0.005:
-                color = "white" if share > DARK * self._most else "black"
+                color = "white" if share > WHITE_ABOVE * self._darkest else "black"
                 axes.text(
                     column, row, f"{share:.0%}"[:-1], ha="center", va="center",
                     fontsize=FONT_SIZE - 1, color=color,
                 )  # fmt: skip
 
-    def _draw_color_bar(self, place: Place, image) -> None:
+    def _draw_color_bar(self, add_axes: AddAxes, image) -> None:
         height = min(self._height, 2.5)
-        bar = place(self._left + self._width + 0.1, TITLE, COLOR_BAR, height)
-        # Steps that are whole percents.
+        bar = add_axes(self._left + self._width + 0.1, TITLE, COLOR_BAR, height)
+        # Steps of whole percentages.
         ticks = MaxNLocator(6, steps=[1, 2, 5, 10])
         image.figure.colorbar(image, cax=bar, ticks=ticks, format=lambda share, _: f"{share:.0%}")
         bar.tick_params(labelsize=FONT_SIZE - 1, length=2)
         bar.spines[:].set_visible(False)
 
 
-def _color_writing(labels, colors) -> None:
+def _color_labels(labels, colors) -> None:
     for label, color in zip(labels, colors):
         label.set_color(color)

@@ -1,4 +1,4 @@
-"""What the tests of the command line share."""
+"""Fixtures of the tests of commands."""
 
 import pytest
 from PIL import Image
@@ -27,7 +27,7 @@ def lxmert(shell, tmp_path):
 
 @pytest.fixture
 def refused(lxmert, tmp_path):
-    """Runs a command line that must be refused, and returns the one line that says why."""
+    """Runs a command line that must be refused, and returns the message, which is one line."""
 
     def run(*argv):
         before = contents(tmp_path)
@@ -59,7 +59,7 @@ def picture(pictures, tmp_path):
 
 
 def contents(folder):
-    """{relative path: bytes, or None for a folder} of everything in it, hidden or not."""
+    """Return {relative path: bytes, or None for a folder} of everything in a folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")

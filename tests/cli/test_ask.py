@@ -1,4 +1,4 @@
-"""`lxmert ask`, on every kind of model and every kind of bad input."""
+"""`lxmert ask` on every form of a model, and on invalid input."""
 
 import re
 import shutil
@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 
 from lxmert_tf import LxmertAnswerClassifier
-from lxmert_tf.serving.predictor import Predictor, find_model
+from lxmert_tf.serving import Predictor
+from lxmert_tf.serving.layout import find_model
 
 QUESTION = "what shape is in the image?"
 
 
 def table_of(stdout):
-    """[(question, [(answer, score as printed)])] of what the command printed."""
+    """Return [(question, [(answer, score as printed)])] of the command's output."""
     asked = []
     for line in stdout.splitlines():
         answer = re.fullmatch(r"  ( {0,2}\d{1,3}\.\d%)  (.+)", line)
@@ -27,18 +28,40 @@ def table_of(stdout):
     return asked
 
 
-def expected(model, picture, questions, top=3):
-    rows = Predictor(model).ask(np.asarray(Image.open(picture).convert("RGB")), questions)
-    return [(q, [(a, f"{s:.1%}") for a, s in row[:top]]) for q, row in zip(questions, rows)]
+@pytest.fixture(scope="module")
+def expected(tiny, pictures):
+    """What `ask` prints about the first picture, by a model in this process."""
+    predictor = Predictor.from_preset(tiny.preset)
+    image = np.asarray(Image.open(pictures[0]).convert("RGB"))
+
+    def table(questions, top=3):
+        rows = predictor.answer(image, questions)
+        return [(q, [(a, f"{s:.1%}") for a, s in row[:top]]) for q, row in zip(questions, rows)]
+
+    return table
 
 
-@pytest.mark.parametrize("kind", ["saved_model", "preset"])
-def test_best_answers_are_printed_with_their_scores(lxmert, tiny, picture, kind):
-    model = getattr(tiny, kind)
+def test_the_highest_of_numbered_versions_answers(tiny, tmp_path, lxmert, picture, expected):
+    versions = tmp_path / "versions"
+    # 10 is above 9 as a number, not as a name; 11 is not a model, as when a copy is under way.
+    shutil.copytree(tiny.saved_model, versions / "10")
+    (versions / "9").mkdir()
+    (versions / "9" / "saved_model.pb").write_bytes(b"not to be read")
+    (versions / "11").mkdir()
+    assert find_model(versions) == versions / "10"
     questions = [QUESTION, "is there a circle?"]
-    outcome = lxmert("ask", "--model", model, "--image", picture, *questions)
+    outcome = lxmert("ask", "--model", versions, "--image", picture, "--top", 2, *questions)
     assert (outcome.status, outcome.stderr) == (0, "")
-    assert table_of(outcome.stdout) == expected(model, picture, questions)
+    assert table_of(outcome.stdout) == expected(questions, top=2)
+
+
+def test_a_fresh_process_writes_answers_and_nothing_on_stderr(tiny, picture, tmp_path, expected):
+    command = [sys.executable, "-m", "lxmert_tf.cli", "ask", "--model", tiny.preset]
+    done = subprocess.run(
+        [*command, "--image", picture, QUESTION], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert table_of(done.stdout) == expected([QUESTION])
 
 
 def test_a_preset_that_answers_nothing_is_refused(refused, tiny, picture, tmp_path_factory):
@@ -46,42 +69,7 @@ def test_a_preset_that_answers_nothing_is_refused(refused, tiny, picture, tmp_pa
     backbone = LxmertAnswerClassifier.from_preset(tiny.preset).backbone
     backbone.save_preset(folder)
     line = refused("ask", "--model", folder, "--image", picture, QUESTION)
-    assert "a LxmertBackbone answers no questions about a picture" in line
-
-
-def test_a_preset_and_its_saved_model_answer_alike(tiny, picture):
-    [exported], [own] = (
-        expected(m, picture, [QUESTION], 5) for m in (tiny.saved_model, tiny.preset)
-    )
-    assert exported == own
-
-
-def test_top_says_how_many_answers_are_printed(lxmert, tiny, picture):
-    outcome = lxmert("ask", "--model", tiny.preset, "--image", picture, "--top", 1, QUESTION)
-    [(_, answers)] = table_of(outcome.stdout)
-    assert len(answers) == 1
-
-
-def test_of_a_folder_of_versions_the_highest_is_asked(tiny, tmp_path, lxmert, picture):
-    versions = tmp_path / "versions"
-    # 10 is above 9 as a number, not as a name; 11 is no model, as when a copy is under way.
-    shutil.copytree(tiny.saved_model, versions / "10")
-    (versions / "9").mkdir()
-    (versions / "9" / "saved_model.pb").write_bytes(b"not to be read")
-    (versions / "11").mkdir()
-    assert find_model(versions) == versions / "10"
-    outcome = lxmert("ask", "--model", versions, "--image", picture, QUESTION)
-    assert outcome.status == 0
-    assert table_of(outcome.stdout) == expected(tiny.saved_model, picture, [QUESTION])
-
-
-def test_installed_command_answers_without_a_word_on_stderr(tiny, picture, tmp_path):
-    command = [sys.executable, "-m", "lxmert_tf.cli", "ask", "--model", tiny.preset]
-    done = subprocess.run(
-        [*command, "--image", picture, QUESTION], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert table_of(done.stdout) == expected(tiny.preset, picture, [QUESTION])
+    assert f"{folder}: a LxmertBackbone gives no answers; fine-tune it first" in line
 
 
 def test_text_is_no_image(refused, tiny, tmp_path):
@@ -114,12 +102,12 @@ def test_question_without_words_is_refused_with_its_number(refused, tiny, pictur
 
 def test_missing_model_is_refused(refused, picture, tmp_path):
     line = refused("ask", "--model", tmp_path / "nowhere", "--image", picture, QUESTION)
-    assert f"{tmp_path / 'nowhere'}: no such directory" in line
+    assert f"model not found: {tmp_path / 'nowhere'}" in line
 
 
 def test_folder_without_a_model_is_refused(refused, picture, tmp_path):
     line = refused("ask", "--model", tmp_path, "--image", picture, QUESTION)
-    assert f"{tmp_path}: holds neither a SavedModel nor a preset" in line
+    assert f"{tmp_path}: neither a SavedModel nor a preset" in line
 
 
 @pytest.mark.parametrize("damage", ["garbage", "cut short", "no weights"])
@@ -134,7 +122,7 @@ def test_damaged_saved_model_is_refused(refused, tiny, picture, tmp_path, damage
     else:
         shutil.rmtree(model / "variables")
     line = refused("ask", "--model", model, "--image", picture, QUESTION)
-    assert f"{model}: the SavedModel cannot be loaded" in line
+    assert f"{model}: cannot load the SavedModel" in line
 
 
 def test_saved_model_of_something_else_is_refused(refused, picture, tmp_path):
@@ -143,7 +131,7 @@ def test_saved_model_of_something_else_is_refused(refused, picture, tmp_path):
     model = tmp_path / "other"
     tf.saved_model.save(tf.Module(), str(model))
     line = refused("ask", "--model", model, "--image", picture, QUESTION)
-    assert f"{model}: has no signature" in line
+    assert f"{model}: no signature" in line
 
 
 def test_model_that_does_not_name_its_extractor_is_refused(refused, tiny, picture, tmp_path):
@@ -151,7 +139,7 @@ def test_model_that_does_not_name_its_extractor_is_refused(refused, tiny, pictur
     shutil.copytree(tiny.saved_model, model)
     shutil.rmtree(model / "assets.extra")
     line = refused("ask", "--model", model, "--image", picture, QUESTION)
-    assert "does not say which extractor" in line
+    assert "no region extractor is stored" in line
 
 
 def test_preset_without_weights_is_refused(refused, tiny, picture, tmp_path):

@@ -1,13 +1,13 @@
-"""`lxmert evaluate`: what it counts, and every kind of bad record file."""
+"""`lxmert evaluate`: its accuracy, and records and presets that it refuses."""
 
 import re
-import shutil
 
 import pytest
 import tensorflow as tf
 
 from lxmert_tf.data import schema
 from lxmert_tf.data.batches import find_records, read_records
+from lxmert_tf.serving.session import SavedModelSession
 
 COUNT = "regions/count does not fit the length of regions/features"
 
@@ -33,8 +33,8 @@ def accuracy_of(stdout):
 def test_accuracy_is_that_of_counting_by_hand(lxmert, tiny, records):
     outcome = lxmert("evaluate", "--model", tiny.preset, "--examples", tiny.flat)
     assert (outcome.status, outcome.stderr) == (0, "")
-    signature = tf.saved_model.load(str(tiny.saved_model)).signatures["serve_examples"]
-    answers = signature(examples=tf.constant(records))["answers"].numpy()[:, 0]
+    session = SavedModelSession(tiny.saved_model)
+    answers = session.run("serve_examples", {"examples": records})["answers"][:, 0]
     right = {"all": []}
     for record, answer in zip(records, answers):
         [sentence] = schema.decode_scene(record).sentences
@@ -56,14 +56,6 @@ def test_grouped_and_flat_records_give_the_same_table(lxmert, tiny):
     assert accuracy_of(flat) == accuracy_of(grouped)
 
 
-def test_truncated_record_file_is_named(refused, tiny, records, tmp_path):
-    good = write(tmp_path / "a.tfrecord", records)
-    cut = tmp_path / "b.tfrecord"
-    cut.write_bytes(good.read_bytes()[:-10])
-    line = refused("evaluate", "--model", tiny.preset, "--examples", good, cut)
-    assert f"{cut}: damaged or cut short" in line
-
-
 def test_flipped_byte_in_a_record_file_is_found(refused, tiny, records, tmp_path):
     path = write(tmp_path / "a.tfrecord", records)
     content = bytearray(path.read_bytes())
@@ -78,12 +70,9 @@ def test_missing_record_file_is_refused(refused, tiny, tmp_path):
     assert "no record file is named so" in line
 
 
-@pytest.mark.parametrize("extra", [1, -1])
-def test_count_that_is_not_what_the_record_holds_is_refused(
-    refused, tiny, records, tmp_path, extra
-):
+def test_count_that_is_not_what_the_record_holds_is_refused(refused, tiny, records, tmp_path):
     example = tf.train.Example.FromString(records[3])
-    example.features.feature[schema.REGION_COUNT].int64_list.value[0] += extra
+    example.features.feature[schema.REGION_COUNT].int64_list.value[0] += 1
     records[3] = example.SerializeToString()
     path = write(tmp_path / "a.tfrecord", records)
     line = refused("evaluate", "--model", tiny.preset, "--examples", path)
@@ -96,26 +85,6 @@ def test_more_regions_than_max_regions_are_refused(refused, tiny):
     assert "an image has more regions than max_regions = 2" in line
 
 
-def test_bytes_that_are_no_scene_are_refused(refused, tiny, tmp_path):
-    path = write(tmp_path / "a.tfrecord", [b"no scene"])
-    assert str(path) in refused("evaluate", "--model", tiny.preset, "--examples", path)
-
-
-def test_empty_record_file_is_refused(refused, tiny, tmp_path):
-    path = write(tmp_path / "a.tfrecord", [])
-    line = refused("evaluate", "--model", tiny.preset, "--examples", path)
-    assert f"{path}: no questions in it" in line
-
-
 def test_missing_preset_is_refused(refused, tiny, tmp_path):
     line = refused("evaluate", "--model", tmp_path / "none", "--examples", tiny.flat)
     assert f"{tmp_path / 'none'}: no such directory; a preset is one" in line
-
-
-def test_preset_with_an_unknown_size_is_refused(refused, tiny, tmp_path):
-    preset = tmp_path / "preset"
-    shutil.copytree(tiny.preset, preset)
-    config = preset / "config.json"
-    config.write_text(config.read_text().replace('"hidden_size"', '"hiden_size"'))
-    line = refused("evaluate", "--model", preset, "--examples", tiny.flat)
-    assert f"{config}: unknown key 'hiden_size'; did you mean 'hidden_size'?" in line

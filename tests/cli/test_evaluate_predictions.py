@@ -101,18 +101,18 @@ def test_json_in_a_folder_that_is_not_there_is_refused(refused, files):
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [
-        ([], "name --model DIR and --examples GLOB..., or --predictions FILE"),
-        (["--model", "m"], "name --model DIR and --examples GLOB..., or --predictions FILE"),
-        (["--predictions", "p"], "--predictions need --task and --annotations FILE"),
+        ([], "give --model PRESET and --examples GLOB..., or --predictions FILE"),
+        (["--model", "m"], "give --model PRESET and --examples GLOB..., or --predictions FILE"),
+        (["--predictions", "p"], "--predictions requires --task and --annotations FILE"),
         (["--predictions", "p", "--task", "vqa"], "--task and --annotations FILE"),
-        (["--predictions", "p", "--model", "m"], "--predictions are scored without a model"),
-        (["--predictions", "p", "--examples", "e"], "--predictions are scored without a model"),
-        (["--model", "m", "--examples", "e", "--json", "j"], "--json goes with --task and"),
+        (["--predictions", "p", "--model", "m"], "--predictions cannot be combined with"),
+        (["--predictions", "p", "--examples", "e"], "--predictions cannot be combined with"),
+        (["--model", "m", "--examples", "e", "--json", "j"], "--json requires --task and"),
         (
             ["--model", "m", "--examples", "e", "--annotations", "a"],
             "--task and --annotations FILE",
         ),
-        (["--task", "vqa"], "--task and --annotations FILE, the right answers, go together"),
+        (["--task", "vqa"], "--task and --annotations FILE require each other"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(refused, argv, reason):

@@ -25,7 +25,7 @@ def test_sentences_are_printed_with_their_probabilities_best_first(lxmert, prese
 
 def test_an_answer_model_is_refused(refused, tiny, picture):
     line = refused("rank", "--model", tiny.preset, "--image", picture, *SENTENCES)
-    assert "has no matched head; name a preset of LxmertPretrainer" in line
+    assert "has no matched head; use a preset of LxmertPretrainer" in line
 
 
 def test_an_empty_sentence_is_refused(refused, preset, picture):

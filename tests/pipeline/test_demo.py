@@ -62,7 +62,7 @@ def test_comparison_prints_both_columns_for_every_type(capsys):
 class Parrot:
     """A predictor that answers with the question."""
 
-    def ask(self, image, questions):
+    def answer(self, image, questions):
         assert image.shape == (64, 64, 3)
         return [[(question, 0.5), ("no", 0.1)] for question in questions]
 

@@ -254,7 +254,7 @@ def test_preset_answers_like_the_pushed_model(demo):
     [image, *_] = EasyVqa().images("test")
     questions = ["what shape is in the image?", "is there a circle?"]
     own, pushed, copied = (
-        Predictor(model).ask(read_image(image.path), questions)
+        Predictor.from_directory(model).answer(read_image(image.path), questions)
         for model in (preset, demo.pushed, demo.output / "preset")
     )
     assert [[a for a, _ in row] for row in own] == [[a for a, _ in row] for row in pushed]
@@ -478,7 +478,7 @@ def test_blessed_model_answers_new_questions_as_a_submission(predicted, demo):
     first = list(images)[:5]
     asked = [(i, sentence) for i, sentence in EasyVqa().sentences("test") if i in first]
     assert sorted(predicted) == sorted(sentence.id for _, sentence in asked)
-    predictor = Predictor(demo.pushed)
+    predictor = Predictor.from_directory(demo.pushed)
     for image, sentence in asked[:8]:
-        [[(best, _), *_]] = predictor.ask(read_image(images[image]), [sentence.text])
+        [[(best, _), *_]] = predictor.answer(read_image(images[image]), [sentence.text])
         assert predicted[sentence.id] == best

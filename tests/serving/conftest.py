@@ -1,5 +1,6 @@
-"""What the tests of serving share: the tiny model, loaded."""
+"""Fixtures of the tests of serving: the tiny model, loaded in every form."""
 
+import easy_vqa
 import pytest
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
@@ -7,6 +8,8 @@ import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
 from lxmert_tf import LxmertAnswerClassifier
 from lxmert_tf.data import schema
 from lxmert_tf.data.batches import find_records, read_records
+from lxmert_tf.regions.image import read_image
+from lxmert_tf.serving.session import SavedModelSession
 from tests.serving.tiny import make_tiny
 
 
@@ -17,7 +20,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def loaded(tiny):
-    """The SavedModel as TensorFlow loads it."""
+    """The SavedModel, loaded by TensorFlow."""
     return tf.saved_model.load(str(tiny.saved_model))
 
 
@@ -27,13 +30,24 @@ def signatures(loaded):
 
 
 @pytest.fixture(scope="session")
+def session(tiny):
+    """The SavedModel in a session, which is faster to load and to call."""
+    return SavedModelSession(tiny.saved_model)
+
+
+@pytest.fixture(scope="session")
+def image():
+    return read_image(easy_vqa.get_test_image_paths()[0])
+
+
+@pytest.fixture(scope="session")
 def keras_model(tiny):
     return LxmertAnswerClassifier.from_preset(tiny.preset)
 
 
 @pytest.fixture(scope="session")
 def flat_records(tiny):
-    """Serialized scenes, a question each, of pictures with different numbers of regions."""
+    """Serialized scenes with one question each, of images with different numbers of regions."""
     return [r.numpy() for r in read_records(find_records(tiny.flat))]
 
 

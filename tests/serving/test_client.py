@@ -1,4 +1,4 @@
-"""The client over gRPC and REST, and what it says of servers that are not as they should be."""
+"""The client over gRPC and REST, and its messages for servers that fail."""
 
 import concurrent.futures
 import http.server
@@ -14,7 +14,6 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from lxmert_tf.cli import main as cli
 from lxmert_tf.errors import InputError
-from lxmert_tf.regions.image import read_image
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving import Client, ServerError
 from tests.lxmert_tf.samples import one_line
@@ -22,10 +21,10 @@ from tests.serving.tiny import EXTRACTOR
 
 
 class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict of TensorFlow Serving, on the signatures in this process."""
+    """Predict of TensorFlow Serving, on a SavedModel in this process."""
 
-    def __init__(self, signatures):
-        self._signatures = signatures
+    def __init__(self, session):
+        self._session = session
         self.specs = []
 
     def Predict(self, request, context):
@@ -33,15 +32,15 @@ class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
         if request.model_spec.name != "tiny":
             context.abort(grpc.StatusCode.NOT_FOUND, "Servable not found\nfor request")
         response = predict_pb2.PredictResponse()
-        inputs = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
-        for name, tensor in self._signatures[request.model_spec.signature_name](**inputs).items():
-            response.outputs[name].CopyFrom(tf.make_tensor_proto(tensor.numpy()))
+        inputs = {k: tf.make_ndarray(v) for k, v in request.inputs.items()}
+        for name, array in self._session.run(request.model_spec.signature_name, inputs).items():
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(array))
         return response
 
 
 @pytest.fixture(scope="module")
-def servicer(signatures):
-    return Servicer(signatures)
+def servicer(session):
+    return Servicer(session)
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +54,14 @@ def address(servicer):
 
 
 @pytest.mark.parametrize("scheme", ["", "grpc://"])
-def test_grpc_gives_the_answers_of_the_model(address, signatures, batch, scheme):
+def test_grpc_gives_the_answers_of_the_model(address, session, batch, scheme):
     client = Client(scheme + address, "tiny")
     questions = [q.decode() for q in batch["question"].numpy()]
     regions = {k: v.numpy() for k, v in batch.items() if k != "question"}
-    expected = signatures["serving_default"](**batch)
+    expected = session.run("serving_default", {k: v.numpy() for k, v in batch.items()})
     answers = client.answer(questions, **regions)
     texts = [[a for a, _ in row] for row in answers]
-    assert texts == expected["answers"].numpy().astype(str).tolist()
+    assert texts == expected["answers"].astype(str).tolist()
     scores = [[s for _, s in row] for row in answers]
     np.testing.assert_array_equal(np.float32(scores), expected["scores"])
     state = client.encode_image(*(v[:1] for v in regions.values()))
@@ -93,7 +92,7 @@ def test_what_a_grpc_server_says_is_told_in_one_line(address):
 def test_an_endpoint_that_is_none_is_refused(endpoint):
     with pytest.raises(InputError) as caught:
         Client(endpoint, "tiny")
-    assert f"the endpoint {endpoint!r} must be http://HOST:PORT" in one_line(caught)
+    assert f"endpoint {endpoint!r}: must be http://HOST:PORT" in one_line(caught)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", "a:predict"])
@@ -132,11 +131,11 @@ def other_server():
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ((200, b"<html>"), "answers with status 200 and no JSON"),
-        ((200, b"[]"), "the answer lacks image_state"),
+        ((200, b"<html>"), "status 200 without JSON"),
+        ((200, b"[]"), "the response lacks image_state"),
         ((500, b"{}"), "status 500"),
         ((503, b'{"error": "too\\nmany"}'), "too many"),
-        ((200, b'{"outputs": [[1], [1, 2]]}'), "the answer lacks image_state"),
+        ((200, b'{"outputs": [[1], [1, 2]]}'), "the response lacks image_state"),
     ],
 )
 def test_another_answer_is_told_in_one_line(other_server, answer, message):
@@ -155,25 +154,26 @@ def test_a_server_that_is_not_there_is_told_in_one_line(scheme):
     assert "onnection refused" in one_line(caught)
 
 
-def test_ask_prints_what_the_server_answers(address, signatures, tmp_path, capsys):
+def test_ask_prints_what_the_server_answers(address, session, image, tmp_path, capsys):
     picture = easy_vqa.get_test_image_paths()[0]
     file = tmp_path / "extractor.json"
     file.write_text(json.dumps(EXTRACTOR))
     question = "what shape is in the image?"
     argv = ["--model", "tiny", "--endpoint", address, "--extractor", str(file), "--top", "1"]
     assert cli.main(["ask", "--image", str(picture), *argv, question]) == 0
-    regions = make_extractor(EXTRACTOR).extract(read_image(picture))
-    outputs = signatures["serving_default"](
-        question=tf.constant([question]),
-        region_features=tf.constant([regions.features], tf.float32),
-        region_boxes=tf.constant([regions.boxes], tf.float32),
-        region_count=tf.constant([len(regions)]),
-    )
-    best, score = outputs["answers"][0, 0].numpy().decode(), float(outputs["scores"][0, 0])
+    regions = make_extractor(EXTRACTOR).extract(image)
+    inputs = {
+        "question": [question],
+        "region_features": [regions.features],
+        "region_boxes": [regions.boxes],
+        "region_count": [len(regions)],
+    }
+    outputs = session.run("serving_default", inputs)
+    best, score = outputs["answers"][0, 0].decode(), float(outputs["scores"][0, 0])
     assert capsys.readouterr().out == f"{question}\n  {score:6.1%}  {best}\n"
 
 
 def test_ask_needs_an_extractor_for_an_endpoint_only(capsys):
     argv = ["ask", "--model", "m", "--image", "i.png", "--extractor", "e.json", "what?"]
     assert cli.main(argv) == 2
-    assert "--extractor is for --endpoint" in capsys.readouterr().err
+    assert "--extractor requires --endpoint" in capsys.readouterr().err

@@ -6,7 +6,6 @@ import easy_vqa
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
 from tensorflow import keras
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -15,13 +14,12 @@ from lxmert_tf.cli import main as cli
 from lxmert_tf.data import schema
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
-from lxmert_tf.serving import Client, ServerError
-from lxmert_tf.serving.export import export_answer_model
+from lxmert_tf.serving import Client, Predictor, ServerError
+from lxmert_tf.serving.export import export_version
 from lxmert_tf.serving.model_card import write_model_card
-from lxmert_tf.serving.predictor import Predictor
 from lxmert_tf.serving.server.batcher import merge_inputs
 from lxmert_tf.serving.server.model_versions import ModelVersions
-from lxmert_tf.serving.warmup import write_warmup
+from lxmert_tf.serving.session import SavedModelSession
 from tests.lxmert_tf.samples import one_line, pair_scenes
 from tests.serving.rest import NAME, running
 from tests.serving.test_signatures import described, signature_defs
@@ -51,14 +49,14 @@ def model():
 @pytest.fixture(scope="module")
 def saved_model(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs") / "1"
-    export_answer_model(model, folder)
-    write_warmup(folder, model)
+    export_version(model, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def loaded(saved_model):
-    return tf.saved_model.load(str(saved_model))
+def call(saved_model):
+    """Calls a signature of the SavedModel."""
+    return SavedModelSession(saved_model).run
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +71,14 @@ def records():
 
 @pytest.fixture(scope="module")
 def batch(records):
-    """The records as the arguments of `serving_default`."""
+    """The records as the inputs of `serving_default`."""
     scenes = schema.parse_scenes(tf.constant(records))
     regions = schema.decode_regions(scenes, images_per_scene=2)
     return {
-        "question": scenes[schema.SENTENCE_TEXT].flat_values,
-        "region_features": regions["region_features"],
-        "region_boxes": regions["region_boxes"],
-        "region_count": tf.reduce_sum(regions["region_mask"], axis=2),
+        "question": scenes[schema.SENTENCE_TEXT].flat_values.numpy(),
+        "region_features": regions["region_features"].numpy(),
+        "region_boxes": regions["region_boxes"].numpy(),
+        "region_count": tf.reduce_sum(regions["region_mask"], axis=2).numpy(),
     }
 
 
@@ -105,11 +103,11 @@ def test_signatures_are_those_of_answer_models_with_an_axis_for_the_images(saved
     }
 
 
-def test_both_signatures_answer_as_the_keras_model(loaded, batch, records, expected):
+def test_both_signatures_answer_as_the_keras_model(call, batch, records, expected):
     # Statements must not all be judged alike, or the comparison would see little.
     assert np.ptp(expected[:, 0]) > 0.05
-    at_once = loaded.signatures["serving_default"](**batch)
-    by_examples = loaded.signatures["serve_examples"](examples=tf.constant(records))
+    at_once = call("serving_default", batch)
+    by_examples = call("serve_examples", {"examples": records})
     np.testing.assert_allclose(by_examples["probabilities"], expected, rtol=0, atol=1e-6)
     verdicts = np.array([b"False", b"True"], object)[np.argsort(-expected, axis=1)]
     for outputs in (at_once, by_examples):
@@ -119,40 +117,38 @@ def test_both_signatures_answer_as_the_keras_model(loaded, batch, records, expec
         )
 
 
-def test_the_order_of_the_images_matters(loaded, batch):
-    swapped = {name: v[:, ::-1] if v.shape.rank > 1 else v for name, v in batch.items()}
-    answer = loaded.signatures["serving_default"]
-    assert np.abs(answer(**swapped)["scores"] - answer(**batch)["scores"]).max() > 1e-3
+def test_the_order_of_the_images_matters(call, batch):
+    swapped = {name: v[:, ::-1] if v.ndim > 1 else v for name, v in batch.items()}
+    scores = [call("serving_default", inputs)["scores"] for inputs in (swapped, batch)]
+    assert np.abs(scores[0] - scores[1]).max() > 1e-3
 
 
-def test_what_lies_behind_region_count_changes_nothing(loaded, batch):
+def test_padded_regions_change_nothing(call, batch):
     assert len(np.unique(batch["region_count"])) > 1
-    real = tf.sequence_mask(batch["region_count"])[..., tf.newaxis]
+    real = tf.sequence_mask(batch["region_count"])[..., tf.newaxis].numpy()
     garbage = {
         **batch,
-        "region_features": tf.where(real, batch["region_features"], 1000.0),
-        "region_boxes": tf.where(real, batch["region_boxes"], 1.0),
+        "region_features": np.where(real, batch["region_features"], 1000.0),
+        "region_boxes": np.where(real, batch["region_boxes"], 1.0),
     }
-    answer = loaded.signatures["serving_default"]
-    np.testing.assert_allclose(
-        answer(**garbage)["scores"], answer(**batch)["scores"], rtol=0, atol=1e-5
-    )
+    scores = [call("serving_default", inputs)["scores"] for inputs in (garbage, batch)]
+    np.testing.assert_allclose(*scores, rtol=0, atol=1e-5)
 
 
-def test_scenes_of_one_image_and_counts_that_cannot_be_are_refused(loaded, batch, flat_records):
+def test_scenes_of_one_image_and_wrong_counts_are_refused(call, batch, flat_records):
     with pytest.raises(tf.errors.InvalidArgumentError, match="reads scenes of 2 images"):
-        loaded.signatures["serve_examples"](examples=tf.constant(flat_records[:1]))
+        call("serve_examples", {"examples": flat_records[:1]})
     with pytest.raises(tf.errors.InvalidArgumentError, match="larger than region_features"):
-        loaded.signatures["serving_default"](**batch | {"region_count": batch["region_count"] + 9})
+        call("serving_default", batch | {"region_count": batch["region_count"] + 9})
 
 
-def test_warm_up_runs_both_signatures(saved_model, loaded):
+def test_warm_up_runs_both_signatures(saved_model, call):
     file = saved_model / "assets.extra" / "tf_serving_warmup_requests"
     seen = set()
     for record in tf.data.TFRecordDataset(str(file)):
         request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
-        inputs = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
-        outputs = loaded.signatures[request.model_spec.signature_name](**inputs)
+        inputs = {k: tf.make_ndarray(v) for k, v in request.inputs.items()}
+        outputs = call(request.model_spec.signature_name, inputs)
         assert np.isfinite(outputs["scores"]).all()
         seen.add(request.model_spec.signature_name)
     assert seen == {"serving_default", "serve_examples"}
@@ -171,43 +167,39 @@ def endpoint(saved_model):
         yield endpoint
 
 
-def test_local_server_judges_statements_for_the_client(endpoint, batch, loaded):
-    outputs = loaded.signatures["serving_default"](**batch)
-    statements = [text.decode() for text in batch["question"].numpy()]
-    regions = [batch[name].numpy() for name in REGIONS]
+def test_local_server_judges_statements_for_the_client(endpoint, batch, call):
+    outputs = call("serving_default", batch)
+    statements = [text.decode() for text in batch["question"]]
+    regions = [batch[name] for name in REGIONS]
     judged = Client(endpoint, NAME).answer(statements, *regions)
-    assert [[a for a, _ in row] for row in judged] == outputs["answers"].numpy().astype(
-        str
-    ).tolist()
+    assert [[a for a, _ in row] for row in judged] == outputs["answers"].astype(str).tolist()
     found = np.array([[score for _, score in row] for row in judged])
     np.testing.assert_allclose(found, outputs["scores"], rtol=0, atol=1e-5)
 
 
-def test_requests_of_different_sizes_go_together(batch, loaded):
+def test_requests_of_different_sizes_go_together(batch, call):
     requests = []
     for i in (0, 3):
-        one = {name: value[i : i + 1].numpy() for name, value in batch.items()}
+        one = {name: value[i : i + 1] for name, value in batch.items()}
         most = one["region_count"].max()
         cut = {name: one[name][:, :, :most] for name in ("region_features", "region_boxes")}
         requests.append({**one, **cut})
     assert len({r["region_features"].shape for r in requests}) == 2
-    merged = loaded.signatures["serving_default"](
-        **{name: tf.constant(value) for name, value in merge_inputs(requests).items()}
-    )
-    whole = loaded.signatures["serving_default"](**batch)
-    np.testing.assert_allclose(
-        merged["scores"], tf.gather(whole["scores"], [0, 3]), rtol=0, atol=1e-5
-    )
+    merged = call("serving_default", merge_inputs(requests))["scores"]
+    whole = call("serving_default", batch)["scores"]
+    np.testing.assert_allclose(merged, whole[[0, 3]], rtol=0, atol=1e-5)
 
 
-def test_what_is_only_for_answer_models_is_told_in_one_line(endpoint, batch, saved_model):
-    regions = [batch[name][:, 0].numpy() for name in REGIONS]
+def test_calls_for_one_image_are_refused_in_one_line(endpoint, batch, saved_model):
+    regions = [batch[name][:, 0] for name in REGIONS]
     with pytest.raises(ServerError) as caught:
         Client(endpoint, NAME).encode_image(*regions)
-    assert "signature_name is 'encode_image'; there are serve_examples, serv" in one_line(caught)
+    assert "no signature 'encode_image'; signatures: serve_examples, serv" in one_line(caught)
     with pytest.raises(InputError) as caught:
-        Predictor(saved_model).ask(np.zeros([9, 9, 3], np.uint8), ["what is it?"])
-    assert "judges statements about two pictures; name both" in one_line(caught)
+        Predictor.from_saved_model(saved_model).answer(
+            np.zeros([9, 9, 3], np.uint8), ["what is it?"]
+        )
+    assert "the model reads 2 images, not 1" in one_line(caught)
 
 
 def asked(capsys, model, *options) -> list[str]:
@@ -220,23 +212,22 @@ def asked(capsys, model, *options) -> list[str]:
 
 
 def test_ask_judges_statements_about_two_pictures(
-    saved_model, endpoint, model, loaded, batch, tmp_path, capsys
+    saved_model, endpoint, model, call, batch, tmp_path, capsys
 ):
     lines = asked(capsys, saved_model)
-    outputs = loaded.signatures["serving_default"](**batch)
-    likelier, score = outputs["answers"][0, 0].numpy().decode(), outputs["scores"][0, 0].numpy()
-    # The records hold features of 16 bits.
-    assert lines[0] == batch["question"][0].numpy().decode()
+    outputs = call("serving_default", batch)
+    likelier, score = outputs["answers"][0, 0].decode(), outputs["scores"][0, 0]
+    assert lines[0] == batch["question"][0].decode()
     assert lines[1].split() == [f"{score:.1%}", likelier]
     model.save_preset(tmp_path / "preset")
     assert asked(capsys, tmp_path / "preset") == lines
     assert asked(capsys, NAME, "--endpoint", endpoint) == lines
 
 
-def test_two_pictures_are_too_many_for_an_answer_model(tiny, capsys):
+def test_an_answer_model_reads_one_image(tiny, capsys):
     pictures = easy_vqa.get_test_image_paths()
     command = ["ask", "--model", str(tiny.preset), "--image", pictures[0], "--image", pictures[1]]
     assert cli.main([*command, "is it blue?"]) == 2
-    assert "answers questions about one picture; name one" in capsys.readouterr().err
+    assert "the model reads 1 image, not 2" in capsys.readouterr().err
     assert cli.main([*command, "--image", pictures[2], "is it blue?"]) == 2
-    assert "--image is given 3 times; a model reads one or two" in capsys.readouterr().err
+    assert "3 images; a model reads 1 or 2" in capsys.readouterr().err

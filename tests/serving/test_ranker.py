@@ -1,4 +1,4 @@
-"""Sentences ranked about a picture: the model's own probabilities, the image encoded once."""
+"""Ranked sentences have the model's probabilities, and the image is encoded once."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ from tensorflow import keras
 from lxmert_tf import LxmertPretrainer, LxmertTextPreprocessor
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.backbone import LxmertBackbone
-from lxmert_tf.regions.image import read_image
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving import ranker as ranker_module
 from lxmert_tf.serving.ranker import Ranker
@@ -37,13 +36,6 @@ def preset(tiny, tmp_path_factory):
 @pytest.fixture(scope="module")
 def ranker(preset):
     return Ranker(preset)
-
-
-@pytest.fixture(scope="module")
-def image():
-    import easy_vqa
-
-    return read_image(easy_vqa.get_test_image_paths()[0])
 
 
 @pytest.fixture(scope="module")
@@ -113,20 +105,6 @@ def test_a_sentence_without_words_is_refused_with_its_number(ranker, image):
 def test_a_preset_without_a_matched_head_is_refused(tiny):
     with pytest.raises(InputError) as raised:
         Ranker(tiny.preset)
-    assert f"{tiny.preset}: is a preset of LxmertAnswerClassifier, which has no matched head" in (
+    assert f"{tiny.preset}: a preset of LxmertAnswerClassifier, which has no matched head" in (
         one_line(raised)
     )
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"extractor": None}, "does not say which extractor"),
-        ({"vocabulary": None}, "has no vocabulary"),
-    ],
-)
-def test_a_preset_that_lacks_a_part_is_refused(preset, tmp_path, changes, message):
-    LxmertPretrainer.from_preset(preset, **changes).save_preset(tmp_path / "preset")
-    with pytest.raises(InputError) as raised:
-        Ranker(tmp_path / "preset")
-    assert message in one_line(raised)

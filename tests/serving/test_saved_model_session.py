@@ -1,4 +1,4 @@
-"""Signatures called in a session, beside those that TensorFlow loads as functions."""
+"""Signatures in a session give the same as the functions that TensorFlow loads."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,7 @@ from lxmert_tf.serving.session import CALLS, SavedModelSession
 from lxmert_tf.serving.warmup import warmup_requests
 
 
-def test_every_signature_gives_what_its_function_gives(tiny, signatures):
-    session = SavedModelSession(tiny.saved_model)
+def test_every_signature_gives_what_its_function_gives(session, signatures):
     about = session.specs["answer_about_image"]["image_state"].shape[-1]
     features = session.specs["serving_default"]["region_features"].shape[-1]
     called = set()
@@ -29,19 +28,17 @@ def test_every_signature_gives_what_its_function_gives(tiny, signatures):
     assert called == set(signatures)
 
 
-def test_specs_are_those_of_the_functions(tiny, signatures):
-    session = SavedModelSession(tiny.saved_model)
+def test_specs_are_those_of_the_functions(session, signatures):
     assert session.specs.keys() == set(signatures)
     for name, function in signatures.items():
         assert session.specs[name] == function.structured_input_signature[1]
 
 
-def test_a_run_calls_no_function(tiny, batch):
-    loaded = SavedModelSession(tiny.saved_model)
-    called = loaded.signature_defs["serving_default"]
+def test_a_run_calls_no_function(session, batch):
+    called = session.signature_defs["serving_default"]
     feed = {called.inputs[name].name: tensor.numpy() for name, tensor in batch.items()}
     ran = tf.compat.v1.RunMetadata()
-    loaded._session.run(
+    session._session.run(
         called.outputs["scores"].name,
         feed,
         tf.compat.v1.RunOptions(output_partition_graphs=True),
@@ -54,13 +51,12 @@ def test_a_run_calls_no_function(tiny, batch):
     assert operations.isdisjoint(CALLS)
 
 
-def test_what_the_graph_says_against_inputs_is_raised(tiny, batch):
-    session = SavedModelSession(tiny.saved_model)
+def test_an_assertion_in_the_graph_is_raised(session, batch):
     inputs = {name: tensor.numpy() for name, tensor in batch.items()}
     with pytest.raises(tf.errors.InvalidArgumentError, match="region_count is negative"):
         session.run("serving_default", inputs | {"region_count": -inputs["region_count"]})
 
 
 def test_folder_without_a_graph_is_refused(tmp_path):
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match="cannot load the SavedModel"):
         SavedModelSession(tmp_path)

@@ -19,12 +19,12 @@ def refused(capsys, *argv) -> str:
 
 def test_a_missing_model_is_refused(capsys, tmp_path):
     line = refused(capsys, "--model", tmp_path / "nowhere", "--port", 0)
-    assert f"{tmp_path / 'nowhere'}: no such directory" in line
+    assert f"model not found: {tmp_path / 'nowhere'}" in line
 
 
 def test_a_folder_without_versions_is_refused(capsys, tmp_path):
     line = refused(capsys, "--model", tmp_path, "--port", 0)
-    assert f"{tmp_path}: holds no SavedModel" in line
+    assert f"{tmp_path}: no SavedModel" in line
 
 
 def test_a_port_in_use_is_refused(capsys, tmp_path):

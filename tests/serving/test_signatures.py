@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertTextPreprocessor
+from lxmert_tf.errors import InputError
 from lxmert_tf.serving.export import export_answer_model
 from lxmert_tf.serving.signatures import AnswerModule
 from tests.serving.tiny import SIZES
@@ -225,7 +226,7 @@ def test_more_answers_than_the_table_has_are_cut_to_the_table(keras_model, batch
 
 def test_model_without_words_or_answers_cannot_be_served():
     model = LxmertAnswerClassifier(dataclasses.replace(SIZES, vocab_size=9, num_answers=2))
-    with pytest.raises(ValueError, match="no vocabulary or no answers"):
+    with pytest.raises(InputError, match="no vocabulary or no answers"):
         AnswerModule(model)
 
 

@@ -1,24 +1,28 @@
-"""A small answer model over real pictures, on disk: what the tests of serving and commands ask."""
+"""A small answer model for real images, on disk, shared by the tests of serving and commands."""
 
 import contextlib
 import dataclasses
 import fcntl
 import os
 import pathlib
+import re
+import string
 
+import numpy as np
+import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertConfig
-from lxmert_tf.data.batches import find_records
-from lxmert_tf.serving.export import export_answer_model
-from lxmert_tf.training.config import FinetuningConfig
-from lxmert_tf.training.dataset_info import read_dataset_info
-from pipeline.ingest.config import IngestConfig, SplitConfig
-from pipeline.ingest.job import run_ingest
+from lxmert_tf.data import schema
+from lxmert_tf.data.scene import Scene
+from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from lxmert_tf.regions.registry import make_extractor
+from lxmert_tf.serving.export import export_version
+from tests.lxmert_tf.samples import easy_vqa_scenes
 
 IMAGES = 6
 EXTRACTOR = {"name": "grid", "cells": 2, "max_components": 4, "crop_size": 4}
-# Untrained, with weights large enough that pictures and questions matter to its answers.
+# Untrained, with weights large enough that images and questions change its answers.
 SIZES = LxmertConfig(
     hidden_size=16,
     num_attention_heads=2,
@@ -34,7 +38,7 @@ SIZES = LxmertConfig(
 
 @dataclasses.dataclass(frozen=True)
 class Tiny:
-    """The same model as a preset and as a SavedModel, and records of easy-VQA's first pictures."""
+    """One model as a preset and as a SavedModel, and records of easy-VQA's first images."""
 
     folder: pathlib.Path
 
@@ -56,7 +60,7 @@ class Tiny:
 
 
 def make_tiny(tmp_path_factory) -> Tiny:
-    """Makes it once, also where xdist runs several processes."""
+    """Return the files, which are written once, even if xdist runs several processes."""
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
@@ -69,21 +73,45 @@ def make_tiny(tmp_path_factory) -> Tiny:
 
 
 def write_tiny(tiny: Tiny) -> None:
-    """Writes all of it; the folder must be new."""
-    for layout in ("flat", "grouped"):
-        records = SplitConfig("test", layout, limit=IMAGES)
-        run_ingest(IngestConfig("easy_vqa", records, EXTRACTOR), tiny.folder / layout)
-    words = read_dataset_info(find_records(tiny.grouped), FinetuningConfig(vocabulary_size=200))
-    config = dataclasses.replace(
-        SIZES, vocab_size=len(words.vocabulary), num_answers=len(words.answers)
-    )
-    # A seed with which the questions do not all get the same answer.
+    """Write the files into a new folder."""
+    grouped = [_as_ingested(scene) for scene in easy_vqa_scenes(IMAGES, make_extractor(EXTRACTOR))]
+    flat = [flat_scene for scene in grouped for flat_scene in scene.flat()]
+    for folder, scenes in ((tiny.grouped, grouped), (tiny.flat, flat)):
+        folder.mkdir(parents=True)
+        with tf.io.TFRecordWriter(str(folder / "scenes.tfrecord")) as writer:
+            for scene in scenes:
+                writer.write(schema.encode_scene(scene))
+    vocabulary = _vocabulary(scene.sentences[0].text for scene in flat)
+    answers = sorted({answer for scene in flat for answer, _ in scene.sentences[0].answers})
+    config = dataclasses.replace(SIZES, vocab_size=len(vocabulary), num_answers=len(answers))
+    # With this seed not all questions get the same answer.
     keras.utils.set_random_seed(2)
     model = LxmertAnswerClassifier(
-        config, vocabulary=words.vocabulary, answers=words.answers, extractor=EXTRACTOR
+        config, vocabulary=vocabulary, answers=answers, extractor=EXTRACTOR
     )
     model.save_preset(tiny.preset)
-    export_answer_model(model, tiny.saved_model)
+    export_version(model, tiny.saved_model)
+
+
+def _as_ingested(scene: Scene) -> Scene:
+    """Return a scene with features in float16 and question types: first words, such as "what"."""
+    [image] = scene.images
+    regions = dataclasses.replace(image.regions, features=image.regions.features.astype(np.float16))
+    return Scene(
+        (dataclasses.replace(image, regions=regions),),
+        tuple(
+            dataclasses.replace(sentence, question_type=sentence.text.split()[0])
+            for sentence in scene.sentences
+        ),
+    )
+
+
+def _vocabulary(sentences) -> list[str]:
+    """Return the words of sentences, and letters to spell others."""
+    words = {word for text in sentences for word in re.findall(r"\w+|[^\w\s]", text.lower())}
+    letters = string.ascii_lowercase
+    pieces = sorted(words | set(letters)) + [f"##{letter}" for letter in letters]
+    return [*SPECIAL_PIECES, *pieces]
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The batching loop: what arrives while the model computes is its next call."""
+"""Request batching: requests that arrive while the model computes form its next call."""
 
 import asyncio
 import collections
@@ -16,19 +16,26 @@ STATE = "image_state"
 
 
 def merge_inputs(requests: Sequence[Arrays]) -> Arrays:
-    """One batch of all rows, in order.
+    """Concatenate requests into one batch.
 
-    Images with fewer regions are padded with zeros, which `region_count` hides.
+    Args:
+        requests: Inputs by name, with a batch axis. Images with fewer regions are padded with
+            zeros, which `region_count` masks.
     """
     return {name: _concatenate([request[name] for request in requests]) for name in requests[0]}
 
 
 def split_outputs(outputs: Arrays, requests: Sequence[Arrays]) -> list[Arrays]:
-    """The rows of each request, image states with as many regions as it came with."""
+    """Split the outputs of a batch into those of its requests.
+
+    Args:
+        outputs: Outputs of the model for `merge_inputs(requests)`.
+        requests: The requests; image states are cut to as many regions as the request has.
+    """
     parts = []
     start = 0
     for request in requests:
-        stop = start + rows(request)
+        stop = start + row_count(request)
         part = {name: values[start:stop] for name, values in outputs.items()}
         if STATE in part:
             part[STATE] = part[STATE][:, : request["region_features"].shape[1]]
@@ -37,19 +44,19 @@ def split_outputs(outputs: Arrays, requests: Sequence[Arrays]) -> list[Arrays]:
     return parts
 
 
-def rows(request: Arrays) -> int:
-    """How many rows a request has."""
+def row_count(request: Arrays) -> int:
+    """Return the batch size of a request."""
     return len(next(iter(request.values())))
 
 
 def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
-    # Behind the rows only the number of regions differs from request to request.
-    most = np.max([array.shape[1:] for array in arrays], axis=0)
-    return np.concatenate([_padded(array, most) for array in arrays])
+    # Apart from the batch axis, only the number of regions differs between requests.
+    largest = np.max([array.shape[1:] for array in arrays], axis=0)
+    return np.concatenate([_pad(array, largest) for array in arrays])
 
 
-def _padded(array: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    missing = sizes - array.shape[1:]
+def _pad(array: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    missing = shape - array.shape[1:]
     return np.pad(array, [(0, 0), *((0, int(n)) for n in missing)]) if missing.any() else array
 
 
@@ -61,26 +68,31 @@ class _Waiting(NamedTuple):
 
 
 class Batcher:
-    """Answers requests of an event loop, as many of them as there are in one call of the model.
+    """Answers the requests of an event loop, as many as possible per call of the model.
 
-    Nobody waits for a batch to fill: a model that is idle answers a request at once.
+    No request waits for a batch to fill: an idle model answers at once.
 
     Args:
-        max_rows: of a batch; a request that has more is one of its own.
+        max_rows: Largest batch size. A larger request becomes a batch of its own.
     """
 
     def __init__(self, max_rows: int):
         self._max_rows = max_rows
         self._waiting: collections.deque[_Waiting] = collections.deque()
         self._arrived = asyncio.Event()
-        # One call at a time: TensorFlow spreads it over the cores by itself.
+        # One call at a time: TensorFlow itself uses all cores for it.
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "model")
 
     async def run(self, model: ServedModel, signature: str, inputs: Arrays) -> Arrays:
-        """The outputs for one request.
+        """Return the outputs for one request.
+
+        Args:
+            model: The model to call.
+            signature: Name of the signature.
+            inputs: Its inputs by name.
 
         Raises:
-            RequestError: what the graph says against the inputs.
+            RequestError: The model refuses the inputs.
         """
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(model, signature, inputs, answer))
@@ -88,12 +100,12 @@ class Batcher:
         return await answer
 
     async def work(self) -> None:
-        """Answers what arrives, for ever."""
+        """Answer requests until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
-            batch = self._take()
-            outcomes = await loop.run_in_executor(self._thread, _call, batch)
+            batch = self._take_batch()
+            outcomes = await loop.run_in_executor(self._thread, _call_model, batch)
             for waiting, outcome in zip(batch, outcomes):
                 if waiting.answer.done():
                     continue
@@ -102,16 +114,16 @@ class Batcher:
                 else:
                     waiting.answer.set_result(outcome)
 
-    def _take(self) -> list[_Waiting]:
-        """The first that waits, and all that can go with it."""
+    def _take_batch(self) -> list[_Waiting]:
+        """Remove the first request from the queue, with all that can share its call."""
         first = self._waiting.popleft()
-        batch, left, size = [first], [], rows(first.inputs)
+        batch, left, size = [first], [], row_count(first.inputs)
         can_batch = first.model.can_batch(first.signature)
         for other in self._waiting:
             same = other.model is first.model and other.signature == first.signature
-            if can_batch and same and size + rows(other.inputs) <= self._max_rows:
+            if can_batch and same and size + row_count(other.inputs) <= self._max_rows:
                 batch.append(other)
-                size += rows(other.inputs)
+                size += row_count(other.inputs)
             else:
                 left.append(other)
         self._waiting = collections.deque(left)
@@ -120,14 +132,14 @@ class Batcher:
         return batch
 
 
-def _call(batch: list[_Waiting]) -> list[Arrays | Exception]:
+def _call_model(batch: list[_Waiting]) -> list[Arrays | Exception]:
     model, signature = batch[0].model, batch[0].signature
     requests = [waiting.inputs for waiting in batch]
     try:
         outputs = model.run(signature, merge_inputs(requests))
-        return split_outputs(outputs, requests) if len(batch) > 1 else [outputs]
+        return list(split_outputs(outputs, requests)) if len(batch) > 1 else [outputs]
     except RequestError as error:
-        # One of them is at fault: it alone is refused.
-        return [error] if len(batch) == 1 else [_call([waiting])[0] for waiting in batch]
+        # Only the invalid request is refused, so each is called alone.
+        return [error] if len(batch) == 1 else [_call_model([waiting])[0] for waiting in batch]
     except Exception as error:
         return [error] * len(batch)

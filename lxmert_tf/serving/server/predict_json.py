@@ -1,4 +1,4 @@
-"""Predict requests and responses in TensorFlow Serving's JSON: rows ("instances") and columns."""
+"""Predict requests and responses in TensorFlow Serving's JSON, by row or by column."""
 
 import base64
 import binascii
@@ -14,17 +14,17 @@ DEFAULT_SIGNATURE = "serving_default"
 INSTANCES, INPUTS, SIGNATURE = "instances", "inputs", "signature_name"
 B64 = "b64"
 
-# What a signature takes: its inputs by name.
+# Inputs of a signature, by name.
 Specs = dict[str, tf.TensorSpec]
 
 
 class PredictRequest(NamedTuple):
-    """A checked request.
+    """A valid request.
 
-    Args:
-        signature: its name.
-        inputs: an array per input of the signature; strings are bytes objects.
-        by_row: whether it came as rows, and is answered so.
+    Attributes:
+        signature: Name of the signature.
+        inputs: An array for each input of the signature; texts are bytes objects.
+        by_row: Whether the request, and so the response, is by row ("instances").
     """
 
     signature: str
@@ -33,26 +33,26 @@ class PredictRequest(NamedTuple):
 
 
 def parse_predict(body: bytes, signatures: dict[str, Specs]) -> PredictRequest:
-    """Reads the body of a predict request.
+    """Parse the body of a predict request.
 
     Args:
         body: JSON.
-        signatures: what there is to be called.
+        signatures: Inputs of each signature that can be called.
 
     Raises:
-        RequestError: 400, with what is wrong and where.
+        RequestError: The body is invalid (status 400); the reason says where.
     """
     content = _object(body)
     name = content.get(SIGNATURE, DEFAULT_SIGNATURE)
     if not isinstance(name, str) or name not in signatures:
-        raise _wrong(f"{SIGNATURE} is {name!r}; there are {', '.join(sorted(signatures))}")
+        raise _invalid(f"no signature {name!r}; signatures: {', '.join(sorted(signatures))}")
     specs = signatures[name]
     by_row = INSTANCES in content
     columns = _from_rows(content[INSTANCES], specs) if by_row else content[INPUTS]
     if not by_row and len(specs) == 1 and not _names_inputs(columns, specs):
         columns = {next(iter(specs)): columns}
     if not isinstance(columns, dict):
-        raise _wrong(f"{INPUTS} must be an object with {', '.join(specs)}")
+        raise _invalid(f"{INPUTS} must be an object with {', '.join(specs)}")
     _check_names(columns, specs, INPUTS)
     inputs = {key: _array(columns[key], spec, key) for key, spec in specs.items()}
     _check_batch(inputs, specs)
@@ -60,15 +60,24 @@ def parse_predict(body: bytes, signatures: dict[str, Specs]) -> PredictRequest:
 
 
 def format_predict(outputs: dict[str, np.ndarray], by_row: bool) -> bytes:
-    """Writes a response: {"predictions": rows} or {"outputs": columns}; one output has no name.
+    """Format the body of a response.
+
+    Args:
+        outputs: Arrays by name.
+        by_row: Whether the request was by row.
+
+    Returns:
+        JSON: {"predictions": rows} or {"outputs": columns}. A single output comes without its
+        name.
 
     Raises:
-        RequestError: 400 for numbers that JSON cannot hold, which come of inputs far too large.
+        RequestError: A number is not finite, which JSON cannot hold (status 400). Very large
+            inputs lead to such numbers.
     """
     for name, values in outputs.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise _wrong(f"{name} overflows; the inputs are too large")
-    columns = {name: _plain(values) for name, values in outputs.items()}
+            raise _invalid(f"{name} overflows; the inputs are too large")
+    columns = {name: _json_values(values) for name, values in outputs.items()}
     if by_row:
         rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
         one = len(columns) == 1
@@ -82,30 +91,32 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         content = json.loads(body)
     except UnicodeDecodeError as error:
-        raise _wrong(f"the body is not UTF-8 (byte {error.start})") from error
+        raise _invalid(f"the body is not UTF-8 (byte {error.start})") from error
     except json.JSONDecodeError as error:
-        raise _wrong(f"the body is not JSON: {error}") from error
+        raise _invalid(f"the body is not JSON: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise _wrong("the body is not JSON: a number too long, or nested too deeply") from error
+        raise _invalid(
+            "the body is not JSON: a number is too long, or the nesting too deep"
+        ) from error
     if not isinstance(content, dict):
-        raise _wrong(f"the body must be an object with {INSTANCES} or {INPUTS}")
+        raise _invalid(f"the body must be an object with {INSTANCES} or {INPUTS}")
     unknown = set(content) - {INSTANCES, INPUTS, SIGNATURE}
     if unknown:
-        raise _wrong(f"unknown key {min(unknown)!r}; keys are {INSTANCES}, {INPUTS}, {SIGNATURE}")
+        raise _invalid(f"unknown key {min(unknown)!r}; keys: {INSTANCES}, {INPUTS}, {SIGNATURE}")
     if (INSTANCES in content) == (INPUTS in content):
-        raise _wrong(f"give either {INSTANCES} (rows) or {INPUTS} (columns)")
+        raise _invalid(f"the body must have either {INSTANCES} (rows) or {INPUTS} (columns)")
     return content
 
 
 def _from_rows(rows: Any, specs: Specs) -> dict[str, list]:
     if not isinstance(rows, list) or not rows:
-        raise _wrong(f"{INSTANCES} must be a list with at least one row")
+        raise _invalid(f"{INSTANCES} must be a list with at least one row")
     if len(specs) == 1:
         [name] = specs
         rows = [row if _names_inputs(row, specs) else {name: row} for row in rows]
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise _wrong(f"{INSTANCES}[{number}] must be an object with {', '.join(specs)}")
+            raise _invalid(f"{INSTANCES}[{number}] must be an object with {', '.join(specs)}")
         _check_names(row, specs, f"{INSTANCES}[{number}]")
     return {name: [row[name] for row in rows] for name in specs}
 
@@ -117,43 +128,46 @@ def _names_inputs(value: Any, specs: Specs) -> bool:
 def _check_names(given: dict[str, Any], specs: Specs, where: str) -> None:
     for name in specs:
         if name not in given:
-            raise _wrong(f"{where} lacks {name!r}")
+            raise _invalid(f"{where} lacks {name!r}")
     for name in given:
         if name not in specs:
-            raise _wrong(f"{where} has no input {name!r}; there are {', '.join(specs)}")
+            raise _invalid(f"{where} has unknown input {name!r}; inputs: {', '.join(specs)}")
 
 
 def _array(value: Any, spec: tf.TensorSpec, name: str) -> np.ndarray:
     array = _strings(value, name) if spec.dtype == tf.string else _numbers(value, spec, name)
     if not spec.shape.is_compatible_with(array.shape):
-        raise _wrong(f"{name} has shape {_shape(array.shape)}; it must be {_shape(spec.shape)}")
+        raise _invalid(f"{name} has shape {_shape(array.shape)}; it must be {_shape(spec.shape)}")
     return array
 
 
 def _numbers(value: Any, spec: tf.TensorSpec, name: str) -> np.ndarray:
     wants_integers = spec.dtype.is_integer
-    # Before NumPy sees them: it takes "1" and true for numbers, and pads texts to the longest.
+    # Checked before NumPy converts: it accepts "1" and true as numbers, and pads texts to the
+    # length of the longest.
     kinds = _leaf_types(value, spec.shape.rank)
     if list in kinds:
-        raise _wrong(f"{name} is nested too deeply; it must be {_shape(spec.shape)}")
+        raise _invalid(f"{name} is nested too deeply; it must be {_shape(spec.shape)}")
     if kinds - ({int} if wants_integers else {int, float}):
-        kind = "whole numbers" if wants_integers else "numbers"
-        raise _wrong(f"{name} must hold {kind} of {spec.dtype.name} and nothing else")
-    beyond = _wrong(f"{name} holds a number that is beyond {spec.dtype.name} or not finite")
+        kind = "integers" if wants_integers else "numbers"
+        raise _invalid(f"{name} must hold only {kind} ({spec.dtype.name})")
+    out_of_range = _invalid(
+        f"{name} has a number that is not finite or out of range for {spec.dtype.name}"
+    )
     try:
         array = np.array(value, np.int64 if wants_integers else np.float64)
     except OverflowError as error:
-        raise beyond from error
+        raise out_of_range from error
     except ValueError as error:
-        raise _wrong(f"{name} is ragged; lists side by side must be equally long") from error
-    # Not-a-number fails both.
+        raise _invalid(f"{name} is ragged; nested lists must have equal lengths") from error
+    # NaN fails both comparisons.
     if not ((array >= spec.dtype.min) & (array <= spec.dtype.max)).all():
-        raise beyond
+        raise out_of_range
     return array.astype(spec.dtype.as_numpy_dtype)
 
 
 def _leaf_types(value: Any, depth: int) -> set[type]:
-    """The types of what is in nested lists; `list` if they are deeper than that."""
+    """Return the types inside nested lists, among them `list` if the nesting is deeper."""
     if depth == 0 or not isinstance(value, list):
         return {type(value)}
     types = set(map(type, value))
@@ -165,7 +179,7 @@ def _leaf_types(value: Any, depth: int) -> set[type]:
 
 def _strings(value: Any, name: str) -> np.ndarray:
     if not isinstance(value, list):
-        raise _wrong(f"{name} must be a list of texts")
+        raise _invalid(f"{name} must be a list of strings")
     strings = np.empty(len(value), object)
     for i, text in enumerate(value):
         strings[i] = _string(text, f"{name}[{i}]")
@@ -177,30 +191,32 @@ def _string(value: Any, where: str) -> bytes:
         try:
             return value.encode()
         except UnicodeEncodeError as error:
-            raise _wrong(f"{where} is half of a surrogate pair") from error
+            raise _invalid(
+                f"{where} has an unpaired surrogate, which UTF-8 cannot encode"
+            ) from error
     if isinstance(value, dict) and set(value) == {B64} and isinstance(value[B64], str):
         try:
             return base64.b64decode(value[B64], validate=True)
         except (binascii.Error, ValueError) as error:
-            raise _wrong(f"{where} is not base64: {error}") from error
-    raise _wrong(f'{where} must be a text or {{"{B64}": base64 of bytes}}')
+            raise _invalid(f"{where} is not base64: {error}") from error
+    raise _invalid(f'{where} must be a string or {{"{B64}": base64 of bytes}}')
 
 
 def _check_batch(inputs: dict[str, np.ndarray], specs: Specs) -> None:
-    """Inputs of any batch size must be of the same, and inputs of any number of regions too."""
-    # Of two images the regions are one axis later.
-    for axis, what in ((0, "in the batch"), (1, "of regions"), (2, "of regions")):
+    """Check that all inputs have the same batch size and number of regions."""
+    # For models of two images, regions are on axis 2.
+    for axis, size_of in ((0, "batch size"), (1, "number of regions"), (2, "number of regions")):
         sizes = {
             name: inputs[name].shape[axis]
             for name, spec in specs.items()
             if spec.shape.rank > axis and spec.shape[axis] is None
         }
         if len(set(sizes.values())) > 1:
-            told = ", ".join(f"{size} in {name}" for name, size in sizes.items())
-            raise _wrong(f"inputs differ in the number {what}: {told}")
+            found = ", ".join(f"{size} in {name}" for name, size in sizes.items())
+            raise _invalid(f"inputs differ in {size_of}: {found}")
 
 
-def _plain(values: np.ndarray) -> list:
+def _json_values(values: np.ndarray) -> list:
     if values.dtype != object:
         return values.tolist()
     return [[text.decode("utf-8", "replace") for text in row] for row in values]
@@ -210,5 +226,5 @@ def _shape(shape) -> str:
     return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
 
 
-def _wrong(reason: str) -> RequestError:
+def _invalid(reason: str) -> RequestError:
     return RequestError(400, reason)

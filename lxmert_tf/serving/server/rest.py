@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST paths for one answer model, on FastAPI."""
+"""REST API of TensorFlow Serving for one answer model, on FastAPI."""
 
 import asyncio
 import concurrent.futures
@@ -14,22 +14,25 @@ from lxmert_tf.serving.server.batcher import Batcher
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from lxmert_tf.serving.server.predict_json import format_predict, parse_predict
 
-# Where a version is named in a path: not at all, by number, by label.
-PLACES = ("", "/versions/{version}", "/labels/{label}")
-# How long a client may take to send its request, in seconds.
+# How a path names a version: not at all, by number, or by label.
+VERSIONS = ("", "/versions/{version}", "/labels/{label}")
+# Time limit for sending a request.
 BODY_SECONDS = 60
 
 
 class RestServer:
-    """The application; `app` is what a server of ASGI runs.
+    """The REST API as an ASGI application.
 
     Args:
-        name: the model's, in paths.
-        versions: what answers.
-        max_batch: rows that are computed together.
-        max_body: bytes of a request.
-        max_pending: requests that are in hand at once; more are refused with 503.
-        poll_seconds: between looks for a new version.
+        name: Name of the model in paths.
+        versions: The versions of the model.
+        max_batch: Largest batch size.
+        max_body: Largest request, in bytes; larger ones are refused with status 413.
+        max_pending: Requests handled at the same time; more are refused with status 503.
+        poll_seconds: Interval of checks for a new version.
+
+    Attributes:
+        app: The application, for an ASGI server such as uvicorn.
     """
 
     def __init__(
@@ -48,19 +51,19 @@ class RestServer:
         self._max_pending = max_pending
         self._poll_seconds = poll_seconds
         self._pending = 0
-        # JSON of many numbers takes a while, in which the event loop is to go on.
+        # Parsing JSON of many numbers takes long enough to block the event loop.
         self._json = concurrent.futures.ThreadPoolExecutor(2, "json")
         self.app = FastAPI(
             openapi_url=None, lifespan=self._lifespan, title="lxmert serve", redirect_slashes=False
         )
-        for place in PLACES:
-            path = f"/v1/models/{{name}}{place}"
+        for version in VERSIONS:
+            path = f"/v1/models/{{name}}{version}"
             self.app.add_api_route(path, self._status, methods=["GET"])
             self.app.add_api_route(f"{path}/metadata", self._metadata, methods=["GET"])
             self.app.add_api_route(f"{path}:predict", self._predict, methods=["POST"])
-        self.app.add_exception_handler(RequestError, _refused)
-        self.app.add_exception_handler(HTTPException, _no_such_path)
-        self.app.add_exception_handler(Exception, _failed)
+        self.app.add_exception_handler(RequestError, _request_error)
+        self.app.add_exception_handler(HTTPException, _http_error)
+        self.app.add_exception_handler(Exception, _server_error)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: FastAPI):
@@ -73,7 +76,7 @@ class RestServer:
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(self._poll_seconds)
-            # What cannot be read now is looked at again.
+            # Files that cannot be read now are tried again at the next check.
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(self._versions.refresh)
 
@@ -104,9 +107,7 @@ class RestServer:
     async def _predict(self, request: Request) -> Response:
         if self._pending >= self._max_pending:
             await _read_body(request, 0)
-            raise RequestError(
-                503, f"{self._pending} requests are in hand already; try again later"
-            )
+            raise RequestError(503, f"server busy with {self._pending} requests; try again later")
         self._pending += 1
         try:
             return await self._answer(request)
@@ -117,7 +118,7 @@ class RestServer:
         _, model = self._model(request)
         body = await _read_body(request, self._max_body)
         if body is None:
-            raise RequestError(413, f"the body is larger than {self._max_body:,} bytes; send less")
+            raise RequestError(413, f"the body exceeds {self._max_body:,} bytes")
         loop = asyncio.get_running_loop()
         parsed = await loop.run_in_executor(self._json, parse_predict, body, model.specs)
         outputs = await self._batcher.run(model, parsed.signature, parsed.inputs)
@@ -125,19 +126,18 @@ class RestServer:
         return Response(text, media_type="application/json")
 
     def _model(self, request: Request):
-        """The version that a path means, and its model."""
-        place = request.path_params
-        if place["name"] != self._name:
-            raise RequestError(
-                404, f"no model {place['name']!r} is served; there is {self._name!r}"
-            )
-        return self._versions.get(place.get("version"), place.get("label"))
+        """Return the version number and the model that a path names."""
+        named = request.path_params
+        if named["name"] != self._name:
+            raise RequestError(404, f"no model {named['name']!r}; this server has {self._name!r}")
+        return self._versions.get(named.get("version"), named.get("label"))
 
 
 async def _read_body(request: Request, limit: int) -> bytes | None:
-    """The body, or None if it is longer than `limit` bytes.
+    """Return the body, or None if it is longer than `limit` bytes.
 
-    Read to its end in any case: a client that still sends would not see the answer.
+    It is read to its end in any case, because a client that is still sending would not see the
+    response.
     """
     chunks, size = [], 0
 
@@ -153,7 +153,7 @@ async def _read_body(request: Request, limit: int) -> bytes | None:
     except asyncio.TimeoutError as error:
         raise RequestError(408, f"the body did not arrive within {BODY_SECONDS} s") from error
     except ClientDisconnect as error:
-        raise RequestError(400, "the connection was closed before the body ended") from error
+        raise RequestError(400, "the connection closed before the end of the body") from error
     return b"".join(chunks) if size <= limit else None
 
 
@@ -161,14 +161,14 @@ def _json(status: int, content: dict) -> Response:
     return Response(json.dumps(content), status, media_type="application/json")
 
 
-async def _refused(request: Request, error: RequestError) -> Response:
+async def _request_error(request: Request, error: RequestError) -> Response:
     return _json(error.status, {"error": error.reason})
 
 
-async def _no_such_path(request: Request, error: HTTPException) -> Response:
+async def _http_error(request: Request, error: HTTPException) -> Response:
     text = f"Malformed request: {request.method} {request.url.path}"
     return _json(error.status_code, {"error": text})
 
 
-async def _failed(request: Request, error: Exception) -> Response:
-    return _json(500, {"error": f"the server failed: {type(error).__name__}"})
+async def _server_error(request: Request, error: Exception) -> Response:
+    return _json(500, {"error": f"internal error: {type(error).__name__}"})

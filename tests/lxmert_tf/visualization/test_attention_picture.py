@@ -1,5 +1,6 @@
-"""The drawing: what is written in it, how large it gets, and that it is whole or not there."""
+"""The drawing: its content, its size, and that the file is complete or not there."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -16,18 +17,34 @@ from lxmert_tf.visualization.region_boxes import region_colors
 from tests.lxmert_tf.visualization.conftest import SENTENCE
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were saved, as they were."""
+@contextlib.contextmanager
+def captured_figures():
+    """Yield a list of the figures that are saved inside the block."""
     figures = []
     save = Figure.savefig
 
-    def kept(figure, *args, **kwargs):
+    def capture(figure, *args, **kwargs):
         figures.append(figure)
         save(figure, *args, **kwargs)
 
-    monkeypatch.setattr(Figure, "savefig", kept)
-    return figures
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", capture)
+        yield figures
+
+
+@pytest.fixture
+def drawn():
+    with captured_figures() as figures:
+        yield figures
+
+
+@pytest.fixture(scope="module")
+def drawing(maps, image, tmp_path_factory):
+    """The figure and the file of the first layer and the second head."""
+    path = tmp_path_factory.mktemp("drawing") / "a.png"
+    with captured_figures() as figures:
+        draw_attention(maps, image, SENTENCE, path, layer=0, head=1)
+    return figures[0], path
 
 
 def made_up(words: int, regions: int) -> AttentionMaps:
@@ -57,16 +74,18 @@ def heat_maps(figure: Figure) -> dict[str, object]:
     }
 
 
-def test_heat_maps_show_the_selected_layer_and_head(maps, image, tmp_path, drawn):
-    draw_attention(maps, image, SENTENCE, tmp_path / "a.png", layer=0, head=1)
-    shown = heat_maps(drawn[0])
+def test_heat_maps_show_the_selected_layer_and_head(maps, drawing):
+    shown = heat_maps(drawing[0])
     assert list(shown) == list(KINDS)
     for kind, axes in shown.items():
         shares = maps.select(kind, 0, 1)
         np.testing.assert_array_equal(axes.images[0].get_array(), shares)
         written = [text.get_text() for text in axes.texts]
         layers = len(maps.layers[kind])
-        assert f"layer 0 of 0 to {layers - 1}, head 1 of 0 to 1; a row is 100 %" in written
+        assert (
+            f"layer 0 (layers 0 to {layers - 1}), head 1 (heads 0 to 1); each row sums to 100%"
+            in written
+        )
         numbers = {
             text.get_position()[::-1]: text.get_text()
             for text in axes.texts
@@ -80,11 +99,10 @@ def test_heat_maps_show_the_selected_layer_and_head(maps, image, tmp_path, drawn
     assert regions == [f"{i}  {name}".rstrip() for i, name in enumerate(maps.region_names)]
 
 
-def test_each_word_has_a_picture_with_boxes_as_strong_as_it_looks(maps, image, tmp_path, drawn):
-    draw_attention(maps, image, SENTENCE, tmp_path / "a.png")
-    shares = maps.select("language_to_vision")
+def test_each_word_has_a_picture_with_boxes_as_opaque_as_its_attention(maps, drawing):
+    shares = maps.select("language_to_vision", 0, 1)
     colors = region_colors(len(maps.regions))
-    pictures = [axes for axes in drawn[0].axes if len(axes.patches) == len(colors)]
+    pictures = [axes for axes in drawing[0].axes if len(axes.patches) == len(colors)]
     assert len(pictures) == 1 + len(maps.pieces)
     for axes, piece, row in zip(pictures[1:], maps.pieces, shares):
         assert axes.texts[0].get_text() == piece
@@ -96,8 +114,8 @@ def test_each_word_has_a_picture_with_boxes_as_strong_as_it_looks(maps, image, t
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kind_can_be_drawn_alone(maps, image, tmp_path, drawn, kind):
-    draw_attention(maps, image, SENTENCE, tmp_path / "a.png", kinds=[kind])
+def test_a_kind_can_be_drawn_alone(image, tmp_path, drawn, kind):
+    draw_attention(made_up(3, 2), image, SENTENCE, tmp_path / "a.png", kinds=[kind])
     assert list(heat_maps(drawn[0])) == [kind]
 
 
@@ -130,7 +148,7 @@ def test_words_are_drawn_as_they_are(image, tmp_path, drawn, recwarn):
 
 
 @pytest.mark.parametrize("before", [None, b"older"])
-def test_a_failure_leaves_what_was_there(maps, image, tmp_path, monkeypatch, before):
+def test_a_failure_leaves_what_was_there(image, tmp_path, monkeypatch, before):
     path = tmp_path / "a.png"
     if before is not None:
         path.write_bytes(before)
@@ -141,7 +159,7 @@ def test_a_failure_leaves_what_was_there(maps, image, tmp_path, monkeypatch, bef
 
     monkeypatch.setattr(Figure, "savefig", full)
     with pytest.raises(OSError, match="No space"):
-        draw_attention(maps, image, SENTENCE, path)
+        draw_attention(made_up(3, 2), image, SENTENCE, path)
     assert [p.read_bytes() for p in tmp_path.iterdir()] == ([before] if before else [])
 
 
@@ -151,13 +169,13 @@ def test_nothing_is_drawn_of_a_layer_that_is_not_there(maps, image, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_same_maps_give_the_same_bytes(maps, image, tmp_path):
+def test_the_same_maps_give_the_same_bytes(image, tmp_path):
     for name in ("a.png", "b.png"):
-        draw_attention(maps, image, SENTENCE, tmp_path / name)
+        draw_attention(made_up(3, 2), image, SENTENCE, tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_colours_of_regions_differ_and_can_be_read_on_white():
+def test_colors_of_regions_differ_and_can_be_read_on_white():
     colors = region_colors(36)
     assert len(set(colors)) == 36
     assert max(0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in colors) < 0.5

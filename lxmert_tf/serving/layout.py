@@ -1,0 +1,63 @@
+"""File layout of exported models: one SavedModel, or a folder of numbered versions."""
+
+import pathlib
+from typing import Any
+
+from lxmert_tf.config_file import read_mapping
+from lxmert_tf.data.sidecars import EXTRACTOR
+from lxmert_tf.errors import InputError
+
+# TensorFlow Serving ignores everything in this folder except the warm-up requests.
+EXTRA = "assets.extra"
+
+
+def is_saved_model(directory: pathlib.Path) -> bool:
+    """Return whether a directory holds a SavedModel."""
+    return (directory / "saved_model.pb").is_file()
+
+
+def is_preset(directory: pathlib.Path) -> bool:
+    """Return whether a directory holds a preset."""
+    return (directory / "preset.json").is_file()
+
+
+def numbered_versions(directory: pathlib.Path) -> dict[int, pathlib.Path]:
+    """Return the SavedModels in a folder whose names are numbers.
+
+    Args:
+        directory: The folder, such as `saved_models/NAME`.
+
+    Raises:
+        OSError: The folder cannot be listed.
+    """
+    return {
+        int(path.name): path
+        for path in directory.iterdir()
+        if path.name.isdecimal() and is_saved_model(path)
+    }
+
+
+def find_model(directory) -> pathlib.Path:
+    """Return the model that a path stands for.
+
+    Args:
+        directory: A SavedModel, a preset, or a folder of numbered SavedModels, of which the
+            highest number is taken.
+
+    Raises:
+        InputError: The directory does not exist or holds no model.
+    """
+    directory = pathlib.Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"model not found: {directory}")
+    if versions := numbered_versions(directory):
+        return versions[max(versions)]
+    if is_saved_model(directory) or is_preset(directory):
+        return directory
+    raise InputError(f"{directory}: neither a SavedModel nor a preset")
+
+
+def read_exported_extractor(directory: pathlib.Path) -> dict[str, Any] | None:
+    """Return the extractor config stored with a SavedModel, or None if there is none."""
+    path = directory / EXTRA / EXTRACTOR
+    return read_mapping(path) if path.exists() else None

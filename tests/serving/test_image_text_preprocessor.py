@@ -1,0 +1,35 @@
+"""What a preset must store so that its model can read an image and a sentence."""
+
+import pytest
+
+from lxmert_tf import LxmertBackbone
+from lxmert_tf.errors import InputError
+from lxmert_tf.serving.image_text_preprocessor import ImageTextPreprocessor
+from tests.lxmert_tf.samples import one_line
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocabulary": None}, "no vocabulary is stored, so it cannot read a sentence"),
+        ({"extractor": None}, "no region extractor is stored, so it cannot read an image"),
+        (
+            {"extractor": {"name": "grid", "crop_size": 8}},
+            "its extractor gives 256 features per region, but the model reads 64",
+        ),
+    ],
+)
+def test_an_incomplete_preset_is_refused(tiny, changes, message):
+    model = LxmertBackbone.from_preset(tiny.preset, **changes)
+    with pytest.raises(InputError) as raised:
+        ImageTextPreprocessor(model, "presets/mine")
+    assert one_line(raised) == f"presets/mine: {message}"
+
+
+def test_a_vocabulary_without_a_special_piece_is_refused(keras_model):
+    vocabulary = ["x" if piece == "[CLS]" else piece for piece in keras_model.vocabulary]
+    model = LxmertBackbone(
+        keras_model.config, vocabulary=vocabulary, extractor=keras_model.extractor
+    )
+    with pytest.raises(InputError, match=r"^presets/mine: .*\[CLS\]"):
+        ImageTextPreprocessor(model, "presets/mine")
