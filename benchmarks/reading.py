@@ -105,7 +105,7 @@ def _measure(path: pathlib.Path, batch_size: int, rounds: int) -> tuple[float, f
     """Examples per second of reading and of copying, the better of the rounds; bytes of memory."""
     silence_tensorflow()
     from lxmert_tf import LxmertTextPreprocessor
-    from lxmert_tf.data.batches import answer_batches, pair_batches, read_records
+    from lxmert_tf.data.batches import answer_batches, example_batches, read_records
     from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 
     preprocessor = LxmertTextPreprocessor((*SPECIAL_PIECES, *WORDS), MAX_LENGTH, True)
@@ -116,10 +116,10 @@ def _measure(path: pathlib.Path, batch_size: int, rounds: int) -> tuple[float, f
     reading, copying = [], []
     before = _peak()
     for epoch in range(rounds):
-        pairs = pair_batches(
+        examples = example_batches(
             read_records([str(path)]), batch_size, REGIONS, 0, epoch, bucket_by_length=True
         )
-        batches = answer_batches(pairs, preprocessor, ANSWERS)
+        batches = answer_batches(examples, preprocessor, ANSWERS)
         examples, start = 0, time.perf_counter()
         for inputs, _ in batches:
             examples += len(inputs["token_ids"])

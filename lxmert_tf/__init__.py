@@ -15,7 +15,7 @@ Training:
 
 Data:
     find_records, read_records                                   TFRecord files of scenes
-    pair_batches                                                 batches of images and sentences
+    example_batches                                              batches of images and sentences
     answer_batches, statement_batches, pretraining_batches       batches for `fit`
     AnswerTable, MaskingRates                                    their settings
 
@@ -47,11 +47,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lxmert_tf.converters.exporting import export_weights
     from lxmert_tf.converters.importing import import_weights
+    from lxmert_tf.data.answer_table import AnswerTable
     from lxmert_tf.data.batches import (
-        AnswerTable,
         answer_batches,
+        example_batches,
         find_records,
-        pair_batches,
         read_records,
         statement_batches,
     )
@@ -95,13 +95,13 @@ __all__ = [
     "SoftAnswerLoss",
     "WarmupLinearDecay",
     "answer_batches",
+    "example_batches",
     "export_answer_model",
     "export_weights",
     "find_records",
     "import_weights",
     "load_preset",
     "make_extractor",
-    "pair_batches",
     "pretraining_batches",
     "read_image",
     "read_records",
@@ -126,11 +126,11 @@ if importlib.util.find_spec("tf_keras"):
 _MODULES = {
     "converters.exporting": ["export_weights"],
     "converters.importing": ["import_weights"],
+    "data.answer_table": ["AnswerTable"],
     "data.batches": [
-        "AnswerTable",
         "answer_batches",
+        "example_batches",
         "find_records",
-        "pair_batches",
         "read_records",
         "statement_batches",
     ],

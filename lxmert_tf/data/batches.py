@@ -1,56 +1,79 @@
-"""TFRecords of scenes to batches of (image, sentence) pairs, in tf.data's own ops."""
+"""Batches of examples from TFRecords of scenes, in tf.data's own ops.
 
-import collections
+An example is a sentence with its image, or with its two images for NLVR2. The steps:
+
+    files -> serialized scenes -> windows of parsed scenes -> examples -> (inputs, targets)
+"""
+
 import contextlib
-import dataclasses
 import functools
 import glob
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from lxmert_tf.data import schema
-from lxmert_tf.data.batch_order import batch_parts
+from lxmert_tf.data.answer_table import AnswerTable
 from lxmert_tf.errors import InputError
 
 # Scenes that are parsed together; their sentences are shuffled among each other. More means a
-# better shuffle and more memory (36 x 2048 float32 regions take 0.3 MB per image). With larger
-# batches there are as many as a batch has sentences.
+# better shuffle and more memory (36 x 2048 float32 features take 0.3 MB per image). With a larger
+# batch size there are as many scenes as a batch has examples.
 SCENES_PER_WINDOW = 64
-# Windows that are parsed, batches that are made, and batches that wait, at the same time. AUTOTUNE
-# would fill half of the machine's memory with them.
-WINDOWS_AT_ONCE = 2
-BATCHES_AT_ONCE = 4
+# Windows parsed in parallel, batches made in parallel, and batches made ahead. AUTOTUNE would fill
+# half of the machine's memory with them.
+WINDOWS_IN_PARALLEL = 2
+BATCHES_IN_PARALLEL = 4
 BATCHES_AHEAD = 2
-# Serialized scenes from which a shuffled window is drawn.
-SHUFFLED_SCENES = 1024
-# Keeps the epochs of neighbouring seeds apart.
+# Serialized scenes among which those of a window are drawn.
+SHUFFLE_BUFFER = 1024
+# Keeps the epochs of consecutive seeds apart.
 EPOCHS_PER_SEED = 1 << 20
+
+# What random numbers of a window, or of a batch, are for; keeps them apart.
+_SENTENCE_ORDER, _BATCH_ORDER, _POSITION = range(3)
 
 
 def find_records(*patterns) -> list[str]:
-    """The files that patterns (or folders, for `*.tfrecord*` and TFX's `*` in them) name, sorted.
+    """Find record files.
+
+    Args:
+        *patterns: names, glob patterns, or directories, which stand for `*tfrecord*` in them.
+            Hidden files are left out.
+
+    Returns:
+        the names of the files, sorted, each once.
 
     Raises:
-        InputError: a pattern names no file.
+        InputError: no files match a pattern.
     """
-    found = []
-    for pattern in patterns:
-        # Python's glob leaves hidden files alone, which are unfinished ones; it knows disks only.
-        find = tf.io.gfile.glob if "://" in str(pattern) else glob.glob
-        folder = tf.io.gfile.isdir(str(pattern))
-        names = find(os.path.join(pattern, "*tfrecord*") if folder else str(pattern))
+    found: set[str] = set()
+    for pattern in map(str, patterns):
+        # Python's glob leaves out hidden files, which are unfinished ones, but knows local disks
+        # only.
+        find = tf.io.gfile.glob if "://" in pattern else glob.glob
+        names = find(os.path.join(pattern, "*tfrecord*") if tf.io.gfile.isdir(pattern) else pattern)
         if not names:
-            raise InputError(f"{pattern}: no record file is named so")
-        found += names
-    return sorted(set(found))
+            raise InputError(f"no files match {pattern}")
+        found.update(names)
+    return sorted(found)
 
 
 def read_records(files: Sequence[str]) -> tf.data.Dataset:
-    """Serialized scenes, file after file; gzipped where the name ends in .gz."""
+    """Read serialized scenes, one file after the other.
+
+    Args:
+        files: TFRecord files, gzipped if the names end in .gz.
+
+    Returns:
+        a dataset of scalar strings.
+
+    Raises:
+        InputError: only some of the files are gzipped.
+    """
     compressed = {name.endswith(".gz") for name in files}
     if len(compressed) > 1:
         raise InputError("some of the record files are gzipped and some are not; read one kind")
@@ -59,46 +82,9 @@ def read_records(files: Sequence[str]) -> tf.data.Dataset:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class AnswerTable:
-    """Answers by their number, and soft targets over them.
-
-    Args:
-        answers: in the order of the logits.
-
-    Raises:
-        InputError: an answer stands twice.
-    """
-
-    answers: tuple[str, ...]
-
-    def __post_init__(self):
-        double = [a for a, count in collections.Counter(self.answers).items() if count > 1]
-        if double:
-            raise InputError(f"the answer {double[0]!r} stands more than once in the answer table")
-
-    def ids(self, texts: tf.RaggedTensor) -> tf.RaggedTensor:
-        """The number of each answer, int64 like `texts`; -1 for those that are not in the table."""
-        table = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(
-                tf.constant(self.answers), tf.range(len(self.answers), dtype=tf.int64)
-            ),
-            default_value=-1,
-        )
-        return texts.with_flat_values(table.lookup(texts.flat_values))
-
-    def targets(self, texts: tf.RaggedTensor, scores: tf.RaggedTensor) -> tf.Tensor:
-        """Soft scores float32 [S, A] of ragged answers [S, (a)]; unknown ones drop out."""
-        ids = self.ids(texts).flat_values
-        known = ids >= 0
-        where = tf.boolean_mask(tf.stack([texts.value_rowids(), ids], axis=1), known)
-        zeros = tf.zeros([texts.nrows(), len(self.answers)])
-        return tf.tensor_scatter_nd_max(zeros, where, tf.boolean_mask(scores.flat_values, known))
-
-
-# Nothing in these data sets is for AutoGraph, which takes seconds to rewrite what they call.
+# Nothing in these datasets needs AutoGraph, which takes seconds to rewrite what they call.
 @tf.autograph.experimental.do_not_convert
-def pair_batches(
+def example_batches(
     records: tf.data.Dataset,
     batch_size: int,
     max_regions: int,
@@ -107,61 +93,243 @@ def pair_batches(
     images_per_scene: int = 1,
     bucket_by_length: bool = False,
 ) -> tf.data.Dataset:
-    """Batches of (image, sentence) pairs; every sentence once, an image's features parsed once.
+    """Batch the examples of scenes; every sentence comes once.
 
-    Memory holds the images of a few windows and a few batches, however many sentences an image has.
+    The features of an image are parsed once, however many sentences it has, so memory holds the
+    images of a few windows and a few batches.
 
     Args:
         records: serialized scenes, grouped or flat.
-        batch_size: sentences per batch; the last batch may have fewer.
+        batch_size: examples per batch, B; the last batch may have fewer.
         max_regions: R; images with fewer regions are padded, one with more is an error.
-        seed: shuffles; the same seed and epoch give the same order. None keeps that of the records.
-        epoch: of this pass over the data, an integer or an integer scalar tensor.
-        images_per_scene: how many each scene must have.
-        bucket_by_length: whether sentences of similar length come together, as far as those of one
-            window go. The number of batches and their sizes stay the same.
+        seed: shuffles; the same seed and epoch give the same order. None keeps the records' order.
+        epoch: the number of this pass over the data, an integer or an integer scalar tensor.
+        images_per_scene: how many images each scene must have.
+        bucket_by_length: whether sentences of similar length come together, within each window.
+            The number of batches and their sizes stay the same.
 
     Returns:
-        dicts of `region_features` [B, R, F], `region_boxes` [B, R, 4], `region_mask` [B, R],
-        `object_labels`, `object_confidences`, `attribute_labels`, `attribute_confidences` [B, R],
-        `image_id`, `text`, `id`, `question_type`, `answer_type` [B], and ragged `answers` and
-        `scores` [B, (a)]. With two images a scene, regions and `image_id` have an axis of 2 behind
-        the first, and there are no objects and attributes.
+        a dataset of dicts of `region_features` [B, R, F], `region_boxes` [B, R, 4], `region_mask`
+        [B, R], `object_labels`, `object_confidences`, `attribute_labels`, `attribute_confidences`
+        [B, R], `image_id`, `text`, `id`, `question_type`, `answer_type` [B], and ragged `answers`
+        and `scores` [B, (a)]. With two images per scene, regions and `image_id` have an axis of 2
+        after the first, and there are no objects and attributes.
+
+    Example:
+        >>> records = read_records(find_records("build/demo/records/train"))
+        >>> batches = example_batches(records, batch_size=32, max_regions=8, seed=0)
     """
     if seed is not None:
-        # One number of both: which order an epoch has must not hang on how many came before it.
+        # One number for both: the order of an epoch must not depend on how many came before it.
         seed = tf.cast(seed, tf.int64) * EPOCHS_PER_SEED + tf.cast(epoch, tf.int64)
-        records = _shuffled_records(records, seed)
-    parse = functools.partial(_window, max_regions=max_regions, images_per_scene=images_per_scene)
-    windows = records.batch(max(SCENES_PER_WINDOW, batch_size)).map(parse, WINDOWS_AT_ONCE)
+        records = _shuffle_records(records, seed)
+    parse = functools.partial(
+        _parse_window, max_regions=max_regions, images_per_scene=images_per_scene
+    )
+    windows = records.batch(max(SCENES_PER_WINDOW, batch_size)).map(parse, WINDOWS_IN_PARALLEL)
 
-    def parts(window, before, number):
-        # By seed and numbers alone: threads have no part in the order.
-        lengths = _lengths(window["sentences"]["text"])
-        rows = batch_parts(lengths, before, batch_size, number, seed, bucket_by_length)
+    def split(window, before, number):
+        # The order depends on seed and numbers alone, not on threads.
+        lengths = _approximate_lengths(window["sentences"]["text"])
+        parts = split_window(lengths, before, batch_size, number, seed, bucket_by_length)
         # Each part holds the window's tensors themselves, which copies nothing.
-        return tf.data.Dataset.from_tensor_slices(rows).map(lambda part: (window, part))
+        return tf.data.Dataset.from_tensor_slices(parts).map(lambda rows: (window, rows))
 
-    whole_or_part = _counted(windows).flat_map(parts).map(_pairs, BATCHES_AT_ONCE)
-    # Hands a whole batch on as it is; only one that two windows share is copied once more.
-    return whole_or_part.rebatch(batch_size)
+    parts = _number_windows(windows).flat_map(split).map(_gather_examples, BATCHES_IN_PARALLEL)
+    # Passes a whole batch on as it is; only a batch that two windows share is copied once more.
+    return parts.rebatch(batch_size)
 
 
-def _shuffled_records(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
-    def shuffled(seed):
-        # TensorFlow mixes its global seed into the order. This function's graph has one of its own.
+def split_window(
+    lengths: tf.Tensor, before, batch_size: int, window=0, seed=None, bucket_by_length: bool = False
+) -> tf.RaggedTensor:
+    """Order the sentences of a window and split them where batches end.
+
+    All batches but the last of the data have `batch_size` sentences, so a batch may begin in one
+    window and end in the next. With buckets, the sentences of such a batch have similar lengths
+    too: both windows take them from the same relative position in their sentences sorted by length.
+    That position is drawn for each batch.
+
+    Args:
+        lengths: int [N], the lengths of the window's sentences in any unit.
+        before: int64 scalar, the number of sentences in the windows before.
+        batch_size: sentences per batch.
+        window: the window's number, an integer scalar.
+        seed: int64 scalar that shuffles sentences and batches. None keeps the order of the
+            sentences, or with buckets sorts them by length.
+        bucket_by_length: whether sentences of similar length come together.
+
+    Returns:
+        ragged int32 [parts, (rows)], a permutation of 0..N-1: the rest of the batch that an
+        earlier window began, whole batches, and the beginning of the next batch.
+    """
+    before = tf.cast(before, tf.int64)
+    count = tf.size(lengths)
+    first = tf.minimum(tf.cast(-before % batch_size, tf.int32), count)
+    whole, last = (count - first) // batch_size, (count - first) % batch_size
+    rows = tf.range(count)
+    if seed is not None:
+        key = _random_key(seed, window, _SENTENCE_ORDER)
+        rows = tf.random.experimental.stateless_shuffle(rows, key)
+    if bucket_by_length:
+        rows = tf.gather(rows, tf.argsort(tf.gather(lengths, rows), stable=True))
+        begun = before // batch_size
+        next_begun = (before + tf.cast(count, tf.int64)) // batch_size
+        ending, rows = _take(rows, first, _relative_position(seed, begun))
+        starting, rows = _take(rows, last, _relative_position(seed, next_begun))
+        batches = tf.reshape(rows, [whole, batch_size])
+        if seed is not None:
+            key = _random_key(seed, window, _BATCH_ORDER)
+            batches = tf.random.experimental.stateless_shuffle(batches, key)
+        rows = tf.concat([ending, tf.reshape(batches, [-1]), starting], axis=0)
+    sizes = tf.concat([[first], tf.fill([whole], batch_size), [last]], axis=0)
+    return tf.RaggedTensor.from_row_lengths(rows, tf.boolean_mask(sizes, sizes > 0))
+
+
+@tf.autograph.experimental.do_not_convert
+def answer_batches(
+    examples: tf.data.Dataset, preprocessor: Callable, answers: Sequence[str]
+) -> tf.data.Dataset:
+    """Make batches for `fit` of an answer classifier.
+
+    Args:
+        examples: from `example_batches`, one image per scene.
+        preprocessor: a `LxmertTextPreprocessor`.
+        answers: the answer table, in the order of the logits.
+
+    Returns:
+        a dataset of (inputs of `LxmertAnswerClassifier`, soft scores float32 [B, A]).
+    """
+    table = AnswerTable(tuple(answers))
+
+    def make(batch):
+        inputs = {**preprocessor(batch["text"]), **region_inputs(batch)}
+        return inputs, table.targets(batch["answers"], batch["scores"])
+
+    return examples.map(make, BATCHES_IN_PARALLEL).prefetch(BATCHES_AHEAD)
+
+
+@tf.autograph.experimental.do_not_convert
+def statement_batches(examples: tf.data.Dataset, preprocessor: Callable) -> tf.data.Dataset:
+    """Make batches for `fit` of a pair classifier.
+
+    Args:
+        examples: from `example_batches`, two images per scene.
+        preprocessor: a `LxmertTextPreprocessor`.
+
+    Returns:
+        a dataset of (inputs of `LxmertPairClassifier`, labels of `statement_labels`).
+    """
+
+    def make(batch):
+        inputs = {**preprocessor(batch["text"]), **region_inputs(batch)}
+        return inputs, statement_labels(batch)
+
+    return examples.map(make, BATCHES_IN_PARALLEL).prefetch(BATCHES_AHEAD)
+
+
+def statement_labels(batch: dict[str, Any]) -> tf.Tensor:
+    """Return the labels of statements: 1 for the answer "True", 0 for "False", in any case.
+
+    Args:
+        batch: from `example_batches`.
+
+    Returns:
+        int32 [B].
+
+    Raises:
+        InvalidArgumentError: at run time, if an answer is neither; names the sentence's ID.
+    """
+    answers = batch["answers"]
+    only = tf.strings.lower(answers.to_tensor("", shape=[None, 1])[:, 0])
+    true, false = tf.equal(only, "true"), tf.equal(only, "false")
+    known = tf.equal(answers.row_lengths(), 1) & (true | false)
+    first_unknown = tf.strings.reduce_join(tf.boolean_mask(batch["id"], ~known)[:1])
+    message = ["the sentence ", first_unknown, " must have one answer, True or False"]
+    check = tf.debugging.Assert(tf.reduce_all(known), [tf.strings.join(message)])
+    with tf.control_dependencies([check]):
+        return tf.cast(true, tf.int32)
+
+
+def region_inputs(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
+    """Return what the models read of the images in a batch of `example_batches`."""
+    return {name: batch[name] for name in ("region_features", "region_boxes", "region_mask")}
+
+
+def consecutive_images(image_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find runs of examples about the same image, so that each image is encoded once.
+
+    Args:
+        image_ids: string [B], `image_id` of a batch.
+
+    Returns:
+        the position of each run's first example, int64 [M], and the number of each example's run,
+        int32 [B].
+    """
+    # An empty batch has no runs.
+    first = tf.ones_like(image_ids[:1], tf.bool)
+    begins = tf.concat([first, tf.not_equal(image_ids[1:], image_ids[:-1])], axis=0)
+    return tf.where(begins)[:, 0], tf.cumsum(tf.cast(begins, tf.int32)) - 1
+
+
+@tf.autograph.experimental.do_not_convert
+def read_sentences(files: Sequence[str]) -> tf.data.Dataset:
+    """Read the sentences of scenes without their images.
+
+    Args:
+        files: TFRecord files, as for `read_records`.
+
+    Returns:
+        a dataset of dicts of `text` [S] and ragged `answers` [S, (a)] for blocks of scenes, in the
+        records' order.
+    """
+
+    def parse(block):
+        scenes = schema.parse_scenes(block, schema.SENTENCE_FEATURES)
+        answers, _ = schema.sentence_answers(scenes)
+        return {"text": scenes[schema.SENTENCE_TEXT].flat_values, "answers": answers}
+
+    return read_records(files).batch(SCENES_PER_WINDOW).map(parse, WINDOWS_IN_PARALLEL)
+
+
+@contextlib.contextmanager
+def naming_damaged_files(files: Sequence[str]) -> Iterator[None]:
+    """Turn TensorFlow's errors into an InputError that names the damaged file.
+
+    Args:
+        files: the record files that the block reads.
+
+    Raises:
+        InputError: the block fails because a file is damaged or a record does not fit.
+    """
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        # Finding the file takes another pass over the data, so it is done only now.
+        for name in files:
+            try:
+                for _ in read_records([name]):
+                    pass
+            except tf.errors.OpError as cause:
+                raise InputError(f"{name}: damaged or cut short: {_reason(cause)}") from error
+        raise InputError(f"{files[0]} (of {len(files)}): {_reason(error)}") from error
+
+
+def _shuffle_records(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
+    def shuffle(seed):
+        # TensorFlow mixes its global seed into the order; this function's graph has its own.
         tf.random.set_seed(1)
-        return records.shuffle(SHUFFLED_SCENES, seed=seed, reshuffle_each_iteration=False)
+        return records.shuffle(SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=False)
 
-    return tf.data.Dataset.from_tensors(seed).flat_map(shuffled)
+    return tf.data.Dataset.from_tensors(seed).flat_map(shuffle)
 
 
-def _window(block, max_regions: int, images_per_scene: int) -> dict[str, Any]:
-    """Of serialized scenes the images, the sentences, and which scene a sentence belongs to."""
+def _parse_window(block, max_regions: int, images_per_scene: int) -> dict[str, Any]:
+    """Parse serialized scenes into images, sentences, and the scene of each sentence."""
     scenes = schema.parse_scenes(block)
     answers, scores = schema.sentence_answers(scenes)
     return {
-        "images": _images(scenes, max_regions, images_per_scene),
+        "images": _parse_images(scenes, max_regions, images_per_scene),
         "scene_of": scenes[schema.SENTENCE_TEXT].value_rowids(),
         "sentences": {
             "text": scenes[schema.SENTENCE_TEXT].flat_values,
@@ -174,8 +342,17 @@ def _window(block, max_regions: int, images_per_scene: int) -> dict[str, Any]:
     }
 
 
-def _counted(windows: tf.data.Dataset) -> tf.data.Dataset:
-    """Windows with the number of sentences before each, and their own number."""
+def _parse_images(scenes, max_regions: int, images_per_scene: int) -> dict[str, tf.Tensor]:
+    regions = schema.decode_regions(scenes, max_regions, images_per_scene)
+    ids = scenes[schema.IMAGE_ID].flat_values
+    if images_per_scene > 1:
+        return {**regions, "image_id": tf.reshape(ids, tf.shape(regions["region_mask"])[:2])}
+    # Only pre-training, which reads one image at a time, uses the labels.
+    return {**regions, **schema.decode_region_labels(scenes, max_regions), "image_id": ids}
+
+
+def _number_windows(windows: tf.data.Dataset) -> tf.data.Dataset:
+    """Add to each window the number of sentences before it, and its own number."""
 
     def count(state, window):
         before, number = state
@@ -186,16 +363,16 @@ def _counted(windows: tf.data.Dataset) -> tf.data.Dataset:
     return windows.scan((zero, zero), count)
 
 
-def _lengths(texts: tf.Tensor) -> tf.Tensor:
-    """About how many word pieces sentences have, in a unit of its own.
+def _approximate_lengths(texts: tf.Tensor) -> tf.Tensor:
+    """Estimate the number of word pieces in sentences, in an arbitrary unit.
 
-    Short words are a piece each and long ones several, so that words and their letters count.
+    Short words are one piece each and long ones several, so both words and characters count.
     """
     words = tf.cast(tf.strings.split(texts).row_lengths(), tf.int32)
     return 6 * words + tf.strings.length(texts)
 
 
-def _pairs(window, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+def _gather_examples(window, rows: tf.Tensor) -> dict[str, tf.Tensor]:
     scenes = tf.gather(window["scene_of"], rows)
     return {
         **{name: tf.gather(value, scenes) for name, value in window["images"].items()},
@@ -203,99 +380,25 @@ def _pairs(window, rows: tf.Tensor) -> dict[str, tf.Tensor]:
     }
 
 
-def _images(scenes, max_regions: int, images_per_scene: int) -> dict[str, tf.Tensor]:
-    regions = schema.decode_regions(scenes, max_regions, images_per_scene)
-    ids = scenes[schema.IMAGE_ID].flat_values
-    if images_per_scene > 1:
-        return {**regions, "image_id": tf.reshape(ids, tf.shape(regions["region_mask"])[:2])}
-    # What was detected is for pre-training, which sees one image at a time.
-    return {**regions, **schema.decode_region_labels(scenes, max_regions), "image_id": ids}
+def _take(rows, count, position) -> tuple[tf.Tensor, tf.Tensor]:
+    """Take `count` consecutive rows at a relative position in 0..1; return them and the others."""
+    start = tf.cast(position * tf.cast(tf.size(rows) - count, tf.float32), tf.int32)
+    others = tf.concat([rows[:start], rows[start + count :]], axis=0)
+    return rows[start : start + count], others
 
 
-@tf.autograph.experimental.do_not_convert
-def answer_batches(
-    pairs: tf.data.Dataset, preprocessor: Callable, answers: Sequence[str]
-) -> tf.data.Dataset:
-    """Makes (inputs, targets) for `fit` out of `pair_batches`: model inputs, soft scores [B, A]."""
-    table = AnswerTable(tuple(answers))
-
-    def make(pair):
-        inputs = {**preprocessor(pair["text"]), **region_inputs(pair)}
-        return inputs, table.targets(pair["answers"], pair["scores"])
-
-    return pairs.map(make, BATCHES_AT_ONCE).prefetch(BATCHES_AHEAD)
+def _relative_position(seed, batch) -> tf.Tensor:
+    if seed is None:
+        return tf.constant(0.5)
+    return tf.random.stateless_uniform([], _random_key(seed, batch, _POSITION))
 
 
-@tf.autograph.experimental.do_not_convert
-def statement_batches(pairs: tf.data.Dataset, preprocessor: Callable) -> tf.data.Dataset:
-    """Makes (inputs, labels) for `fit` out of `pair_batches` with two images a scene.
-
-    Args:
-        pairs: batches of (two images, sentence).
-        preprocessor: tokenizes.
-
-    Returns:
-        pairs of the inputs of `LxmertPairClassifier` and what `statement_labels` gives.
-    """
-
-    def make(pair):
-        inputs = {**preprocessor(pair["text"]), **region_inputs(pair)}
-        return inputs, statement_labels(pair)
-
-    return pairs.map(make, BATCHES_AT_ONCE).prefetch(BATCHES_AHEAD)
-
-
-def statement_labels(pair: dict[str, tf.Tensor]) -> tf.Tensor:
-    """The labels int32 [B] of a batch of `pair_batches`: 1 for "True", 0 for "False", in any case.
-
-    Raises:
-        InvalidArgumentError: when run, naming the id of a sentence whose answer is neither.
-    """
-    answers = pair["answers"]
-    only = tf.strings.lower(answers.to_tensor("", shape=[None, 1])[:, 0])
-    true, false = tf.equal(only, "true"), tf.equal(only, "false")
-    known = tf.equal(answers.row_lengths(), 1) & (true | false)
-    first_unknown = tf.strings.reduce_join(tf.boolean_mask(pair["id"], ~known)[:1])
-    message = ["the sentence ", first_unknown, " must have one answer, True or False"]
-    check = tf.debugging.Assert(tf.reduce_all(known), [tf.strings.join(message)])
-    with tf.control_dependencies([check]):
-        return tf.cast(true, tf.int32)
-
-
-def region_inputs(pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Of a batch of `pair_batches` what the models read of the images."""
-    return {name: pair[name] for name in ("region_features", "region_boxes", "region_mask")}
-
-
-@tf.autograph.experimental.do_not_convert
-def read_sentences(files: Sequence[str]) -> tf.data.Dataset:
-    """The words alone: ragged `answers` [S, (a)] and `text` [S] of blocks of scenes, in order."""
-
-    def words(block):
-        scenes = schema.parse_scenes(block)
-        answers, _ = schema.sentence_answers(scenes)
-        return {"text": scenes[schema.SENTENCE_TEXT].flat_values, "answers": answers}
-
-    return read_records(files).batch(SCENES_PER_WINDOW).map(words, WINDOWS_AT_ONCE)
-
-
-@contextlib.contextmanager
-def naming_damaged_files(files: Sequence[str]):
-    """Turns an error of reading `files` into an InputError that names the damaged one."""
-    try:
-        yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        # Which file it was costs another reading, so it is asked only now.
-        for name in files:
-            try:
-                for _ in read_records([name]):
-                    pass
-            except tf.errors.OpError as cause:
-                raise InputError(f"{name}: damaged or cut short: {_reason(cause)}") from error
-        raise InputError(f"{files[0]} (of {len(files)}): {_reason(error)}") from error
+def _random_key(seed, number, purpose: int) -> tf.Tensor:
+    key = tf.stack([tf.cast(seed, tf.int64), tf.cast(number, tf.int64)])
+    return tf.random.experimental.stateless_fold_in(key, purpose)
 
 
 def _reason(error: tf.errors.OpError) -> str:
-    # The message proper; behind it TensorFlow says which node of which graph raised it.
+    # Only the message proper: TensorFlow adds which node of which graph raised it.
     text = re.split(r"\n|\[Op:|; Data loss: ", error.message.split("}} ")[-1])[0].strip()
     return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", text)

@@ -1,45 +1,42 @@
-"""What the pre-training tasks hide and swap, as the release does (paper section 3.2).
+"""What the pre-training tasks hide and swap, as the LXMERT release does (paper section 3.2).
 
-Functions on a batch: they draw by example (see `stateless`), and take what they need of others, a
-region or a sentence, out of the same batch.
+Functions on a batch. Their random numbers belong to the examples (see `RngKeys`); what they need
+of other examples, a region or a sentence, comes from the same batch.
 """
 
-import dataclasses
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from lxmert_tf.data.stateless_random import keys, uniform
+from lxmert_tf.data.masking_rates import MaskingRates
+from lxmert_tf.data.stateless_random import RngKeys
 from lxmert_tf.models.pretrainer_losses import IGNORED
 
 
-@dataclasses.dataclass(frozen=True)
-class RngKeys:
-    """Whose random numbers: a seed, an epoch and the ids of the batch's examples, string [B]."""
-
-    seed: int
-    epoch: tf.Tensor | int
-    example_ids: tf.Tensor
-
-    def uniform(self, purpose: str, shape) -> tf.Tensor:
-        """Numbers in [0, 1), float32 [B, *shape]."""
-        return uniform(keys(self.seed, self.epoch, self.example_ids, purpose), shape)
-
-
-def mask_words(token_ids, padding_mask, special_ids, mask_id: int, vocab_size: int, draw, rates):
-    """Hides word pieces.
+def mask_words(
+    token_ids: tf.Tensor,
+    padding_mask: tf.Tensor,
+    special_ids: Sequence[int],
+    mask_id: int,
+    vocab_size: int,
+    keys: RngKeys,
+    rates: MaskingRates,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Hide word pieces.
 
     Args:
-        token_ids, padding_mask: int32 [B, T].
-        special_ids: ids that are never hidden: [CLS], [SEP] and the like.
-        mask_id: the id of [MASK].
-        vocab_size: random pieces are any of these.
-        draw: a `RngKeys`.
-        rates: a `MaskingRates`.
+        token_ids: int32 [B, T].
+        padding_mask: int32 [B, T], 1 = word piece.
+        special_ids: IDs that are never hidden, such as those of [CLS] and [SEP].
+        mask_id: the ID of [MASK].
+        vocab_size: the number of word pieces; random ones are drawn from all of them.
+        keys: the random keys of the batch.
+        rates: the masking rates.
 
     Returns:
         the new `token_ids`, and `masked_lm_labels` int32 [B, T]: the piece to predict, or -1.
     """
-    chance = draw.uniform("words", [tf.shape(token_ids)[1], 3])
+    chance = keys.uniform("words", [tf.shape(token_ids)[1], 3])
     special = tf.reduce_any(tf.equal(token_ids[..., tf.newaxis], tf.constant(special_ids)), axis=-1)
     free = tf.logical_and(tf.cast(padding_mask, tf.bool), tf.logical_not(special))
     chosen = tf.logical_and(free, chance[..., 0] < rates.words)
@@ -51,26 +48,33 @@ def mask_words(token_ids, padding_mask, special_ids, mask_id: int, vocab_size: i
     return hidden, tf.where(chosen, token_ids, IGNORED)
 
 
-def mask_regions(region_features, region_mask, image_ids, draw, rates):
-    """Hides regions.
+def mask_regions(
+    region_features: tf.Tensor,
+    region_mask: tf.Tensor,
+    image_ids: tf.Tensor,
+    keys: RngKeys,
+    rates: MaskingRates,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Hide regions.
 
     Args:
         region_features: float32 [B, R, F].
         region_mask: int [B, R], 1 = region.
-        image_ids: string [B]; a region is replaced by one of another image of the batch. Where
-            the batch has no other image, it is erased.
-        draw: a `RngKeys`.
-        rates: a `MaskingRates`.
+        image_ids: string [B]; a region is replaced by one of another image of the batch. If the
+            batch has no other image, it is erased.
+        keys: the random keys of the batch.
+        rates: the masking rates.
 
     Returns:
-        the new `region_features`, and `region_feature_mask` float32 [B, R]: 1 for those to predict.
+        the new `region_features`, and `region_feature_mask` float32 [B, R], 1 for regions to
+        predict.
     """
     regions = tf.shape(region_features)[1]
-    chance = draw.uniform("regions", [regions, 4])
-    there = tf.cast(region_mask, tf.bool)
-    chosen = tf.logical_and(there, chance[..., 0] < rates.regions)
+    chance = keys.uniform("regions", [regions, 4])
+    present = tf.cast(region_mask, tf.bool)
+    chosen = tf.logical_and(present, chance[..., 0] < rates.regions)
     donor, has_donor = _other_images(image_ids, chance[..., 2])
-    count = tf.reduce_sum(tf.cast(there, tf.float32), axis=1)
+    count = tf.reduce_sum(tf.cast(present, tf.float32), axis=1)
     region = tf.cast(chance[..., 3] * tf.gather(count, donor), tf.int32)
     replaced = tf.logical_and(chosen, chance[..., 1] >= rates.erased)
     kept = tf.logical_and(replaced, chance[..., 1] >= rates.erased + rates.replaced)
@@ -82,21 +86,28 @@ def mask_regions(region_features, region_mask, image_ids, draw, rates):
     return hidden, tf.cast(chosen, tf.float32)
 
 
-def swap_sentences(token_ids, padding_mask, image_ids, draw, rates):
-    """Gives a share of the images a sentence of another image.
+def swap_sentences(
+    token_ids: tf.Tensor,
+    padding_mask: tf.Tensor,
+    image_ids: tf.Tensor,
+    keys: RngKeys,
+    rates: MaskingRates,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Replace some sentences by a sentence about another image.
 
     Args:
-        token_ids, padding_mask: int32 [B, T].
-        image_ids: string [B]. A sentence is never swapped for one of the same image; where the
+        token_ids: int32 [B, T].
+        padding_mask: int32 [B, T], 1 = word piece.
+        image_ids: string [B]. A sentence is never replaced by one about the same image; if the
             batch has no other image, it stays.
-        draw: a `RngKeys`.
-        rates: a `MaskingRates`.
+        keys: the random keys of the batch.
+        rates: the masking rates.
 
     Returns:
-        `token_ids` and `padding_mask` of the sentences to be shown, and `matched_labels` int32
-        [B]: 1 where the sentence is still the image's own.
+        the new `token_ids` and `padding_mask`, and `matched_labels` int32 [B], 1 where the sentence
+        stayed.
     """
-    chance = draw.uniform("swap", [2])
+    chance = keys.uniform("swap", [2])
     donor, has_donor = _other_images(image_ids, chance[:, 1:])
     swapped = tf.logical_and(chance[:, 0] < rates.swapped, has_donor[:, 0])
     rows = tf.where(swapped, donor[:, 0], tf.range(tf.shape(token_ids)[0]))
@@ -104,37 +115,43 @@ def swap_sentences(token_ids, padding_mask, image_ids, draw, rates):
     return tf.gather(token_ids, rows), tf.gather(padding_mask, rows), matched
 
 
-def draw_answers(answer_ids: tf.RaggedTensor, scores: tf.RaggedTensor, matched_labels, draw):
-    """Draws one answer a sentence, in proportion to its score.
+def draw_answers(
+    answer_ids: tf.RaggedTensor, scores: tf.RaggedTensor, matched_labels: tf.Tensor, keys: RngKeys
+) -> tf.Tensor:
+    """Draw one answer per sentence, with probabilities in proportion to the scores.
 
     Args:
-        answer_ids: int64 ragged [B, (a)]; -1 for an answer that is not in the table.
-        scores: float32 ragged [B, (a)].
-        matched_labels: int32 [B]; a swapped sentence has no answer.
-        draw: a `RngKeys`.
+        answer_ids: ragged int64 [B, (a)]; -1 for an answer that is not in the table.
+        scores: ragged float32 [B, (a)].
+        matched_labels: int32 [B], from `swap_sentences`; a swapped sentence has no answer.
+        keys: the random keys of the batch.
 
     Returns:
-        `answer_labels` int32 [B]: the answer's id, or -1 where there is none to learn.
+        `answer_labels` int32 [B]: the answer's ID, or -1 if there is none to learn.
     """
     ids = answer_ids.to_tensor(IGNORED)
     weights = tf.where(ids >= 0, scores.to_tensor(0.0), 0.0)
     sums = tf.cumsum(weights, axis=1)
     total = tf.reduce_sum(weights, axis=1, keepdims=True)
-    point = draw.uniform("answer", [1]) * total
-    # The first answer whose share reaches past the point; those of weight zero never do.
-    place = tf.reduce_sum(tf.cast(sums <= point, tf.int32), axis=1)
-    place = tf.minimum(place, tf.maximum(tf.shape(ids)[1] - 1, 0))
-    learnt = tf.logical_and(total[:, 0] > 0, tf.equal(matched_labels, 1))
+    point = keys.uniform("answer", [1]) * total
+    # The first answer whose cumulative weight exceeds the point; one of weight zero never does.
+    index = tf.reduce_sum(tf.cast(sums <= point, tf.int32), axis=1)
+    index = tf.minimum(index, tf.maximum(tf.shape(ids)[1] - 1, 0))
+    learned = tf.logical_and(total[:, 0] > 0, tf.equal(matched_labels, 1))
     padded = tf.pad(ids, [[0, 0], [0, 1]], constant_values=IGNORED)
-    chosen = tf.gather(padded, place, batch_dims=1)
-    return tf.where(learnt, tf.cast(chosen, tf.int32), IGNORED)
+    chosen = tf.gather(padded, index, batch_dims=1)
+    return tf.where(learned, tf.cast(chosen, tf.int32), IGNORED)
 
 
 def _other_images(image_ids, chance):
-    """Rows of other images: int32 [B, ...] like `chance` [B, ...], and whether there is one."""
+    """Choose examples of other images.
+
+    Returns:
+        rows of the batch, int32 [B, N] for `chance` [B, N], and whether there is one, bool [B, N].
+    """
     others = tf.not_equal(image_ids[:, tf.newaxis], image_ids[tf.newaxis, :])
     count = tf.reduce_sum(tf.cast(others, tf.int32), axis=1)
-    # For each row the others first, in their order: the k-th of them is in column k.
+    # Each row lists the examples of other images first, in order: the k-th is in column k.
     order = tf.argsort(tf.cast(others, tf.int32), axis=1, direction="DESCENDING", stable=True)
     k = tf.cast(chance * tf.cast(count, tf.float32)[:, tf.newaxis], tf.int32)
     has_other = tf.broadcast_to(count[:, tf.newaxis] > 0, tf.shape(k))

@@ -1,33 +1,37 @@
-"""How often the pre-training tasks hide and swap; apart from the ops, for configs to use."""
+"""The rates of hiding and swapping; apart from the ops, so that configs load without TensorFlow."""
 
-import dataclasses
+from typing import Annotated
+
+import pydantic
+import pydantic.dataclasses
 
 from lxmert_tf.errors import InputError
 
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
-@dataclasses.dataclass(frozen=True)
+
+@pydantic.dataclasses.dataclass(frozen=True)
 class MaskingRates:
-    """How often what is hidden or swapped; defaults as published.
+    """How often the pre-training tasks hide and swap; defaults as published (paper section 3.2).
 
     Args:
-        words: share of the word pieces to be predicted.
-        regions: share of the regions to be predicted.
-        erased: of those, the share that becomes [MASK], or zeros.
-        replaced: of those, the share that becomes a random piece, or a region of another image;
-            the rest is kept as it is.
-        swapped: share of the sentences that are replaced by one of another image.
+        words: share of the word pieces to predict.
+        regions: share of the regions to predict.
+        erased: share of these that become [MASK], or zeros.
+        replaced: share of these that become a random piece, or a region of another image. The rest
+            stays as it is.
+        swapped: share of the sentences that are replaced by one about another image.
+
+    Raises:
+        pydantic.ValidationError: a share is not in 0..1, or `erased + replaced` exceeds 1.
     """
 
-    words: float = 0.15
-    regions: float = 0.15
-    erased: float = 0.8
-    replaced: float = 0.1
-    swapped: float = 0.5
+    words: Share = 0.15
+    regions: Share = 0.15
+    erased: Share = 0.8
+    replaced: Share = 0.1
+    swapped: Share = 0.5
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not 0 <= value <= 1:
-                raise InputError(f"{field.name} is {value}; it must be in [0, 1]")
         if self.erased + self.replaced > 1:
             raise InputError(f"erased + replaced is {self.erased + self.replaced}; at most 1")

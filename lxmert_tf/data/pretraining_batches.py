@@ -1,89 +1,85 @@
-"""Batches for pre-training: hidden words and regions, swapped sentences, drawn answers."""
+"""Batches for pre-training: hidden words and regions, swapped sentences, and drawn answers."""
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from lxmert_tf.data.batches import BATCHES_AHEAD, BATCHES_AT_ONCE, AnswerTable
-from lxmert_tf.data.masking import (
-    RngKeys,
-    draw_answers,
-    mask_regions,
-    mask_words,
-    swap_sentences,
-)
+from lxmert_tf.data.answer_table import AnswerTable
+from lxmert_tf.data.batches import BATCHES_AHEAD, BATCHES_IN_PARALLEL
+from lxmert_tf.data.masking import draw_answers, mask_regions, mask_words, swap_sentences
 from lxmert_tf.data.masking_rates import MaskingRates
+from lxmert_tf.data.stateless_random import RngKeys
 from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
+
+# Targets that the records hold already.
+_REGION_LABELS = (
+    "object_labels",
+    "object_confidences",
+    "attribute_labels",
+    "attribute_confidences",
+)
 
 
 @tf.autograph.experimental.do_not_convert
 def pretraining_batches(
-    pairs: tf.data.Dataset,
+    examples: tf.data.Dataset,
     preprocessor: LxmertTextPreprocessor,
     answers: Sequence[str],
     rates: MaskingRates,
     seed: int,
     epoch,
 ) -> tf.data.Dataset:
-    """Makes (inputs, targets) for `LxmertPretrainer` out of `pair_batches`.
+    """Make batches for `fit` of `LxmertPretrainer`.
 
-    What is drawn for an example depends on seed, epoch and its id; whose region or sentence it is
-    given also on the batch that it is in.
+    The random numbers of an example depend on seed, epoch and its ID; the region or sentence that
+    it is given also depends on the other examples of the batch.
 
     Args:
-        pairs: batches of (image, sentence) pairs.
-        preprocessor: tokenizes.
+        examples: from `example_batches`, one image per scene.
+        preprocessor: tokenizes the sentences.
         answers: the answer table, in the order of the logits.
-        rates: how often what is hidden or swapped.
-        seed: of the run.
-        epoch: of this pass over the data, an integer or an integer scalar tensor.
+        rates: how often regions, words and sentences are hidden or swapped.
+        seed: the seed of the run.
+        epoch: the number of this pass over the data, an integer or an integer scalar tensor.
 
     Returns:
-        pairs of the model's inputs and the targets of `pretraining_losses`.
+        a dataset of (inputs of `LxmertPretrainer`, targets of `pretraining_losses`).
     """
     table = AnswerTable(tuple(answers))
     vocabulary = preprocessor.vocabulary
-    specials = [preprocessor.start_id, preprocessor.end_id, preprocessor.pad_id]
+    special_ids = [preprocessor.start_id, preprocessor.end_id, preprocessor.pad_id]
     mask_id = vocabulary.index("[MASK]")
 
-    def make(pair):
-        draw = RngKeys(seed, epoch, pair["id"])
-        text = preprocessor(pair["text"])
-        image_ids, region_mask = pair["image_id"], pair["region_mask"]
-        words, padding_mask, matched = swap_sentences(
-            text["token_ids"], text["padding_mask"], image_ids, draw, rates
+    def make(batch):
+        keys = RngKeys(seed, epoch, batch["id"])
+        text = preprocessor(batch["text"])
+        token_ids, padding_mask, matched_labels = swap_sentences(
+            text["token_ids"], text["padding_mask"], batch["image_id"], keys, rates
         )
-        hidden_words, masked_lm_labels = mask_words(
-            words, padding_mask, specials, mask_id, len(vocabulary), draw, rates
+        hidden_ids, masked_lm_labels = mask_words(
+            token_ids, padding_mask, special_ids, mask_id, len(vocabulary), keys, rates
         )
-        features = pair["region_features"]
-        hidden_regions, region_feature_mask = mask_regions(
-            features, region_mask, image_ids, draw, rates
+        hidden_features, region_feature_mask = mask_regions(
+            batch["region_features"], batch["region_mask"], batch["image_id"], keys, rates
         )
         inputs = {
-            "token_ids": hidden_words,
+            "token_ids": hidden_ids,
             "segment_ids": text["segment_ids"],
             "padding_mask": padding_mask,
-            "region_features": hidden_regions,
-            "region_boxes": pair["region_boxes"],
-            "region_mask": region_mask,
+            "region_features": hidden_features,
+            "region_boxes": batch["region_boxes"],
+            "region_mask": batch["region_mask"],
         }
-        labels = (
-            "object_labels",
-            "object_confidences",
-            "attribute_labels",
-            "attribute_confidences",
-        )
         targets = {
             "masked_lm_labels": masked_lm_labels,
-            "matched_labels": matched,
-            "region_feature_targets": features,
+            "matched_labels": matched_labels,
+            "region_feature_targets": batch["region_features"],
             "region_feature_mask": region_feature_mask,
             "answer_labels": draw_answers(
-                table.ids(pair["answers"]), pair["scores"], matched, draw
+                table.ids(batch["answers"]), batch["scores"], matched_labels, keys
             ),
-            **{name: pair[name] for name in labels},
+            **{name: batch[name] for name in _REGION_LABELS},
         }
         return inputs, targets
 
-    return pairs.map(make, BATCHES_AT_ONCE).prefetch(BATCHES_AHEAD)
+    return examples.map(make, BATCHES_IN_PARALLEL).prefetch(BATCHES_AHEAD)

@@ -1,4 +1,4 @@
-"""A scene: one image (two for NLVR2) and everything that is said about it."""
+"""Scenes: an image (two for NLVR2) with all sentences about it."""
 
 import dataclasses
 
@@ -7,12 +7,13 @@ from lxmert_tf.regions.extractor import Regions
 
 @dataclasses.dataclass(frozen=True)
 class SceneImage:
-    """An image by its regions.
+    """An image, represented by its regions.
 
     Args:
-        id: unique in the data set.
-        height, width: in pixels.
-        regions: with features float16 or float32, which the record keeps.
+        id: unique in the dataset.
+        height: in pixels.
+        width: in pixels.
+        regions: with features in float16 or float32; the record keeps the type.
     """
 
     id: str
@@ -26,11 +27,12 @@ class Sentence:
     """A caption, question or statement about a scene.
 
     Args:
-        id: unique in the data set.
-        text: the words.
-        source: where it comes from, for example "easy_vqa".
-        question_type, answer_type: what metrics are sliced by; may be empty.
-        answers: (answer, soft score in 0..1) pairs; none for a caption or a test question.
+        id: unique in the dataset.
+        text: the sentence.
+        source: the dataset that it comes from, for example "easy_vqa".
+        question_type: metrics are sliced by it; may be empty.
+        answer_type: metrics are sliced by it; may be empty.
+        answers: (answer, soft score in 0..1) tuples; none for a caption or a test question.
     """
 
     id: str
@@ -43,11 +45,16 @@ class Sentence:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """One record: images and sentences. A scene with one sentence is the flat layout."""
+    """The content of one record. In the flat layout every scene has one sentence.
+
+    Args:
+        images: one, or two for NLVR2.
+        sentences: about the image, or about both.
+    """
 
     images: tuple[SceneImage, ...]
     sentences: tuple[Sentence, ...]
 
     def flat(self) -> list["Scene"]:
-        """One scene per sentence, each with all the images."""
+        """Return one scene per sentence, each with all images."""
         return [Scene(self.images, (sentence,)) for sentence in self.sentences]

@@ -1,12 +1,13 @@
-"""The tf.Example of a scene: the only place that knows its features.
+"""The record of a scene: a tf.Example, whose features only this module knows.
 
-One value per image: `image/*`, `regions/count`, `regions/feature_size`, `regions/features` (bytes,
-little-endian, dtype in `regions/feature_dtype`). One value per region, flat over the images:
-`regions/boxes` (four), `regions/object_ids`, ... One value per sentence: `sentences/*`,
-`answers/count`; the answers are flat over the sentences.
+- One value per image: `image/*`, `regions/count`, `regions/feature_size`, `regions/features`
+  (bytes, little-endian, dtype in `regions/feature_dtype`).
+- One value per region, over all images: `regions/boxes` (four values), `regions/object_ids`, ...
+- One value per sentence: `sentences/*`, `answers/count`.
+- One value per answer, over all sentences: `answers/text`, `answers/score`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -58,10 +59,11 @@ DTYPES = {
     ANSWER_TEXT: tf.string,
     ANSWER_SCORE: tf.float32,
 }
-# What data validation and statistics look at: all but the feature blobs.
+# All but the feature blobs: the features that data validation and statistics look at.
 DESCRIPTIVE = tuple(name for name in DTYPES if name != FEATURES)
+SENTENCE_FEATURES = tuple(name for name in DTYPES if name.startswith(("sentences/", "answers/")))
 
-# Looked up for every value that is written; a dtype is compared slowly.
+# Sets, because they are looked up for every value and comparing dtypes is slow.
 _BYTES = frozenset(name for name, dtype in DTYPES.items() if dtype == tf.string)
 _INTEGERS = frozenset(name for name, dtype in DTYPES.items() if dtype == tf.int64)
 
@@ -81,10 +83,16 @@ _SENTENCE_TEXTS = {
 
 
 def encode_scene(scene: Scene) -> bytes:
-    """Serializes a scene; the same scene gives the same bytes.
+    """Serialize a scene; the same scene gives the same bytes.
+
+    Args:
+        scene: the scene.
+
+    Returns:
+        a serialized tf.Example.
 
     Raises:
-        ValueError: only some of its images have labels, or features are neither float16 nor
+        ValueError: only some of the images have labels, or features are neither float16 nor
             float32.
     """
     features = {
@@ -111,7 +119,15 @@ def encode_scene(scene: Scene) -> bytes:
 
 
 def replace_sentences(serialized: bytes, sentences: Sequence[Sentence]) -> bytes:
-    """A serialized scene with other sentences: what `encode_scene` gives, without its decoding."""
+    """Replace the sentences of a serialized scene without decoding its images.
+
+    Args:
+        serialized: from `encode_scene`.
+        sentences: the new sentences.
+
+    Returns:
+        what `encode_scene` returns for the scene with the new sentences.
+    """
     example = tf.train.Example.FromString(serialized)
     for name, values in _sentence_features(sentences).items():
         example.features.feature[name].Clear()
@@ -120,10 +136,16 @@ def replace_sentences(serialized: bytes, sentences: Sequence[Sentence]) -> bytes
 
 
 def decode_scene(serialized: bytes) -> Scene:
-    """The inverse of `encode_scene`, for looking at a record in Python.
+    """Decode a serialized scene to Python objects; the inverse of `encode_scene`.
+
+    Args:
+        serialized: a record.
+
+    Returns:
+        the scene.
 
     Raises:
-        InputError: the bytes are no scene, or its parts do not fit each other.
+        InputError: the bytes are not a scene, or its features do not fit each other.
     """
     example = tf.train.Example()
     try:
@@ -132,44 +154,49 @@ def decode_scene(serialized: bytes) -> Scene:
         _check_lengths(values)
         return Scene(tuple(_images(values)), tuple(_sentences(values)))
     except Exception as error:
-        # protobuf's DecodeError, and whatever wrong lengths lead to in NumPy.
+        # protobuf's DecodeError, and what NumPy raises for wrong lengths.
         raise InputError(f"the record is not a scene: {error}") from error
 
 
-def parse_scenes(serialized) -> dict[str, tf.RaggedTensor]:
-    """Parses serialized scenes [N]; every feature becomes a ragged tensor [N, (its values)]."""
-    spec = {
-        name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
-        for name, dtype in DTYPES.items()
-    }
+def parse_scenes(serialized, features: Iterable[str] = DTYPES) -> dict[str, tf.RaggedTensor]:
+    """Parse serialized scenes in TensorFlow.
+
+    Args:
+        serialized: string [N].
+        features: the features to parse.
+
+    Returns:
+        {feature: ragged tensor [N, (values)]}.
+    """
+    spec = {name: tf.io.RaggedFeature(DTYPES[name], row_splits_dtype=tf.int64) for name in features}
     return tf.io.parse_example(serialized, spec)
 
 
 def decode_regions(
     scenes: dict[str, tf.RaggedTensor], max_regions: int | None = None, images_per_scene: int = 1
 ) -> dict[str, tf.Tensor]:
-    """Makes the image inputs of the models from parsed scenes of one image each, or of two.
+    """Make the image inputs of the models from parsed scenes.
 
     Args:
-        scenes: from `parse_scenes`, of N scenes.
-        max_regions: R, what is padded to; the most that any image has if None.
-        images_per_scene: I, the images that each scene must have.
+        scenes: from `parse_scenes`, N scenes.
+        max_regions: R, the number of regions to pad to; None means the most that any image has.
+        images_per_scene: I, the number of images that each scene must have.
 
     Returns:
-        `region_features` float32 [N, R, F], `region_boxes` float32 [N, R, 4] and `region_mask`
-        int32 [N, R]; where I is not 1, with an axis of I behind the first.
+        a dict of `region_features` float32 [N, R, F], `region_boxes` float32 [N, R, 4] and
+        `region_mask` int32 [N, R]. If I is not 1, they have an axis of I after the first.
 
     Raises:
-        InvalidArgumentError: when run, on a scene of another number of images, an image with more
-            than R regions, or one whose `regions/count` is not what its features or boxes hold.
+        InvalidArgumentError: at run time, if a scene has another number of images, an image has
+            more than R regions, or `regions/count` does not fit the features or boxes.
     """
     number = "one image" if images_per_scene == 1 else f"{images_per_scene} images"
-    right_number = tf.debugging.assert_equal(
+    number_check = tf.debugging.assert_equal(
         scenes[REGION_COUNT].row_lengths(),
         tf.constant(images_per_scene, tf.int64),
         message=f"this model reads scenes of {number}; a record has another number",
     )
-    with tf.control_dependencies([right_number]):
+    with tf.control_dependencies([number_check]):
         count = tf.identity(scenes[REGION_COUNT].flat_values)
     size = scenes[FEATURE_SIZE].flat_values[0]
     blobs = scenes[FEATURES].flat_values
@@ -206,7 +233,7 @@ def decode_regions(
     )
     boxes = by_image.to_tensor(shape=[None, None])
     boxes = tf.pad(boxes, [[0, 0], [0, tf.maximum(0, 4 * most - tf.shape(boxes)[1])]])
-    # Not -1, which is unknown where no image has a region.
+    # Not -1: reshape cannot infer it if no image has a region.
     images = tf.size(count)
     lead = [images] if images_per_scene == 1 else [images // images_per_scene, images_per_scene]
     return {
@@ -216,16 +243,19 @@ def decode_regions(
     }
 
 
-def decode_region_labels(scenes: dict[str, tf.RaggedTensor], max_regions: int):
-    """Makes the region targets of pre-training from parsed scenes of one image each.
+def decode_region_labels(
+    scenes: dict[str, tf.RaggedTensor], max_regions: int
+) -> dict[str, tf.Tensor]:
+    """Make the region targets of pre-training from parsed scenes of one image each.
 
     Args:
-        scenes: from `parse_scenes`, of N scenes.
-        max_regions: R, what is padded to.
+        scenes: from `parse_scenes`, N scenes.
+        max_regions: R, the number of regions to pad to.
 
     Returns:
-        `object_labels`, `attribute_labels` int32 [N, R], -1 where there is no region or the
-        extractor could not tell, and `object_confidences`, `attribute_confidences` float32.
+        a dict of `object_labels`, `attribute_labels` int32 [N, R], -1 where there is no region or
+        the extractor has no labels, and `object_confidences`, `attribute_confidences` float32
+        [N, R].
     """
     labels = {}
     for kind, ids, confidences in (
@@ -239,7 +269,14 @@ def decode_region_labels(scenes: dict[str, tf.RaggedTensor], max_regions: int):
 
 
 def sentence_answers(scenes: dict[str, tf.RaggedTensor]) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
-    """The answers and their scores, each ragged [S, (a)] over all S sentences of the batch."""
+    """Group the answers of parsed scenes by sentence.
+
+    Args:
+        scenes: from `parse_scenes`, with S sentences in all.
+
+    Returns:
+        the answers, ragged string [S, (a)], and their scores, ragged float32 [S, (a)].
+    """
     lengths = scenes[ANSWER_COUNT].flat_values
     texts, scores = scenes[ANSWER_TEXT].flat_values, scenes[ANSWER_SCORE].flat_values
     return (
@@ -249,8 +286,8 @@ def sentence_answers(scenes: dict[str, tf.RaggedTensor]) -> tuple[tf.RaggedTenso
 
 
 def _decode(blobs, dtype, values) -> tf.Tensor:
-    # The padded form of decode_raw has no kernel for float16: its bits are read as integers. It
-    # refuses a length of zero, which images without regions would have.
+    # decode_raw with padding has no kernel for float16, so its bits are read as integers. It
+    # rejects a length of zero, which images without regions have.
     length = tf.maximum(values, 1) * dtype.size
     bits = tf.uint16 if dtype == tf.float16 else dtype
     decoded = tf.io.decode_raw(blobs, bits, little_endian=True, fixed_length=length)
@@ -276,7 +313,7 @@ def _sentence_features(sentences: Sequence[Sentence]) -> dict[str, list]:
 
 
 def _fill(feature, name: str, values) -> None:
-    # Lists of Python's own numbers are what protobuf takes fastest.
+    # protobuf is fastest with lists of Python numbers.
     values = values.tolist() if isinstance(values, np.ndarray) else values
     if name in _BYTES:
         encoded = [v if isinstance(v, bytes) else v.encode("utf-8") for v in values]
@@ -303,13 +340,13 @@ def _check_lengths(values: dict[str, list]) -> None:
     for name in (IMAGE_HEIGHT, IMAGE_WIDTH, REGION_COUNT, FEATURE_SIZE, FEATURES, FEATURE_DTYPE):
         expected[name] = len(values[IMAGE_ID])
     expected |= {BOXES: 4 * regions, ANSWER_TEXT: answers, ANSWER_SCORE: answers}
-    # Labels are for extractors that can tell.
+    # Not every extractor gives labels.
     expected |= {name: regions for name in _REGION_LABELS.values() if values[name]}
     if not values[IMAGE_ID]:
-        raise ValueError("it has no image")
+        raise ValueError("there is no image")
     for name, length in expected.items():
         if len(values[name]) != length:
-            raise ValueError(f"{name} has {len(values[name])} values where {length} belong")
+            raise ValueError(f"{name} has {len(values[name])} values instead of {length}")
 
 
 def _images(values: dict[str, list]):

@@ -1,4 +1,4 @@
-"""Whether all was read that ingestion wrote: its summary lies beside the records."""
+"""Files beside the records of an ingestion: its summary, and the extractor of its regions."""
 
 import json
 import pathlib
@@ -9,58 +9,81 @@ from lxmert_tf.config_file import read_mapping
 from lxmert_tf.errors import InputError
 from lxmert_tf.json_file import read_json
 
-FILE_NAME = "ingest-summary.json"
-
-
-def check_sentences(files: Sequence[str], sentences: int) -> None:
-    """Compares how many sentences were read with how many the summaries say were written.
-
-    A record file that was cut between two records ends like a whole one, and one that was deleted
-    leaves no trace at all. Folders of which only some files are read, or that have no summary, say
-    nothing of the sum, so then nothing is compared.
-
-    Args:
-        files: all record files that were read.
-        sentences: how many they held.
-
-    Raises:
-        InputError: naming the folders, if the numbers differ, or a summary is not one.
-    """
-    read = {pathlib.Path(name).resolve() for name in files}
-    folders = sorted({path.parent for path in read})
-    written = 0
-    for folder in folders:
-        if not (folder / FILE_NAME).exists() or not read.issuperset(folder.glob("*tfrecord*")):
-            return
-        written += _written(folder / FILE_NAME)
-    if written != sentences:
-        names = ", ".join(str(folder) for folder in folders)
-        raise InputError(
-            f"{names}: {sentences:,} sentences were read, but {FILE_NAME} says that {written:,} "
-            "were written; a record file is cut short or missing: ingest again"
-        )
-
-
-def _written(path: pathlib.Path) -> int:
-    try:
-        written = read_json(path)["sentences"]["written"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: says no number of sentences written") from error
-    if type(written) is not int:
-        raise InputError(f"{path}: sentences written is {written!r}; it must be a number")
-    return written
-
-
+# {"images": {"read", "written", "rejected"}, "sentences": {the same}, "reasons": {reason: count}}.
+INGEST_SUMMARY = "ingest-summary.json"
+# The `get_config()` of a region extractor.
 EXTRACTOR = "extractor.json"
 
 
-def write_extractor(folder, extractor: dict[str, Any]) -> None:
-    """Writes the config of a region extractor into a folder."""
+def count_ingested_sentences(files: Sequence[str]) -> int | None:
+    """Return how many sentences the records hold, according to the summaries of their ingestions.
+
+    Args:
+        files: record files.
+
+    Returns:
+        the number of sentences; None if a directory has no summary, or only some of its record
+        files are given.
+
+    Raises:
+        InputError: a summary does not give the number.
+    """
+    given = {pathlib.Path(name).resolve() for name in files}
+    written = 0
+    for directory in {path.parent for path in given}:
+        summary = directory / INGEST_SUMMARY
+        if not summary.exists() or not given.issuperset(directory.glob("*tfrecord*")):
+            return None
+        written += _sentences_written(summary)
+    return written
+
+
+def check_sentence_count(files: Sequence[str], sentences: int) -> None:
+    """Check that as many sentences were read as the ingestion wrote.
+
+    A record file that is cut between two records reads like a complete one, and a deleted file
+    leaves no trace. Where `count_ingested_sentences` returns None, nothing is checked.
+
+    Args:
+        files: all record files that were read.
+        sentences: the number of sentences in them.
+
+    Raises:
+        InputError: the numbers differ, or a summary does not give the number.
+    """
+    written = count_ingested_sentences(files)
+    if written is not None and written != sentences:
+        directories = sorted({str(pathlib.Path(name).resolve().parent) for name in files})
+        raise InputError(
+            f"{', '.join(directories)}: {sentences:,} sentences were read, but {written:,} were "
+            f"written according to {INGEST_SUMMARY}; a record file is cut short or missing"
+        )
+
+
+def write_extractor(directory, extractor: dict[str, Any]) -> None:
+    """Write the config of a region extractor into a directory."""
     text = json.dumps(extractor, indent=1) + "\n"
-    (pathlib.Path(folder) / EXTRACTOR).write_text(text, encoding="utf-8")
+    (pathlib.Path(directory) / EXTRACTOR).write_text(text, encoding="utf-8")
 
 
 def read_extractor(files: Sequence[str]) -> dict[str, Any] | None:
-    """The config that lies beside the first of some files, or None if there is none."""
+    """Read the config of the region extractor beside the first of some files.
+
+    Returns:
+        the config, or None if there is none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     path = pathlib.Path(files[0]).parent / EXTRACTOR
     return read_mapping(path) if path.exists() else None
+
+
+def _sentences_written(path: pathlib.Path) -> int:
+    try:
+        written = read_json(path)["sentences"]["written"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: the number of sentences written is missing") from error
+    if type(written) is not int:
+        raise InputError(f"{path}: sentences.written is {written!r}; it must be an integer")
+    return written

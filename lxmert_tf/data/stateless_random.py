@@ -1,51 +1,61 @@
 """Random numbers that depend on what they are for, not on what was drawn before.
 
-Every draw has a key made of the run's seed, the epoch, the example and the purpose. So a run is the
-same each time, and a resumed run sees what the uninterrupted one would have seen.
+So a run is the same each time, and a resumed run draws what the uninterrupted one would have.
 """
 
+import dataclasses
 import zlib
 
 import numpy as np
 import tensorflow as tf
 
 
-def keys(seed: int, epoch, example_ids, purpose: str) -> tf.Tensor:
-    """Makes the keys of one purpose, int64 [N, 2].
+@dataclasses.dataclass(frozen=True)
+class RngKeys:
+    """The keys of random numbers for the examples of a batch.
+
+    A number depends on the seed, the epoch, the example and the purpose, and on nothing else.
 
     Args:
-        seed: of the run, at least 0.
-        epoch: an integer, or an integer scalar tensor.
-        example_ids: string [N], unique among the examples.
-        purpose: what is drawn; two purposes of one example are independent.
+        seed: the seed of the run, at least 0.
+        epoch: the number of the pass over the data, an integer or an integer scalar tensor.
+        example_ids: string [B], unique among the examples.
     """
-    hashed = tf.strings.to_hash_bucket_strong(
-        example_ids, num_buckets=2**62, key=[seed, zlib.crc32(purpose.encode())]
-    )
-    epochs = tf.fill(tf.shape(hashed), tf.cast(epoch, tf.int64))
-    return tf.stack([hashed, epochs], axis=-1)
 
+    seed: int
+    epoch: tf.Tensor | int
+    example_ids: tf.Tensor
 
-def uniform(keys, shape) -> tf.Tensor:
-    """Draws uniform numbers in [0, 1), float32 [N, *shape], of 24 bits each.
+    def uniform(self, purpose: str, shape) -> tf.Tensor:
+        """Draw uniform numbers in [0, 1), of 24 bits each.
 
-    A longer first axis of `shape` appends numbers and changes none, so that what is drawn for a
-    word does not depend on how far its sentence is padded.
+        Extending the first axis of `shape` appends numbers and changes none, so the numbers for a
+        word do not depend on how far its sentence is padded.
 
-    SplitMix64 (Steele, Lea & Flood 2014) with the key as its state: TensorFlow's stateless ops take
-    one seed per call, which costs a call per example.
+        Args:
+            purpose: what the numbers are for; those for two purposes are independent.
+            shape: the shape of the numbers for one example.
 
-    Args:
-        keys: int64 [N, 2], from `keys`.
-        shape: what each key gives.
-    """
-    keys = tf.bitcast(keys, tf.uint64)
-    # Mixed first, or keys that lie close together would give streams that overlap.
-    state = _mix(_mix(keys[:, :1]) + keys[:, 1:] * _GAMMA)
-    steps = tf.range(1, tf.reduce_prod(shape) + 1)
-    bits = _mix(state + tf.cast(steps, tf.uint64)[tf.newaxis] * _GAMMA)
-    fraction = tf.cast(tf.bitwise.right_shift(bits, _SHIFTS[-1]), tf.float32) * 2.0**-24
-    return tf.reshape(fraction, tf.concat([tf.shape(keys)[:1], shape], axis=0))
+        Returns:
+            float32 [B, *shape].
+        """
+        # SplitMix64 (Steele, Lea & Flood 2014) with the key as its state. TensorFlow's stateless
+        # ops take one seed per call, which would cost a call per example.
+        keys = tf.bitcast(self._keys(purpose), tf.uint64)
+        # Mixed first, because keys that are close together would give overlapping streams.
+        state = _mix(_mix(keys[:, :1]) + keys[:, 1:] * _GAMMA)
+        steps = tf.range(1, tf.reduce_prod(shape) + 1)
+        bits = _mix(state + tf.cast(steps, tf.uint64)[tf.newaxis] * _GAMMA)
+        fraction = tf.cast(tf.bitwise.right_shift(bits, _SHIFTS[-1]), tf.float32) * 2.0**-24
+        return tf.reshape(fraction, tf.concat([tf.shape(keys)[:1], shape], axis=0))
+
+    def _keys(self, purpose: str) -> tf.Tensor:
+        """Return the keys for a purpose, int64 [B, 2]."""
+        hashed = tf.strings.to_hash_bucket_strong(
+            self.example_ids, num_buckets=2**62, key=[self.seed, zlib.crc32(purpose.encode())]
+        )
+        epochs = tf.fill(tf.shape(hashed), tf.cast(self.epoch, tf.int64))
+        return tf.stack([hashed, epochs], axis=-1)
 
 
 def _mix(state):

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lxmert_tf.data.batches import (
+    example_batches,
     naming_damaged_files,
-    pair_batches,
     read_records,
     region_inputs,
     statement_labels,
@@ -100,13 +100,13 @@ def _pairs(model, files, max_regions, batch_size) -> tf.data.Dataset:
         raise InputError(f"a {type(model).__name__} answers no questions; fine-tune it first")
     if model.vocabulary is None or model.answers is None:
         raise InputError("the model has no vocabulary or no answers; give it both")
-    return pair_batches(
+    return example_batches(
         read_records(files), batch_size, max_regions, images_per_scene=model.images_per_scene
     )
 
 
 def _answered(model: AnsweringModel, pairs) -> Iterator[tuple[dict[str, tf.Tensor], list[str]]]:
-    """Each batch of `pair_batches`, and the model's answers to its sentences."""
+    """Each batch of `example_batches`, and the model's answers to its sentences."""
     preprocessor = LxmertTextPreprocessor(model.vocabulary, pad_to_longest=True)
     answers = model.answers
 

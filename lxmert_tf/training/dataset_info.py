@@ -9,7 +9,7 @@ import tensorflow as tf
 from lxmert_tf.data.answer_table import read_answer_table
 from lxmert_tf.data.batches import read_records, read_sentences
 from lxmert_tf.data.schema import decode_regions, parse_scenes
-from lxmert_tf.data.sidecars import check_sentences
+from lxmert_tf.data.sidecars import check_sentence_count
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import PresetDescription, describe_preset
 from lxmert_tf.models.text_preprocessor import build_vocabulary
@@ -51,7 +51,7 @@ def read_dataset_info(files: Sequence[str], config: TrainingConfig) -> DatasetIn
         counts.update(answer.decode() for answer in block["answers"].flat_values.numpy().tolist())
     if not sentences:
         raise InputError(f"{files[0]} (of {len(files)}): no sentences to train on")
-    check_sentences(files, sentences)
+    check_sentence_count(files, sentences)
     vocabulary = read_lines(config.vocabulary) if config.vocabulary else []
     if makes_vocabulary:
         # Each sentence once and in an order of its own, so that the order of files plays no part.

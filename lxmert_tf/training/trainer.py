@@ -9,7 +9,7 @@ import tensorflow as tf
 from rich.console import Console
 from tensorflow import keras
 
-from lxmert_tf.data.batches import pair_batches, read_records
+from lxmert_tf.data.batches import example_batches, read_records
 from lxmert_tf.models.presets import PresetModel
 from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
 from lxmert_tf.training.callbacks import (
@@ -204,13 +204,14 @@ def pair_data(
         config: sizes of batches and sentences, and the seed.
         train_files, validation_files: TFRecords of scenes; the latter may be none.
         steps: batches per epoch.
-        to_batches: makes a task's batches of the pairs (`pair_batches`) of an epoch, whose number
-            it is given; of the validation files always of epoch 0, so that epochs can be compared.
+        to_batches: makes a task's batches of the examples (`example_batches`) of an epoch, whose
+            number it is given; of the validation files always of epoch 0, so that epochs can be
+            compared.
     """
     preprocessor = LxmertTextPreprocessor(model.vocabulary, config.max_length, pad_to_longest=True)
 
     def batches(files, seed, epoch):
-        pairs = pair_batches(
+        pairs = example_batches(
             read_records(files),
             config.batch_size,
             config.max_regions,

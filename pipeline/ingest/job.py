@@ -13,7 +13,7 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from lxmert_tf.data.sidecars import write_extractor
+from lxmert_tf.data.sidecars import INGEST_SUMMARY, write_extractor
 from lxmert_tf.errors import GateError, InputError
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.parsers.text_rows import ShardLines, absolute_lines
@@ -31,7 +31,6 @@ from pipeline.ingest.scenes import (
     unpacked_scene,
 )
 
-SUMMARY = "ingest-summary.json"
 ANSWERS = "answers.txt"
 KINDS = {"image": "images", "sentence": "sentences", "answer": "answers"}
 DIRECT_RUNNER = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
@@ -198,7 +197,7 @@ def _finish(folder: pathlib.Path, work: pathlib.Path, complete: bool) -> dict[st
             "a model reads one width"
         )
     text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
-    (folder / SUMMARY).write_text(text, encoding="utf-8")
+    (folder / INGEST_SUMMARY).write_text(text, encoding="utf-8")
     return summary
 
 
@@ -246,7 +245,7 @@ def _check(summary, config: IngestConfig, output: pathlib.Path, partial: pathlib
             kept = output.with_name(f"{output.name}-rejected")
             shutil.rmtree(kept, ignore_errors=True)
             kept.mkdir(parents=True)
-            for path in (*partial.glob("rejects-*.jsonl"), partial / SUMMARY):
+            for path in (*partial.glob("rejects-*.jsonl"), partial / INGEST_SUMMARY):
                 path.rename(kept / path.name)
             raise GateError(
                 f"{rejected:,} of {read:,} {kind} were rejected, more than the "

@@ -161,7 +161,7 @@ def test_an_ablation_prints_a_row_a_variant_and_goes_on_where_it_was(
         ("stages.1.epochs=2", "there is no '1' to change"),
         ("stages.0.epochs=0", "epochs is 0; it must be at least 1"),
         ("loss_weights.object=1", "no task is named 'object'"),
-        ("masking.words=2", "words is 2.0; it must be in [0, 1]"),
+        ("masking.words=2", "masking.words is 2, should be less than or equal to 1"),
         ("vocabulary=[", "the value is not valid YAML"),
         ("init_from=nowhere", "nowhere: no such directory; a preset is one"),
     ],

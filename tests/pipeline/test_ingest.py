@@ -16,12 +16,13 @@ import tensorflow as tf
 
 from lxmert_tf.data.scene import Scene, Sentence
 from lxmert_tf.data.schema import decode_scene
+from lxmert_tf.data.sidecars import INGEST_SUMMARY
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.grid import GridExtractor
 from lxmert_tf.regions.registry import EXTRACTORS
 from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.ingest.inputs import hash_percent
-from pipeline.ingest.job import SUMMARY, run_ingest
+from pipeline.ingest.job import run_ingest
 from pipeline.ingest.readers.data_set import DataSet, ImageFile
 from pipeline.ingest.readers.easy_vqa import EasyVqa
 from pipeline.ingest.registry import DATA_SETS
@@ -75,13 +76,13 @@ def test_counts_are_those_of_the_data(ingested, questions):
         "answers": {"read": len(questions), "written": len(questions), "rejected": 0},
         "reasons": {},
     }
-    assert json.loads((folder / SUMMARY).read_text()) == summary
+    assert json.loads((folder / INGEST_SUMMARY).read_text()) == summary
 
 
 def test_folder_holds_the_shards_and_the_summary_and_nothing_else(ingested):
     _, folder, _ = ingested
     shards = [f"scenes-{i:05d}-of-00004.tfrecord" for i in range(4)]
-    assert sorted(contents(folder)) == ["extractor.json", SUMMARY, *shards]
+    assert sorted(contents(folder)) == ["extractor.json", INGEST_SUMMARY, *shards]
 
 
 def test_every_question_is_there_once_with_its_answer_and_its_picture(ingested, questions):

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxmert_tf.data.schema import decode_scene
+from lxmert_tf.data.sidecars import INGEST_SUMMARY
 from lxmert_tf.errors import GateError, InputError
 from pipeline.ingest.config import (
     IngestConfig,
@@ -21,7 +22,7 @@ from pipeline.ingest.config import (
     SentenceFiles,
     SplitConfig,
 )
-from pipeline.ingest.job import SUMMARY, run_ingest
+from pipeline.ingest.job import run_ingest
 from pipeline.ingest.parsers import text_rows
 from tests.pipeline.ingest_formats import detections, tsv_rows
 
@@ -190,7 +191,9 @@ def test_above_the_limit_the_job_fails_says_why_and_leaves_the_rejects(files, tm
     assert [path.name for path in work.iterdir()] == ["out-rejected"]
     assert not list((work / "out-rejected").glob("*tfrecord*"))
     assert len(rejects_in(work / "out-rejected")) == 3
-    assert json.loads((work / "out-rejected" / SUMMARY).read_text())["images"]["rejected"] == 1
+    assert (
+        json.loads((work / "out-rejected" / INGEST_SUMMARY).read_text())["images"]["rejected"] == 1
+    )
 
 
 def test_an_answer_table_of_the_data_or_of_a_file_leaves_others_out(files, tmp_path):

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertConfig
-from lxmert_tf.data.answer_table import read_answer_table
-from lxmert_tf.data.batches import AnswerTable
+from lxmert_tf.data.answer_table import AnswerTable, read_answer_table
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import load_preset
 from tests import golden
@@ -56,19 +55,19 @@ def test_any_table_comes_back(tmp_path_factory, name, answers):
         ("a.txt", "", "holds no answers"),
         ("a.json", "[]", "holds no answers"),
         ("a.json", "{}", "holds no answers"),
-        ("a.txt", "yes\nno\nyes\n", "the answer 'yes' stands in it 2 times; once is right"),
-        ("a.json", '["yes", "no", "yes"]', "the answer 'yes' stands in it 2 times; once is"),
-        ("a.json", '[{"ans": "yes"}, {"ans": "yes"}]', "the answer 'yes' stands in it 2 times"),
+        ("a.txt", "yes\nno\nyes\n", "duplicate answer 'yes'"),
+        ("a.json", '["yes", "no", "yes"]', "duplicate answer 'yes'"),
+        ("a.json", '[{"ans": "yes"}, {"ans": "yes"}]', "duplicate answer 'yes'"),
         ("a.json", '{"yes": 0, "yes": 1}', "duplicate key 'yes'"),
-        ("a.json", '{"yes": 0, "no": 0}', "the answers' numbers must be 0 to 1, each given once"),
-        ("a.json", '{"yes": 1, "no": 2}', "the answers' numbers must be 0 to 1, each given once"),
-        ("a.json", '{"yes": 0, "no": true}', "numbers must be 0 to 1, each given once"),
-        ("a.json", '{"yes": 0, "no": "1"}', "numbers must be 0 to 1, each given once"),
-        ("a.json", '["yes", 1]', "entry 1 (counted from 0) is no answer; each must be a text"),
-        ("a.json", '[{"answer": "yes"}]', "entry 0 (counted from 0) is no answer"),
-        ("a.json", '["two\\nlines"]', "the answer 'two\\nlines' has a line break in it"),
-        ("a.json", '["two\\rlines"]', "the answer 'two\\rlines' has a line break in it"),
-        ("a.json", '"yes"', "must hold a list of answers, or an object of answers and numbers"),
+        ("a.json", '{"yes": 0, "no": 0}', "the answers' IDs must be 0 to 1, each once"),
+        ("a.json", '{"yes": 1, "no": 2}', "the answers' IDs must be 0 to 1, each once"),
+        ("a.json", '{"yes": 0, "no": true}', "IDs must be 0 to 1, each once"),
+        ("a.json", '{"yes": 0, "no": "1"}', "IDs must be 0 to 1, each once"),
+        ("a.json", '["yes", 1]', "[1] must be a string, or an object with a string"),
+        ("a.json", '[{"answer": "yes"}]', "[0] must be a string, or an object with a string"),
+        ("a.json", '["two\\nlines"]', "the answer 'two\\nlines' contains a line break"),
+        ("a.json", '["two\\rlines"]', "the answer 'two\\rlines' contains a line break"),
+        ("a.json", '"yes"', "must hold a list of answers, or an object that maps answers to IDs"),
         ("a.json", '["yes"', "not valid JSON"),
         ("a.json", "[" * 100_000, "not valid JSON"),
         ("a.json", '["\\ud800"]', "not valid JSON"),

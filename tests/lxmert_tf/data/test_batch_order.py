@@ -5,7 +5,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lxmert_tf.data.batch_order import batch_parts
+from lxmert_tf.data.batches import split_window
 
 
 def parts_of(windows, batch_size, seed, bucket_by_length=True) -> list[list[list[tuple[int, int]]]]:
@@ -13,7 +13,7 @@ def parts_of(windows, batch_size, seed, bucket_by_length=True) -> list[list[list
     seed = None if seed is None else tf.constant(seed, tf.int64)
     before, result = 0, []
     for number, lengths in enumerate(windows):
-        parts = batch_parts(
+        parts = split_window(
             tf.constant(lengths, tf.int32), before, batch_size, number, seed, bucket_by_length
         )
         result.append([[(number, row) for row in part] for part in parts.to_list()])

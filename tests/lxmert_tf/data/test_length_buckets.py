@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from lxmert_tf import LxmertTextPreprocessor
-from lxmert_tf.data.batches import answer_batches, pair_batches, read_records
+from lxmert_tf.data.batches import answer_batches, example_batches, read_records
 from lxmert_tf.data.scene import Scene, SceneImage, Sentence
 from lxmert_tf.data.schema import encode_scene
 from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
@@ -36,7 +36,9 @@ def file(tmp_path_factory):
 
 def batches(file, batch_size=32, seed=1, epoch=0, **how) -> tf.data.Dataset:
     records = read_records([file])
-    return pair_batches(records, batch_size, MAX_REGIONS, seed, epoch, bucket_by_length=True, **how)
+    return example_batches(
+        records, batch_size, MAX_REGIONS, seed, epoch, bucket_by_length=True, **how
+    )
 
 
 def ids(dataset) -> list[list[str]]:
@@ -47,7 +49,7 @@ def padded(file, bucket_by_length) -> float:
     """Padded tokens per token."""
     words = sorted({w for s in SCENES for x in s.sentences for w in x.text.rstrip("?").split()})
     preprocessor = LxmertTextPreprocessor([*SPECIAL_PIECES, *words, "?"], 20, pad_to_longest=True)
-    pairs = pair_batches(
+    pairs = example_batches(
         read_records([file]), 32, MAX_REGIONS, 1, bucket_by_length=bucket_by_length
     )
     masks = [
@@ -125,7 +127,7 @@ def test_of_sharded_records_each_sentence_comes_to_one_worker(file, workers):
     parts = []
     for worker in range(workers):
         records = read_records([file]).shard(workers, worker)
-        pairs = pair_batches(records, 32, MAX_REGIONS, 1, bucket_by_length=True)
+        pairs = example_batches(records, 32, MAX_REGIONS, 1, bucket_by_length=True)
         parts.append(list(itertools.chain(*ids(pairs))))
     assert all(parts)
     assert sorted(itertools.chain(*parts)) == sorted(PICTURE_OF)
@@ -145,7 +147,7 @@ def test_memory_holds_images_not_their_copies_for_each_sentence(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     count = 0
     records = read_records([file])
-    for batch in pair_batches(records, 32, 16, 1, bucket_by_length=True):
+    for batch in example_batches(records, 32, 16, 1, bucket_by_length=True):
         count += len(batch["id"])
     assert count == 12_800
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

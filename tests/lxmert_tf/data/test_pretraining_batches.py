@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf import LxmertConfig, LxmertPretrainer, LxmertTextPreprocessor
-from lxmert_tf.data.batches import find_records, pair_batches, read_records
+from lxmert_tf.data.batches import example_batches, find_records, read_records
 from lxmert_tf.data.masking_rates import MaskingRates
 from lxmert_tf.data.pretraining_batches import pretraining_batches
 from lxmert_tf.training.config import FinetuningConfig
@@ -31,7 +31,7 @@ class Data:
         self.preprocessor = LxmertTextPreprocessor(words.vocabulary)
 
     def pairs(self):
-        return pair_batches(read_records(self.files), 64, max_regions=8)
+        return example_batches(read_records(self.files), 64, max_regions=8)
 
     def batches(self, seed=0, epoch=0, rates=RATES):
         batches = pretraining_batches(

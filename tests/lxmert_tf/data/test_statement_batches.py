@@ -9,8 +9,8 @@ import tensorflow as tf
 from lxmert_tf import LxmertTextPreprocessor
 from lxmert_tf.data.batches import (
     answer_batches,
+    example_batches,
     naming_damaged_files,
-    pair_batches,
     read_records,
     statement_batches,
     statement_labels,
@@ -40,7 +40,9 @@ def file(tmp_path_factory):
 
 
 def read(file, *args, **kwargs):
-    return pair_batches(read_records([file]), 32, MAX_REGIONS, *args, images_per_scene=2, **kwargs)
+    return example_batches(
+        read_records([file]), 32, MAX_REGIONS, *args, images_per_scene=2, **kwargs
+    )
 
 
 @pytest.mark.parametrize("seed", [None, 3])
@@ -113,6 +115,6 @@ def test_scenes_of_one_image_are_refused_and_the_other_way_round(file, tmp_path)
     for name, images, message in ((single, 2, "scenes of 2 images"), (file, 1, "of one image")):
         with pytest.raises(InputError) as raised:
             with naming_damaged_files([name]):
-                pairs = pair_batches(read_records([name]), 4, 8, images_per_scene=images)
+                pairs = example_batches(read_records([name]), 4, 8, images_per_scene=images)
                 list(answer_batches(pairs, PREPROCESSOR, ["yes"]))
         assert message in one_line(raised) and name in one_line(raised)

@@ -6,7 +6,7 @@ import pytest
 
 from lxmert_tf.data.batches import find_records
 from lxmert_tf.data.schema import encode_scene
-from lxmert_tf.data.sidecars import check_sentences
+from lxmert_tf.data.sidecars import check_sentence_count
 from lxmert_tf.errors import InputError
 from lxmert_tf.training.config import FinetuningConfig
 from lxmert_tf.training.dataset_info import read_dataset_info
@@ -42,7 +42,7 @@ def test_a_file_that_was_cut_between_two_records_is_missed(folder):
         sentences(find_records(folder))
     left = SENTENCES - len(SCENES[1::2][-1].sentences)
     assert one_line(raised).startswith(f"{folder}: {left} sentences were read")
-    assert f"that {SENTENCES} were written" in one_line(raised)
+    assert f"but {SENTENCES} were written" in one_line(raised)
 
 
 def test_a_file_that_is_gone_is_missed(folder):
@@ -68,9 +68,9 @@ def test_folders_are_added_up(folder, tmp_path_factory):
     count = len(SCENES[0].sentences)
     (other / "ingest-summary.json").write_text(json.dumps({"sentences": {"written": count}}))
     files = find_records(folder, other)
-    check_sentences(files, SENTENCES + count)
+    check_sentence_count(files, SENTENCES + count)
     with pytest.raises(InputError) as raised:
-        check_sentences(files, SENTENCES)
+        check_sentence_count(files, SENTENCES)
     assert str(folder) in one_line(raised) and str(other) in one_line(raised)
 
 
@@ -80,5 +80,5 @@ def test_folders_are_added_up(folder, tmp_path_factory):
 def test_a_summary_that_says_nothing_is_named(folder, text):
     (folder / "ingest-summary.json").write_text(text)
     with pytest.raises(InputError) as raised:
-        check_sentences(find_records(folder), SENTENCES)
+        check_sentence_count(find_records(folder), SENTENCES)
     assert str(folder / "ingest-summary.json") in one_line(raised)
