@@ -82,8 +82,10 @@ def transfer_answer_head(source: SourceModel, target: LxmertAnswerClassifier) ->
         target: Model with answers, whose answer head is overwritten.
 
     Raises:
-        ValueError: The heads have different widths.
+        ValueError: A model has no answers, or the heads have different widths.
     """
+    if source.answers is None or target.answers is None:
+        raise ValueError("both models must have answers")
     theirs, ours = source.answer_head, target.answer_head
     their_shape, our_shape = (tuple(head.transform.kernel.shape) for head in (theirs, ours))
     if their_shape != our_shape:
@@ -91,7 +93,7 @@ def transfer_answer_head(source: SourceModel, target: LxmertAnswerClassifier) ->
     ours.transform.set_weights(theirs.transform.get_weights())
     ours.transform_norm.set_weights(theirs.transform_norm.get_weights())
 
-    columns = np.array(_columns(source.answers, target.answers))
+    columns = _columns(source.answers, target.answers)
     known = columns >= 0
     ours.answers.set_weights(
         [np.where(known, values[..., columns], 0) for values in theirs.answers.get_weights()]
@@ -100,9 +102,9 @@ def transfer_answer_head(source: SourceModel, target: LxmertAnswerClassifier) ->
     return AnswerTransfer(int(known.sum()), missing)
 
 
-def _columns(table: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Return the index of each wanted answer in the table, or -1."""
+def _columns(table: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """Return the index of each wanted answer in the table, or -1: int [A]."""
     exact = {answer: index for index, answer in enumerate(table)}
     # Reversed, so that the first of several answers with one normal form wins.
     normalized = {normalize_answer(answer): exact[answer] for answer in reversed(table)}
-    return [exact.get(a, normalized.get(normalize_answer(a), -1)) for a in wanted]
+    return np.array([exact.get(a, normalized.get(normalize_answer(a), -1)) for a in wanted])

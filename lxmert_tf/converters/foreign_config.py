@@ -86,12 +86,17 @@ def from_tensors(tensors: Mapping[str, StoredTensor], where: str) -> LxmertConfi
             f"{where}: cannot tell the number of attention heads from a hidden size of "
             f"{hidden_size}; give a model config"
         )
-    sizes = {
+    optional = {
         "max_position_embeddings": "bert.embeddings.position_embeddings.weight",
         "type_vocab_size": "bert.embeddings.token_type_embeddings.weight",
         "num_objects": "obj_predict_head.decoder_dict.obj.bias",
         "num_attributes": "obj_predict_head.decoder_dict.attr.bias",
         "num_answers": "answer_head.logit_fc.3.bias",
+    }
+    sizes: dict[str, Any] = {
+        field: tensors[name].shape[0]
+        for field, name in optional.items()
+        if name in tensors and tensors[name].shape
     }
     return LxmertConfig(
         hidden_size=hidden_size,
@@ -102,11 +107,7 @@ def from_tensors(tensors: Mapping[str, StoredTensor], where: str) -> LxmertConfi
         relationship_layers=_count_layers(tensors, "bert.encoder.r_layers"),
         vocab_size=words[0],
         region_feature_size=features[1],
-        **{
-            field: tensors[name].shape[0]
-            for field, name in sizes.items()
-            if name in tensors and tensors[name].shape
-        },
+        **sizes,
     )
 
 

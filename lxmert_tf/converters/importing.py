@@ -135,7 +135,9 @@ def load_tensors(
         variables: Variables to load.
         tensors: Tensors by the release's names.
     """
-    loaded, missing, wrong_shape = [], [], []
+    loaded: list[str] = []
+    missing: list[str] = []
+    wrong_shape: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = []
     unexpected = set(tensors)
     for named in variables:
         unexpected -= set(named.names)

@@ -8,7 +8,7 @@ bytes makes it allocate half a gigabyte.
 
 import pickletools
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from lxmert_tf.errors import InputError
 
@@ -63,7 +63,7 @@ class SafeUnpickler:
         self._persistent = persistent
         self._build = build
 
-    def load(self, file: BinaryIO, size: int) -> Any:
+    def load(self, file: IO[bytes], size: int) -> Any:
         """Read one pickle and leave the file positioned after it.
 
         Args:
@@ -77,7 +77,8 @@ class SafeUnpickler:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         try:
-            for opcode, argument, _ in pickletools.genops(_BoundedFile(file, size)):
+            bounded: Any = _BoundedFile(file, size)
+            for opcode, argument, _ in pickletools.genops(bounded):
                 if opcode.name == "STOP":
                     return self._stack.pop()
                 self._step(opcode.name, argument)
@@ -161,7 +162,7 @@ class SafeUnpickler:
 class _BoundedFile:
     """File that never tries to read more than `size` bytes, whatever a damaged pickle claims."""
 
-    def __init__(self, file: BinaryIO, size: int):
+    def __init__(self, file: IO[bytes], size: int):
         self._file = file
         self._size = size
         self.tell = file.tell

@@ -123,10 +123,12 @@ def test_a_head_is_copied_between_models_alone(source):
         np.testing.assert_array_equal(value, variable)
 
 
-def test_heads_of_different_widths_are_refused(source):
+def test_heads_of_different_widths_or_without_answers_are_refused(source):
     target = LxmertAnswerClassifier(config(hidden_size=8, num_answers=1), answers=["yes"])
     with pytest.raises(ValueError, match=r"head is \(16, 32\), the target's \(8, 16\)"):
         transfer_answer_head(source(LxmertPretrainer), target)
+    with pytest.raises(ValueError, match="both models must have answers"):
+        transfer_answer_head(source(LxmertPretrainer, has_answers=False), target)
 
 
 @pytest.mark.parametrize(

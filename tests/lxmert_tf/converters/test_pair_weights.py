@@ -1,4 +1,4 @@
-"""The release's fine-tuned NLVR2 checkpoints, in and out."""
+"""Import and export of the release's fine-tuned NLVR2 checkpoints."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import load_preset
 from tests import golden
 
-# Heads are 64 wide, so that the sizes can be told from the tensors.
+# With heads 64 wide, sizes follow from the tensors.
 SIZES = LxmertConfig.from_dict({**golden.TINY, "hidden_size": 128})
 
 
@@ -32,22 +32,22 @@ def exported(model, tmp_path_factory):
 
 
 def rewrite(source, target, rename):
-    """The same tensors under other names."""
+    """Write the same tensors under other names."""
     tensors = read_torch_file(source).items()
     write_torch_file(target, {rename(name): tensor for name, tensor in tensors})
 
 
-def assert_is(back, model):
+def assert_equal(back, model):
     assert type(back) is LxmertPairClassifier
     assert back.answers == ["False", "True"]
     for ours, theirs in zip(back.weights, model.weights, strict=True):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.name)
 
 
-def test_names_and_shapes_are_the_release_s(exported):
+def test_names_and_shapes_are_those_of_the_release(exported):
     tensors = read_torch_file(exported)
     heads = {name: t.shape for name, t in tensors.items() if not name.startswith("lxrt_encoder.")}
-    # Its NLVR2Model: Linear(2H, 2H), GELU, LayerNorm(2H), Linear(2H, 2).
+    # NLVR2Model of the release: Linear(2H, 2H), GELU, LayerNorm(2H), Linear(2H, 2).
     assert heads == {
         "logit_fc.0.weight": (256, 256),
         "logit_fc.0.bias": (256,),
@@ -61,13 +61,11 @@ def test_names_and_shapes_are_the_release_s(exported):
     assert f"{prefix}encoder.x_layers.0.visual_attention.att.query.weight" in tensors
 
 
-@pytest.mark.parametrize("config", [None, SIZES], ids=["told sizes", "given sizes"])
-def test_a_fine_tuned_file_comes_back_whole_and_again_as_the_same_bytes(
-    model, exported, tmp_path, config
-):
+@pytest.mark.parametrize("config", [None, SIZES], ids=["sizes of the tensors", "given sizes"])
+def test_a_fine_tuned_file_round_trips_to_the_byte(model, exported, tmp_path, config):
     back, report = import_weights("lxrt", exported, config)
     assert report.is_complete() and report.unexpected == ()
-    assert_is(back, model)
+    assert_equal(back, model)
     export_weights(back, "lxrt", tmp_path / "again.pth")
     assert (tmp_path / "again.pth").read_bytes() == exported.read_bytes()
 
@@ -84,14 +82,19 @@ def test_files_of_several_gpus_are_read(model, exported, tmp_path, rename):
     rewrite(exported, tmp_path / "gpus.pth", rename)
     back, report = import_weights("lxrt", tmp_path / "gpus.pth", SIZES)
     assert report.is_complete() and report.unexpected == ()
-    assert_is(back, model)
+    assert_equal(back, model)
 
 
-def test_a_head_for_one_image_stays_an_answer_classifier(tmp_path):
-    # Two answers, too: what tells is the width that the head reads.
-    one = LxmertAnswerClassifier(dataclasses.replace(SIZES, num_answers=2))
-    export_weights(one, "lxrt", tmp_path / "one.pth")
-    assert type(import_weights("lxrt", tmp_path / "one.pth")[0]) is LxmertAnswerClassifier
+@pytest.fixture(scope="module")
+def one_image(tmp_path_factory):
+    """The checkpoint of a model for one image, with as many answers as the one for two."""
+    path = tmp_path_factory.mktemp("weights") / "one.pth"
+    export_weights(LxmertAnswerClassifier(dataclasses.replace(SIZES, num_answers=2)), "lxrt", path)
+    return path
+
+
+def test_the_width_of_the_head_tells_one_image_from_two(one_image):
+    assert type(import_weights("lxrt", one_image)[0]) is LxmertAnswerClassifier
 
 
 def test_hugging_face_has_no_such_model(model, tmp_path):
@@ -103,15 +106,13 @@ def test_hugging_face_has_no_such_model(model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_line_takes_the_release_s_answer_tables(exported, tmp_path, capsys):
-    one = LxmertAnswerClassifier(dataclasses.replace(SIZES, num_answers=2))
-    export_weights(one, "lxrt", tmp_path / "one.pth")
+def test_the_command_reads_answer_tables_of_the_release(exported, one_image, tmp_path, capsys):
     (tmp_path / "ans2label.json").write_text('{"": 1, "yes": 0}')
     command = ["import-weights", "--source", "lxrt", "--answers", str(tmp_path / "ans2label.json")]
     outputs = ["--output", str(tmp_path / "preset"), "--checkpoint"]
-    assert main([*command, *outputs, str(tmp_path / "one.pth")]) == 0
+    assert main([*command, *outputs, str(one_image)]) == 0
     assert load_preset(tmp_path / "preset").answers == ["yes", ""]
-    # Those of a pair classifier are given.
+    # A pair classifier has answers of its own.
     assert main([*command, *outputs, str(exported)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "has the answers False and True, in this order" in error
