@@ -44,7 +44,7 @@ format: venv ## fix what ruff can fix
 	$(VENV)/bin/ruff format .
 
 docs: venv ## build the documentation site in build/site, with warnings as errors
-	$(VENV)/bin/python -m mkdocs build --strict --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
 
 dist: venv ## build and check the wheel and the source distribution in dist
 	rm -rf build/lib dist

@@ -1,4 +1,4 @@
-"""What all tests share: seeds, deprecation as an error, and a word where TFX cannot be."""
+"""Shared by all tests: seeds, deprecations as errors, and skips where TFX cannot be installed."""
 
 import importlib.util
 import logging
@@ -12,7 +12,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 OURS = re.compile(rf"From {re.escape(str(ROOT))}/(lxmert_tf|pipeline|tests)/.* deprecated", re.S)
 
-# TFX and what comes with it.
+# TFX and the packages it brings.
 TFX = {"ml_metadata", "pandas", "tensorflow_data_validation", "tensorflow_metadata"}
 TFX |= {"tensorflow_model_analysis", "tfx"}
 GLIBC = tuple(map(int, (platform.libc_ver()[1] or "0").split(".")))
@@ -20,7 +20,7 @@ TFX_CANNOT_BE_HERE = sys.version_info >= (3, 11) and GLIBC < (2, 39)
 
 
 class _OurDeprecations(logging.Handler):
-    """TensorFlow logs who calls what is deprecated, in place of a warning that pytest would see."""
+    """Turns TensorFlow's log messages about deprecated calls from our code into errors."""
 
     def emit(self, record):
         if OURS.match(record.getMessage()):
@@ -28,7 +28,7 @@ class _OurDeprecations(logging.Handler):
 
 
 class _Module(pytest.Module):
-    """A test file; skipped where it needs TFX, and that cannot be installed."""
+    """A test file that is skipped if it needs TFX and TFX cannot be installed."""
 
     def collect(self):
         try:
@@ -46,7 +46,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
-    """What a test draws without a seed of its own (a layer's weights) is always the same."""
+    """Seed TensorFlow, so that tests draw the same numbers (a layer's weights) in any order."""
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].keras.utils.set_random_seed(0)
 
@@ -57,7 +57,7 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 @pytest.fixture
 def tfx():
-    """For a test that needs TFX in a file whose others do not."""
+    """Skip a test that needs TFX, in a file whose other tests do not."""
     if TFX_CANNOT_BE_HERE and not importlib.util.find_spec("tfx"):
         _skip_without_tfx()
 

@@ -1,7 +1,7 @@
-"""What stacks exchange: records, a preset, a SavedModel, a checkpoint of training.
+"""Files that the stacks exchange: records, a preset, a SavedModel, and a training checkpoint.
 
-`python -m tests.stacks.exchanged MINE YOURS` writes all into the folder MINE, reads what another
-stack has written into YOURS, and leaves there what came of it.
+`python -m tests.stacks.exchanged MINE YOURS` writes the files and their results into the folder
+MINE, reads the files that the other stack wrote into YOURS, and adds its results there.
 """
 
 import pathlib
@@ -18,20 +18,23 @@ from lxmert_tf.training.checkpointing import TrainingCheckpoints
 from lxmert_tf.training.optimization import BertAdamW
 from tests.serving.tiny import Tiny, write_tiny
 
-# In the folder: what came of its files where they were written, and where they were read.
+# Files of results: of the stack that wrote the folder, and of the stack that read it.
 WRITTEN, READ = "written.npz", "read.npz"
 
 
 class Exchanged:
-    """The files in a folder. What comes of them: `logits` of the preset's model and `probabilities`
-    of the SavedModel for the records, and all weights a training step after the checkpoint."""
+    """The exchanged files in a folder, and the results of using them.
+
+    The results are, for the records, the `logits` of the preset's model and the `probabilities` of
+    the SavedModel, and all `weights` one training step after the checkpoint.
+    """
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
         self._tiny = Tiny(folder)
 
     def write(self) -> None:
-        """Writes them all."""
+        """Write the files and the results."""
         write_tiny(self._tiny)
         training = _Training(self._tiny, self._checkpoints)
         training.step()
@@ -39,13 +42,13 @@ class Exchanged:
         np.savez(self._folder / WRITTEN, **self._results(training))
 
     def read(self) -> None:
-        """Reads them all, and adds what came of them here."""
+        """Read the files and add the results."""
         training = _Training(self._tiny, self._checkpoints)
         training.checkpoints.restore()
         np.savez(self._folder / READ, **self._results(training))
 
     def results(self, name: str) -> dict[str, np.ndarray]:
-        """WRITTEN or READ."""
+        """Return the arrays of a file of results, WRITTEN or READ."""
         with np.load(self._folder / name, allow_pickle=False) as arrays:
             return dict(arrays)
 
@@ -72,8 +75,8 @@ class _Training:
         self.checkpoints = TrainingCheckpoints(checkpoints, self._model, self._optimizer, keep=1)
 
     def step(self) -> np.ndarray:
-        """Takes a step; returns all weights."""
-        # Without dropout: the stacks need not draw the same random numbers.
+        """Take one step and return all weights."""
+        # Without dropout, because the stacks draw different random numbers.
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(self._model(self._inputs, training=False) ** 2)
         variables = self._model.trainable_variables

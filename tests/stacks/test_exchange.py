@@ -1,6 +1,6 @@
-"""What one stack writes, the other reads, with the same results: TensorFlow 2.21 and 2.15.
+"""Each stack reads what the other wrote, with the same results (TensorFlow 2.21 and 2.15).
 
-Both ways are tested at once, by the tests of STACK=today.
+The tests of STACK=today test both directions.
 """
 
 import os
@@ -24,11 +24,11 @@ if not OTHER.exists():
 
 @pytest.fixture(scope="module")
 def exchanged(tmp_path_factory):
-    """Here: what this process wrote and the other stack read; there: the other way round."""
+    """`here` was written by this process and read by the other stack; `there` is the reverse."""
     folder = tmp_path_factory.mktemp("exchange")
     here, there = (Exchanged(folder / name) for name in ("here", "there"))
     here.write()
-    # Which Keras it is to be is for the other to say.
+    # The other stack chooses its own Keras.
     environment = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
     command = [OTHER, "-m", "tests.stacks.exchanged", folder / "there", folder / "here"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -39,7 +39,7 @@ def exchanged(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["logits", "probabilities", "weights"])
 @pytest.mark.parametrize("place", ["here", "there"])
-def test_what_is_read_does_what_it_did_where_it_was_written(exchanged, place, kind):
+def test_results_are_the_same_on_both_stacks(exchanged, place, kind):
     written, read = (exchanged[place].results(name)[kind] for name in (WRITTEN, READ))
     assert np.ptp(written) > 0.1
     np.testing.assert_allclose(read, written, rtol=0, atol=1e-5)
