@@ -171,8 +171,29 @@ def _suggestion(cls, path: tuple[str | int, ...]) -> str:
             cls = next(filter(dataclasses.is_dataclass, candidates), None)
     if not dataclasses.is_dataclass(cls):
         return ""
-    names = [field.name for field in dataclasses.fields(cls)]
+    # The field of a key that is a Python keyword ends with an underscore: `from_`.
+    names = [field.name.removesuffix("_") for field in dataclasses.fields(cls)]
     close = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; valid keys are {', '.join(names)}"
+
+
+def check_fields(config) -> None:
+    """Check a dataclass against the types and bounds in its annotations.
+
+    `config_from_mapping` does so for files; this is for dataclasses that are made in Python.
+
+    Args:
+        config: an instance of a dataclass.
+
+    Raises:
+        InputError: naming the field and its value.
+    """
+    for name, kind in typing.get_type_hints(type(config), include_extras=True).items():
+        try:
+            pydantic.TypeAdapter(kind).validate_python(getattr(config, name))
+        except pydantic.ValidationError as error:
+            problem = error.errors()[0]
+            place = (name.removesuffix("_"), *problem["loc"])
+            raise InputError(describe_mismatch({**problem, "loc": place})) from error

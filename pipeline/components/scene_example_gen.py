@@ -24,9 +24,10 @@ from lxmert_tf.config_file import config_from_mapping
 from lxmert_tf.errors import GateError
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.files import find_inputs
-from pipeline.ingest.region_store import RegionFiles
+from pipeline.ingest.inputs import inputs_of
+from pipeline.ingest.job import check_rejects
 from pipeline.ingest.registry import make_data_set
-from pipeline.ingest.scenes import READ, REJECT, SCENE, ReadScenes, records_of, unpacked_scene
+from pipeline.ingest.scenes import ReadCount, ReadScenes, Reject, SerializeScenes
 
 # Suffix of the file with a split's counts of read and rejected images and sentences.
 COUNTS = ".counts.json"
@@ -89,15 +90,16 @@ def _scenes(
     split = json.loads(split_pattern)
     values = {**ingest_properties(exec_properties)["ingest"], "records": split}
     config = config_from_mapping(IngestConfig, values, "SceneExampleGen")
-    scenes = pipeline | "ReadScenes" >> ReadScenes(config, work_folder)
+    scenes = pipeline | ReadScenes(config, inputs_of(config), work_folder)
     _ = (
-        scenes
-        | "ByReason" >> beam.FlatMap(_by_reason)
+        (scenes.counts, scenes.rejects)
+        | "CountsAndRejects" >> beam.Flatten()
+        | "ByReason" >> beam.Map(_by_reason)
         | "CountByReason" >> beam.CombinePerKey(sum)
         | "AllCounts" >> beam.combiners.ToList()
         | "WriteCounts" >> beam.Map(_write_counts, split, work_folder)
     )
-    return scenes | "Serialized" >> beam.ParDo(_Serialize(config.records.layout))
+    return scenes.joined | beam.ParDo(SerializeScenes(config.records.layout))
 
 
 def ingest_properties(exec_properties: dict[str, Any]) -> dict[str, Any]:
@@ -152,14 +154,11 @@ def files_fingerprint(paths: Iterable[str]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _by_reason(element: tuple[str, Any]):
-    """Yield ((kind, reason), count) for rejects, and ((kind, ""), count) for what was read."""
-    tag, value = element
-    if tag == READ:
-        kind, count = value
-        yield (kind, ""), count
-    elif tag == REJECT:
-        yield (value.kind, value.reason), 1
+def _by_reason(element: ReadCount | Reject) -> tuple[tuple[str, str], int]:
+    """Return ((kind, reason), 1) for a reject, and ((kind, ""), count) for what was read."""
+    if isinstance(element, ReadCount):
+        return (element.kind, ""), element.count
+    return (element.kind, element.reason), 1
 
 
 def _write_counts(counts: list, split: dict[str, Any], folder: str) -> None:
@@ -170,36 +169,12 @@ def _write_counts(counts: list, split: dict[str, Any], folder: str) -> None:
 def _check_rejects(found: dict[str, Any], allowed: float) -> None:
     """Log what was rejected and why; raise GateError if it is too much."""
     counts = {tuple(key): count for key, count in found["counts"]}
-    where = f"of the split {found['split']['split']}"
-    for (kind, reason), count in counts.items():
-        if reason:
-            absl_logging.warning("rejected %s: %d %ss: %s", where, count, kind, reason)
-    for kind in ("image", "sentence"):
-        read = counts.get((kind, ""), 0)
-        reasons = {reason: n for (k, reason), n in counts.items() if k == kind and reason}
-        rejected = sum(reasons.values())
-        if rejected > allowed * read:
-            commonest = max(reasons, key=reasons.get)
-            raise GateError(
-                f"{rejected:,} of {read:,} {kind}s {where} were rejected, more than the "
-                f"{allowed:.2%} of max_reject_fraction; the commonest reason "
-                f"({reasons[commonest]:,} times): {commonest}"
-            )
-
-
-class _Serialize(beam.DoFn):
-    """Convert joined scenes to serialized records."""
-
-    def __init__(self, layout: str):
-        self._layout = layout
-
-    def start_bundle(self):
-        self._store = RegionFiles()
-
-    def finish_bundle(self):
-        self._store.close()
-
-    def process(self, element):
-        tag, value = element
-        if tag == SCENE:
-            yield from records_of(unpacked_scene(value), self._store, self._layout)
+    read = {kind: count for (kind, reason), count in counts.items() if not reason}
+    rejects = {key: count for key, count in counts.items() if key[1]}
+    where = f"split {found['split']['from_']!r}"
+    for (kind, reason), count in rejects.items():
+        absl_logging.warning("%s: rejected %d %ss: %s", where, count, kind, reason)
+    try:
+        check_rejects(read, rejects, allowed)
+    except GateError as error:
+        raise GateError(f"{where}: {error}") from error

@@ -1,9 +1,21 @@
-"""What one ingestion makes: which sentences and images, from where, in which layout."""
+"""Configuration of an ingestion: a file in configs/ingest/."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import AliasChoices, AliasGenerator, ConfigDict, Field
+
+from lxmert_tf.config_file import check_fields
 from lxmert_tf.errors import InputError
+
+ALL_PERCENT = (0, 100)
+Count = Annotated[int, Field(ge=1)]
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+Percent = Annotated[int, Field(ge=0, le=100)]
+
+
+def _keys_of_field(name: str) -> AliasChoices | str:
+    return AliasChoices("from", "split", "from_") if name == "from_" else name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,55 +23,60 @@ class SplitConfig:
     """One split of the records.
 
     Args:
-        split: what it is taken from: a split of the data set, or a part (or several) of the files.
-        layout: `grouped` is one record per image (training), `flat` one per sentence (evaluation).
-        percent: of the images by a hash of their id, from and up to; [0, 100] is all. Two splits
-            of one source split with ranges that don't overlap share no image.
-        limit: the most images, for a trial; none if left out.
+        from_: where it comes from (key `from`): a split of the data set, or one or more parts. The
+            older key `split` is also read.
+        layout: "grouped" for a record per image (training), "flat" for one per sentence
+            (evaluation).
+        percent: range of image hashes, within [0, 100], that are in the split. Two splits of one
+            part with disjoint ranges share no image.
+        limit: the largest number of images, for a trial; None for all.
 
     Raises:
-        InputError: the range or the limit makes no sense.
+        InputError: a value is out of range.
     """
 
-    split: str | tuple[str, ...]
+    __pydantic_config__ = ConfigDict(alias_generator=AliasGenerator(validation_alias=_keys_of_field))
+
+    from_: Annotated[str | tuple[str, ...], Field(min_length=1)]
     layout: Literal["grouped", "flat"] = "grouped"
-    percent: tuple[int, int] = (0, 100)
-    limit: int | None = None
+    percent: tuple[Percent, Percent] = ALL_PERCENT
+    limit: Count | None = None
 
     def __post_init__(self):
+        check_fields(self)
         low, high = self.percent
-        if not 0 <= low < high <= 100:
-            raise InputError(f"percent is [{low}, {high}]; it must be within 0 to 100, rising")
-        if self.limit is not None and self.limit < 1:
-            raise InputError(f"limit is {self.limit}; it must be at least 1")
-        if not self.split:
-            raise InputError("split is empty; it must name what the records are taken from")
+        if low >= high:
+            raise InputError(f"percent is [{low}, {high}]; the second must be larger")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it is taken from, one or several."""
-        return (self.split,) if isinstance(self.split, str) else tuple(self.split)
+        """The splits or parts that it comes from."""
+        return (self.from_,) if isinstance(self.from_, str) else tuple(self.from_)
 
 
 @dataclasses.dataclass(frozen=True)
 class RegionFiles:
-    """Files with the regions of images.
+    """Files with the regions of images, or images.
 
     Args:
-        files: names or patterns, relative to the working directory or on a filesystem that Beam
-            knows; .gz files and the members of .zip archives are read as they are.
-        format: one of `REGION_READERS`; told from the name or the first line if left out.
-        rows: which images of each file, from and up to (null: the end), in its order.
+        files: paths or patterns, relative to the working directory or on a filesystem that Beam
+            knows. Gzipped files and members of zip archives are read as they are.
+        format: one of `REGION_READERS`; None to detect it from the name or the first lines.
+        rows: range of images in each file; the second is null for the end of the file.
+
+    Raises:
+        InputError: a value is out of range.
     """
 
-    files: tuple[str, ...]
+    files: Names
     format: str | None = None
-    rows: tuple[int, int | None] = (0, None)
+    rows: tuple[Annotated[int, Field(ge=0)], int | None] = (0, None)
 
     def __post_init__(self):
+        check_fields(self)
         first, last = self.rows
-        if first < 0 or (last is not None and last <= first):
-            raise InputError(f"rows is [{first}, {last}]; it must rise from 0 or more")
+        if last is not None and last <= first:
+            raise InputError(f"rows is [{first}, {last}]; the second must be larger")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,76 +88,76 @@ class SentenceFiles:
         format: one of `SENTENCE_READERS`.
     """
 
-    files: tuple[str, ...]
+    files: Names
     format: str
+
+    def __post_init__(self):
+        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class PartConfig:
-    """Images and sentences that belong together, for example VQA's train2014.
+    """Images and the sentences about them, for example train2014 of VQA.
 
     Args:
-        regions, sentences: files; one without the other is an error.
+        regions: files with images.
+        sentences: files with sentences.
     """
 
-    regions: tuple[RegionFiles, ...]
-    sentences: tuple[SentenceFiles, ...]
+    regions: Annotated[tuple[RegionFiles, ...], Field(min_length=1)]
+    sentences: Annotated[tuple[SentenceFiles, ...], Field(min_length=1)]
 
     def __post_init__(self):
-        for name in ("regions", "sentences"):
-            if not getattr(self, name):
-                raise InputError(f"{name} is empty; it must name files")
+        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class IngestConfig:
-    """One run of `lxmert ingest`: of a data set by name, or of files.
+    """One run of `lxmert ingest`, from a data set or from files.
 
     Args:
-        source: which data set; None for files.
-        records: what is made, if it is one split.
-        parts: files by name, for splits to be made of.
-        splits: what is made, if it is several splits; each gets a folder of its name.
-        extractor: what makes regions of pictures.
-        shards: files that the records are spread over.
-        feature_dtype: how the records hold features.
-        answers: a table of answers (see `read_answer_table`); others are left out. None keeps all.
-        min_answer_count: makes the table of the data: the answers that are given at least so
-            often. It is left as answers.txt.
-        normalize_answers: whether answers are normalised as the release does before look-up.
-        max_reject_fraction: of the images or of the sentences; above it the job fails.
+        source: name of a data set; None for files.
+        records: the split to write, if there is only one.
+        extractor: configuration of what makes regions from images.
+        shards: number of record files.
+        parts: files by name, from which splits are made.
+        splits: the splits to write, each into a folder with its name.
+        feature_dtype: precision of the features in records.
+        answers: a table of answers (see `read_answer_table`); other answers are left out. None
+            keeps all.
+        min_answer_count: build the table, `answers.txt`, of all answers that are given at least
+            this often.
+        normalize_answers: whether to normalize answers before they are looked up, as the LXMERT
+            release does.
+        max_reject_fraction: fraction of the images or sentences that may be rejected, in 0..1.
+
+    Raises:
+        InputError: a value is out of range, or keys contradict each other.
     """
 
     source: str | None = None
     records: SplitConfig | None = None
     extractor: dict[str, Any] = dataclasses.field(default_factory=lambda: {"name": "grid"})
-    shards: int = 4
+    shards: Count = 4
     parts: dict[str, PartConfig] = dataclasses.field(default_factory=dict)
     splits: dict[str, SplitConfig] = dataclasses.field(default_factory=dict)
     feature_dtype: Literal["float16", "float32"] = "float16"
     answers: str | None = None
-    min_answer_count: int | None = None
+    min_answer_count: Count | None = None
     normalize_answers: bool = False
-    max_reject_fraction: float = 0.01
+    max_reject_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
 
     def __post_init__(self):
+        check_fields(self)
         if (self.source is None) == (not self.parts):
-            raise InputError("name either a source or parts made of files")
+            raise InputError("name either a source or parts")
         if (self.records is None) == (not self.splits):
             raise InputError("name either records or splits")
         for split in self.splits.values() if self.splits else [self.records]:
             unknown = [name for name in split.names if self.parts and name not in self.parts]
             if unknown:
                 raise InputError(
-                    f"no part is named {unknown[0]!r}; there are {', '.join(self.parts)}"
+                    f"unknown part {unknown[0]!r}; choose from {', '.join(self.parts)}"
                 )
-        if self.shards < 1:
-            raise InputError(f"shards is {self.shards}; it must be at least 1")
         if self.answers and self.min_answer_count is not None:
-            raise InputError("answers and min_answer_count are both given; one makes the table")
-        if self.min_answer_count is not None and self.min_answer_count < 1:
-            raise InputError(f"min_answer_count is {self.min_answer_count}; it must be at least 1")
-        if not 0 <= self.max_reject_fraction <= 1:
-            raise InputError(
-                f"max_reject_fraction is {self.max_reject_fraction}; it must be in [0, 1]"
-            )
+            raise InputError("answers and min_answer_count are both given; name one of them")

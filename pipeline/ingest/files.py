@@ -1,7 +1,7 @@
-"""Input files by name or pattern: plain, gzipped, or members of zip archives, on any filesystem.
+"""Input files by path or pattern: plain, gzipped, or members of zip archives.
 
-Local files and whatever Apache Beam knows (gs://, s3://, hdfs://). A member of an archive is named
-ARCHIVE.zip!MEMBER.
+Files may be local or on any filesystem that Apache Beam knows (gs://, s3://, hdfs://). A member of
+an archive is named ARCHIVE.zip!MEMBER.
 """
 
 import contextlib
@@ -18,6 +18,8 @@ from apache_beam.io.filesystems import FileSystems
 from lxmert_tf.errors import InputError
 
 MEMBER = "!"
+# Errors on reading a compressed file that is damaged.
+READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +28,8 @@ class InputFile:
 
     Args:
         path: the file, or the archive.
-        size: in bytes, as it lies there (a member's compressed size).
-        member: of the archive, or None.
+        size: bytes on disk (the compressed size of a member).
+        member: name of the member; None for a file.
     """
 
     path: str
@@ -36,27 +38,28 @@ class InputFile:
 
     @property
     def name(self) -> str:
-        """How it is told of in messages and rejects."""
+        """The name in messages and rejects."""
         return self.path if self.member is None else f"{self.path}{MEMBER}{self.member}"
 
     @property
     def content_name(self) -> str:
-        """The name without what compresses it, whose ending tells the format."""
+        """The name without the suffix `.gz`, so that its suffix is that of the content."""
         return (self.member or self.path).removesuffix(".gz")
 
     @property
     def seekable(self) -> bool:
-        """Whether reading may start anywhere: not in what is compressed."""
+        """Whether reading can start anywhere, which is so unless the file is compressed."""
         return self.member is None and not self.path.endswith(".gz")
 
 
 def find_inputs(patterns: Iterable[str]) -> list[InputFile]:
-    """The files that patterns name, each once, in the order of the patterns and then by name.
+    """Return the files that match patterns, each once, ordered by pattern and then by name.
 
-    An archive stands for all files in it.
+    Args:
+        patterns: paths or patterns. An archive stands for all files in it.
 
     Raises:
-        InputError: a pattern names no file, or an archive is damaged.
+        InputError: no files match a pattern, or an archive is damaged.
     """
     found: dict[str, InputFile] = {}
     for pattern in patterns:
@@ -67,14 +70,15 @@ def find_inputs(patterns: Iterable[str]) -> list[InputFile]:
 
 @contextlib.contextmanager
 def open_input(file: InputFile, start: int = 0) -> Iterator[BinaryIO]:
-    """Opens a file for reading what it holds, uncompressed.
+    """Open a file for reading its uncompressed content.
 
     Args:
         file: the file.
-        start: the byte to start at; only for a seekable file.
+        start: first byte to read; only for a seekable file.
 
     Raises:
-        InputError: it cannot be opened. What is damaged inside raises as `READ_ERRORS` on reading.
+        InputError: the file cannot be opened. If its content is damaged, reading raises one of
+            `READ_ERRORS`.
     """
     try:
         raw = FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED)
@@ -84,7 +88,7 @@ def open_input(file: InputFile, start: int = 0) -> Iterator[BinaryIO]:
         if start:
             raw.seek(start)
         if file.member is not None:
-            with _archive(file.path, raw) as archive, _member(archive, file) as content:
+            with _open_archive(file.path, raw) as archive, _open_member(archive, file) as content:
                 yield content
         elif file.path.endswith(".gz"):
             with gzip.open(raw) as content:
@@ -93,15 +97,10 @@ def open_input(file: InputFile, start: int = 0) -> Iterator[BinaryIO]:
             yield raw
 
 
-# What reading a compressed file that is damaged raises.
-READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
-
-
 def _matches(pattern: str) -> list[InputFile]:
     path, _, member = pattern.partition(f".zip{MEMBER}")
     if member:
-        path = f"{path}.zip"
-        chosen = [file for file in _members(path) if file.member == member]
+        chosen = [file for file in _members(f"{path}.zip") if file.member == member]
         if not chosen:
             raise InputError(f"{pattern}: the archive has no such member")
         return chosen
@@ -111,7 +110,7 @@ def _matches(pattern: str) -> list[InputFile]:
         raise InputError(f"{pattern}: {_reason(error)}") from error
     files = sorted(match.metadata_list, key=lambda metadata: metadata.path)
     if not files:
-        raise InputError(f"{pattern}: no file is named so")
+        raise InputError(f"no files match {pattern}")
     result = []
     for metadata in files:
         if metadata.path.endswith(".zip"):
@@ -122,23 +121,23 @@ def _matches(pattern: str) -> list[InputFile]:
 
 
 def _members(path: str) -> list[InputFile]:
-    with open_input(InputFile(path, 0)) as raw, _archive(path, raw) as archive:
+    with open_input(InputFile(path, 0)) as raw, _open_archive(path, raw) as archive:
         return [
             InputFile(path, member.compress_size, member.filename)
             for member in sorted(archive.infolist(), key=lambda member: member.filename)
-            # What macOS adds to archives.
+            # macOS adds files of its own to archives.
             if not member.is_dir() and not member.filename.startswith("__MACOSX/")
         ]
 
 
-def _archive(path: str, raw: BinaryIO) -> zipfile.ZipFile:
+def _open_archive(path: str, raw: BinaryIO) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(raw)
     except zipfile.BadZipFile as error:
         raise InputError(f"{path}: not a zip archive, or cut short") from error
 
 
-def _member(archive: zipfile.ZipFile, file: InputFile) -> BinaryIO:
+def _open_member(archive: zipfile.ZipFile, file: InputFile) -> BinaryIO:
     try:
         return archive.open(file.member)
     except (RuntimeError, NotImplementedError, KeyError, zipfile.BadZipFile) as error:

@@ -1,43 +1,41 @@
-"""What an ingestion reads: the files that its config names, cut into parts for the workers."""
+"""The inputs of an ingestion: the files that a configuration names, split into tasks."""
 
 import dataclasses
 import hashlib
 import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lxmert_tf.errors import InputError
-from pipeline.ingest.config import IngestConfig, PartConfig, RegionFiles, SplitConfig
+from pipeline.ingest.config import ALL_PERCENT, IngestConfig, PartConfig, SplitConfig
 from pipeline.ingest.files import InputFile, find_inputs
+from pipeline.ingest.interfaces import RegionReader, SentenceReader, Shard
 from pipeline.ingest.readers.data_set import DataSet, DataSetPicture, DataSetSentences
 from pipeline.ingest.readers.pictures import Pictures
-from pipeline.ingest.registry import (
-    make_data_set,
-    make_region_reader,
-    make_sentence_reader,
-)
-from pipeline.ingest.source import RegionReader, SentenceReader, Shard
+from pipeline.ingest.registry import make_data_set, make_region_reader, make_sentence_reader
 
 
 @dataclasses.dataclass(frozen=True)
 class RegionTask:
-    """A part of a region file.
+    """A part of a region file to read.
 
     Args:
         reader: reads it.
-        unit: the part.
-        order: its place among all tasks: of two images with one id the earlier one holds.
-        rows_before: rows of the file that come before its first unit and are not wanted.
+        shard: the part.
+        number: position among all tasks. Of two images with one id, that of the earlier task is
+            kept.
+        rows_before: unwanted rows of the file before its first shard.
     """
 
     reader: RegionReader
-    unit: Shard
-    order: int
+    shard: Shard
+    number: int
     rows_before: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class SentenceTask:
-    """An annotation file.
+    """An annotation file to read.
 
     Args:
         reader: reads it.
@@ -50,12 +48,14 @@ class SentenceTask:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """All that one split is made of.
+    """All inputs of one split.
 
     Args:
-        regions, sentences: what is read.
+        regions: parts of region files.
+        sentences: annotation files.
         images_per_scene: 1, or 2 for NLVR2.
-        complete: whether every sentence's image should be there: not in a trial with few images.
+        complete: whether the image of every sentence is expected; False for a trial that reads a
+            few images.
     """
 
     regions: tuple[RegionTask, ...]
@@ -65,69 +65,75 @@ class Inputs:
 
     @property
     def has_pictures(self) -> bool:
-        """Whether an extractor makes regions."""
+        """Whether an extractor makes the regions."""
         return any(isinstance(task.reader, DataSetPicture | Pictures) for task in self.regions)
 
     @property
     def size(self) -> int:
-        """Bytes of the region files, roughly."""
-        return sum(task.unit.size for task in self.regions)
+        """Approximate bytes of the region files."""
+        return sum(task.shard.size for task in self.regions)
 
 
 def inputs_of(config: IngestConfig) -> Inputs:
-    """Finds and cuts the files of `config.records`.
+    """Find the files of `config.records` and split them into tasks.
 
     Raises:
-        InputError: the source or a format is not known, or a file is missing or of another format.
+        InputError: the data set or a format is unknown, no files match a pattern, a file has
+            another format, or the sentences of the parts are about different numbers of images.
     """
     if config.source is not None:
-        return _of_data_set(make_data_set(config.source), config.records, config.extractor)
+        return _data_set_inputs(make_data_set(config.source), config.records, config.extractor)
     parts = [config.parts[name] for name in config.records.names]
     sentences = tuple(task for part in parts for task in _sentence_tasks(part))
-    per_scene = {task.reader.images_per_scene for task in sentences}
-    if len(per_scene) > 1:
-        raise InputError("sentences about one image and about two do not go into one split")
+    images_per_scene = {task.reader.images_per_scene for task in sentences}
+    if len(images_per_scene) > 1:
+        raise InputError("one split cannot have sentences about one image and about two images")
+    if images_per_scene == {2} and config.records.percent != ALL_PERCENT:
+        raise InputError("percent needs sentences about one image; use the splits of NLVR2")
     return Inputs(
-        tuple(_region_tasks(parts, config)), sentences, per_scene.pop(), not config.records.limit
+        tuple(_region_tasks(parts, config)),
+        sentences,
+        images_per_scene.pop(),
+        complete=config.records.limit is None,
     )
 
 
 def check_split(data_set: DataSet, split: str) -> None:
-    """Raises InputError unless the data set has that split."""
+    """Raise an InputError if a data set does not have a split."""
     if split not in data_set.splits:
         raise InputError(
-            f"{data_set.name} has no split {split!r}; there are {', '.join(data_set.splits)}"
+            f"{data_set.name} has no split {split!r}; choose from {', '.join(data_set.splits)}"
         )
 
 
 def check_scenes(config: IngestConfig, reader: str, images: int) -> None:
-    """Raises InputError unless the sentences of all splits are about so many images.
+    """Check that the sentences of all splits are about a number of images.
 
     Args:
-        config: with `splits`.
-        reader: what reads the scenes, for the error.
-        images: that it wants in a scene.
+        config: the ingestion, with `splits`.
+        reader: name of what will read the scenes, for the message.
+        images: number of images that it needs in a scene.
+
+    Raises:
+        InputError: a part has sentences about another number of images.
     """
-    number = "1 image" if images == 1 else f"{images} images"
+    needed = f"{reader} needs scenes of {images} image{'s' if images > 1 else ''}"
     if config.source and images != 1:
-        raise InputError(f"{reader} reads scenes of {number}; those of {config.source} have 1")
-    wanted = {name for split in config.splits.values() for name in split.names}
-    for name in sorted(wanted & config.parts.keys()):
+        raise InputError(f"{needed}; those of {config.source} have 1")
+    names = {name for split in config.splits.values() for name in split.names}
+    for name in sorted(names & config.parts.keys()):
         for files in config.parts[name].sentences:
             found = make_sentence_reader(files.format).images_per_scene
             if found != images:
-                raise InputError(
-                    f"{reader} reads scenes of {number}; those of parts.{name} ({files.format}) "
-                    f"have {found}"
-                )
+                raise InputError(f"{needed}; those of parts.{name} ({files.format}) have {found}")
 
 
 def hash_percent(image_id: str) -> int:
-    """A number from 0 to 99 that depends on the image's id alone: which split it falls into."""
+    """Return a number from 0 to 99 that depends on the image id alone, to select a split."""
     return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") % 100
 
 
-def _of_data_set(data_set: DataSet, records: SplitConfig, extractor: dict[str, Any]) -> Inputs:
+def _data_set_inputs(data_set: DataSet, records: SplitConfig, extractor: dict[str, Any]) -> Inputs:
     low, high = records.percent
     regions: list[RegionTask] = []
     for split in records.names:
@@ -145,7 +151,7 @@ def _of_data_set(data_set: DataSet, records: SplitConfig, extractor: dict[str, A
     return Inputs(tuple(regions[:limit]), sentences, 1, complete)
 
 
-def _sentence_tasks(part: PartConfig):
+def _sentence_tasks(part: PartConfig) -> Iterator[SentenceTask]:
     for files in part.sentences:
         reader = make_sentence_reader(files.format)
         for file in find_inputs(files.files):
@@ -153,24 +159,26 @@ def _sentence_tasks(part: PartConfig):
                 yield SentenceTask(reader, file)
 
 
-def _region_tasks(parts: list[PartConfig], config: IngestConfig):
-    order, left = itertools.count(), config.records.limit
+def _region_tasks(parts: Iterable[PartConfig], config: IngestConfig) -> Iterator[RegionTask]:
+    number, limit = itertools.count(), config.records.limit
     for files in (files for part in parts for files in part.regions):
         for file in find_inputs(files.files):
-            if left == 0:
+            if limit == 0:
                 return
             reader = make_region_reader(files.format, file, config.extractor)
             rows = files.rows
-            if left is not None:
-                rows, left = _limited(reader, file, files, left)
-            for unit in reader.units(file, rows):
-                yield RegionTask(reader, unit, next(order), rows[0])
+            if limit is not None:
+                rows = _first_rows(rows, limit)
+                limit -= _count_images(reader, file, rows)
+            for shard in reader.shards(file, rows):
+                yield RegionTask(reader, shard, next(number), rows[0])
 
 
-def _limited(reader: RegionReader, file: InputFile, files: RegionFiles, left: int):
-    """The rows of a trial, and how many images may still follow."""
-    first, last = files.rows
-    last = first + left if last is None else min(last, first + left)
-    # Counted by reading them: a trial has few.
-    read = (item for unit in reader.units(file, (first, last)) for item in reader.read(unit))
-    return (first, last), left - sum(1 for _ in read)
+def _first_rows(rows: tuple[int, int | None], limit: int) -> tuple[int, int]:
+    first, last = rows
+    return first, first + limit if last is None else min(last, first + limit)
+
+
+def _count_images(reader: RegionReader, file: InputFile, rows: tuple[int, int]) -> int:
+    # Reads them, which is cheap for the few images of a trial.
+    return sum(1 for shard in reader.shards(file, rows) for _ in reader.read(shard))

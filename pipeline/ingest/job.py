@@ -1,261 +1,355 @@
-"""The ingestion job: records, rejects and a summary in one folder, whole or not at all."""
+"""The ingestion job, which writes records, rejects and a summary into one folder."""
 
 import collections
 import hashlib
 import json
-import os
 import pathlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from lxmert_tf.atomic_write import atomic_directory, check_replaceable
 from lxmert_tf.data.sidecars import INGEST_SUMMARY, write_extractor
 from lxmert_tf.errors import GateError, InputError
 from pipeline.ingest.config import IngestConfig
-from pipeline.ingest.parsers.text_rows import ShardLines, absolute_lines
+from pipeline.ingest.inputs import Inputs, inputs_of
+from pipeline.ingest.parsers.text_rows import ShardLines, lines_before
 from pipeline.ingest.progress import IngestProgress
-from pipeline.ingest.region_store import RegionFiles
-from pipeline.ingest.scenes import (
-    ANSWER,
-    LINES,
-    READ,
-    REJECT,
-    SCENE,
-    ReadScenes,
-    Reject,
-    records_of,
-    unpacked_scene,
-)
+from pipeline.ingest.region_store import RegionStoreReader
+from pipeline.ingest.scenes import JoinedScene, ReadCount, ReadScenes, Reject, scene_records
 
-ANSWERS = "answers.txt"
-KINDS = {"image": "images", "sentence": "sentences", "answer": "answers"}
+# Options of Beam's runner in this process.
 DIRECT_RUNNER = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
+ANSWERS = "answers.txt"
+# The summary's names for the kinds of rejects and counts.
+PLURALS = {"image": "images", "sentence": "sentences", "answer": "answers"}
+# Files that workers leave in the work folder.
+WRITTEN = "written-*.json"
+READ = "read.json"
+LINES = "lines.json"
 
 
 def run_ingest(config: IngestConfig, output, beam_args: Iterable[str] = ()) -> dict[str, Any]:
-    """Writes one split into a new folder.
+    """Write the records of one split into a new folder.
 
-    `scenes-*.tfrecord`, `rejects-*.jsonl`, `ingest-summary.json`, `extractor.json` where pictures
-    were read, and `answers.txt` where the answer table was made. Everything is written under a
-    temporary name beside it and renamed at the end, so that a folder of that name is complete. The
-    same input gives the same bytes, whatever the runner and the number of workers.
+    The folder holds `scenes-*.tfrecord`, `rejects-*.jsonl`, `ingest-summary.json`, `extractor.json`
+    if images were read, and `answers.txt` if the answer table was built from the data. It appears
+    under its name only when it is complete. The same input gives the same bytes with any runner
+    and any number of workers.
 
     Args:
         config: what to ingest, with `records`.
-        output: the folder, on a disk that all workers see; it must not exist, or be empty.
-        beam_args: the runner and its options; DirectRunner in this process if there are none.
+        output: the folder, on a disk that all workers share; it must be missing or empty.
+        beam_args: options of another Beam runner; they override `DIRECT_RUNNER`.
 
     Returns:
-        the summary: {"images": {"read", "written", "rejected"}, "sentences": {the same},
+        The summary: {"images": {"read", "written", "rejected"}, "sentences": {the same},
         "answers": {the same}, "reasons": {reason: count}}.
 
     Raises:
-        InputError: the config names something that does not exist, the folder is taken, or there
-            is nothing to write.
-        GateError: more than `max_reject_fraction` of the images or sentences were rejected; what
-            and why is left in a folder of the same name with `-rejected` behind it.
+        InputError: an input is missing or of an unknown format, the folder is not empty, or no
+            records were written.
+        GateError: more than `max_reject_fraction` of the images or sentences were rejected. The
+            rejects are kept in a folder with the same name and the suffix `-rejected`.
+
+    Example:
+        >>> config = IngestConfig("easy_vqa", SplitConfig("train", limit=100))
+        >>> run_ingest(config, "build/records")["images"]["written"]
+        100
     """
     output = pathlib.Path(output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: already exists; name a new folder or remove it")
-    partial = output.parent / f".{output.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    work = partial / "work"
-    read = ReadScenes(config, work.resolve())
-    work.mkdir(parents=True)
-    try:
-        options = PipelineOptions([*DIRECT_RUNNER, *beam_args], save_main_session=False)
-        with IngestProgress(work, read.inputs.size), beam.Pipeline(options=options) as root:
-            _ = (
-                root
-                | "ReadScenes" >> read
-                | "ByShard" >> beam.Map(by_shard, config.shards)
-                | beam.GroupByKey()
-                | "WriteShard" >> beam.Map(write_shard, str(partial.resolve()), config)
-            )
-        summary = _finish(partial, work, read.inputs.complete)
+    check_replaceable(output)
+    inputs = inputs_of(config)
+    with atomic_directory(output) as folder:
+        work = folder / "work"
+        work.mkdir()
+        _run_beam(config, inputs, folder, work, beam_args)
+        rejects = _write_rejects(folder, work)
+        summary = _write_summary(folder, work, rejects, inputs.complete)
         shutil.rmtree(work)
-        if read.inputs.has_pictures:
-            write_extractor(partial, config.extractor)
-        if config.min_answer_count is not None and not (partial / ANSWERS).exists():
+        if not summary["images"]["written"]:
+            raise InputError(f"{output}: no records were written; {_most_common(rejects)}")
+        if config.min_answer_count is not None and not (folder / ANSWERS).exists():
             raise InputError(f"no answer is given at least {config.min_answer_count} times")
-        _check(summary, config, output, partial)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        if output.exists():
-            output.rmdir()
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            read = {kind: summary[plural]["read"] for kind, plural in PLURALS.items()}
+            check_rejects(read, rejects, config.max_reject_fraction)
+        except GateError as error:
+            raise GateError(f"{error}; see {_keep_rejects(folder, output)}") from error
+        if inputs.has_pictures:
+            write_extractor(folder, config.extractor)
     return summary
 
 
-def by_shard(element: tuple[str, Any], shards: int) -> tuple[tuple[str, int], Any]:
-    """The element under the file that it goes to."""
-    tag, value = element
-    if tag not in (SCENE, REJECT):
-        return (tag, 0), value
-    key = "\n".join(value[0]) if tag == SCENE else value.id
-    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-    # Not the bits that hash_percent uses: a split by percent must still fill all shards.
-    return (tag, int.from_bytes(digest[8:16], "big") % shards), value
-
-
-def write_shard(group: tuple[tuple[str, int], Iterable[Any]], folder: str, config) -> None:
-    """Writes one file, in an order that depends on its content alone.
+def check_rejects(
+    read: Mapping[str, int], rejects: Mapping[tuple[str, str], int], max_fraction: float
+) -> None:
+    """Raise a GateError if too many images or sentences were rejected.
 
     Args:
-        group: ((tag, shard number), elements).
-        folder: where; counts go to its `work`.
-        config: of the ingestion.
+        read: how many images and sentences were read, by kind ("image", "sentence").
+        rejects: how many were rejected, by kind and reason.
+        max_fraction: the largest fraction of a kind that may be rejected, in 0..1.
     """
-    (tag, shard), elements = group
-    number = f"{shard:05d}-of-{config.shards:05d}"
-    counts = _WRITERS[tag](folder, number, elements, config)
-    if counts is not None:
-        path = os.path.join(folder, "work", f"{tag}-{number}.counts")
-        pathlib.Path(path).write_text(json.dumps(counts), encoding="utf-8")
+    for kind in ("image", "sentence"):
+        of_kind = {key: count for key, count in rejects.items() if key[0] == kind}
+        rejected, total = sum(of_kind.values()), read.get(kind, 0)
+        if rejected > max_fraction * total:
+            raise GateError(
+                f"{rejected:,} of {total:,} {PLURALS[kind]} were rejected, more than the "
+                f"{max_fraction:.2%} of max_reject_fraction; {_most_common(of_kind)}"
+            )
 
 
-def _write_scenes(folder: str, number: str, scenes: Iterable[tuple], config) -> dict:
-    images, sentences, answers, sizes = set(), 0, 0, set()
-    store = RegionFiles()
-    with tf.io.TFRecordWriter(os.path.join(folder, f"scenes-{number}.tfrecord")) as writer:
-        # The packed scenes begin with their keys.
-        for joined in map(unpacked_scene, sorted(scenes)):
-            images.update(joined.key)
+def _most_common(rejects: Mapping[tuple[str, str], int]) -> str:
+    if not rejects:
+        return "the inputs have no images"
+    reasons = _sum_by(lambda key: key[1], rejects)
+    reason = max(reasons, key=reasons.__getitem__)
+    return f"the most common reason ({reasons[reason]:,} times): {reason}"
+
+
+def _keep_rejects(folder: pathlib.Path, output: pathlib.Path) -> pathlib.Path:
+    kept = output.with_name(f"{output.name}-rejected")
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir()
+    for path in (*folder.glob("rejects-*.jsonl"), folder / INGEST_SUMMARY):
+        path.rename(kept / path.name)
+    return kept
+
+
+# The Beam pipeline. Its workers write into `folder`, and counts into `work`.
+
+
+def _run_beam(
+    config: IngestConfig,
+    inputs: Inputs,
+    folder: pathlib.Path,
+    work: pathlib.Path,
+    beam_args: Iterable[str],
+) -> None:
+    options = PipelineOptions([*DIRECT_RUNNER, *beam_args], save_main_session=False)
+    with IngestProgress(work, inputs.size), beam.Pipeline(options=options) as root:
+        scenes = root | ReadScenes(config, inputs, work)
+        written = [
+            scenes.joined
+            | "WriteRecords"
+            >> WriteShards(
+                lambda joined: "\n".join(joined.image_ids),
+                config.shards,
+                lambda name, joined: write_records(
+                    folder / f"scenes-{name}.tfrecord", joined, config.records.layout
+                ),
+            ),
+            scenes.rejects
+            | "WriteRejects"
+            >> WriteShards(
+                lambda reject: reject.id,
+                config.shards,
+                lambda name, rejects: write_lines(
+                    work / f"rejects-{name}.jsonl",
+                    (json.dumps(reject._asdict(), ensure_ascii=True) for reject in rejects),
+                ),
+            ),
+            scenes.counts
+            | "WriteCounts"
+            >> WriteOnce(lambda counts: (work / READ).write_text(json.dumps(_add_counts(counts)))),
+            scenes.lines
+            | "WriteLines"
+            >> WriteOnce(lambda lines: (work / LINES).write_text(json.dumps(sorted(lines)))),
+        ]
+        if scenes.answers is not None:
+            written.append(
+                scenes.answers
+                | "WriteAnswers"
+                >> WriteOnce(
+                    lambda counts: write_lines(folder / ANSWERS, most_common_first(counts))
+                )
+            )
+        # Beam's Dask runner runs only what the last transform needs.
+        _ = written | beam.Flatten()
+
+
+class WriteShards(beam.PTransform):
+    """Spread elements over shards and write each shard once.
+
+    Args:
+        key: returns the string of an element whose hash selects its shard.
+        shards: number of shards.
+        write: called with a shard's name, such as "00000-of-00004", and its elements.
+    """
+
+    def __init__(
+        self,
+        key: Callable[[Any], str],
+        shards: int,
+        write: Callable[[str, Iterable[Any]], None],
+    ):
+        super().__init__()
+        self._key, self._shards, self._write = key, shards, write
+
+    def expand(self, elements: beam.PCollection) -> beam.PCollection:
+        """Group the elements by shard."""
+        key, shards, write = self._key, self._shards, self._write
+        return (
+            elements
+            | "ByShard" >> beam.WithKeys(lambda element: hash_shard(key(element), shards))
+            | beam.GroupByKey()
+            | "Write"
+            >> beam.MapTuple(lambda shard, group: write(f"{shard:05d}-of-{shards:05d}", group))
+        )
+
+
+class WriteOnce(beam.PTransform):
+    """Write all elements in one call; none if there are no elements.
+
+    Args:
+        write: called with the elements.
+    """
+
+    def __init__(self, write: Callable[[Iterable[Any]], Any]):
+        super().__init__()
+        self._write = write
+
+    def expand(self, elements: beam.PCollection) -> beam.PCollection:
+        """Group all elements."""
+        write = self._write
+        return (
+            elements
+            | "Together" >> beam.WithKeys(0)
+            | beam.GroupByKey()
+            | "Write" >> beam.MapTuple(lambda _, group: write(group))
+        )
+
+
+def hash_shard(key: str, shards: int) -> int:
+    """Return the shard of a key, from 0 to `shards` - 1."""
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    # Other bits than `hash_percent` uses, because a split by percent must still fill all shards.
+    return int.from_bytes(digest[8:16], "big") % shards
+
+
+def write_records(path: pathlib.Path, scenes: Iterable[JoinedScene], layout: str) -> None:
+    """Write a record file whose order depends on its content alone, and its counts.
+
+    Args:
+        path: the file. Counts go to the folder `work` beside it.
+        scenes: the scenes.
+        layout: "grouped" or "flat".
+    """
+    images, sizes, sentences, answers = set(), set(), 0, 0
+    store = RegionStoreReader()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for joined in sorted(scenes, key=lambda joined: joined.image_ids):
+            images.update(joined.image_ids)
+            sizes.update(ref.feature_size for ref in joined.regions)
             sentences += len(joined.sentences)
             answers += sum(len(sentence.answers) for sentence in joined.sentences)
-            sizes.update(place.feature_size for place in joined.places)
-            for record in records_of(joined, store, config.records.layout):
+            for record in scene_records(joined, store, layout):
                 writer.write(record)
     store.close()
-    return {
-        "written": {"images": sorted(images), "sentences": sentences, "answers": answers},
+    counts = {
+        "images": sorted(images),
+        "sentences": sentences,
+        "answers": answers,
         "feature_sizes": sorted(sizes),
     }
+    path = path.parent / "work" / WRITTEN.replace("*", path.stem)
+    path.write_text(json.dumps(counts), encoding="utf-8")
 
 
-def _write_rejects(folder: str, number: str, rejects: Iterable[Reject], config) -> None:
-    # The lines are numbered at the end, when it is known how many lines each unit has.
-    path = os.path.join(folder, "work", f"rejects-{number}.jsonl")
-    lines = [json.dumps(reject._asdict(), ensure_ascii=True) for reject in rejects]
-    pathlib.Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def write_lines(path: pathlib.Path, lines: Iterable[str]) -> None:
+    """Write a text file."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _write_lines(folder: str, number: str, units: Iterable[ShardLines], config) -> list:
-    return sorted(units)
+def most_common_first(counts: Iterable[tuple[str, int]]) -> list[str]:
+    """Return the answers of (answer, count) pairs; answers with one count are in order of name."""
+    return [answer for answer, _ in sorted(counts, key=lambda pair: (-pair[1], pair[0]))]
 
 
-def _write_read(folder: str, number: str, counts: Iterable[tuple[str, int]], config) -> dict:
+def _add_counts(counts: Iterable[ReadCount]) -> dict[str, int]:
     total: collections.Counter[str] = collections.Counter()
     for kind, count in counts:
         total[kind] += count
     return dict(total)
 
 
-def _write_answers(folder: str, number: str, counts: Iterable[tuple[str, int]], config) -> None:
-    # The commonest first; equals by name.
-    answers = [answer for answer, _ in sorted(counts, key=lambda pair: (-pair[1], pair[0]))]
-    text = "".join(f"{answer}\n" for answer in answers)
-    pathlib.Path(folder, ANSWERS).write_text(text, encoding="utf-8")
+# What is left for the process that started the job.
 
 
-_WRITERS = {
-    SCENE: _write_scenes,
-    REJECT: _write_rejects,
-    LINES: _write_lines,
-    READ: _write_read,
-    ANSWER: _write_answers,
-}
+def _write_rejects(folder: pathlib.Path, work: pathlib.Path) -> dict[tuple[str, str], int]:
+    """Write `rejects-*.jsonl` in a fixed order, and count rejects by kind and reason."""
+    # Lines count from the start of a shard until the number of lines of all shards is known.
+    before = lines_before(ShardLines(*shard) for shard in _read_json(work / LINES, default=[]))
+    counts: collections.Counter[tuple[str, str]] = collections.Counter()
+    for path in sorted(work.glob("rejects-*.jsonl")):
+        rejects = []
+        for text in path.read_text(encoding="utf-8").splitlines():
+            reject = Reject(**json.loads(text))
+            if reject.shard is not None and reject.line is not None:
+                line = reject.line + before[reject.file, reject.shard]
+                reject = reject._replace(line=line)
+            counts[reject.kind, reject.reason] += 1
+            rejects.append(reject)
+        rejects.sort(key=lambda r: (r.kind, r.file, r.line or 0, r.id, r.reason))
+        write_lines(folder / path.name, map(_reject_json, rejects))
+    return dict(counts)
 
 
-def _finish(folder: pathlib.Path, work: pathlib.Path, complete: bool) -> dict[str, Any]:
-    """Writes the rejects with their line numbers, and the summary; returns the latter."""
-    written: dict[str, Any] = {"images": set(), "sentences": 0, "answers": 0}
-    sizes: set[int] = set()
-    for path in sorted(work.glob(f"{SCENE}-*.counts")):
-        counts = json.loads(path.read_text(encoding="utf-8"))
+def _reject_json(reject: Reject) -> str:
+    values = {name: value for name, value in reject._asdict().items() if name != "shard"}
+    return json.dumps(values, sort_keys=True, ensure_ascii=True)
+
+
+def _write_summary(
+    folder: pathlib.Path,
+    work: pathlib.Path,
+    rejects: Mapping[tuple[str, str], int],
+    complete: bool,
+) -> dict[str, Any]:
+    """Write and return the summary, after a check that nothing was lost."""
+    images, sizes = set(), set()
+    written: collections.Counter[str] = collections.Counter()
+    for path in work.glob(WRITTEN):
+        counts = _read_json(path, default={})
         # An image may be in several scenes.
-        written["images"].update(counts["written"]["images"])
-        written["sentences"] += counts["written"]["sentences"]
-        written["answers"] += counts["written"]["answers"]
+        images.update(counts["images"])
         sizes.update(counts["feature_sizes"])
-    rejected, reasons = _number_rejects(folder, work)
-    summary: dict[str, Any] = {}
-    for kind in KINDS.values():
-        out = len(written[kind]) if kind == "images" else written[kind]
-        summary[kind] = {"read": out + rejected[kind], "written": out, "rejected": rejected[kind]}
-    _check_sum(summary, _counts(work, READ, {}), complete)
-    summary["reasons"] = dict(sorted(reasons.items()))
+        written.update(sentence=counts["sentences"], answer=counts["answers"])
+    written["image"] = len(images)
     if len(sizes) > 1:
         raise InputError(
-            f"the images have regions of {' and of '.join(map(str, sorted(sizes)))} features; "
-            "a model reads one width"
+            f"the images have features of different sizes ({', '.join(map(str, sorted(sizes)))})"
         )
+    rejected = _sum_by(lambda key: key[0], rejects)
+    read = _read_json(work / READ, default={})
+    summary: dict[str, Any] = {}
+    for kind, plural in PLURALS.items():
+        total = written[kind] + rejected[kind]
+        summary[plural] = {"read": total, "written": written[kind], "rejected": rejected[kind]}
+        # A trial may leave sentences out.
+        is_exact = kind in read and (complete or kind == "image")
+        if is_exact and read[kind] != total:
+            raise RuntimeError(f"{read[kind]} {plural} were read, but {total} are accounted for")
+    summary["reasons"] = dict(sorted(_sum_by(lambda key: key[1], rejects).items()))
     text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
     (folder / INGEST_SUMMARY).write_text(text, encoding="utf-8")
     return summary
 
 
-def _number_rejects(folder: pathlib.Path, work: pathlib.Path):
-    """Writes `rejects-*.jsonl`; returns how many there are by kind, and by reason."""
-    first_line = absolute_lines(ShardLines(*unit) for unit in _counts(work, LINES, []))
-    rejected: collections.Counter[str] = collections.Counter()
-    reasons: collections.Counter[str] = collections.Counter()
-    for path in sorted(work.glob("rejects-*.jsonl")):
-        lines = []
-        for text in path.read_text(encoding="utf-8").splitlines():
-            reject = json.loads(text)
-            unit = reject.pop("unit")
-            if unit is not None and reject["line"] is not None:
-                reject["line"] += first_line[reject["file"], unit]
-            rejected[KINDS[reject["kind"]]] += 1
-            reasons[reject["reason"]] += 1
-            lines.append(reject)
-        lines.sort(key=lambda r: (r["kind"], r["file"], r["line"] or 0, r["id"], r["reason"]))
-        text = "".join(f"{json.dumps(line, sort_keys=True, ensure_ascii=True)}\n" for line in lines)
-        (folder / path.name).write_text(text, encoding="utf-8")
-    return rejected, reasons
+def _sum_by(
+    key: Callable[[tuple[str, str]], str], counts: Mapping[tuple[str, str], int]
+) -> collections.Counter[str]:
+    total: collections.Counter[str] = collections.Counter()
+    for kind_and_reason, count in counts.items():
+        total[key(kind_and_reason)] += count
+    return total
 
 
-def _counts(work: pathlib.Path, tag: str, none: Any) -> Any:
-    paths = list(work.glob(f"{tag}-*.counts"))
-    return json.loads(paths[0].read_text(encoding="utf-8")) if paths else none
-
-
-def _check_sum(summary: dict[str, Any], read: dict[str, int], complete: bool) -> None:
-    """What came in is what went out or was rejected; in a trial, sentences may be left out."""
-    for kind, name in KINDS.items():
-        told = summary[name]["read"]
-        if kind in read and read[kind] != told and (complete or kind == "image"):
-            raise RuntimeError(f"{read[kind]} {name} were read, but {told} are accounted for")
-
-
-def _check(summary, config: IngestConfig, output: pathlib.Path, partial: pathlib.Path) -> None:
-    """Raises unless something was written, and not too much was rejected."""
-    if not summary["images"]["written"]:
-        raise InputError(f"{output}: nothing could be written; {_most_common(summary)}")
-    for kind in ("images", "sentences"):
-        read, rejected = summary[kind]["read"], summary[kind]["rejected"]
-        if rejected > config.max_reject_fraction * read:
-            kept = output.with_name(f"{output.name}-rejected")
-            shutil.rmtree(kept, ignore_errors=True)
-            kept.mkdir(parents=True)
-            for path in (*partial.glob("rejects-*.jsonl"), partial / INGEST_SUMMARY):
-                path.rename(kept / path.name)
-            raise GateError(
-                f"{rejected:,} of {read:,} {kind} were rejected, more than the "
-                f"{config.max_reject_fraction:.2%} of --max-reject-fraction; "
-                f"{_most_common(summary)}; see {kept}"
-            )
-
-
-def _most_common(summary: dict[str, Any]) -> str:
-    if not summary["reasons"]:
-        return "the source gave no image"
-    reason, count = max(summary["reasons"].items(), key=lambda item: item[1])
-    return f"the commonest reason ({count} times): {reason}"
+def _read_json(path: pathlib.Path, default: Any) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default

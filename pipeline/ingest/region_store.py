@@ -1,8 +1,8 @@
-"""Where regions wait for their sentences: blobs in files, so that a shuffle moves only pointers.
+"""Temporary storage for regions while Beam joins images with their sentences.
 
-Features are most of the data (36 x 2048 numbers per image). They are read once, written here by the
-worker that read them, and read back by the worker that writes the record; what Beam groups by image
-are the places, a few bytes each.
+Features are most of the data (36 x 2048 numbers per image). The worker that reads them stores them
+in a file, and the worker that writes the record reads them back. Beam shuffles only a `RegionRef`
+per image.
 """
 
 import collections
@@ -14,73 +14,96 @@ from typing import BinaryIO, NamedTuple
 from lxmert_tf.data.scene import Scene, SceneImage
 from lxmert_tf.data.schema import encode_scene
 
-# Files that are kept open for reading.
-OPEN_FILES = 64
+# Files kept open by a reader.
+MAX_OPEN_FILES = 64
 
 
-class Place(NamedTuple):
-    """Where the regions of an image lie.
+class RegionRef(NamedTuple):
+    """A reference to the stored regions of an image.
 
     Args:
-        file, offset, length: the bytes.
-        order: of two images with one id the one with the smaller order holds.
-        source: the region file that it was read from.
-        unit: the start of the unit there.
-        feature_size: the width of its regions' features.
+        image_id: id of the image.
+        path: the store's file.
+        offset: first byte in it.
+        length: number of bytes.
+        feature_size: width of the features.
+        file: the region file that the image was read from.
+        shard: start of its shard in that file.
+        line: row of the image, counted from the start of the shard, from 1.
+        task: number of the task that read it. Of two images with one id, the one with the smaller
+            `order` is kept.
     """
 
-    file: str
+    image_id: str
+    path: str
     offset: int
     length: int
-    order: tuple[int, int]
-    source: str
-    unit: int
     feature_size: int
+    file: str
+    shard: int
+    line: int
+    task: int
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Position among all images of the job."""
+        return self.task, self.line
 
 
-class RegionWriter:
-    """Writes images into a file of its own in a folder that all workers see."""
+class RegionStoreWriter:
+    """Writer of images into a new file.
+
+    Args:
+        folder: a folder that all workers can read.
+    """
 
     def __init__(self, folder: str):
         self._path = os.path.join(folder, f"{uuid.uuid4().hex}.regions")
         self._file = pathlib.Path(self._path).open("wb")  # noqa: SIM115 (closed by `close`)
         self._offset = 0
 
-    def write(self, image: SceneImage, order: tuple[int, int], source: str, unit: int) -> Place:
-        """Appends an image; arguments as of `Place`."""
+    def write(self, image: SceneImage, file: str, shard: int, line: int, task: int) -> RegionRef:
+        """Append an image.
+
+        Args:
+            image: the image.
+            file, shard, line, task: as in `RegionRef`.
+
+        Returns:
+            A reference, which is valid after `close`.
+        """
         blob = encode_scene(Scene((image,), ()))
         self._file.write(blob)
+        offset, self._offset = self._offset, self._offset + len(blob)
         size = image.regions.features.shape[1]
-        place = Place(self._path, self._offset, len(blob), order, source, unit, size)
-        self._offset += len(blob)
-        return place
+        return RegionRef(image.id, self._path, offset, len(blob), size, file, shard, line, task)
 
     def close(self) -> None:
-        """After it, the places can be read."""
+        """Flush and close the file."""
         self._file.close()
 
 
-class RegionFiles:
-    """Reads images back, with the files that were used last kept open."""
+class RegionStoreReader:
+    """Reader of stored images, which keeps the last used files open."""
 
     def __init__(self):
-        self._open: collections.OrderedDict[str, BinaryIO] = collections.OrderedDict()
+        self._files: collections.OrderedDict[str, BinaryIO] = collections.OrderedDict()
 
-    def read(self, place: Place) -> bytes:
-        """The image at a place: a serialized scene of it, without sentences."""
-        file = self._file(place.file)
-        file.seek(place.offset)
-        return file.read(place.length)
+    def read(self, ref: RegionRef) -> bytes:
+        """Return an image as a serialized scene without sentences."""
+        file = self._open(ref.path)
+        file.seek(ref.offset)
+        return file.read(ref.length)
 
     def close(self) -> None:
-        """Closes what is open."""
-        while self._open:
-            self._open.popitem()[1].close()
+        """Close all files."""
+        while self._files:
+            self._files.popitem()[1].close()
 
-    def _file(self, path: str) -> BinaryIO:
-        if path not in self._open:
-            if len(self._open) >= OPEN_FILES:
-                self._open.popitem(last=False)[1].close()
-            self._open[path] = pathlib.Path(path).open("rb")  # noqa: SIM115 (closed by `close`)
-        self._open.move_to_end(path)
-        return self._open[path]
+    def _open(self, path: str) -> BinaryIO:
+        if path not in self._files:
+            if len(self._files) >= MAX_OPEN_FILES:
+                self._files.popitem(last=False)[1].close()
+            self._files[path] = pathlib.Path(path).open("rb")  # noqa: SIM115 (closed by `close`)
+        self._files.move_to_end(path)
+        return self._files[path]

@@ -1,10 +1,11 @@
-"""Data sets and file formats by name, as configs and commands name them."""
+"""Data sets and file formats by name."""
 
 import pathlib
 from typing import Any, TypeVar
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
+from pipeline.ingest.interfaces import RegionReader, SentenceReader
 from pipeline.ingest.readers.coco_captions import CocoCaptions
 from pipeline.ingest.readers.data_set import DataSet
 from pipeline.ingest.readers.easy_vqa import EasyVqa
@@ -18,8 +19,8 @@ from pipeline.ingest.readers.pictures import Pictures
 from pipeline.ingest.readers.pretraining_json import PretrainingJson
 from pipeline.ingest.readers.region_tsv import BottomUpTsv, LxmertTsv
 from pipeline.ingest.readers.vqa import VqaOfficial, VqaRelease
-from pipeline.ingest.source import RegionReader, SentenceReader
 
+# A new reader needs an entry here and a test in tests/pipeline/ingest/readers.
 DATA_SETS: dict[str, type[DataSet]] = {EasyVqa.name: EasyVqa}
 REGION_READERS: dict[str, type[RegionReader]] = {
     reader.name: reader
@@ -43,75 +44,81 @@ SENTENCE_READERS: dict[str, type[SentenceReader]] = {
 
 T = TypeVar("T")
 
+_SUFFIXES = {
+    "gqa_hdf5": (".h5", ".hdf5"),
+    "numpy_files": (".npy", ".npz"),
+    "mmf_lmdb": (".lmdb", ".mdb"),
+    "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+}
+_TEXT_SUFFIXES = (".tsv", ".txt", "")
+_COLUMNS = {10: "lxmert_tsv", 6: "bottom_up_tsv"}
+# The first line alone may be invalid.
+_LINES = 4
+# A line has a few hundred kilobytes. This is for a file without line ends.
+_MAX_LINE_BYTES = 64 << 20
+
 
 def make_data_set(name: str) -> DataSet:
-    """Makes the data set of that name; InputError if there is none."""
+    """Return the data set with a name.
+
+    Raises:
+        InputError: there is none.
+    """
     return _look_up("source", name, DATA_SETS)()
 
 
 def make_sentence_reader(name: str) -> SentenceReader:
-    """Makes the reader of an annotation format; InputError if there is none."""
+    """Return a reader of an annotation format.
+
+    Raises:
+        InputError: there is none with that name.
+    """
     return _look_up("sentences format", name, SENTENCE_READERS)()
 
 
 def make_region_reader(
     name: str | None, file: InputFile, extractor: dict[str, Any]
 ) -> RegionReader:
-    """Makes the reader of a region file.
+    """Return a reader of a region file.
 
     Args:
-        name: of the format; told from the file if None.
-        file: what it is to read.
-        extractor: the config of what makes regions of pictures.
+        name: name of the format; None to detect it from the file.
+        file: the file.
+        extractor: configuration of what makes regions from images.
 
     Raises:
-        InputError: there is no such format, or it cannot be told.
+        InputError: the format is unknown or cannot be detected.
     """
-    reader = _look_up("regions format", name or format_of(file), REGION_READERS)
+    reader = _look_up("regions format", name or detect_format(file), REGION_READERS)
     return reader(extractor) if reader is Pictures else reader()
+
+
+def detect_format(file: InputFile) -> str:
+    """Return the name of a region file's format, by its suffix or its number of columns.
+
+    Raises:
+        InputError: the format cannot be detected.
+    """
+    suffix = pathlib.PurePath(file.content_name).suffix.lower()
+    for name, suffixes in _SUFFIXES.items():
+        if suffix in suffixes:
+            return name
+    if suffix not in _TEXT_SUFFIXES:
+        raise InputError(f"{file.name}: unknown format of region files {suffix!r}")
+    try:
+        with open_input(file) as content:
+            columns = [content.readline(_MAX_LINE_BYTES).count(b"\t") + 1 for _ in range(_LINES)]
+    except READ_ERRORS as error:
+        raise InputError(f"{file.name}: cannot be read: {error}") from error
+    for count in columns:
+        if count in _COLUMNS:
+            return _COLUMNS[count]
+    raise InputError(
+        f"{file.name}: the first line has {columns[0]} columns; LXMERT's TSV has 10, bottom-up's 6"
+    )
 
 
 def _look_up(kind: str, name: str, table: dict[str, T]) -> T:
     if name not in table:
-        raise InputError(f"{kind} {name!r} is not known; there are {', '.join(table)}")
+        raise InputError(f"unknown {kind} {name!r}; choose from {', '.join(table)}")
     return table[name]
-
-
-_ENDINGS = {
-    "gqa_hdf5": (".h5", ".hdf5"),
-    "numpy_files": (".npy", ".npz"),
-    "mmf_lmdb": (".lmdb", ".mdb"),
-    "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
-}
-_COLUMNS = {10: "lxmert_tsv", 6: "bottom_up_tsv"}
-# Lines that are looked at.
-_LINES = 4
-# A line has a few hundred kilobytes; this is for one that never ends.
-_LONGEST_LINE = 1 << 26
-
-
-def format_of(file: InputFile) -> str:
-    """The name of a file's format.
-
-    Raises:
-        InputError: neither its ending nor its first lines tell.
-    """
-    ending = pathlib.PurePath(file.content_name).suffix.lower()
-    for name, endings in _ENDINGS.items():
-        if ending in endings:
-            return name
-    if ending not in (".tsv", ".txt", ""):
-        raise InputError(f"{file.name}: a file of regions ending in {ending!r} is not known")
-    try:
-        with open_input(file) as content:
-            # Not by the first line alone: it may be the broken one.
-            columns = [content.readline(_LONGEST_LINE).count(b"\t") + 1 for _ in range(_LINES)]
-    except READ_ERRORS as error:
-        raise InputError(f"{file.name}: cannot be read: {error}") from error
-    known = [_COLUMNS[count] for count in columns if count in _COLUMNS]
-    if not known:
-        raise InputError(
-            f"{file.name}: its first line has {columns[0]} columns; LXMERT's TSV has 10, "
-            "bottom-up's 6"
-        )
-    return known[0]

@@ -1,8 +1,17 @@
-"""The Beam transform that joins the regions of images and their sentences into scenes."""
+"""Beam transforms that read regions and sentences and join them into scenes.
+
+An image takes this path. `ReadRegions` stores its regions and emits a `RegionRef`. `JoinByImage`
+brings the reference together with the sentences about the image. `MakeScenes`, or `MakePairs` for
+sentences about two images, emits a `JoinedScene`. `scene_records` reads the regions back and
+serializes one or more records.
+
+A transform emits elements of several classes into one collection, and `_only` selects one of them.
+Tagged outputs would be the usual way, but Beam's Dask runner merges all tags.
+"""
 
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Set
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -11,69 +20,27 @@ import tensorflow as tf
 from lxmert_tf.data.answer_table import normalize_answer, read_answer_table
 from lxmert_tf.data.scene import Scene, SceneImage, Sentence
 from lxmert_tf.data.schema import decode_scene, encode_scene, replace_sentences
-from lxmert_tf.errors import InputError
-from pipeline.ingest.config import IngestConfig
-from pipeline.ingest.inputs import RegionTask, SentenceTask, hash_percent, inputs_of
+from pipeline.ingest.config import ALL_PERCENT, IngestConfig
+from pipeline.ingest.inputs import Inputs, RegionTask, SentenceTask, hash_percent
+from pipeline.ingest.interfaces import ReadError
 from pipeline.ingest.parsers.text_rows import ShardLines
 from pipeline.ingest.progress import WorkerProgress
-from pipeline.ingest.region_store import Place, RegionFiles, RegionWriter
-from pipeline.ingest.source import ReadError
-
-# What a transform gives besides scenes travels as tagged tuples, not as tagged outputs: some of
-# Beam's runners send every element to every tag.
-SCENE = "scene"
-REJECT = "reject"
-# (kind, how many were read), how many lines a unit has, an answer with how often it is given.
-READ = "read"
-LINES = "lines"
-ANSWER = "answer"
-_PLACE = "place"
-_SAID = "said"
-_SIDE = "side"
-_SHOWN = "shown"
+from pipeline.ingest.region_store import RegionRef, RegionStoreReader, RegionStoreWriter
 
 _SENTENCE_FIELDS = tuple(field.name for field in dataclasses.fields(Sentence))
 
-Tagged = tuple[str, Any]
-
-
-class JoinedScene(NamedTuple):
-    """A scene whose regions still lie in the region store.
-
-    Args:
-        key: the ids of its images.
-        places: of their regions.
-        sentences: in the order of their ids.
-    """
-
-    key: tuple[str, ...]
-    places: tuple[Place, ...]
-    sentences: tuple[Sentence, ...]
-
-    def packed(self) -> tuple:
-        """As Beam stores it compactly."""
-        return self.key, tuple(map(tuple, self.places)), tuple(map(_values, self.sentences))
-
-
-def unpacked_scene(scene: tuple) -> JoinedScene:
-    """The inverse of `JoinedScene.packed`."""
-    key, places, sentences = scene
-    return JoinedScene(
-        key, tuple(Place(*p) for p in places), tuple(Sentence(*s) for s in sentences)
-    )
-
 
 class Reject(NamedTuple):
-    """What was left out and why: a line of `rejects-*.jsonl`.
+    """An image, sentence or answer that was left out; a line of `rejects-*.jsonl`.
 
     Args:
         kind: "image", "sentence" or "answer".
-        id: of the image, or of the sentence, as far as it could be read.
+        id: id of the image or sentence, as far as it could be read.
         reason: what is wrong.
-        file: where it was read; may be empty.
-        line: which line, row or item of the file it is, from 1; or None.
-        unit: the start of the unit that `line` counts from; None if it is the file's.
-        image: that a sentence is about and that is missing.
+        file: the file it was read from; may be empty.
+        line: number of the line, row or item, from 1; None if unknown.
+        shard: start of the shard that `line` counts from; None if it counts from the file's start.
+        image: the missing image that a sentence is about.
     """
 
     kind: str
@@ -81,18 +48,30 @@ class Reject(NamedTuple):
     reason: str
     file: str = ""
     line: int | None = None
-    unit: int | None = None
+    shard: int | None = None
     image: str = ""
 
 
-class Said(NamedTuple):
-    """A sentence with where it was read.
+class ReadCount(NamedTuple):
+    """A number of images or sentences that were read.
 
     Args:
-        image_ids: what it is about.
-        sentence: the words.
-        file: where it was read.
-        line: which of the file's sentences it is.
+        kind: "image" or "sentence".
+        count: how many.
+    """
+
+    kind: str
+    count: int
+
+
+class AnnotatedSentence(NamedTuple):
+    """A sentence with its images and its place in an annotation file.
+
+    Args:
+        image_ids: the images it is about.
+        sentence: text, source and answers.
+        file: the annotation file.
+        line: number of the sentence in the file, from 1.
     """
 
     image_ids: tuple[str, ...]
@@ -100,313 +79,524 @@ class Said(NamedTuple):
     file: str
     line: int
 
-    def without_image(self, image_id: str) -> Tagged:
+    def __reduce__(self):
+        # Beam keeps millions of pickled sentences in memory. Without the names of the fields they
+        # take 233 bytes instead of 338 (a VQA question).
+        values = tuple(getattr(self.sentence, name) for name in _SENTENCE_FIELDS)
+        return _annotated_sentence, (self.image_ids, self.file, self.line, *values)
+
+    def reject(self, missing_image: str) -> Reject:
+        """Return the reject of this sentence for want of an image."""
         reason = "its image is missing"
-        sentence = self.sentence.id
-        return REJECT, Reject("sentence", sentence, reason, self.file, self.line, image=image_id)
-
-    def packed(self) -> tuple:
-        """As Beam stores it compactly: plain tuples of texts and numbers, a third of a pickle."""
-        return (self.image_ids, _values(self.sentence), self.file, self.line)
+        return Reject(
+            "sentence", self.sentence.id, reason, self.file, self.line, image=missing_image
+        )
 
 
-def unpacked(said: tuple) -> Said:
-    """The inverse of `Said.packed`."""
-    image_ids, sentence, file, line = said
-    return Said(image_ids, Sentence(*sentence), file, line)
+def _annotated_sentence(image_ids, file, line, *values) -> AnnotatedSentence:
+    return AnnotatedSentence(image_ids, Sentence(*values), file, line)
+
+
+class JoinedScene(NamedTuple):
+    """A scene whose regions are still in the region store.
+
+    Args:
+        image_ids: ids of its images.
+        regions: references to their regions.
+        sentences: its sentences, ordered by id.
+    """
+
+    image_ids: tuple[str, ...]
+    regions: tuple[RegionRef, ...]
+    sentences: tuple[Sentence, ...]
+
+
+class Scenes(NamedTuple):
+    """The collections that `ReadScenes` returns.
+
+    Args:
+        joined: of `JoinedScene`.
+        rejects: of `Reject`.
+        counts: of `ReadCount`.
+        lines: of `ShardLines`.
+        answers: of (answer, how often it is given), the answer table; None if it is not built from
+            the data.
+    """
+
+    joined: beam.PCollection
+    rejects: beam.PCollection
+    counts: beam.PCollection
+    lines: beam.PCollection
+    answers: beam.PCollection | None
 
 
 class ReadScenes(beam.PTransform):
-    """From the pipeline's start to (SCENE, a packed JoinedScene), (REJECT, Reject) and counts.
+    """Read all inputs of a split and join them.
 
     Args:
-        config: what is read; one split of it, `records`.
-        work_folder: a folder that all workers see, for the regions and for the progress.
+        config: the ingestion; `records` is the split.
+        inputs: the files of the split.
+        work_folder: a folder that all workers can read, for regions and progress notes.
 
     Raises:
-        InputError: the source, a format, a split or the extractor does not exist, or a file is
-            missing.
+        InputError: the answer table cannot be read.
     """
 
-    def __init__(self, config: IngestConfig, work_folder):
+    def __init__(self, config: IngestConfig, inputs: Inputs, work_folder):
         super().__init__()
-        self.inputs = inputs_of(config)
-        if self.inputs.images_per_scene > 1 and config.records.percent != (0, 100):
-            raise InputError("percent goes with one image a sentence; NLVR2 has splits of its own")
         self._config = config
-        self._table = frozenset(read_answer_table(config.answers)) if config.answers else None
+        self._inputs = inputs
         self._folder = str(work_folder)
+        self._table = frozenset(read_answer_table(config.answers)) if config.answers else None
 
     def expand(self, pipeline):
-        percent, complete = self._config.records.percent, self.inputs.complete
-        store = StoreRegions(self._folder, percent, self._config.feature_dtype)
-        regions = (
-            pipeline
-            | "RegionTasks" >> beam.Create(self.inputs.regions)
-            | "SpreadRegions" >> beam.Reshuffle()
-            | "StoreRegions" >> beam.ParDo(store)
+        """Return the `Scenes` of a pipeline."""
+        config, inputs = self._config, self._inputs
+        percent = config.records.percent
+        regions = pipeline | ReadRegions(
+            inputs.regions, percent, config.feature_dtype, self._folder
         )
-        read = (
-            pipeline
-            | "SentenceTasks" >> beam.Create(self.inputs.sentences)
-            | "SpreadSentences" >> beam.Reshuffle()
-            | "ReadSentences" >> beam.FlatMap(read_sentences, percent)
-        )
-        sentences, answers = self._known_answers(read)
-        grouped = {
-            "places": regions | "Places" >> _only(_PLACE),
-            "said": sentences | "Said" >> _only(_SAID) | "ByImage" >> beam.FlatMap(by_image),
-        } | "JoinByImage" >> beam.CoGroupByKey()
-        if self.inputs.images_per_scene == 1:
-            scenes = [grouped | "MakeScenes" >> beam.FlatMap(make_scene, complete)]
-        else:
-            sides = grouped | "Sides" >> beam.FlatMap(make_sides)
-            pairs = sides | "SidesAlone" >> _only(_SIDE) | "JoinByScene" >> beam.GroupByKey()
-            made = pairs | "MakePairs" >> beam.FlatMap(make_pair, complete)
-            shown = made | "Shown" >> _only(_SHOWN) | "ShownByImage" >> beam.GroupByKey()
-            scenes = [
-                sides | "SideRejects" >> _without(_SIDE),
-                made | "Pairs" >> _without(_SHOWN),
-                shown | "NeverShown" >> beam.FlatMap(never_shown),
-            ]
-        others = [
-            regions | "AboutRegions" >> _without(_PLACE),
-            read | "AboutSentences" >> _without(_SAID),
-            sentences | "AboutAnswers" >> _without(_SAID),
-        ]
-        return [*scenes, *others, *answers] | "Together" >> beam.Flatten()
+        read = pipeline | ReadSentences(inputs.sentences, percent)
 
-    def _known_answers(self, read):
-        """The sentences with the answers that are kept, and the table if it is made here."""
-        said = read | "SaidAtFirst" >> _only(_SAID)
-        normalize, least = self._config.normalize_answers, self._config.min_answer_count
-        if least is None:
-            return said | "KeepAnswers" >> beam.FlatMap(known_answers, self._table, normalize), []
-        counts = (
-            said
-            | "EachAnswer" >> beam.FlatMap(each_answer, normalize)
-            | "CountAnswers" >> beam.CombinePerKey(sum)
-            | "OftenEnough" >> beam.Filter(lambda counted: counted[1] >= least)
+        sentences = read | "Sentences" >> _only(AnnotatedSentence)
+        table, answers = self._table, None
+        if config.min_answer_count is not None:
+            answers = sentences | CountAnswers(config.normalize_answers, config.min_answer_count)
+            table = beam.pvalue.AsDict(answers)
+        filtered = sentences | "FilterAnswers" >> beam.FlatMap(
+            filter_answers, table, config.normalize_answers
         )
-        table = beam.pvalue.AsDict(counts)
-        kept = said | "KeepAnswers" >> beam.FlatMap(known_answers, table, normalize)
-        return kept, [counts | "Table" >> beam.Map(lambda counted: (ANSWER, counted))]
+        images = (
+            regions | "RegionRefs" >> _only(RegionRef),
+            filtered | "FilteredSentences" >> _only(AnnotatedSentence),
+        ) | JoinByImage()
+        make = MakeScenes if inputs.images_per_scene == 1 else MakePairs
+        made = images | make(inputs.complete)
+
+        rejects = [
+            collection | f"{name}Rejects" >> _only(Reject)
+            for name, collection in {
+                "Region": regions,
+                "Sentence": read,
+                "Answer": filtered,
+                "Scene": made,
+            }.items()
+        ]
+        counts = [
+            regions | "RegionCounts" >> _only(ReadCount),
+            read | "SentenceCounts" >> _only(ReadCount),
+        ]
+        return Scenes(
+            joined=made | "JoinedScenes" >> _only(JoinedScene),
+            rejects=rejects | "Rejects" >> beam.Flatten(),
+            counts=counts | "Counts" >> beam.Flatten(),
+            lines=regions | "Lines" >> _only(ShardLines),
+            answers=answers,
+        )
+
+
+class ReadRegions(beam.PTransform):
+    """Read region files; emits `RegionRef`, `Reject`, `ReadCount` and `ShardLines`.
+
+    Args:
+        tasks: shards of the files.
+        percent: range of image hashes that are wanted.
+        dtype: "float16" or "float32", for stored features.
+        folder: where to store regions and progress notes.
+    """
+
+    def __init__(
+        self, tasks: Iterable[RegionTask], percent: tuple[int, int], dtype: str, folder: str
+    ):
+        super().__init__()
+        self._tasks = tasks
+        self._store = StoreRegions(percent, dtype, folder)
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Spread the tasks over the workers and run them."""
+        tasks = pipeline | beam.Create(self._tasks) | "Spread" >> beam.Reshuffle()
+        return tasks | "Store" >> beam.ParDo(self._store)
 
 
 class StoreRegions(beam.DoFn):
-    """Reads parts of region files, as (_PLACE, (image id, place)), rejects and counts.
+    """Read one shard and store its regions; arguments and results as of `ReadRegions`."""
 
-    Args:
-        folder: where the regions go, and how far it is.
-        percent: which images, by the hash of their ids.
-        dtype: "float16" or "float32".
-    """
-
-    def __init__(self, folder: str, percent: tuple[int, int], dtype: str):
-        self._folder = folder
+    def __init__(self, percent: tuple[int, int], dtype: str, folder: str):
         self._percent = percent
         self._dtype = np.dtype(dtype)
+        self._folder = folder
 
     def start_bundle(self):
-        self._writer = RegionWriter(self._folder)
+        """Open a file of the region store."""
+        self._writer = RegionStoreWriter(self._folder)
         self._progress = WorkerProgress(self._folder)
 
     def finish_bundle(self):
+        """Close the file."""
         self._writer.close()
         self._progress.close()
 
-    def process(self, task: RegionTask) -> Iterator[Tagged]:
-        images = line = 0
-        file, unit = task.unit.file.name, task.unit.start
-        for item in task.reader.read(task.unit):
-            line = item.line or line
+    def process(self, task: RegionTask) -> Iterator[RegionRef | Reject | ReadCount | ShardLines]:
+        """Yield a reference or reject for each image, then the counts."""
+        images = lines = 0
+        file, shard = task.shard.file.name, task.shard.start
+        for item in task.reader.read(task.shard):
+            lines = item.line or lines
             image_id = item.id if isinstance(item, ReadError) else item.image.id
-            if not _within(self._percent, image_id):
+            if not _is_within(self._percent, image_id):
                 continue
             images += 1
+            line = item.line and item.line + task.rows_before
             if isinstance(item, ReadError):
                 self._progress.add(item.size, rejected=1)
-                number = item.line and item.line + task.rows_before
-                yield REJECT, Reject("image", item.id, item.reason, file, number, unit)
+                yield Reject("image", item.id, item.reason, file, line, shard)
             else:
                 self._progress.add(item.size, images=1)
-                order = (task.order, item.line + task.rows_before)
-                place = self._writer.write(self._cast(item.image), order, file, unit)
-                yield _PLACE, (image_id, tuple(place))
-        yield READ, ("image", images)
-        yield LINES, ShardLines(file, unit, line)
+                image = self._with_dtype(item.image)
+                yield self._writer.write(image, file, shard, line, task.number)
+        yield ReadCount("image", images)
+        yield ShardLines(file, shard, lines)
 
-    def _cast(self, image: SceneImage) -> SceneImage:
+    def _with_dtype(self, image: SceneImage) -> SceneImage:
         features = image.regions.features
-        if features.dtype != self._dtype:
-            # Rounds as NumPy does, in a fifth of its time.
-            features = tf.cast(features, self._dtype).numpy()
-        return dataclasses.replace(
-            image, regions=dataclasses.replace(image.regions, features=features)
-        )
+        if features.dtype == self._dtype:
+            return image
+        # Rounds as NumPy does, in a fifth of its time.
+        features = tf.cast(features, self._dtype).numpy()
+        regions = dataclasses.replace(image.regions, features=features)
+        return dataclasses.replace(image, regions=regions)
 
 
-def read_sentences(task: SentenceTask, percent: tuple[int, int]) -> Iterator[Tagged]:
-    """The sentences of a file, as (_SAID, a packed Said), rejects, and how many there are."""
+class ReadSentences(beam.PTransform):
+    """Read annotation files; emits `AnnotatedSentence`, `Reject` and `ReadCount`.
+
+    Args:
+        tasks: the files.
+        percent: range of image hashes that are wanted.
+    """
+
+    def __init__(self, tasks: Iterable[SentenceTask], percent: tuple[int, int]):
+        super().__init__()
+        self._tasks = tasks
+        self._percent = percent
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Spread the files over the workers and read them."""
+        tasks = pipeline | beam.Create(self._tasks) | "Spread" >> beam.Reshuffle()
+        return tasks | "Read" >> beam.FlatMap(read_sentences, self._percent)
+
+
+def read_sentences(
+    task: SentenceTask, percent: tuple[int, int]
+) -> Iterator[AnnotatedSentence | Reject | ReadCount]:
+    """Yield a sentence or reject for each item of a file, then the count."""
     count, file = 0, task.file.name
     for number, item in enumerate(task.reader.read(task.file), start=1):
         if isinstance(item, ReadError):
             count += 1
-            yield REJECT, Reject("sentence", item.id, item.reason, file, item.line or number)
-        elif _within(percent, item.image_ids[0]):
+            yield Reject("sentence", item.id, item.reason, file, item.line or number)
+        elif _is_within(percent, item.image_ids[0]):
             count += 1
-            yield _SAID, Said(item.image_ids, item.sentence, file, number).packed()
-    yield READ, ("sentence", count)
+            yield AnnotatedSentence(item.image_ids, item.sentence, file, number)
+    yield ReadCount("sentence", count)
 
 
-def each_answer(said: tuple, normalize: bool) -> Iterator[tuple[str, int]]:
-    """(answer, 1) for each answer of a packed sentence."""
-    sentence, _ = keep_answers(unpacked(said).sentence, None, normalize)
+class CountAnswers(beam.PTransform):
+    """Count the answers of sentences; emits (answer, count) for frequent ones.
+
+    Args:
+        normalize: whether to normalize answers first.
+        min_count: least count of an answer that is emitted.
+    """
+
+    def __init__(self, normalize: bool, min_count: int):
+        super().__init__()
+        self._normalize = normalize
+        self._min_count = min_count
+
+    def expand(self, sentences: beam.PCollection) -> beam.PCollection:
+        """Count each answer once per sentence."""
+        least = self._min_count
+        return (
+            sentences
+            | "EachAnswer" >> beam.FlatMap(each_answer, self._normalize)
+            | "Count" >> beam.CombinePerKey(sum)
+            | "Frequent" >> beam.Filter(lambda answer_and_count: answer_and_count[1] >= least)
+        )
+
+
+def each_answer(annotated: AnnotatedSentence, normalize: bool) -> Iterator[tuple[str, int]]:
+    """Yield (answer, 1) for each answer of a sentence."""
+    sentence, _ = keep_answers(annotated.sentence, None, normalize)
     for answer, _ in sentence.answers:
         yield answer, 1
 
 
-def known_answers(said: tuple, table: Collection[str] | None, normalize: bool) -> Iterator[Tagged]:
-    """The packed sentence with the answers that the table has, and what was left out."""
-    said = unpacked(said)
-    sentence, unknown = keep_answers(said.sentence, table, normalize)
-    yield _SAID, said._replace(sentence=sentence).packed()
+def filter_answers(
+    annotated: AnnotatedSentence, table: Collection[str] | None, normalize: bool
+) -> Iterator[AnnotatedSentence | Reject]:
+    """Yield the sentence with the answers that are in the table, and a reject for each other."""
+    sentence, unknown = keep_answers(annotated.sentence, table, normalize)
+    yield annotated._replace(sentence=sentence)
     for _ in unknown:
         reason = "the answer is not in the answer table"
-        yield REJECT, Reject("answer", sentence.id, reason, said.file, said.line)
-
-
-def by_image(said: tuple) -> Iterator[tuple[str, tuple]]:
-    """The packed sentence under each of its images."""
-    for image_id in dict.fromkeys(said[0]):
-        yield image_id, said
-
-
-def make_scene(group: tuple[str, dict[str, Iterable]], complete: bool) -> Iterator[Tagged]:
-    """Makes a scene of what was joined under one image id.
-
-    Args:
-        group: (image id, {"places": places, "said": packed sentences}).
-        complete: whether a sentence without its image is told of.
-    """
-    image_id, parts = group
-    place, said = yield from _image_and_sentences(image_id, parts)
-    if place and said:
-        yield SCENE, JoinedScene((image_id,), (place,), _in_order(said)).packed()
-    elif complete:
-        for one in said:
-            yield one.without_image(image_id)
-
-
-def make_sides(group: tuple[str, dict[str, Iterable]]) -> Iterator[Tagged]:
-    """An image as a side of each of its scenes: (_SIDE, (key, (side, place, packed sentence)))."""
-    image_id, parts = group
-    place, said = yield from _image_and_sentences(image_id, parts)
-    for one in said:
-        for side, other in enumerate(one.image_ids):
-            if other == image_id:
-                # Each sentence comes along once, with the first side.
-                told = one.packed() if side == 0 else None
-                yield _SIDE, (one.image_ids, (side, place and tuple(place), told))
-
-
-def make_pair(group, complete: bool) -> Iterator[Tagged]:
-    """Makes a scene of its sides; and (_SHOWN, (image id, (whether it is in one, place)))."""
-    key, sides = group[0], list(group[1])
-    places = [dict((side, place) for side, place, _ in sides)[side] for side in range(len(key))]
-    said = [unpacked(one) for _, _, one in sides if one]
-    for image_id, place in zip(key, places):
-        if place:
-            yield _SHOWN, (image_id, (all(places), place))
-    if all(places):
-        places = tuple(Place(*place) for place in places)
-        yield SCENE, JoinedScene(key, places, _in_order(said)).packed()
-    elif complete:
-        for one in said:
-            yield one.without_image(key[places.index(None)])
-
-
-def never_shown(group: tuple[str, Iterable[tuple[bool, tuple]]]) -> Iterator[Tagged]:
-    """Rejects an image whose every scene lacks the other image."""
-    image_id, shown = group[0], list(group[1])
-    if not any(is_shown for is_shown, _ in shown):
-        yield _image_reject(image_id, "the image beside it is missing", Place(*shown[0][1]))
-
-
-def _image_and_sentences(image_id: str, parts):
-    """Yields what is left out; returns the image's place (or None) and its sentences."""
-    places = sorted((Place(*place) for place in parts["places"]), key=lambda place: place.order)
-    said = [unpacked(one) for one in parts["said"]]
-    for place in places[1:]:
-        yield _image_reject(image_id, "an image with this id was there before", place)
-    if places and not said:
-        yield _image_reject(image_id, "no sentence is about it", places[0])
-    return places[0] if places else None, said
-
-
-def _image_reject(image_id: str, reason: str, place: Place) -> Tagged:
-    return REJECT, Reject("image", image_id, reason, place.source, place.order[1], place.unit)
-
-
-def _in_order(said: Iterable[Said]) -> tuple[Sentence, ...]:
-    # A join gives them in any order; the record must not depend on it.
-    sentences = (one.sentence for one in said)
-    return tuple(sorted(sentences, key=lambda s: (len(s.id), s.id, s.text)))
-
-
-def _values(sentence: Sentence) -> tuple:
-    return tuple(getattr(sentence, name) for name in _SENTENCE_FIELDS)
-
-
-def _within(percent: tuple[int, int], image_id: str) -> bool:
-    return percent == (0, 100) or percent[0] <= hash_percent(image_id) < percent[1]
-
-
-def _only(tag: str) -> beam.PTransform:
-    return beam.FlatMap(lambda element: [element[1]] if element[0] == tag else [])
-
-
-def _without(tag: str) -> beam.PTransform:
-    return beam.Filter(lambda element: element[0] != tag)
+        yield Reject("answer", sentence.id, reason, annotated.file, annotated.line)
 
 
 def keep_answers(
     sentence: Sentence, table: Set[str] | None, normalize: bool
 ) -> tuple[Sentence, list[str]]:
-    """A sentence with the answers that a table has, and those that it lacks.
+    """Split the answers of a sentence into those in a table and others.
 
     Args:
         sentence: as it was read.
-        table: the answers that are kept; None keeps all.
-        normalize: whether answers are normalised (`normalize_answer`) before they are looked up.
-            Of two spellings of one answer the higher score holds.
+        table: the answers to keep; None keeps all.
+        normalize: whether to normalize answers (`normalize_answer`) before the lookup. Of two
+            spellings of one answer, the higher score is kept.
 
     Returns:
-        the sentence, and the answers that were left out, as they were looked up, each once.
+        The sentence with the answers that are kept, and the other answers, each once.
     """
     scores: dict[str, float] = {}
     for answer, score in sentence.answers:
         answer = normalize_answer(answer) if normalize else answer
         scores[answer] = max(score, scores.get(answer, score))
-    left_out = [] if table is None else [answer for answer in scores if answer not in table]
-    kept = tuple((answer, scores[answer]) for answer in scores if answer not in left_out)
-    return dataclasses.replace(sentence, answers=kept), left_out
+    unknown = [] if table is None else [answer for answer in scores if answer not in table]
+    kept = tuple((answer, scores[answer]) for answer in scores if answer not in unknown)
+    return dataclasses.replace(sentence, answers=kept), unknown
 
 
-def records_of(joined: JoinedScene, store: RegionFiles, layout: str) -> Iterator[bytes]:
-    """The serialized scene, or one for each of its sentences.
+class ImageGroup(NamedTuple):
+    """All that was read under one image id.
 
     Args:
-        joined: with the places of its regions.
-        store: reads them.
-        layout: "grouped" or "flat".
+        image_id: the id.
+        regions: of the image, in the order in which they were read. Only the first is used.
+        sentences: about the image.
     """
-    images = [store.read(place) for place in joined.places]
+
+    image_id: str
+    regions: list[RegionRef]
+    sentences: list[AnnotatedSentence]
+
+    def rejects(self) -> Iterator[Reject]:
+        """Yield repetitions of the image, and the image itself if no sentence is about it."""
+        for ref in self.regions[1:]:
+            yield _reject_image(ref, "an image with this id was there before")
+        if self.regions and not self.sentences:
+            yield _reject_image(self.regions[0], "no sentence is about it")
+
+
+class JoinByImage(beam.PTransform):
+    """Join a collection of `RegionRef` and one of `AnnotatedSentence`; emits `ImageGroup`."""
+
+    def expand(self, collections):
+        """Group both collections by image id."""
+        regions, sentences = collections
+        return (
+            {
+                "regions": regions | "ByImage" >> beam.WithKeys(lambda ref: ref.image_id),
+                "sentences": sentences | "ByEachImage" >> beam.FlatMap(by_each_image),
+            }
+            | beam.CoGroupByKey()
+            | "ImageGroup" >> beam.MapTuple(make_image_group)
+        )
+
+
+def by_each_image(annotated: AnnotatedSentence) -> Iterator[tuple[str, AnnotatedSentence]]:
+    """Yield the sentence under the id of each of its images."""
+    for image_id in dict.fromkeys(annotated.image_ids):
+        yield image_id, annotated
+
+
+def make_image_group(image_id: str, grouped: dict[str, Iterable]) -> ImageGroup:
+    """Return a group whose order of regions does not depend on the runner."""
+    regions = sorted(grouped["regions"], key=lambda ref: ref.order)
+    return ImageGroup(image_id, regions, list(grouped["sentences"]))
+
+
+class MakeScenes(beam.PTransform):
+    """Make scenes of one image from `ImageGroup`; emits `JoinedScene` and `Reject`.
+
+    Args:
+        complete: whether to reject sentences without an image; not in a trial of a few images.
+    """
+
+    def __init__(self, complete: bool):
+        super().__init__()
+        self._complete = complete
+
+    def expand(self, groups: beam.PCollection) -> beam.PCollection:
+        """Make each group a scene."""
+        return groups | beam.FlatMap(make_scene, self._complete)
+
+
+def make_scene(group: ImageGroup, complete: bool) -> Iterator[JoinedScene | Reject]:
+    """Yield the scene of an image, or rejects if its regions or its sentences are missing."""
+    yield from group.rejects()
+    if group.regions and group.sentences:
+        sentences = _ordered(group.sentences)
+        yield JoinedScene((group.image_id,), (group.regions[0],), sentences)
+    elif complete:
+        for annotated in group.sentences:
+            yield annotated.reject(group.image_id)
+
+
+class ImageSide(NamedTuple):
+    """An image as one side of a scene of two.
+
+    Args:
+        image_ids: the images of the scene.
+        side: which of them this is.
+        regions: its regions; None if they are missing.
+        sentence: a sentence about the scene; only on side 0, so that each comes once.
+    """
+
+    image_ids: tuple[str, ...]
+    side: int
+    regions: RegionRef | None
+    sentence: AnnotatedSentence | None
+
+
+class ImageUse(NamedTuple):
+    """Whether an image became part of a scene.
+
+    Args:
+        regions: of the image.
+        is_used: False if the scene lacks its other image.
+    """
+
+    regions: RegionRef
+    is_used: bool
+
+
+class MakePairs(beam.PTransform):
+    """Make scenes of two images from `ImageGroup`; emits `JoinedScene` and `Reject`.
+
+    Args:
+        complete: as of `MakeScenes`.
+    """
+
+    def __init__(self, complete: bool):
+        super().__init__()
+        self._complete = complete
+
+    def expand(self, groups: beam.PCollection) -> beam.PCollection:
+        """Group the images again, by scene, and look for images in no scene."""
+        sides = groups | "SplitSides" >> beam.FlatMap(split_sides)
+        pairs = (
+            sides
+            | "Sides" >> _only(ImageSide)
+            | "ByScene" >> beam.WithKeys(lambda side: side.image_ids)
+            | "JoinByScene" >> beam.GroupByKey()
+            | "MakePair" >> beam.FlatMapTuple(make_pair, self._complete)
+        )
+        unused = (
+            pairs
+            | "Uses" >> _only(ImageUse)
+            | "ByImage" >> beam.WithKeys(lambda use: use.regions.image_id)
+            | "JoinByImage" >> beam.GroupByKey()
+            | "RejectUnused" >> beam.FlatMapTuple(reject_unused)
+        )
+        return (
+            sides | "SideRejects" >> _only(Reject),
+            pairs | "Pairs" >> _only(JoinedScene),
+            pairs | "PairRejects" >> _only(Reject),
+            unused,
+        ) | beam.Flatten()
+
+
+def split_sides(group: ImageGroup) -> Iterator[ImageSide | Reject]:
+    """Yield an image once for each sentence and each side of its scene that the image is."""
+    yield from group.rejects()
+    regions = group.regions[0] if group.regions else None
+    for annotated in group.sentences:
+        for side, image_id in enumerate(annotated.image_ids):
+            if image_id == group.image_id:
+                sentence = annotated if side == 0 else None
+                yield ImageSide(annotated.image_ids, side, regions, sentence)
+
+
+def make_pair(
+    image_ids: tuple[str, ...], sides: Iterable[ImageSide], complete: bool = True
+) -> Iterator[JoinedScene | Reject | ImageUse]:
+    """Yield the scene of two images, or rejects if one is missing, and the use of each image."""
+    sides = list(sides)
+    by_side = {side.side: side.regions for side in sides}
+    regions = [by_side[side] for side in range(len(image_ids))]
+    sentences = [side.sentence for side in sides if side.sentence]
+    for ref in regions:
+        if ref:
+            yield ImageUse(ref, all(regions))
+    if all(regions):
+        yield JoinedScene(image_ids, tuple(regions), _ordered(sentences))
+    elif complete:
+        missing_image = image_ids[regions.index(None)]
+        for annotated in sentences:
+            yield annotated.reject(missing_image)
+
+
+def reject_unused(image_id: str, uses: Iterable[ImageUse]) -> Iterator[Reject]:
+    """Yield a reject for an image whose every scene lacks the other image."""
+    uses = list(uses)
+    if not any(use.is_used for use in uses):
+        yield _reject_image(uses[0].regions, "the image beside it is missing")
+
+
+def scene_records(joined: JoinedScene, store: RegionStoreReader, layout: str) -> Iterator[bytes]:
+    """Yield the records of a scene, which are serialized tf.Examples.
+
+    Args:
+        joined: the scene.
+        store: reads its regions.
+        layout: "grouped" for one record, "flat" for one per sentence.
+    """
+    images = [store.read(ref) for ref in joined.regions]
     if len(images) == 1:
         [serialized] = images
     else:
-        sides = tuple(image for one in images for image in decode_scene(one).images)
-        serialized = encode_scene(Scene(sides, ()))
+        decoded = tuple(decode_scene(image).images[0] for image in images)
+        serialized = encode_scene(Scene(decoded, ()))
     groups = [joined.sentences] if layout == "grouped" else [(s,) for s in joined.sentences]
     for sentences in groups:
         yield replace_sentences(serialized, sentences)
+
+
+class SerializeScenes(beam.DoFn):
+    """Serialize `JoinedScene` elements; emits records.
+
+    Args:
+        layout: as of `scene_records`.
+    """
+
+    def __init__(self, layout: str):
+        self._layout = layout
+
+    def start_bundle(self):
+        """Open the region store."""
+        self._store = RegionStoreReader()
+
+    def finish_bundle(self):
+        """Close the region store."""
+        self._store.close()
+
+    def process(self, joined: JoinedScene) -> Iterator[bytes]:
+        """Yield the records of a scene."""
+        yield from scene_records(joined, self._store, self._layout)
+
+
+def _only(kind: type) -> beam.PTransform:
+    return beam.Filter(lambda element: isinstance(element, kind)).with_output_types(kind)
+
+
+def _reject_image(ref: RegionRef, reason: str) -> Reject:
+    return Reject("image", ref.image_id, reason, ref.file, ref.line, ref.shard)
+
+
+def _ordered(sentences: Iterable[AnnotatedSentence]) -> tuple[Sentence, ...]:
+    # The order of a join depends on the runner; that of a record must not.
+    return tuple(sorted((s.sentence for s in sentences), key=lambda s: (len(s.id), s.id, s.text)))
+
+
+def _is_within(percent: tuple[int, int], image_id: str) -> bool:
+    return percent == ALL_PERCENT or percent[0] <= hash_percent(image_id) < percent[1]

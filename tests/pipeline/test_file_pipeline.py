@@ -145,8 +145,8 @@ def test_too_many_rejects_stop_the_run(config, tmp_path):
     with pytest.raises(GateError) as caught:
         run_up_to(config, tmp_path / "root", "SceneExampleGen")
     assert str(caught.value) == (
-        "2 of 42 sentences of the split minival were rejected, more than the 1.00% of "
-        "max_reject_fraction; the commonest reason (2 times): its image is missing"
+        "split 'minival': 2 of 42 sentences were rejected, more than the 1.00% of "
+        "max_reject_fraction; the most common reason (2 times): its image is missing"
     )
     allowed = dataclasses.replace(config.pipeline, max_reject_fraction=0.1)
     run_up_to(dataclasses.replace(config, pipeline=allowed), tmp_path / "root", "SceneExampleGen")

@@ -291,13 +291,13 @@ def test_if_everything_is_rejected_nothing_is_written(source, tmp_path):
     for picture in pictures:
         pathlib.Path(picture.path).write_bytes(b"no picture")
     work = tmp_path / "work"
-    with pytest.raises(InputError, match="nothing could be written; the commonest reason"):
+    with pytest.raises(InputError, match="no records were written; the most common reason"):
         run_ingest(source(pictures, pairs), work / "out")
     assert list(work.iterdir()) == []
 
 
 def test_source_without_pictures_is_refused(source, tmp_path):
-    with pytest.raises(InputError, match="the source gave no image"):
+    with pytest.raises(InputError, match="the inputs have no images"):
         run_ingest(source([], []), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

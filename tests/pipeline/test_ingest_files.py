@@ -144,8 +144,8 @@ def test_what_is_broken_is_told_with_its_line_and_its_neighbours_are_untouched(
     lines[2] = lines[2].replace(b"\t", b" ", 1)
     lines[4] = lines[4][:-9] + b"\n"
     regions.write_bytes(b"".join(lines))
-    # Units of about a line: the line numbers have to be added up.
-    monkeypatch.setattr(text_rows, "UNIT_BYTES", len(lines[0]))
+    # Shards of about a line: the line numbers have to be added up.
+    monkeypatch.setattr(text_rows, "SHARD_BYTES", len(lines[0]))
     config = config_of([regions], [questions], max_reject_fraction=1.0)
     summary = run_ingest(config, tmp_path / "out")
     assert summary["images"] == {"read": 6, "written": 4, "rejected": 2}
@@ -245,7 +245,7 @@ def test_images_with_features_of_two_widths_are_refused(files, tmp_path):
     with regions.open("ab") as file:
         file.write(lxmert_row(detections.small("wide", size=10)))
     more = write_questions(tmp_path / "more.json", ["wide"])
-    with pytest.raises(InputError, match="regions of 8 and of 10 features"):
+    with pytest.raises(InputError, match=r"features of different sizes \(8, 10\)"):
         run_ingest(config_of([regions], [questions, more]), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -318,7 +318,7 @@ def test_a_config_makes_a_folder_a_split_out_of_several_parts(tmp_path, monkeypa
                 }
             ],
         }
-    splits = {"train": {"split": ["train", "nominival"]}, "validation": {"split": "minival"}}
+    splits = {"train": {"from": ["train", "nominival"]}, "validation": {"split": "minival"}}
     (tmp_path / "data.yaml").write_text(yaml.safe_dump({"parts": parts, "splits": splits}))
     assert cli.main(["ingest", "--config", "data.yaml", "--output", "out"]) == 0
     found = {

@@ -1,12 +1,24 @@
 """The joins: whatever falls under one id comes out once, in a scene or as a reject."""
 
+import pickle
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lxmert_tf.data.scene import Sentence
-from pipeline.ingest import scenes
-from pipeline.ingest.region_store import Place
-from pipeline.ingest.scenes import REJECT, SCENE, make_pair, make_scene, make_sides, never_shown
+from pipeline.ingest.region_store import RegionRef
+from pipeline.ingest.scenes import (
+    AnnotatedSentence,
+    ImageSide,
+    ImageUse,
+    JoinedScene,
+    Reject,
+    make_image_group,
+    make_pair,
+    make_scene,
+    reject_unused,
+    split_sides,
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 sentences = st.lists(
@@ -16,89 +28,95 @@ sentences = st.lists(
 )
 
 
-def place(number):
-    return Place("store", 10 * number, 10, (0, number), "regions.tsv", 0, 4)
+def ref(line, image_id="i"):
+    return RegionRef(image_id, "store", 10 * line, 10, 4, "regions.tsv", 0, line, 0)
 
 
-def said(given_sentences, image_ids=("i",)):
-    return [
-        scenes.Said(image_ids, sentence, "said.json", number).packed()
+def group(regions, given_sentences, image_ids=("i",), image_id="i"):
+    annotated = [
+        AnnotatedSentence(image_ids, sentence, "sentences.json", number)
         for number, sentence in enumerate(given_sentences, start=1)
     ]
+    return make_image_group(image_id, {"regions": regions, "sentences": annotated})
+
+
+def of_kind(kind, elements):
+    return [element for element in elements if isinstance(element, kind)]
 
 
 @given(st.integers(0, 3), sentences, st.booleans())
 def test_nothing_is_lost_and_nothing_is_doubled(images, given_sentences, complete):
     # The image that comes first in the file is not the one that comes first here.
-    places = [place(number) for number in reversed(range(images))]
-    group = ("i", {"places": places, "said": said(given_sentences)})
-    made = list(make_scene(group, complete))
-    written = [scenes.unpacked_scene(value) for tag, value in made if tag == SCENE]
-    rejects = [value for tag, value in made if tag == REJECT]
+    regions = [ref(line) for line in reversed(range(images))]
+    made = list(make_scene(group(regions, given_sentences), complete))
+    written, rejects = of_kind(JoinedScene, made), of_kind(Reject, made)
     assert len(written) + len(rejects) == len(made)
     kinds = sorted(reject.kind for reject in rejects)
     if images and given_sentences:
         [scene] = written
-        assert scene.places == (place(0),)
+        assert scene.regions == (ref(0),)
         assert list(scene.sentences) == sorted(given_sentences, key=lambda s: int(s.id))
         assert kinds == ["image"] * (images - 1)
         assert sorted(reject.line for reject in rejects) == list(range(1, images))
     else:
         assert not written
-        # In a trial with few images, sentences about the others are not told of.
-        told = given_sentences if complete else []
-        assert kinds == ["image"] * images + ["sentence"] * len(told)
+        # A trial of a few images does not reject sentences about other images.
+        rejected = given_sentences if complete else []
+        assert kinds == ["image"] * images + ["sentence"] * len(rejected)
 
 
 @given(sentences, st.randoms())
 def test_order_of_arrival_plays_no_part(given_sentences, random):
-    arrived = said(given_sentences)
-    shuffled = random.sample(arrived, len(arrived))
-    one, other = (
-        [value for _, value in make_scene(("i", {"places": [place(0)], "said": s}), True)]
-        for s in (arrived, shuffled)
+    one = group([ref(0)], given_sentences)
+    other = one._replace(sentences=random.sample(one.sentences, len(one.sentences)))
+    assert of_kind(JoinedScene, make_scene(one, True)) == of_kind(
+        JoinedScene, make_scene(other, True)
     )
-    assert one == other
 
 
 @given(sentences, st.sets(st.sampled_from(["a", "b"])), st.booleans())
-def test_a_pair_needs_both_images(given_sentences, there, same_twice):
-    key = ("a", "a") if same_twice else ("a", "b")
+def test_a_pair_needs_both_images(given_sentences, present, same_twice):
+    image_ids = ("a", "a") if same_twice else ("a", "b")
     made = []
-    for number, image_id in enumerate(dict.fromkeys(key)):
-        places = [place(number)] if image_id in there else []
-        made += make_sides((image_id, {"places": places, "said": said(given_sentences, key)}))
-    sides = [value for tag, value in made if tag == scenes._SIDE]
-    assert {scene_key for scene_key, _ in sides} == ({key} if given_sentences else set())
-    pairs = list(make_pair((key, [side for _, side in sides]), True)) if sides else []
-    shown = [value for tag, value in pairs if tag == scenes._SHOWN]
-    pairs = [(tag, value) for tag, value in pairs if tag != scenes._SHOWN]
+    for number, image_id in enumerate(dict.fromkeys(image_ids)):
+        regions = [ref(number, image_id)] if image_id in present else []
+        made += split_sides(group(regions, given_sentences, image_ids, image_id))
+    sides = of_kind(ImageSide, made)
+    assert {side.image_ids for side in sides} == ({image_ids} if given_sentences else set())
+    made = list(make_pair(image_ids, sides, True)) if sides else []
+    uses = of_kind(ImageUse, made)
+    pairs = [element for element in made if not isinstance(element, ImageUse)]
     if not given_sentences:
         assert not pairs
-    elif set(key) <= there:
-        [(tag, packed)] = pairs
-        scene = scenes.unpacked_scene(packed)
-        assert (tag, scene.key, len(scene.places)) == (SCENE, key, 2)
-        assert [p.offset // 10 for p in scene.places] == ([0, 0] if same_twice else [0, 1])
+    elif set(image_ids) <= present:
+        [scene] = pairs
+        assert (scene.image_ids, len(scene.regions)) == (image_ids, 2)
+        assert [r.line for r in scene.regions] == ([0, 0] if same_twice else [0, 1])
         assert list(scene.sentences) == sorted(given_sentences, key=lambda s: int(s.id))
     else:
-        assert [value.kind for _, value in pairs] == ["sentence"] * len(given_sentences)
-        assert {value.image for _, value in pairs} <= set(key) - there
-        assert {image_id for image_id, _ in shown} == set(key) & there
-        for image_id, place_of_image in shown:
-            [(tag, reject)] = never_shown((image_id, [place_of_image]))
-            assert (tag, reject.kind, reject.id) == (REJECT, "image", image_id)
-            assert not list(never_shown((image_id, [place_of_image, (True, place(0))])))
+        assert [reject.kind for reject in pairs] == ["sentence"] * len(given_sentences)
+        assert {reject.image for reject in pairs} <= set(image_ids) - present
+        assert {use.regions.image_id for use in uses} == set(image_ids) & present
+        for use in uses:
+            [reject] = reject_unused(use.regions.image_id, [use])
+            assert (reject.kind, reject.id) == ("image", use.regions.image_id)
+            used = ImageUse(use.regions, True)
+            assert not list(reject_unused(use.regions.image_id, [use, used]))
+
+
+@given(sentences)
+def test_sentences_survive_pickling(given_sentences):
+    for annotated in group([], given_sentences).sentences:
+        assert pickle.loads(pickle.dumps(annotated)) == annotated
 
 
 def test_lines_are_counted_through_the_units_of_a_file():
-    from pipeline.ingest.parsers import text_rows
-    from pipeline.ingest.parsers.text_rows import absolute_lines
+    from pipeline.ingest.parsers.text_rows import ShardLines, lines_before
 
-    units = [
-        text_rows.ShardLines("a", 100, 7),
-        text_rows.ShardLines("a", 0, 5),
-        text_rows.ShardLines("b", 0, 3),
-        text_rows.ShardLines("a", 200, 1),
+    shards = [
+        ShardLines("a", 100, 7),
+        ShardLines("a", 0, 5),
+        ShardLines("b", 0, 3),
+        ShardLines("a", 200, 1),
     ]
-    assert absolute_lines(units) == {("a", 0): 0, ("a", 100): 5, ("a", 200): 12, ("b", 0): 0}
+    assert lines_before(shards) == {("a", 0): 0, ("a", 100): 5, ("a", 200): 12, ("b", 0): 0}

@@ -19,8 +19,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from pipeline.ingest.interfaces import ReadError
 from pipeline.ingest.parsers.json_items import DoubledKey, Item
-from pipeline.ingest.source import ReadError
 
 _NOT_UNICODE = "is not Unicode: bytes that are not UTF-8, or half of a surrogate pair"
 _SURROGATE = re.compile("[\ud800-\udfff]")

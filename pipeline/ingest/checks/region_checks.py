@@ -6,7 +6,7 @@ import numpy as np
 
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.regions.extractor import Regions
-from pipeline.ingest.source import ReadError
+from pipeline.ingest.interfaces import ReadError
 
 # The reference's own tolerance for a normalised box (airsplay/lxmert, src/tasks/vqa_data.py);
 # rounding alone goes this far, so it is cut off.

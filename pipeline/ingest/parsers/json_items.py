@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
-from pipeline.ingest.source import ReadError
+from pipeline.ingest.interfaces import ReadError
 
 # Characters of the longest item, so that a file that is no JSON does not fill the memory.
 LONGEST = 1 << 24

@@ -1,7 +1,7 @@
-"""The rows of a text file that lie in one unit of it: lines that are not blank.
+"""The rows of a text file that lie in one shard of it: lines that are not blank.
 
-A row belongs to the unit in which its line starts, so that any cut of a file gives every row once.
-What is compressed cannot be read from the middle: it is one unit, which counts rows, not bytes.
+A row belongs to the shard in which its line starts, so that any cut of a file gives every row once.
+What is compressed cannot be read from the middle: it is one shard, which counts rows, not bytes.
 """
 
 import collections
@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from pipeline.ingest.files import InputFile, open_input
-from pipeline.ingest.source import Shard
+from pipeline.ingest.interfaces import Shard
 
-UNIT_BYTES = 128 << 20
+SHARD_BYTES = 128 << 20
 BLOCK_BYTES = 1 << 20
 # As much of a compressed file is lost before a place that is damaged.
 COMPRESSED_BLOCK_BYTES = 1 << 16
@@ -41,15 +41,15 @@ class Line(NamedTuple):
         return self.size > MAX_LINE_BYTES
 
 
-def text_units(file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
-    """Cuts a file into units of about UNIT_BYTES.
+def text_shards(file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
+    """Cuts a file into shards of about SHARD_BYTES.
 
     Args:
         file: the file.
         rows: which rows, from and up to. They are found by their line ends.
 
     Returns:
-        units that count in bytes, or for a file that is not seekable one that counts in rows.
+        shards that count in bytes, or for a file that is not seekable one that counts in rows.
 
     Raises:
         InputError: the file cannot be opened.
@@ -57,31 +57,31 @@ def text_units(file: InputFile, rows: tuple[int, int | None] = (0, None)) -> lis
     if not file.seekable:
         return [Shard(file, *rows, size=file.size)]
     start, stop = _byte_range(file, *rows)
-    cuts = [*range(start, stop, UNIT_BYTES), stop]
+    cuts = [*range(start, stop, SHARD_BYTES), stop]
     return [Shard(file, low, high, high - low) for low, high in itertools.pairwise(cuts)]
 
 
-def unit_rows(unit: Shard) -> Iterator[Line]:
-    """The rows of a unit, in the order of the file.
+def shard_rows(shard: Shard) -> Iterator[Line]:
+    """The rows of a shard, in the order of the file.
 
     Raises:
         InputError: the file cannot be opened.
         READ_ERRORS: it is damaged, after the rows before the damage but for those in the last
             COMPRESSED_BLOCK_BYTES.
     """
-    if not unit.file.seekable:
-        with open_input(unit.file) as content:
+    if not shard.file.seekable:
+        with open_input(shard.file) as content:
             lines = split_lines(content, 0, COMPRESSED_BLOCK_BYTES)
-            yield from itertools.islice(_rows(lines), unit.start, unit.stop)
+            yield from itertools.islice(_rows(lines), shard.start, shard.stop)
         return
-    start = _first_line_start(unit)
-    if unit.stop is not None and start >= unit.stop:
+    start = _first_line_start(shard)
+    if shard.stop is not None and start >= shard.stop:
         return
-    with open_input(unit.file, start) as content:
+    with open_input(shard.file, start) as content:
         for line in split_lines(content, start, BLOCK_BYTES):
             if not _is_blank(line):
                 yield line
-            if unit.stop is not None and line.offset + line.size >= unit.stop:
+            if shard.stop is not None and line.offset + line.size >= shard.stop:
                 return
 
 
@@ -114,15 +114,15 @@ def split_lines(content: BinaryIO, offset: int, block_bytes: int) -> Iterator[Li
         yield Line(offset, size, b"".join(parts), ended=False)
 
 
-def _first_line_start(unit: Shard) -> int:
-    """The byte at which the unit's first line starts, or one that is not in the unit."""
-    if unit.start == 0:
+def _first_line_start(shard: Shard) -> int:
+    """The byte at which the shard's first line starts, or one that is not in the shard."""
+    if shard.start == 0:
         return 0
-    # From one byte earlier, which ends the line before if a line starts with this unit.
-    position = unit.start - 1
-    with open_input(unit.file, position) as content:
-        # Only up to the unit's end: of one endless line, every unit would read all the rest.
-        while unit.stop is None or position < unit.stop:
+    # From one byte earlier, which ends the line before if a line starts with this shard.
+    position = shard.start - 1
+    with open_input(shard.file, position) as content:
+        # Only up to the shard's end: of one endless line, every shard would read all the rest.
+        while shard.stop is None or position < shard.stop:
             block = content.read1(BLOCK_BYTES)
             newline = block.find(b"\n")
             if newline >= 0:
@@ -158,22 +158,22 @@ def _is_blank(line: Line) -> bool:
 
 
 class ShardLines(NamedTuple):
-    """How many lines a unit has: the line numbers of those behind it start there."""
+    """How many lines a shard has: the line numbers of those behind it start there."""
 
     file: str
-    unit: int
+    shard: int
     count: int
 
 
-def absolute_lines(units: Iterable[ShardLines]) -> dict[tuple[str, int], int]:
-    """How many lines come before each unit of a file: {(file, unit's start): lines}."""
+def lines_before(shards: Iterable[ShardLines]) -> dict[tuple[str, int], int]:
+    """How many lines come before each shard of a file: {(file, shard's start): lines}."""
     by_file = collections.defaultdict(list)
-    for unit in units:
-        by_file[unit.file].append(unit)
+    for shard in shards:
+        by_file[shard.file].append(shard)
     before = {}
     for file, parts in by_file.items():
         lines = 0
-        for part in sorted(parts, key=lambda part: part.unit):
-            before[file, part.unit] = lines
+        for part in sorted(parts, key=lambda part: part.shard):
+            before[file, part.shard] = lines
             lines += part.count
     return before

@@ -73,8 +73,8 @@ class TsvRow:
             values = pybase64.b64decode(self._cells[name], validate=True)
         except binascii.Error as error:
             raise self._fault(name, f"{name} is not base64") from error
-        unit = count * dtype.itemsize * (size or 1)
-        fits = len(values) == unit if size else values and len(values) % unit == 0
+        row_size = count * dtype.itemsize * (size or 1)
+        fits = len(values) == row_size if size else values and len(values) % row_size == 0
         if not fits:
             raise self._fault(name, f"{name} does not have the length for num_boxes")
         return np.frombuffer(values, dtype)

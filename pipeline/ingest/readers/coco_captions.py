@@ -9,8 +9,8 @@ from pydantic import StrictInt, TypeAdapter
 from lxmert_tf.data.scene import Sentence
 from pipeline.ingest.checks.annotation_fields import Id, SentenceText, checked
 from pipeline.ingest.files import InputFile
+from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
 from pipeline.ingest.parsers.json_items import Item, read_list
-from pipeline.ingest.source import ReadError, ReadSentence, SentenceReader
 
 
 class CocoCaptions(SentenceReader):

@@ -10,7 +10,7 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import read_image
 from lxmert_tf.regions.registry import make_extractor
 from pipeline.ingest.files import InputFile
-from pipeline.ingest.source import (
+from pipeline.ingest.interfaces import (
     ReadError,
     ReadImage,
     ReadSentence,
@@ -71,22 +71,22 @@ class DataSetPicture(RegionReader):
         self._image_id = image_id
         self._extractor = extractor
 
-    def units(self, file: InputFile, rows=(0, None)) -> Iterable[Shard]:
+    def shards(self, file: InputFile, rows=(0, None)) -> Iterable[Shard]:
         """The picture."""
         return [Shard(file, size=file.size)]
 
-    def read(self, unit: Shard) -> Iterator[ReadImage | ReadError]:
+    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
         """Its regions."""
         try:
-            pixels = read_image(unit.file.path)
+            pixels = read_image(shard.file.path)
         except InputError as error:
             # The reason without the file, which is told of apart.
-            reason = str(error).removeprefix(f"{unit.file.path}: ")
-            yield ReadError(None, self._image_id, reason, unit.size)
+            reason = str(error).removeprefix(f"{shard.file.path}: ")
+            yield ReadError(None, self._image_id, reason, shard.size)
             return
         height, width, _ = pixels.shape
         regions = make_extractor(self._extractor).extract(pixels)
-        yield ReadImage(1, SceneImage(self._image_id, height, width, regions), unit.size)
+        yield ReadImage(1, SceneImage(self._image_id, height, width, regions), shard.size)
 
 
 class DataSetSentences(SentenceReader):

@@ -14,9 +14,9 @@ from pipeline.ingest.checks.annotation_fields import (
     checked,
 )
 from pipeline.ingest.files import InputFile
+from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
 from pipeline.ingest.parsers.json_items import Item, read_object
 from pipeline.ingest.readers.vqa import VqaRelease
-from pipeline.ingest.source import ReadError, ReadSentence, SentenceReader
 
 
 class GqaOfficial(SentenceReader):

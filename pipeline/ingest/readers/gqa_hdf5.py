@@ -25,7 +25,7 @@ from apache_beam.io.filesystems import FileSystems
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionFault, checked_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
-from pipeline.ingest.source import ReadError, ReadImage, RegionReader, Shard
+from pipeline.ingest.interfaces import ReadError, ReadImage, RegionReader, Shard
 
 _NUMBERED = re.compile(r"(.*)_([0-9]{1,6})\.(?:h5|hdf5)", re.DOTALL)
 
@@ -71,7 +71,7 @@ def _changed(path: str) -> float:
 
 @functools.lru_cache(maxsize=1)
 def _read(path: str, changed: float) -> dict[int, dict[int, list[GqaEntry]]]:
-    # 149,000 entries for a thousand units: parsed once per worker, and again when they changed.
+    # 149,000 entries for a thousand shards: parsed once per worker, and again when they changed.
     try:
         with open_input(InputFile(path, 0)) as content:
             info = json.load(content)
@@ -92,7 +92,7 @@ def _read(path: str, changed: float) -> dict[int, dict[int, list[GqaEntry]]]:
     return files
 
 
-UNIT_BYTES = 128 << 20
+SHARD_BYTES = 128 << 20
 # A chunk is decompressed as a whole and kept for the rows that follow.
 _LARGEST_CHUNK = 64 << 20
 # deflate, shuffle, fletcher32, lzf: HDF5 loads code for others.
@@ -106,12 +106,12 @@ class GqaHdf5(RegionReader):
 
     name = "gqa_hdf5"
 
-    def units(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
+    def shards(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
         """Ranges of rows of about 128 MB."""
         gqa_entries(file)
         with _opened(file) as (features, boxes):
             count, row_bytes = len(features), _row_bytes(features) + _row_bytes(boxes)
-        step = max(1, UNIT_BYTES // row_bytes)
+        step = max(1, SHARD_BYTES // row_bytes)
         first, last = rows[0], count if rows[1] is None else min(rows[1], count)
         starts = range(first, last, step)
         stops = [*starts[1:], last]
@@ -120,19 +120,19 @@ class GqaHdf5(RegionReader):
             for start, stop in zip(starts, stops)
         ]
 
-    def read(self, unit: Shard) -> Iterator[ReadImage | ReadError]:
-        """The images of a unit; with the file's last rows, those that it lacks."""
-        entries = gqa_entries(unit.file)
-        with _opened(unit.file) as (features, boxes):
+    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
+        """The images of a shard; with the file's last rows, those that it lacks."""
+        entries = gqa_entries(shard.file)
+        with _opened(shard.file) as (features, boxes):
             row_bytes = _row_bytes(features) + _row_bytes(boxes)
-            for line, row in enumerate(range(unit.start, unit.stop), start=1):
+            for line, row in enumerate(range(shard.start, shard.stop), start=1):
                 entry, *others = entries.get(row) or [None]
                 yield _read_row(line, row, entry, features, boxes, row_bytes)
                 for other in others:
                     yield RegionFault("another image has the same row").problem(
                         line, other.image_id
                     )
-            if unit.stop == len(features):
+            if shard.stop == len(features):
                 for row in sorted(entries.keys() - range(len(features))):
                     for entry in entries[row]:
                         fault = RegionFault("the file has no such row as the info file says")
@@ -203,7 +203,7 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
 def _check_storage(dataset: h5py.Dataset, file_size: int) -> None:
     """HDF5 leaves it to its reader whether shape, storage and file fit each other."""
     name, row_bytes = dataset.name.lstrip("/"), _row_bytes(dataset)
-    if row_bytes > UNIT_BYTES:
+    if row_bytes > SHARD_BYTES:
         raise InputError(f"refused: a row of {name!r} has {row_bytes} bytes")
     if dataset.chunks is None:
         start, length = dataset.id.get_offset(), len(dataset) * row_bytes

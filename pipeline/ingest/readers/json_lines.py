@@ -19,8 +19,8 @@ from pipeline.ingest.checks.annotation_fields import (
     parse_id,
 )
 from pipeline.ingest.files import InputFile
+from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
 from pipeline.ingest.parsers.json_items import read_json_lines
-from pipeline.ingest.source import ReadError, ReadSentence, SentenceReader
 
 
 class JsonLines(SentenceReader):

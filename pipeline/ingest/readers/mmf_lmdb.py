@@ -20,14 +20,14 @@ from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionFault, check_id
 from pipeline.ingest.files import InputFile
+from pipeline.ingest.interfaces import ReadError, ReadImage, RegionReader, Shard
 from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
 from pipeline.ingest.readers.numpy_files import image_of_arrays
-from pipeline.ingest.source import ReadError, ReadImage, RegionReader, Shard
 
-UNIT_BYTES = 128 << 20
+SHARD_BYTES = 128 << 20
 _LIST_OF_KEYS = b"keys"
 
-# LMDB must not open a file twice in one process; units may be read at the same time.
+# LMDB must not open a file twice in one process; shards may be read at the same time.
 _OPENED: weakref.WeakValueDictionary[str, lmdb.Environment] = weakref.WeakValueDictionary()
 _OPENING = threading.Lock()
 
@@ -37,7 +37,7 @@ class MmfLmdb(RegionReader):
 
     name = "mmf_lmdb"
 
-    def units(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
+    def shards(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
         """Ranges of rows of about 128 MB."""
         environment, path = _environment(file), _data_path(file)
         with environment.begin() as transaction:
@@ -49,7 +49,7 @@ class MmfLmdb(RegionReader):
         if count < 1:
             raise InputError(f"{file.name}: the LMDB file holds no images")
         row_bytes = os.path.getsize(path) / count
-        step = max(1, int(UNIT_BYTES / row_bytes))
+        step = max(1, int(SHARD_BYTES / row_bytes))
         first, last = rows[0], count if rows[1] is None else min(rows[1], count)
         starts = range(first, last, step)
         stops = [*starts[1:], last]
@@ -58,14 +58,14 @@ class MmfLmdb(RegionReader):
             for start, stop in zip(starts, stops)
         ]
 
-    def read(self, unit: Shard) -> Iterator[ReadImage | ReadError]:
-        """The images of a unit, in the order of their keys."""
+    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
+        """The images of a shard, in the order of their keys."""
         line = 0
         try:
-            with _environment(unit.file).begin() as transaction:
+            with _environment(shard.file).begin() as transaction:
                 keys = transaction.cursor().iternext(values=False)
                 images = (key for key in keys if key != _LIST_OF_KEYS)
-                chosen = itertools.islice(images, unit.start, unit.stop)
+                chosen = itertools.islice(images, shard.start, shard.stop)
                 for line, key in enumerate(chosen, start=1):
                     yield _read(line, key, transaction.get(key))
         except lmdb.Error:

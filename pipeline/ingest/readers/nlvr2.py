@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 from lxmert_tf.data.scene import Sentence
 from pipeline.ingest.checks.annotation_fields import Id, SentenceText, checked
 from pipeline.ingest.files import InputFile
+from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
 from pipeline.ingest.parsers.json_items import read_json_lines, read_list
-from pipeline.ingest.source import ReadError, ReadSentence, SentenceReader
 
 _IDENTIFIER = re.compile(r"[^-]+-[^-]+-[^-]+-[^-]+")
 

@@ -29,8 +29,8 @@ from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionFault, checked_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
+from pipeline.ingest.interfaces import ReadError, ReadImage, RegionReader, Shard
 from pipeline.ingest.parsers.npy_stream import LARGEST, read_npy
-from pipeline.ingest.source import ReadError, ReadImage, RegionReader, Shard
 
 # OpenVQA's files are called NAME.jpg.npz.
 _PICTURE_ENDING = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
@@ -146,7 +146,7 @@ class NumpyFiles(RegionReader):
 
     name = "numpy_files"
 
-    def units(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
+    def shards(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
         """The file; nothing for a `NAME_info.npy`, which belongs to `NAME.npy`."""
         if not file.content_name.endswith((".npy", ".npz")):
             raise InputError(f"{file.name}: neither .npy nor .npz")
@@ -154,11 +154,11 @@ class NumpyFiles(RegionReader):
             return []
         return [Shard(file, 0, 1, file.size)]
 
-    def read(self, unit: Shard) -> Iterator[ReadImage | ReadError]:
+    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
         """Its image."""
-        image_id, size = image_id_of(unit.file), unit.size
+        image_id, size = image_id_of(shard.file), shard.size
         try:
-            image = image_of_arrays(image_id, _arrays(unit.file))
+            image = image_of_arrays(image_id, _arrays(shard.file))
         except RegionFault as fault:
             yield fault.problem(1, image_id, size)
         else:

@@ -13,8 +13,8 @@ from lxmert_tf.regions.image import read_image
 from lxmert_tf.regions.registry import make_extractor
 from pipeline.ingest.checks.region_checks import RegionFault, check_id
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
+from pipeline.ingest.interfaces import ReadError, ReadImage, RegionReader, Shard
 from pipeline.ingest.readers.numpy_files import image_id_of
-from pipeline.ingest.source import ReadError, ReadImage, RegionReader, Shard
 
 # More than the largest picture that is decoded takes, uncompressed.
 _LARGEST = 512 << 20
@@ -36,16 +36,16 @@ class Pictures(RegionReader):
         make_extractor(extractor)
         self._extractor = json.dumps(extractor)
 
-    def units(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
+    def shards(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
         """The file."""
         return [] if rows[0] > 0 or rows[1] == 0 else [Shard(file, 0, 1, file.size)]
 
-    def read(self, unit: Shard) -> Iterator[ReadImage | ReadError]:
+    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
         """Its image."""
-        image_id, size = image_id_of(unit.file), unit.size
+        image_id, size = image_id_of(shard.file), shard.size
         try:
             check_id(image_id)
-            pixels = _pixels(unit.file)
+            pixels = _pixels(shard.file)
         except RegionFault as fault:
             yield fault.problem(1, image_id, size)
             return

@@ -16,8 +16,8 @@ from pipeline.ingest.checks.annotation_fields import (
     reason_of,
 )
 from pipeline.ingest.files import InputFile
+from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
 from pipeline.ingest.parsers.json_items import Item, read_list
-from pipeline.ingest.source import ReadError, ReadSentence, SentenceReader
 
 
 class PretrainingJson(SentenceReader):

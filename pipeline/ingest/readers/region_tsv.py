@@ -20,15 +20,15 @@ from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionFault, checked_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
+from pipeline.ingest.interfaces import ReadError, ReadImage, RegionReader, Shard
 from pipeline.ingest.parsers.text_rows import (
     BLOCK_BYTES,
     MAX_LINE_BYTES,
     Line,
-    text_units,
-    unit_rows,
+    shard_rows,
+    text_shards,
 )
 from pipeline.ingest.parsers.tsv_row import CUT_SHORT, TsvRow
-from pipeline.ingest.source import ReadError, ReadImage, RegionReader, Shard
 
 # More than any id has; what is no row at all may be long.
 MAX_ID_BYTES = 1000
@@ -51,17 +51,17 @@ class RegionTsv(RegionReader):
             RegionFault: something is wrong with it.
         """
 
-    def units(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
+    def shards(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
         """Byte ranges of about 128 MB; of a compressed file all, counted in rows."""
         if not _may_have_columns(file):
             raise InputError(f"{file.name}: not text with columns separated by tabs ({self.name})")
-        return text_units(file, rows)
+        return text_shards(file, rows)
 
-    def read(self, unit: Shard) -> Iterator[ReadImage | ReadError]:
-        """The images of a unit, with the number of their row."""
+    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
+        """The images of a shard, with the number of their row."""
         number, before = 0, None
         try:
-            for number, line in enumerate(unit_rows(unit), start=1):
+            for number, line in enumerate(shard_rows(shard), start=1):
                 item = self._read_row(number, line)
                 if not line.ended and _is_narrower(item, before):
                     # Cut where the rest is base64 that can be shared out among the regions.

@@ -22,8 +22,8 @@ from pipeline.ingest.checks.annotation_fields import (
     checked,
 )
 from pipeline.ingest.files import MEMBER, InputFile, find_inputs
+from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
 from pipeline.ingest.parsers.json_items import Item, read_list, read_member
-from pipeline.ingest.source import ReadError, ReadSentence, SentenceReader
 
 _QUESTIONS_FILE = re.compile(r"(?P<version>.*)OpenEnded_(?P<subset>.*)_questions\.json(?P<gz>.*)")
 _SUBSET = re.compile(r"(train|val|test(?P<dev>-dev)?)\d{4}")

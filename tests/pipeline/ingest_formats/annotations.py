@@ -5,13 +5,13 @@ import json
 import pathlib
 
 from pipeline.ingest.files import find_inputs
+from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
 from pipeline.ingest.readers.coco_captions import CocoCaptions
 from pipeline.ingest.readers.gqa import GqaOfficial, GqaRelease
 from pipeline.ingest.readers.json_lines import JsonLines, JsonLinesPairs
 from pipeline.ingest.readers.nlvr2 import Nlvr2Official, Nlvr2Release
 from pipeline.ingest.readers.pretraining_json import PretrainingJson
 from pipeline.ingest.readers.vqa import VqaOfficial, VqaRelease
-from pipeline.ingest.source import ReadError, ReadSentence, SentenceReader
 
 VQA_RELEASE = [
     {

@@ -3,7 +3,7 @@
 import pathlib
 
 from pipeline.ingest.files import InputFile
-from pipeline.ingest.source import ReadError, RegionReader
+from pipeline.ingest.interfaces import ReadError, RegionReader
 
 
 def input_file(path) -> InputFile:
@@ -12,7 +12,7 @@ def input_file(path) -> InputFile:
 
 def read_all(reader: RegionReader, path, rows=(0, None)) -> list:
     """Images by what was read, problems as they are."""
-    items = [item for unit in reader.units(input_file(path), rows) for item in reader.read(unit)]
+    items = [item for shard in reader.shards(input_file(path), rows) for item in reader.read(shard)]
     return [item if isinstance(item, ReadError) else item.image for item in items]
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
-from pipeline.ingest.source import ReadSentence
+from pipeline.ingest.interfaces import ReadSentence
 from tests.pipeline.ingest_formats.annotations import (
     FORMATS,
     content_of,

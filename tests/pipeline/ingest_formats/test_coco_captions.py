@@ -1,7 +1,7 @@
 """MS COCO's captions."""
 
 from lxmert_tf.data.scene import Sentence
-from pipeline.ingest.source import ReadSentence
+from pipeline.ingest.interfaces import ReadSentence
 from tests.pipeline.ingest_formats.annotations import content_of, problems, read_content, sentences
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import InputFile
+from pipeline.ingest.interfaces import ReadError
 from pipeline.ingest.readers import gqa_hdf5
 from pipeline.ingest.readers.gqa_hdf5 import GqaHdf5
-from pipeline.ingest.source import ReadError
 from tests.pipeline.ingest_formats import detections
 from tests.pipeline.ingest_formats.reading import input_file, read_all, reasons
 
@@ -83,14 +83,14 @@ def test_units_are_ranges_of_rows(tmp_path, monkeypatch):
     images = some(*"abcdefg")
     path = write(tmp_path, images)
     row_bytes = REGIONS * (8 + 4) * 4
-    monkeypatch.setattr(gqa_hdf5, "UNIT_BYTES", 3 * row_bytes)
-    units = GqaHdf5().units(input_file(path))
-    assert [(unit.start, unit.stop) for unit in units] == [(0, 3), (3, 6), (6, 7)]
-    assert [unit.size for unit in units] == [3 * row_bytes, 3 * row_bytes, row_bytes]
+    monkeypatch.setattr(gqa_hdf5, "SHARD_BYTES", 3 * row_bytes)
+    shards = GqaHdf5().shards(input_file(path))
+    assert [(shard.start, shard.stop) for shard in shards] == [(0, 3), (3, 6), (6, 7)]
+    assert [shard.size for shard in shards] == [3 * row_bytes, 3 * row_bytes, row_bytes]
     check(images, read_all(GqaHdf5(), path))
     check(images[2:5], read_all(GqaHdf5(), path, rows=(2, 5)))
     assert read_all(GqaHdf5(), path, rows=(7, None)) == []
-    assert [item.line for item in GqaHdf5().read(units[1])] == [1, 2, 3]
+    assert [item.line for item in GqaHdf5().read(shards[1])] == [1, 2, 3]
 
 
 def test_what_is_wrong_with_an_image_leaves_its_neighbours_alone(tmp_path):
@@ -141,7 +141,7 @@ def test_a_damaged_chunk_is_a_problem_of_its_row(tmp_path):
 
 def refused(path) -> str:
     with pytest.raises(InputError) as caught:
-        GqaHdf5().units(input_file(path))
+        GqaHdf5().shards(input_file(path))
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
@@ -230,7 +230,7 @@ def test_refuses_damaged_and_shortened_files(folder):
 
 def test_refuses_names_without_a_number_and_archives(tmp_path):
     with pytest.raises(InputError, match=r"gqa_objects_0\.h5"):
-        GqaHdf5().units(InputFile(str(tmp_path / "objects.h5"), 1))
+        GqaHdf5().shards(InputFile(str(tmp_path / "objects.h5"), 1))
     write_info(tmp_path, some("a"), 0, None)
     with pytest.raises(InputError, match="unpack"):
         gqa_hdf5.GqaHdf5().read(

@@ -3,7 +3,7 @@
 import pytest
 
 from lxmert_tf.data.scene import Sentence
-from pipeline.ingest.source import ReadSentence
+from pipeline.ingest.interfaces import ReadSentence
 from tests.pipeline.ingest_formats.annotations import content_of, problems, read_content
 
 

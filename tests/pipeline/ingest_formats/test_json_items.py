@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import InputFile, find_inputs
+from pipeline.ingest.interfaces import ReadError
 from pipeline.ingest.parsers import json_items
 from pipeline.ingest.parsers.json_items import DoubledKey, read_list, read_member, read_object
-from pipeline.ingest.source import ReadError
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

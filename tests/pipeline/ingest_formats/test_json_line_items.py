@@ -7,9 +7,9 @@ import pytest
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import find_inputs
+from pipeline.ingest.interfaces import ReadError
 from pipeline.ingest.parsers import json_items as json_line_items
 from pipeline.ingest.parsers.json_items import Item, read_json_lines
-from pipeline.ingest.source import ReadError
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from lxmert_tf.data.scene import Sentence
+from pipeline.ingest.interfaces import ReadSentence
 from pipeline.ingest.readers.json_lines import JsonLines
-from pipeline.ingest.source import ReadSentence
 from tests.pipeline.ingest_formats.annotations import (
     content_of,
     problems,

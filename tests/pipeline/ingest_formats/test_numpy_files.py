@@ -85,8 +85,8 @@ def test_a_pattern_may_name_both_files_of_a_pair(tmp_path):
         write_npy(tmp_path / f"{name}.npy", detections.small(name))
     files = find_inputs([str(tmp_path / "*.npy")])
     assert len(files) == 4
-    units = [unit for file in files for unit in NumpyFiles().units(file)]
-    assert [item.image.id for unit in units for item in NumpyFiles().read(unit)] == ["a", "b"]
+    shards = [shard for file in files for shard in NumpyFiles().shards(file)]
+    assert [item.image.id for shard in shards for item in NumpyFiles().read(shard)] == ["a", "b"]
 
 
 def test_reads_members_of_an_archive_and_gzipped_files(tmp_path):
@@ -100,8 +100,8 @@ def test_reads_members_of_an_archive_and_gzipped_files(tmp_path):
         os.remove(tmp_path / name)
     for pattern in ("all.zip", "*.gz"):
         files = find_inputs([str(tmp_path / pattern)])
-        units = [unit for file in files for unit in NumpyFiles().units(file)]
-        [read] = [item for unit in units for item in NumpyFiles().read(unit)]
+        shards = [shard for file in files for shard in NumpyFiles().shards(file)]
+        [read] = [item for shard in shards for item in NumpyFiles().read(shard)]
         image.check(read.image, attribute_labels=False)
 
 
@@ -114,7 +114,7 @@ def test_the_rows_of_a_file_are_its_one_image(tmp_path):
 
 def test_refuses_other_endings(tmp_path):
     with pytest.raises(InputError, match=r"a\.txt: neither"):
-        NumpyFiles().units(InputFile("a.txt", 1))
+        NumpyFiles().shards(InputFile("a.txt", 1))
 
 
 def problem_of(path) -> str:
@@ -205,8 +205,8 @@ def test_a_damaged_archive_is_one_problem_or_image(whole, tmp_path_factory, data
     place = data.draw(st.integers(0, len(whole) - 1))
     change = data.draw(st.binary(max_size=4))
     path.write_bytes(whole[:place] + change + (whole[place + 1 :] if change else b""))
-    [unit] = NumpyFiles().units(input_file(path))
-    assert len(list(NumpyFiles().read(unit))) == 1
+    [shard] = NumpyFiles().shards(input_file(path))
+    assert len(list(NumpyFiles().read(shard))) == 1
 
 
 # A busy machine is no failure.

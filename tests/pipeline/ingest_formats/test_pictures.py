@@ -9,8 +9,8 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import read_image
 from lxmert_tf.regions.registry import make_extractor
 from pipeline.ingest.files import find_inputs
+from pipeline.ingest.interfaces import ReadError
 from pipeline.ingest.readers.pictures import Pictures
-from pipeline.ingest.source import ReadError
 from tests.pipeline.ingest_formats.reading import input_file, read_all
 
 GRID = {"name": "grid"}
@@ -40,7 +40,7 @@ def test_a_picture_of_a_folder_that_cannot_be_read_is_a_problem(tmp_path):
     draw(tmp_path / "d.png")
     reader = Pictures(GRID)
     files = find_inputs([str(tmp_path / "*")])
-    items = [item for file in files for unit in reader.units(file) for item in reader.read(unit)]
+    items = [item for file in files for shard in reader.shards(file) for item in reader.read(shard)]
     assert [items[0].image.id, items[3].image.id] == ["a", "d"]
     assert items[1] == ReadError(1, "b", "broken image", len(whole) // 2)
     assert items[2] == ReadError(1, "c", "not an image that can be read", 10)
@@ -49,9 +49,9 @@ def test_a_picture_of_a_folder_that_cannot_be_read_is_a_problem(tmp_path):
 def test_a_picture_that_went_away_is_a_problem(tmp_path):
     path = draw(tmp_path / "a.png")
     reader = Pictures(GRID)
-    [unit] = reader.units(input_file(path))
+    [shard] = reader.shards(input_file(path))
     path.unlink()
-    assert list(reader.read(unit)) == [ReadError(1, "a", "the file cannot be opened", unit.size)]
+    assert list(reader.read(shard)) == [ReadError(1, "a", "the file cannot be opened", shard.size)]
 
 
 def test_reads_pictures_in_an_archive(tmp_path):
@@ -59,8 +59,8 @@ def test_reads_pictures_in_an_archive(tmp_path):
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.write(path, "train2014/a.png")
     [file] = find_inputs([str(tmp_path / "all.zip")])
-    [unit] = Pictures(GRID).units(file)
-    [item] = Pictures(GRID).read(unit)
+    [shard] = Pictures(GRID).shards(file)
+    [item] = Pictures(GRID).read(shard)
     assert item.image.id == "a"
 
 

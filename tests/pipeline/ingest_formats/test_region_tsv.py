@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import find_inputs
+from pipeline.ingest.interfaces import ReadError, ReadImage
 from pipeline.ingest.parsers import text_rows
 from pipeline.ingest.readers.region_tsv import BottomUpTsv, LxmertTsv
-from pipeline.ingest.source import ReadError, ReadImage
 from tests.pipeline.ingest_formats.detections import real, small
 from tests.pipeline.ingest_formats.reading import input_file, read_all, reasons
 from tests.pipeline.ingest_formats.tsv_rows import bottom_up_cells, encode, lxmert_cells, row
@@ -133,8 +133,8 @@ def test_boxes_within_the_tolerance_are_cut_off(tmp_path):
 def test_a_fault_is_told_of_and_leaves_the_neighbours_alone(tmp_path, cells, reason):
     broken = row({**CELLS, **cells})
     content = row(lxmert_cells(IMAGES[1])) + broken + row(lxmert_cells(IMAGES[2]))
-    [unit] = LxmertTsv().units(input_file(written(tmp_path, content)))
-    before, problem, after = LxmertTsv().read(unit)
+    [shard] = LxmertTsv().shards(input_file(written(tmp_path, content)))
+    before, problem, after = LxmertTsv().read(shard)
     IMAGES[1].check(before.image)
     IMAGES[2].check(after.image)
     assert problem.reason.startswith(reason)
@@ -205,8 +205,8 @@ def packed(folder, content: bytes, kind: str):
 
 def read_packed(path, rows=(0, None)) -> list:
     [file] = find_inputs([str(path)])
-    [unit] = LxmertTsv().units(file, rows)
-    return list(LxmertTsv().read(unit))
+    [shard] = LxmertTsv().shards(file, rows)
+    return list(LxmertTsv().read(shard))
 
 
 @pytest.mark.parametrize("kind", ["gz", "zip"])
@@ -271,7 +271,7 @@ def folder(tmp_path_factory):
 @settings(deadline=None)
 @given(edits, st.integers(50, 5000))
 def test_whatever_is_changed_each_row_is_an_image_or_a_problem(
-    folder, reader, cells, changes, unit_bytes
+    folder, reader, cells, changes, shard_bytes
 ):
     content = bytearray().join(row(cells(small(f"i{n}", 2, 4))) for n in range(5))
     for where, removed, added in changes:
@@ -280,7 +280,7 @@ def test_whatever_is_changed_each_row_is_an_image_or_a_problem(
     rows = [line for line in bytes(content).split(b"\n") if line.strip()]
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        patch.setattr(text_rows, "UNIT_BYTES", unit_bytes)
+        patch.setattr(text_rows, "SHARD_BYTES", shard_bytes)
         read = read_all(reader(), written(folder, content))
     assert len(read) == len(rows)
     untouched = {row(cells(small(f"i{n}", 2, 4))).strip() for n in range(5)} & set(rows)

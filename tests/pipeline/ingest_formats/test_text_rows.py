@@ -1,4 +1,4 @@
-"""Rows by units: whatever the cut, every row is read once."""
+"""Rows by shards: whatever the cut, every row is read once."""
 
 import contextlib
 import gzip
@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.files import InputFile, open_input
+from pipeline.ingest.interfaces import Shard
 from pipeline.ingest.parsers import text_rows
-from pipeline.ingest.parsers.text_rows import text_units, unit_rows
-from pipeline.ingest.source import Shard
+from pipeline.ingest.parsers.text_rows import shard_rows, text_shards
 
 contents = st.lists(
     st.sampled_from([b"a", b"bc", b"\n", b"\n\n", b"\r\n", b" ", b"\t", b"defghijk"]), max_size=30
@@ -25,9 +25,9 @@ def folder(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def sizes(unit: int = 1000, block: int = 16, line: int = text_rows.MAX_LINE_BYTES):
+def sizes(shard: int = 1000, block: int = 16, line: int = text_rows.MAX_LINE_BYTES):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_rows, "UNIT_BYTES", unit)
+        patch.setattr(text_rows, "SHARD_BYTES", shard)
         patch.setattr(text_rows, "BLOCK_BYTES", block)
         patch.setattr(text_rows, "COMPRESSED_BLOCK_BYTES", block)
         patch.setattr(text_rows, "MAX_LINE_BYTES", line)
@@ -44,17 +44,17 @@ def expected_rows(content: bytes) -> list[bytes]:
     return [line for line in content.split(b"\n") if line.strip()]
 
 
-def texts(units) -> list[bytes]:
-    return [line.text for unit in units for line in unit_rows(unit)]
+def texts(shards) -> list[bytes]:
+    return [line.text for shard in shards for line in shard_rows(shard)]
 
 
 @settings(deadline=None)
 @given(contents, small_sizes, small_sizes)
-def test_any_size_of_units_and_blocks_gives_every_row_once(folder, content, unit, block):
-    with sizes(unit, block):
-        units = text_units(written(folder, content))
-        assert texts(units) == expected_rows(content)
-        assert sum(unit.size for unit in units) == len(content)
+def test_any_size_of_units_and_blocks_gives_every_row_once(folder, content, shard, block):
+    with sizes(shard, block):
+        shards = text_shards(written(folder, content))
+        assert texts(shards) == expected_rows(content)
+        assert sum(shard.size for shard in shards) == len(content)
 
 
 @settings(deadline=None)
@@ -71,19 +71,19 @@ def test_any_cuts_give_every_row_once(folder, content, cuts, block):
 @pytest.mark.parametrize("name", ["rows.txt", "rows.txt.gz"])
 @settings(deadline=None)
 @given(contents, st.integers(0, 12), st.integers(1, 12), small_sizes)
-def test_rows_are_chosen_by_number(folder, name, content, first, count, unit):
+def test_rows_are_chosen_by_number(folder, name, content, first, count, shard):
     file, rows, last = written(folder, content, name), expected_rows(content), first + count
-    with sizes(unit):
-        assert texts(text_units(file, (0, last))) == rows[:last]
-        assert texts(text_units(file, (first, last))) == rows[first:last]
-        assert texts(text_units(file, (last, None))) == rows[last:]
+    with sizes(shard):
+        assert texts(text_shards(file, (0, last))) == rows[:last]
+        assert texts(text_shards(file, (first, last))) == rows[first:last]
+        assert texts(text_shards(file, (last, None))) == rows[last:]
 
 
 @settings(deadline=None)
 @given(contents, small_sizes)
 def test_a_line_knows_where_it_is(folder, content, block):
     with sizes(block=block):
-        lines = list(unit_rows(Shard(written(folder, content))))
+        lines = list(shard_rows(Shard(written(folder, content))))
     for line in lines:
         after = line.offset + len(line.text)
         assert content[line.offset : after] == line.text
@@ -95,7 +95,7 @@ def test_a_line_knows_where_it_is(folder, content, block):
 def test_a_line_that_is_too_long_is_not_kept_and_the_next_is_read(folder, name):
     file = written(folder, b"one\n" + b"x" * 5000 + b"\ntwo\n", name)
     with sizes(line=100):
-        one, endless, two = [line for unit in text_units(file) for line in unit_rows(unit)]
+        one, endless, two = [line for shard in text_shards(file) for line in shard_rows(shard)]
         assert [line.too_long for line in (one, endless, two)] == [False, True, False]
     assert (one.text, endless.size, two.text) == (b"one", 5001, b"two")
     assert 0 < len(endless.text) <= 100
@@ -111,10 +111,10 @@ def test_units_in_an_endless_line_leave_its_rest_unread(folder):
             yield content
             opened[-1] = content.tell()
 
-    with sizes(unit=1000, block=100) as patch:
-        units = text_units(written(folder, b"x" * 10_000))
+    with sizes(shard=1000, block=100) as patch:
+        shards = text_shards(written(folder, b"x" * 10_000))
         patch.setattr(text_rows, "open_input", watched)
-        assert len(texts(units[:1])) == 1
+        assert len(texts(shards[:1])) == 1
         opened.clear()
-        assert texts(units[1:]) == []
-    assert all(end <= unit.stop + 100 for end, unit in zip(opened, units[1:], strict=True))
+        assert texts(shards[1:]) == []
+    assert all(end <= shard.stop + 100 for end, shard in zip(opened, shards[1:], strict=True))

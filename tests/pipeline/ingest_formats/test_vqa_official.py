@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from lxmert_tf.data.scene import Sentence
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import find_inputs
+from pipeline.ingest.interfaces import ReadSentence
 from pipeline.ingest.readers.vqa import VqaOfficial
-from pipeline.ingest.source import ReadSentence
 from tests.pipeline.ingest_formats.annotations import (
     ANNOTATIONS_FILE,
     QUESTIONS_FILE,

@@ -1,0 +1,135 @@
+"""Interfaces of the readers of region and annotation files, and the values that they yield."""
+
+import abc
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+from lxmert_tf.data.scene import SceneImage, Sentence
+from pipeline.ingest.files import InputFile
+
+# The range of all rows of a file.
+ALL_ROWS = (0, None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A part of a file that one worker reads.
+
+    Args:
+        file: the file.
+        start: first byte or row; the reader chooses which of them it counts. A line of text
+            belongs to the shard in which it starts.
+        stop: byte or row after the last; None for the end of the file.
+        size: approximate bytes of the part in the file, for the progress bar.
+    """
+
+    file: InputFile
+    start: int = 0
+    stop: int | None = None
+    size: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadImage:
+    """An image that was read.
+
+    Args:
+        line: number of its line or row in the shard, from 1.
+        image: the image, with features in the precision of the file.
+        size: its bytes in the file.
+    """
+
+    line: int
+    image: SceneImage
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadError:
+    """An image or a sentence that is invalid and is left out.
+
+    Args:
+        line: number of its line or row in the shard or file, from 1; None if there are no lines.
+        id: id of the image or sentence, as far as it could be read; may be empty.
+        reason: what is wrong. It holds no id or number of this item, so that the same faults can be
+            counted.
+        size: its bytes in the file.
+    """
+
+    line: int | None
+    id: str
+    reason: str
+    size: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadSentence:
+    """A sentence that was read.
+
+    Args:
+        image_ids: the image that it is about, or the two images (NLVR2).
+        sentence: the sentence.
+    """
+
+    image_ids: tuple[str, ...]
+    sentence: Sentence
+
+
+class RegionReader(abc.ABC):
+    """Reader of one format of region files.
+
+    Attributes:
+        name: name of the format in configurations.
+    """
+
+    name: str
+
+    @abc.abstractmethod
+    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> Iterable[Shard]:
+        """Split a file into parts that can be read independently.
+
+        Args:
+            file: the file.
+            rows: the range of rows (images) to read.
+
+        Returns:
+            The shards, in the order of the file.
+
+        Raises:
+            InputError: the file cannot be opened, or is not of this format.
+        """
+
+    @abc.abstractmethod
+    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
+        """Yield the images of a shard, in the order of the file.
+
+        An invalid image is a `ReadError` and does not affect its neighbors. A file that is cut
+        short ends in a `ReadError`.
+        """
+
+
+class SentenceReader(abc.ABC):
+    """Reader of one format of annotation files.
+
+    Attributes:
+        name: name of the format in configurations.
+        images_per_scene: number of images that a sentence is about.
+    """
+
+    name: str
+    images_per_scene = 1
+
+    def reads(self, file: InputFile) -> bool:
+        """Return whether to read a file; False for one that only accompanies another."""
+        return True
+
+    @abc.abstractmethod
+    def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
+        """Yield the sentences of a file, in its order; an invalid one is a `ReadError`.
+
+        The file is read as a stream, because it may be larger than the memory. If its rest is not
+        valid JSON, a `ReadError` is the last item.
+
+        Raises:
+            InputError: the file cannot be opened, or is not of this format.
+        """
