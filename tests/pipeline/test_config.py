@@ -33,7 +33,7 @@ def test_first_training_starts_from_the_preset_of_the_pipeline(tmp_path):
 def test_training_and_validation_share_no_image_and_test_is_the_official_split():
     splits = load_pipeline(CONFIGS / "pipeline" / "easy_vqa.yaml").pipeline.splits
     train, validation, test = splits["train"], splits["validation"], splits["test"]
-    assert (train.split, validation.split, test.split) == ("train", "train", "test")
+    assert (train.from_, validation.from_, test.from_) == ("train", "train", "test")
     assert train.percent[0] == validation.percent[1]
     assert (test.percent, test.limit) == ((0, 100), None)
 
@@ -48,8 +48,8 @@ WRONG = [
     (PIPELINE, "least_accuracy: 0.99", "least_accuracy: '0.99'", "least_accuracy is '0.99'"),
     (PIPELINE, "may_drop: 0.005", "may_drop: -1", "may_drop is -1"),
     (PIPELINE, "source: easy_vqa", "source: easy", "source 'easy' is not known; there are easy_"),
-    (PIPELINE, "{split: test,", "{split: dev,", "no split 'dev'; there are train, test"),
-    (PIPELINE, "{split: test,", "{splt: test,", "unknown key 'splits.test.splt'; did you mean 's"),
+    (PIPELINE, "{from: test,", "{from: dev,", "no split 'dev'; choose from train, test"),
+    (PIPELINE, "{from: test,", "{form: test,", "unknown key 'splits.test.form'; did you mean 'f"),
     (PIPELINE, "layout: flat", "layout: flatt", "splits.test.layout is 'flatt'"),
     (PIPELINE, "percent: [0, 2]", "percent: [2, 0]", "percent is [2, 0]"),
     (
@@ -67,7 +67,7 @@ WRONG = [
     (PIPELINE, "name: easy_vqa", "name: ../easy", "name is '../easy'"),
     (PIPELINE, "name: easy_vqa", "", "the key 'name' is missing"),
     (PIPELINE, "splits:", "splits: [", "not valid YAML"),
-    (PIPELINE, "source: easy_vqa", "", "name either a source or parts made of files"),
+    (PIPELINE, "source: easy_vqa", "", "name either a source or parts"),
     (PIPELINE, "layout: flat", "layout: grouped", "the Evaluator needs 'flat'"),
     (PIPELINE, "extractor:", "# extractor:", "the key 'extractor' is missing; images need one"),
     (PIPELINE, "task/easy_vqa", "task/nlvr2", "pretraining reads scenes of one image, the task"),
@@ -85,9 +85,9 @@ WRONG = [
         "infra_validation: true\nmay_drop:",
         "infra_validation is True, should",
     ),
-    (PIPELINE, "may_drop:", "infra_validation: [2.15]\nmay_drop:", "infra_validation.0 is 2.15"),
+    (PIPELINE, "may_drop:", "infra_validation: [2.15]\nmay_drop:", "infra_validation[0] is 2.15"),
     (FILES, "name: vqa", "name: vqa\nsource: easy_vqa", "name either a source or parts"),
-    (FILES, "{split: minival,", "{split: minval,", "no part is named 'minval'; there are train,"),
+    (FILES, "{from: minival,", "{from: minval,", "unknown part 'minval'; choose from train,"),
     (MODEL, "hidden_size: 64", "hidden_size: 62", "hidden_size 62 is not a multiple of"),
     (MODEL, "hidden_size: 64", "hidden_size: 64.5", "hidden_size is 64.5"),
     (MODEL, "hidden_size: 64", "hidden: 64", "unknown key 'hidden'"),
