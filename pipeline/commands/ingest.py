@@ -1,63 +1,87 @@
-"""`lxmert ingest`: pictures or their regions, and sentences, into record files."""
+"""The command `lxmert ingest`, which writes images and sentences into record files."""
 
 import argparse
 import dataclasses
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lxmert_tf.errors import InputError
 
-# A split of the files that the command line names.
+if TYPE_CHECKING:
+    from pipeline.ingest.config import IngestConfig, SplitConfig
+
+SUMMARY = "turn regions or pictures, and sentences, into record files"
+# The name of the part that the options --regions and --sentences describe.
 PART = "all"
+# Options that change fields of an `IngestConfig`, and of its `SplitConfig`.
+CONFIG_OPTIONS = (
+    "shards",
+    "feature_dtype",
+    "answers",
+    "min_answer_count",
+    "normalize_answers",
+    "max_reject_fraction",
+)
+SPLIT_OPTIONS = ("layout", "limit")
+
+T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
-    what = parser.add_argument_group("what is read (one of --config, --regions, --source)")
-    what.add_argument("--config", metavar="FILE", help="YAML with the fields of IngestConfig")
-    what.add_argument(
+    """Add the options of the command."""
+    inputs = parser.add_argument_group("input (one of --config, --regions, --source)")
+    inputs.add_argument("--config", metavar="FILE", help="a YAML file, as in configs/ingest")
+    inputs.add_argument(
         "--regions", nargs="+", metavar="GLOB", help="files with regions of images, or pictures"
     )
-    what.add_argument("--regions-format", metavar="NAME", help="told from the files if left out")
-    what.add_argument("--sentences", nargs="+", metavar="GLOB", help="files with sentences")
-    what.add_argument("--sentences-format", metavar="NAME", help="see docs/sources.md")
-    what.add_argument("--source", metavar="NAME", help="a data set that a package brings: easy_vqa")
-    what.add_argument(
-        "--split", metavar="NAME", help="with --source or --config: one of its splits"
+    inputs.add_argument(
+        "--regions-format", metavar="NAME", help="see docs/sources.md (default: detect it)"
     )
-    how = parser.add_argument_group("what is made")
-    how.add_argument("--output", required=True, metavar="DIR", help="a new folder")
-    how.add_argument(
+    inputs.add_argument("--sentences", nargs="+", metavar="GLOB", help="files with sentences")
+    inputs.add_argument("--sentences-format", metavar="NAME", help="see docs/sources.md")
+    inputs.add_argument("--source", metavar="NAME", help="a data set from a package: easy_vqa")
+    inputs.add_argument(
+        "--split", metavar="NAME", help="a split of the --source, or one of those in --config"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", required=True, metavar="DIR", help="a new folder")
+    output.add_argument(
         "--layout",
         choices=("grouped", "flat"),
-        help="a record per image (training, the default) or per sentence",
+        help="a record per image for training (default), or per sentence for evaluation",
     )
-    how.add_argument("--limit", type=int, metavar="N", help="the most images, for a trial")
-    how.add_argument("--shards", type=int, metavar="N", help="files of records (default 4)")
-    how.add_argument(
-        "--feature-dtype", choices=("float16", "float32"), help="in the records (default float16)"
+    output.add_argument("--limit", type=int, metavar="N", help="read only N images, for a trial")
+    output.add_argument("--shards", type=int, metavar="N", help="number of files (default 4)")
+    output.add_argument(
+        "--feature-dtype", choices=("float16", "float32"), help="precision (default float16)"
     )
-    how.add_argument("--answers", metavar="FILE", help="a table; other answers are left out")
-    how.add_argument("--min-answer-count", type=int, metavar="N", help="make the table of the data")
-    how.add_argument(
+    output.add_argument("--answers", metavar="FILE", help="a table; leave other answers out")
+    output.add_argument(
+        "--min-answer-count",
+        type=int,
+        metavar="N",
+        help="build the table from answers that are given N times or more",
+    )
+    output.add_argument(
         "--normalize-answers",
         action="store_true",
         default=None,
-        help="as the release does before look-up",
+        help="normalize answers as the LXMERT release does",
     )
-    how.add_argument(
+    output.add_argument(
         "--max-reject-fraction",
         type=float,
-        metavar="SHARE",
-        help="of images or sentences; above it the job fails (default 0.01)",
+        metavar="X",
+        help="fail if more of the images or sentences are invalid (default 0.01)",
     )
-    where = parser.add_argument_group("where it runs")
-    where.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
-    where.add_argument(
-        "beam_args", nargs="*", metavar="-- BEAM_OPTION", help="for another runner of Apache Beam"
+    runner = parser.add_argument_group("execution")
+    runner.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    runner.add_argument(
+        "beam_args", nargs="*", metavar="-- BEAM_OPTION", help="options of another Beam runner"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ingests each split, and prints the counts."""
+    """Ingest each split and print the counts."""
     jobs = _jobs(args)
     beam_args = list(args.beam_args)
     if args.workers < 1:
@@ -77,87 +101,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _jobs(args: argparse.Namespace) -> dict:
-    """The configuration of each output folder."""
-    from pipeline.ingest.config import IngestConfig
+def print_summary(summary: dict[str, Any]) -> None:
+    """Print how much was read, written and rejected, and the reasons.
 
-    given = [name for name in ("config", "regions", "source") if getattr(args, name)]
-    if len(given) != 1:
-        raise InputError(
-            "name one of --config FILE, --regions GLOB... with --sentences GLOB..., and "
-            "--source NAME with --split NAME"
-        )
-    make = {"config": _from_file, "regions": _from_patterns, "source": _from_source}[given[0]]
-    config: IngestConfig = make(args)
-    fields = ("shards", "feature_dtype", "answers", "min_answer_count", "normalize_answers")
-    config = _changed(config, args, (*fields, "max_reject_fraction"))
-    if config.records:
-        return {args.output: _one_split(config, args, config.records)}
-    splits = config.splits
-    if args.split is not None:
-        if args.split not in splits:
-            raise InputError(f"--split {args.split}: there are {', '.join(splits)}")
-        return {args.output: _one_split(config, args, splits[args.split])}
-    return {f"{args.output}/{n}": _one_split(config, args, s) for n, s in splits.items()}
-
-
-def _from_file(args: argparse.Namespace):
-    from lxmert_tf.config_file import load_config
-    from pipeline.ingest.config import IngestConfig
-
-    _refuse(args, ("regions_format", "sentences", "sentences_format"), "--config says it")
-    config = load_config(IngestConfig, args.config)
-    if args.split is not None and config.records:
-        raise InputError("--split chooses one of several splits; this file has one")
-    return config
-
-
-def _from_patterns(args: argparse.Namespace):
-    from pipeline.ingest.config import (
-        IngestConfig,
-        PartConfig,
-        RegionFiles,
-        SentenceFiles,
-        SplitConfig,
-    )
-
-    _refuse(args, ("split",), "--regions and --sentences are one split")
-    if not args.sentences or not args.sentences_format:
-        raise InputError("--regions go with --sentences GLOB... and --sentences-format NAME")
-    regions = RegionFiles(tuple(args.regions), args.regions_format)
-    sentences = SentenceFiles(tuple(args.sentences), args.sentences_format)
-    return IngestConfig(
-        records=SplitConfig(PART), parts={PART: PartConfig((regions,), (sentences,))}
-    )
-
-
-def _from_source(args: argparse.Namespace):
-    from pipeline.ingest.config import IngestConfig, SplitConfig
-
-    _refuse(args, ("regions_format", "sentences", "sentences_format"), "--source has its own")
-    if not args.split:
-        raise InputError("--source NAME goes with --split NAME")
-    return IngestConfig(args.source, SplitConfig(args.split))
-
-
-def _one_split(config, args: argparse.Namespace, records):
-    records = _changed(records, args, ("layout", "limit"))
-    return dataclasses.replace(config, records=records, splits={})
-
-
-def _changed(config, args: argparse.Namespace, names: tuple[str, ...]):
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return dataclasses.replace(config, **given)
-
-
-def _refuse(args: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
-    for name in names:
-        if getattr(args, name) is not None:
-            raise InputError(f"{why}; leave out --{name.replace('_', '-')}")
-
-
-def print_summary(summary: dict) -> None:
-    """Prints what was read, written and left out, and why."""
+    Args:
+        summary: as `run_ingest` returns it.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -170,3 +119,82 @@ def print_summary(summary: dict) -> None:
     console.print(table)
     for reason, count in summary["reasons"].items():
         console.print(f"rejected {count:,}: {reason}", markup=False)
+
+
+def _jobs(args: argparse.Namespace) -> "dict[str, IngestConfig]":
+    """Return the configuration of each output folder."""
+    given = [name for name in ("config", "regions", "source") if getattr(args, name)]
+    if len(given) != 1:
+        raise InputError(
+            "name one of --config FILE, --regions GLOB... with --sentences GLOB..., and "
+            "--source NAME with --split NAME"
+        )
+    make = {"config": _from_file, "regions": _from_patterns, "source": _from_source}[given[0]]
+    config = _with_options(make(args), args, CONFIG_OPTIONS)
+    if config.records:
+        return {args.output: _one_split(config, args, config.records)}
+    splits = config.splits
+    if args.split is not None:
+        if args.split not in splits:
+            raise InputError(f"unknown split {args.split!r}; choose from {', '.join(splits)}")
+        return {args.output: _one_split(config, args, splits[args.split])}
+    return {
+        f"{args.output}/{name}": _one_split(config, args, split) for name, split in splits.items()
+    }
+
+
+def _from_file(args: argparse.Namespace) -> "IngestConfig":
+    from lxmert_tf.config_file import load_config
+    from pipeline.ingest.config import IngestConfig
+
+    _check_absent(args, ("regions_format", "sentences", "sentences_format"), "--config")
+    config = load_config(IngestConfig, args.config)
+    if args.split is not None and config.records:
+        raise InputError(f"--split needs a file with splits; {args.config} has records")
+    return config
+
+
+def _from_patterns(args: argparse.Namespace) -> "IngestConfig":
+    from pipeline.ingest.config import (
+        IngestConfig,
+        PartConfig,
+        RegionFiles,
+        SentenceFiles,
+        SplitConfig,
+    )
+
+    _check_absent(args, ("split",), "--regions")
+    if not args.sentences or not args.sentences_format:
+        raise InputError("--regions needs --sentences GLOB... and --sentences-format NAME")
+    regions = RegionFiles(tuple(args.regions), args.regions_format)
+    sentences = SentenceFiles(tuple(args.sentences), args.sentences_format)
+    return IngestConfig(
+        records=SplitConfig(PART), parts={PART: PartConfig((regions,), (sentences,))}
+    )
+
+
+def _from_source(args: argparse.Namespace) -> "IngestConfig":
+    from pipeline.ingest.config import IngestConfig, SplitConfig
+
+    _check_absent(args, ("regions_format", "sentences", "sentences_format"), "--source")
+    if not args.split:
+        raise InputError("--source NAME needs --split NAME")
+    return IngestConfig(args.source, SplitConfig(args.split))
+
+
+def _check_absent(args: argparse.Namespace, names: tuple[str, ...], other: str) -> None:
+    for name in names:
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')} cannot be used with {other}")
+
+
+def _one_split(
+    config: "IngestConfig", args: argparse.Namespace, records: "SplitConfig"
+) -> "IngestConfig":
+    records = _with_options(records, args, SPLIT_OPTIONS)
+    return dataclasses.replace(config, records=records, splits={})
+
+
+def _with_options(config: T, args: argparse.Namespace, names: tuple[str, ...]) -> T:
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return dataclasses.replace(config, **given)  # type: ignore[type-var]

@@ -35,7 +35,9 @@ class SplitConfig:
         InputError: a value is out of range.
     """
 
-    __pydantic_config__ = ConfigDict(alias_generator=AliasGenerator(validation_alias=_keys_of_field))
+    __pydantic_config__ = ConfigDict(
+        alias_generator=AliasGenerator(validation_alias=_keys_of_field)
+    )
 
     from_: Annotated[str | tuple[str, ...], Field(min_length=1)]
     layout: Literal["grouped", "flat"] = "grouped"

@@ -47,7 +47,7 @@ WRONG = [
     (PIPELINE, "least_accuracy: 0.99", "least_accuracy: 99", "least_accuracy is 99"),
     (PIPELINE, "least_accuracy: 0.99", "least_accuracy: '0.99'", "least_accuracy is '0.99'"),
     (PIPELINE, "may_drop: 0.005", "may_drop: -1", "may_drop is -1"),
-    (PIPELINE, "source: easy_vqa", "source: easy", "source 'easy' is not known; there are easy_"),
+    (PIPELINE, "source: easy_vqa", "source: easy", "unknown source 'easy'; choose from easy_"),
     (PIPELINE, "{from: test,", "{from: dev,", "no split 'dev'; choose from train, test"),
     (PIPELINE, "{from: test,", "{form: test,", "unknown key 'splits.test.form'; did you mean 'f"),
     (PIPELINE, "layout: flat", "layout: flatt", "splits.test.layout is 'flatt'"),
