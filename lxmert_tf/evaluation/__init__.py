@@ -1,3 +1,3 @@
-"""The official scores of VQA v2, GQA and NLVR2, and the files that their servers take."""
+"""Accuracy on records, the official scores of VQA v2, GQA and NLVR2, and their submission files."""
 
 TASKS = ("vqa", "gqa", "nlvr2")

@@ -1,7 +1,8 @@
-"""What a model answers to the sentences of records, and its accuracy by question type."""
+"""Predictions of a model for the examples of records, and its accuracy by question type."""
 
 import collections
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lxmert_tf.data.batches import (
+    consecutive_images,
     example_batches,
     naming_damaged_files,
     read_records,
@@ -16,124 +18,144 @@ from lxmert_tf.data.batches import (
     statement_labels,
 )
 from lxmert_tf.errors import InputError
-from lxmert_tf.evaluation.question_ids import by_id
+from lxmert_tf.evaluation.question_ids import index_by_id
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import STATEMENT_ANSWERS, LxmertPairClassifier
 from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
 
+# The question type under which the accuracy on all questions is reported.
 OVERALL = "all"
 AnsweringModel = LxmertAnswerClassifier | LxmertPairClassifier
-
-
-def evaluate_answers(
-    model: AnsweringModel, files: Sequence[str], max_regions: int, batch_size: int = 256
-) -> dict[str, tuple[float, int]]:
-    """Measures soft accuracy on scenes with answers.
-
-    Args:
-        model: with its vocabulary and answers.
-        files: TFRecord files of scenes, grouped or flat.
-        max_regions: the most that an image has.
-        batch_size: sentences at a time.
-
-    Returns:
-        {question type: (accuracy in 0..1, questions)}, and the same under "all".
-
-    Raises:
-        InputError: a file is damaged, holds no questions, or has features of another width; a
-            statement about two images is neither true nor false; the model cannot answer.
-    """
-    earned: dict[str, list[np.ndarray]] = collections.defaultdict(list)
-    with naming_damaged_files(files):
-        pairs = _pairs(model, files, max_regions, batch_size)
-        if isinstance(model, LxmertPairClassifier):
-            pairs = pairs.map(_with_spelt_labels)
-        for pair, answers in _answered(model, pairs):
-            scores = np.float32([_score(*row) for row in zip(answers, *_gold(pair))])
-            kinds = pair["question_type"].numpy()
-            for kind in np.unique(kinds):
-                earned[kind.decode() or "(none)"].append(scores[kinds == kind])
-    if not earned:
-        raise InputError(f"{_named(files)}: no questions in it")
-    result = {kind: np.concatenate(parts) for kind, parts in sorted(earned.items())}
-    result[OVERALL] = np.concatenate(list(result.values()))
-    return {kind: (float(scores.mean()), len(scores)) for kind, scores in result.items()}
 
 
 def predict_answers(
     model: AnsweringModel, files: Sequence[str], max_regions: int, batch_size: int = 256
 ) -> dict[str, str]:
-    """Answers each sentence; the records may have answers or none.
+    """Answer each question of records; the records need no answers.
 
     Args:
-        model, files, max_regions, batch_size: as for `evaluate_answers`.
+        model: a model with its vocabulary and answers.
+        files: TFRecord files of scenes, grouped or flat.
+        max_regions: the most regions that an image has.
+        batch_size: questions per batch.
 
     Returns:
-        {sentence id: answer}, in the order of the records; a pair classifier's answers are "True"
-        and "False".
+        {question ID: answer}, in the order of the records. A pair classifier answers "True" or
+        "False".
 
     Raises:
-        InputError: a file is damaged, holds no questions, or has features of another width; two
-            sentences have the same id; the model cannot answer.
+        InputError: a file is damaged, has no questions, or has features of another width; a
+            question ID occurs twice; or the model cannot answer.
+
+    Example:
+        >>> model = load_preset("build/demo/preset")
+        >>> predict_answers(model, find_records("build/demo/records/test"), max_regions=8)
     """
-    said = []
+    predictions: list[tuple[str, str]] = []
     with naming_damaged_files(files):
-        for pair, answers in _answered(model, _pairs(model, files, max_regions, batch_size)):
-            said += zip((name.decode() for name in pair["id"].numpy()), answers)
-    if not said:
-        raise InputError(f"{_named(files)}: no questions in it")
-    return by_id(said, _named(files))
+        for batch, answers in _answer(model, _read(model, files, max_regions, batch_size)):
+            predictions += zip((name.decode() for name in batch["id"].numpy()), answers)
+    if not predictions:
+        raise InputError(f"{_describe(files)}: no questions")
+    return index_by_id(predictions, _describe(files))
+
+
+def evaluate_answers(
+    model: AnsweringModel, files: Sequence[str], max_regions: int, batch_size: int = 256
+) -> dict[str, tuple[float, int]]:
+    """Measure the soft accuracy on records with answers.
+
+    Args:
+        model: a model with its vocabulary and answers.
+        files: TFRecord files of scenes, grouped or flat.
+        max_regions: the most regions that an image has.
+        batch_size: questions per batch.
+
+    Returns:
+        {question type: (accuracy in 0..1, number of questions)}, and the same over all questions
+        under "all".
+
+    Raises:
+        InputError: a file is damaged, has no questions, or has features of another width; a
+            statement about two images is neither true nor false; or the model cannot answer.
+    """
+    scores_by_type: dict[str, list[np.ndarray]] = collections.defaultdict(list)
+    with naming_damaged_files(files):
+        examples = _read(model, files, max_regions, batch_size)
+        if isinstance(model, LxmertPairClassifier):
+            examples = examples.map(_spell_labels_as_answers)
+        for batch, answers in _answer(model, examples):
+            gold = batch["answers"].to_list(), batch["scores"].to_list()
+            scores = np.float32([_score(*row) for row in zip(answers, *gold)])
+            types = batch["question_type"].numpy()
+            for name in np.unique(types):
+                scores_by_type[name.decode() or "(none)"].append(scores[types == name])
+    if not scores_by_type:
+        raise InputError(f"{_describe(files)}: no questions")
+    result = {name: np.concatenate(parts) for name, parts in sorted(scores_by_type.items())}
+    result[OVERALL] = np.concatenate(list(result.values()))
+    return {name: (float(scores.mean()), len(scores)) for name, scores in result.items()}
 
 
 def print_accuracy(accuracy: dict[str, tuple[float, int]]) -> None:
-    """Prints what `evaluate_answers` returned, as a table."""
+    """Print the result of `evaluate_answers` as a table."""
     table = Table("question type", title="Accuracy")
     table.add_column("questions", justify="right")
     table.add_column("accuracy", justify="right")
-    for kind, (share, count) in accuracy.items():
-        table.add_row(kind, f"{count:,}", f"{share:.2%}", end_section=kind == OVERALL)
+    for name, (share, count) in accuracy.items():
+        table.add_row(name, f"{count:,}", f"{share:.2%}", end_section=name == OVERALL)
     Console().print(table)
 
 
-def _pairs(model, files, max_regions, batch_size) -> tf.data.Dataset:
+def _read(model, files, max_regions, batch_size) -> tf.data.Dataset:
     if not isinstance(model, AnsweringModel):
         raise InputError(f"a {type(model).__name__} answers no questions; fine-tune it first")
     if model.vocabulary is None or model.answers is None:
-        raise InputError("the model has no vocabulary or no answers; give it both")
+        raise InputError("the model has no vocabulary or no answers; it needs both")
     return example_batches(
         read_records(files), batch_size, max_regions, images_per_scene=model.images_per_scene
     )
 
 
-def _answered(model: AnsweringModel, pairs) -> Iterator[tuple[dict[str, tf.Tensor], list[str]]]:
-    """Each batch of `example_batches`, and the model's answers to its sentences."""
+def _answer(
+    model: AnsweringModel, examples: tf.data.Dataset
+) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Yield each batch with the model's answers."""
     preprocessor = LxmertTextPreprocessor(model.vocabulary, pad_to_longest=True)
     answers = model.answers
 
     @tf.function(reduce_retracing=True)
-    def best(text, regions):
-        logits = model({**preprocessor(text), **regions}, output_attentions=False)
+    def best(text, image_ids, regions):
+        text_inputs = preprocessor(text)
+        if isinstance(model, LxmertPairClassifier):
+            logits = model({**text_inputs, **regions}, output_attentions=False)
+        else:
+            logits = _answer_about_each_image(model, text_inputs, image_ids, regions)
         return tf.argmax(logits, axis=-1)
 
-    for pair in pairs:
-        numbers = best(pair["text"], region_inputs(pair)).numpy()
-        yield pair, [answers[number] for number in numbers]
+    for batch in examples:
+        ids = best(batch["text"], batch["image_id"], region_inputs(batch)).numpy()
+        yield batch, [answers[number] for number in ids]
 
 
-def _with_spelt_labels(pair):
-    """With the answers to statements spelt as the model's; fails where one is neither."""
-    spelt = tf.gather(tf.constant(STATEMENT_ANSWERS), statement_labels(pair))
-    return {**pair, "answers": pair["answers"].with_flat_values(spelt)}
+def _answer_about_each_image(model: LxmertAnswerClassifier, text_inputs, image_ids, regions):
+    # In a grouped record the questions about an image follow each other; it is encoded once.
+    first, run = consecutive_images(image_ids)
+    images = {name: tf.gather(value, first) for name, value in regions.items()}
+    states = model.encode_image(**images)
+    return model.answer_about_state(text_inputs, tf.gather(states, run), regions["region_mask"])
 
 
-def _gold(pair) -> tuple[list[list[bytes]], list[list[float]]]:
-    return pair["answers"].to_list(), pair["scores"].to_list()
+def _spell_labels_as_answers(batch: dict[str, Any]) -> dict[str, Any]:
+    """Spell the answers to statements as the model does; fail if one is neither."""
+    spelled = tf.gather(tf.constant(STATEMENT_ANSWERS), statement_labels(batch))
+    return {**batch, "answers": batch["answers"].with_flat_values(spelled)}
 
 
-def _score(answer: str, right: list[bytes], scores: list[float]) -> float:
-    # Of an answer that is given twice the higher score holds, as in training.
-    return max((s for a, s in zip(right, scores) if a.decode() == answer), default=0.0)
+def _score(answer: str, gold: list[bytes], scores: list[float]) -> float:
+    # Of an answer that is given twice the higher score counts, as in training.
+    return max((s for a, s in zip(gold, scores) if a.decode() == answer), default=0.0)
 
 
-def _named(files: Sequence[str]) -> str:
+def _describe(files: Sequence[str]) -> str:
     return str(files[0]) if len(files) == 1 else f"{files[0]} (of {len(files)} files)"

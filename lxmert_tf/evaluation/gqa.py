@@ -1,7 +1,7 @@
-"""GQA's scores (Hudson & Manning 2019, section 4.4), counted as its official evaluation does.
+"""GQA's scores (Hudson & Manning 2019, section 4.4), as its official evaluation computes them.
 
-Over the balanced questions. Grounding is left out: it needs a file of attention maps. So are the
-accuracies by the number of words and of reasoning steps.
+Over the balanced questions. Grounding, which needs a file of attention maps, is left out, and so
+are the accuracies by the number of words and of reasoning steps.
 """
 
 import collections
@@ -12,32 +12,32 @@ from typing import Annotated
 from pydantic import Field, StrictBool, StrictStr
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.evaluation.question_ids import by_id, check_predictions
+from lxmert_tf.evaluation.question_ids import check_predictions, index_by_id
 from lxmert_tf.evaluation.score_report import Score, ScoreReport, means_by_type
 from lxmert_tf.json_file import check_json, read_json
 
-# What may be answered to "what do the two have in common?", whatever the choices file says.
+# Valid answers to "what do the two have in common?", whatever the choices file says.
 _COMMON = ("color", "material", "shape")
 
 
 def score_gqa(predictions: Mapping[str, str], annotations_path, choices_path=None) -> ScoreReport:
-    """Scores predictions.
+    """Score predictions.
 
     Args:
-        predictions: {question id: answer}. The balanced questions must be answered, others may be:
-            consistency asks about them too.
-        annotations_path: an official questions file ({id: question}), or a file of the LXMERT
-            release (a list of labels), which has the accuracy alone. Its content tells which it is.
+        predictions: {question ID: answer}. All balanced questions must be answered; others may be,
+            for consistency.
+        annotations_path: an official questions file ({ID: question}), or a file of the LXMERT
+            release (a list of labels), which gives the accuracy only.
         choices_path: the official choices file, for validity and plausibility; None leaves them
             out. Only with an official questions file.
 
     Returns:
-        overall: accuracy, and of an official file accuracy on binary and on open questions,
-        consistency, validity, plausibility and distribution (lower is better); then the accuracy
-        by structural and by semantic type. A score over no question at all is left out.
+        overall: accuracy; with an official file also accuracy on binary and on open questions,
+        consistency, validity, plausibility and distribution (lower is better), and the accuracy
+        by structural and by semantic type. A score without any questions is left out.
 
     Raises:
-        InputError: a file is damaged or of another kind, or the predictions are not for its
+        InputError: a file is damaged or of another kind, or the predictions are for other
             questions.
     """
     content = read_json(annotations_path)
@@ -46,8 +46,8 @@ def score_gqa(predictions: Mapping[str, str], annotations_path, choices_path=Non
         return _score_questions(predictions, questions, str(annotations_path), choices_path)
     if choices_path is not None:
         raise InputError(
-            f"{annotations_path}: is the release's list of labels; {choices_path} goes with an "
-            "official questions file"
+            f"{annotations_path}: must be an official questions file, because {choices_path} is "
+            "given"
         )
     return _score_labels(predictions, content, str(annotations_path))
 
@@ -93,7 +93,7 @@ class _LabelledQuestion:
 
 def _score_labels(predictions, content: list, where: str) -> ScoreReport:
     entries = check_json(list[_LabelledQuestion], content, where)
-    labels = by_id(((entry.question_id, entry.label) for entry in entries), where)
+    labels = index_by_id(((entry.question_id, entry.label) for entry in entries), where)
     check_predictions(predictions, labels, where)
     earned = [label.get(predictions[name], 0.0) for name, label in labels.items()]
     return ScoreReport("gqa", {"overall": (Score.mean("accuracy", earned),)})
@@ -123,10 +123,10 @@ def _score_questions(predictions, questions, where: str, choices_path) -> ScoreR
 
 
 def _consistency(predictions, questions, balanced) -> Iterator[Score]:
-    """Of the questions that follow from one answered rightly: the share answered rightly too.
+    """Yield the mean share of right answers to the questions that a right answer entails.
 
-    Averaged over the questions answered rightly from which others follow. Officially all questions
-    have to be predicted; where some that follow are not, the score has another name.
+    The mean is over the questions with a right answer that entails others. The official evaluation
+    needs predictions for all questions; if some entailed ones have none, the score's name tells.
     """
     shares, complete = [], True
     for name, question in balanced.items():
@@ -147,7 +147,7 @@ def _validity_and_plausibility(predictions, balanced, choices_path) -> list[Scor
     missing = [name for name in balanced if name not in choices]
     if missing:
         raise InputError(
-            f"{choices_path}: {len(missing)} of {len(balanced)} questions are not in it, the first "
+            f"{choices_path}: {len(missing)} of {len(balanced)} questions are missing, the first "
             f"is {missing[0]!r}"
         )
     valid, plausible = [], []
@@ -159,10 +159,10 @@ def _validity_and_plausibility(predictions, balanced, choices_path) -> list[Scor
 
 
 def _distribution(predictions, balanced) -> Iterator[Score]:
-    """The distance of the answers' frequencies from the right ones, 0 if they are the same.
+    """Yield the distance between the frequencies of predicted and right answers; 0 if equal.
 
-    For each group of questions the chi-square statistic over its right answers, weighted by the
-    group's number of questions; a hundredth of it, as officially reported.
+    It is the mean of the chi-square statistics of the groups of questions, weighted by their
+    numbers of questions. As officially reported, it is divided by 100.
     """
     right: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
     given: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)

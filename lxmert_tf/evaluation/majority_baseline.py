@@ -1,25 +1,27 @@
-"""What one gets without looking at the picture: the commonest answer to each question."""
+"""A baseline that does not look at the image: the most common answer to each question."""
 
 import collections
 from collections.abc import Iterable
 
 
 class MajorityBaseline:
-    """The majority answer of a question's training twins; of all questions where it has none.
+    """The most common answer to the same question in the training data.
+
+    For a question that is not in the training data, it is the most common answer to any question.
 
     Args:
-        pairs: (question, answer) of the training data.
+        answered: the (question, answer) tuples of the training data.
     """
 
-    def __init__(self, pairs: Iterable[tuple[str, str]]):
+    def __init__(self, answered: Iterable[tuple[str, str]]):
         by_question = collections.defaultdict(collections.Counter)
-        for question, answer in pairs:
+        for question, answer in answered:
             by_question[question][answer] += 1
         self._answers = {question: _top(counts) for question, counts in by_question.items()}
         self._default = _top(sum(by_question.values(), collections.Counter()))
 
     def answer(self, question: str) -> str:
-        """The guess."""
+        """Return the most common answer to a question."""
         return self._answers.get(question, self._default)
 
 

@@ -1,4 +1,4 @@
-"""NLVR2's accuracy and consistency (Suhr et al. 2019), counted as its official script does."""
+"""NLVR2's accuracy and consistency (Suhr et al. 2019), as its official script computes them."""
 
 import collections
 import dataclasses
@@ -8,25 +8,28 @@ from typing import Literal
 from pydantic import StrictStr
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.evaluation.question_ids import by_id, check_predictions
+from lxmert_tf.evaluation.question_ids import check_predictions, index_by_id
 from lxmert_tf.evaluation.score_report import Score, ScoreReport
 from lxmert_tf.json_file import check_json, parse_json
 from lxmert_tf.text_file import read_text
 
 
 def score_nlvr2(predictions: Mapping[str, str], annotations_path) -> ScoreReport:
-    """Scores predictions: accuracy, and consistency over the sentences.
+    """Compute accuracy over the examples, and consistency over the sentences.
 
-    A sentence is said of up to four image pairs, whose identifiers (split-set-pair-sentence) differ
-    in the pair alone; it counts for consistency if the predictions for all of them are right.
+    A sentence has up to four pairs of images, whose identifiers (split-set-pair-sentence) differ
+    only in the pair. It counts for consistency if the predictions for all of them are right.
 
     Args:
         predictions: {identifier: "True" or "False"}, in upper or lower case.
-        annotations_path: an official file (a JSON object a line), or one of the LXMERT release (a
-            JSON list). Its content tells which it is.
+        annotations_path: an official file (a JSON object per line), or one of the LXMERT release (a
+            JSON list).
+
+    Returns:
+        the scores.
 
     Raises:
-        InputError: the file is damaged or of another kind, or the predictions are not for its
+        InputError: the file is damaged or of another kind, or the predictions are for other
             examples.
     """
     labels = _read_labels(annotations_path)
@@ -57,25 +60,25 @@ class _NumberedExample:
 
 
 def _read_labels(path) -> dict[str, str]:
-    """{identifier: "true" or "false"}."""
+    """Return {identifier: "true" or "false"}."""
     text = read_text(path)
     if text.lstrip().startswith("["):
         examples = check_json(list[_NumberedExample], parse_json(text, str(path)), str(path))
-        pairs = ((e.identifier, "true" if e.label else "false") for e in examples)
-        return by_id(pairs, str(path))
+        labels = ((e.identifier, "true" if e.label else "false") for e in examples)
+        return index_by_id(labels, str(path))
     examples = []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             where = f"{path} line {number}"
             examples.append(check_json(_Example, parse_json(line, where), where))
-    return by_id(((e.identifier, e.label.lower()) for e in examples), str(path))
+    return index_by_id(((e.identifier, e.label.lower()) for e in examples), str(path))
 
 
 def _sentence_of(identifier: str, where: str) -> tuple[str, ...]:
     parts = identifier.split("-")
     if len(parts) != 4:
         raise InputError(
-            f"{where}: the identifier {identifier!r} is not of the form split-set-pair-sentence"
+            f"{where}: the identifier {identifier!r} must have the form split-set-pair-sentence"
         )
     split, image_set, _, sentence = parts
     return split, image_set, sentence

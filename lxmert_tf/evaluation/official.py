@@ -1,4 +1,4 @@
-"""The official scores of a task, whichever it is."""
+"""The official scores of any task."""
 
 from collections.abc import Mapping
 
@@ -12,20 +12,23 @@ from lxmert_tf.evaluation.vqa import score_vqa
 def score(
     task: str, predictions: Mapping[str, str], annotations_path, choices_path=None
 ) -> ScoreReport:
-    """Scores predictions as the task's official evaluation does.
+    """Score predictions as the official evaluation of a task does.
 
     Args:
         task: "vqa", "gqa" or "nlvr2".
-        predictions: {question id: answer}; for NLVR2 {identifier: "True" or "False"}.
-        annotations_path: the official file with the right answers, or the LXMERT release's.
+        predictions: {question ID: answer}; for NLVR2 {identifier: "True" or "False"}.
+        annotations_path: the official file of annotations, or the LXMERT release's.
         choices_path: GQA's official choices file, or None.
 
+    Returns:
+        the scores.
+
     Raises:
-        InputError: a file is damaged or of another kind, or the predictions are not for its
+        InputError: a file is damaged or of another kind, or the predictions are for other
             questions.
     """
     if task == "gqa":
         return score_gqa(predictions, annotations_path, choices_path)
     if choices_path is not None:
-        raise InputError(f"{choices_path}: only GQA has a choices file, {task} has none")
+        raise InputError(f"{choices_path}: a choices file is for GQA, not for {task}")
     return {"vqa": score_vqa, "nlvr2": score_nlvr2}[task](predictions, annotations_path)

@@ -1,4 +1,4 @@
-"""Which questions there are and which are answered: nothing is lost, doubled or made up."""
+"""Checks of question IDs: none occurs twice, is missing, or is unknown."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
@@ -8,27 +8,30 @@ from lxmert_tf.errors import InputError
 T = TypeVar("T")
 
 
-def by_id(pairs: Iterable[tuple[str, T]], where: str) -> dict[str, T]:
-    """{id: what belongs to it}, in the order given.
+def index_by_id(items: Iterable[tuple[str, T]], where: str) -> dict[str, T]:
+    """Make a dict of (question ID, value) tuples.
 
     Args:
-        pairs: (id, what belongs to it).
+        items: the tuples.
         where: the file's name, for messages.
 
+    Returns:
+        {question ID: value}, in the order given.
+
     Raises:
-        InputError: an id stands twice, or there is none.
+        InputError: an ID occurs twice.
     """
-    made: dict[str, T] = {}
-    doubled = []
-    for question_id, value in pairs:
-        if question_id in made:
-            doubled.append(question_id)
-        made[question_id] = value
-    if doubled:
+    result: dict[str, T] = {}
+    duplicates = []
+    for question_id, value in items:
+        if question_id in result:
+            duplicates.append(question_id)
+        result[question_id] = value
+    if duplicates:
         raise InputError(
-            f"{where}: {len(doubled)} question ids stand there again, the first is {doubled[0]!r}"
+            f"{where}: {len(duplicates)} duplicate question IDs, the first is {duplicates[0]!r}"
         )
-    return made
+    return result
 
 
 def check_predictions(
@@ -37,20 +40,20 @@ def check_predictions(
     where: str,
     known: Collection[str] | None = None,
 ) -> None:
-    """Refuses predictions that leave out a question, or answer one that there is not.
+    """Check that predictions answer every required question and no unknown one.
 
     Args:
-        predictions: {question id: answer}.
-        required: the ids that must be answered.
+        predictions: {question ID: answer}.
+        required: the IDs of the questions that must be answered.
         where: the name of the file with the questions, for messages.
-        known: the ids that may be answered; those required if None.
+        known: the IDs of the questions that may be answered; None means those required.
 
     Raises:
-        InputError: saying how many and the first.
+        InputError: the message gives the number of wrong IDs and the first one.
     """
     required = list(required)
     if not required:
-        raise InputError(f"{where}: no question to score in it")
+        raise InputError(f"{where}: no questions to score")
     known = set(required) if known is None else known
     unknown = [question_id for question_id in predictions if question_id not in known]
     if unknown:

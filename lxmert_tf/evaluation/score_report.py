@@ -1,4 +1,4 @@
-"""What scoring found, for people as a table and for programs as JSON."""
+"""Scores of a task, as a table for people and as JSON for programs."""
 
 import collections
 import dataclasses
@@ -15,13 +15,13 @@ PERCENT = "%"
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """One number.
+    """One score.
 
     Args:
-        name: what was measured, or for which type of question.
+        name: the measure, or the type of question.
         value: unrounded, in `unit`.
-        count: how many it is the mean of (questions; sentences for NLVR2's consistency).
-        unit: "%", or "" for a plain number that is better the lower it is (GQA's distribution).
+        count: the number of questions (sentences for NLVR2's consistency) that it is the mean of.
+        unit: "%", or "" for a plain number that is better if lower (GQA's distribution).
     """
 
     name: str
@@ -31,21 +31,24 @@ class Score:
 
     @classmethod
     def mean(cls, name: str, earned: Collection[float]) -> "Score":
-        """The mean of points in 0..1 (at least one), in percent."""
+        """Make a score of the mean of points in 0..1 (at least one), in percent."""
         return cls(name, 100 * math.fsum(earned) / len(earned), len(earned))
 
     @property
     def rounded(self) -> float:
-        """The value as the official evaluations report it, to two decimals."""
+        """The value with two decimals, as the official evaluations report it."""
         return round(self.value, 2)
 
 
 def means_by_type(types: Iterable[str], earned: Iterable[float]) -> tuple[Score, ...]:
-    """The mean of each type, by name.
+    """Compute the mean score of each type.
 
     Args:
         types: the type of each question.
-        earned: its points in 0..1.
+        earned: the points of each question, in 0..1.
+
+    Returns:
+        the scores, sorted by type.
     """
     parts: dict[str, list[float]] = collections.defaultdict(list)
     for name, points in zip(types, earned):
@@ -59,14 +62,14 @@ class ScoreReport:
 
     Args:
         task: "vqa", "gqa" or "nlvr2".
-        groups: {what the group tells apart: its scores}; "overall" first.
+        groups: {name of a group: its scores}; "overall" comes first.
     """
 
     task: str
     groups: Mapping[str, tuple[Score, ...]]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it: {"task", "scores": {group: {name: {value, rounded, count, unit}}}}."""
+        """Return {"task", "scores": {group: {name: {"value", "rounded", "count", "unit"}}}}."""
         scores = {
             group: {
                 score.name: {
@@ -82,7 +85,7 @@ class ScoreReport:
         return {"task": self.task, "scores": scores}
 
     def print(self) -> None:
-        """Prints a table on the standard output."""
+        """Print a table to the standard output."""
         table = Table("", title=f"Scores ({self.task})")
         table.add_column("count", justify="right")
         table.add_column("score", justify="right")
@@ -90,7 +93,7 @@ class ScoreReport:
             table.add_row(Text(group, style="bold"))
             for score in rows:
                 hint = "" if score.unit else " (lower is better)"
-                # As Text: what a file calls a type is no markup.
+                # As Text, because names from files are not rich's markup.
                 name = Text(f"  {score.name}{hint}")
                 table.add_row(name, f"{score.count:,}", f"{score.rounded:.2f}{score.unit}")
             table.add_section()

@@ -1,4 +1,4 @@
-"""The files that the challenge servers take.
+"""Submission files of the challenge servers.
 
 VQA: [{"question_id": int, "answer": str}] (visualqa.org/challenge.html). GQA: [{"questionId": str,
 "prediction": str}] (gqadataset.org). NLVR2: lines `identifier,True` or `identifier,False` without a
@@ -14,36 +14,44 @@ from typing import Annotated
 from pydantic import Field, StrictInt, StrictStr
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.evaluation.question_ids import by_id
+from lxmert_tf.evaluation.question_ids import index_by_id
 from lxmert_tf.json_file import check_json, read_json
 from lxmert_tf.text_file import read_lines, write_text
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]+")
-_VERDICTS = {"true": "True", "false": "False"}
+_LABELS = {"true": "True", "false": "False"}
 
 
 def write_submission(task: str, predictions: Mapping[str, str], path) -> None:
-    """Writes the file to hand in, whole or not at all.
+    """Write a submission file, whole or not at all.
 
     Args:
         task: "vqa", "gqa" or "nlvr2".
-        predictions: {question id: answer}; for NLVR2 {identifier: "True" or "False"}.
-        path: the file; an older one there is replaced.
+        predictions: {question ID: answer}; for NLVR2 {identifier: "True" or "False"}.
+        path: the file; an older one is replaced.
 
     Raises:
-        InputError: an id or an answer is not one that the task's file can hold.
+        InputError: the task's format cannot hold an ID or an answer, or the file cannot be written.
     """
     write_text(path, _WRITERS[task](predictions))
 
 
 def read_submission(task: str, path) -> dict[str, str]:
-    """{question id: answer} of such a file, in its order; NLVR2's answers are "True" or "False".
+    """Read a submission file.
+
+    Args:
+        task: "vqa", "gqa" or "nlvr2".
+        path: the file.
+
+    Returns:
+        {question ID: answer}, in the order of the file; for NLVR2 the answers are "True" or
+        "False".
 
     Raises:
         InputError: the file is damaged, of another task, or answers a question twice.
     """
-    return by_id(_READERS[task](path), str(path))
+    return index_by_id(_READERS[task](path), str(path))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +69,7 @@ class _GqaAnswer:
 def _vqa_text(predictions: Mapping[str, str]) -> str:
     for name in predictions:
         if not _NUMBER.fullmatch(name):
-            raise InputError(f"question id {name!r}: VQA's are whole numbers, such as 262148000")
+            raise InputError(f"question ID {name!r}: must be an integer for VQA, such as 262148000")
     rows = [{"question_id": int(name), "answer": text} for name, text in predictions.items()]
     return json.dumps(rows) + "\n"
 
@@ -72,12 +80,12 @@ def _gqa_text(predictions: Mapping[str, str]) -> str:
 
 
 def _nlvr2_text(predictions: Mapping[str, str]) -> str:
-    for name, verdict in predictions.items():
+    for name, label in predictions.items():
         if not _IDENTIFIER.fullmatch(name):
-            raise InputError(f"identifier {name!r}: NLVR2's are like dev-850-0-0")
-        if verdict not in _VERDICTS.values():
-            raise InputError(f"{name}: the prediction is {verdict!r}; it must be True or False")
-    return "".join(f"{name},{verdict}\n" for name, verdict in predictions.items())
+            raise InputError(f"identifier {name!r}: must be like dev-850-0-0 for NLVR2")
+        if label not in _LABELS.values():
+            raise InputError(f"{name}: the prediction is {label!r}; it must be True or False")
+    return "".join(f"{name},{label}\n" for name, label in predictions.items())
 
 
 def _read_vqa(path) -> list[tuple[str, str]]:
@@ -95,12 +103,10 @@ def _read_nlvr2(path) -> list[tuple[str, str]]:
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
-        name, _, verdict = line.strip().partition(",")
-        if not name or verdict.lower() not in _VERDICTS:
-            raise InputError(
-                f"{path} line {number}: is {line[:60]!r}; it must be like 'dev-850-0-0,True'"
-            )
-        rows.append((name, _VERDICTS[verdict.lower()]))
+        name, _, label = line.strip().partition(",")
+        if not name or label.lower() not in _LABELS:
+            raise InputError(f"{path} line {number}: {line[:60]!r} must be like 'dev-850-0-0,True'")
+        rows.append((name, _LABELS[label.lower()]))
     return rows
 
 

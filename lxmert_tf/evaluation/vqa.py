@@ -1,8 +1,9 @@
-"""VQA v2's accuracy: an answer is right to the degree to which people gave it.
+"""VQA v2's accuracy, which depends on how many people gave an answer.
 
-Of ten people's answers to a question, each is left out in turn, and the prediction earns
-min(1, n/3) for the n others that equal it; the accuracy is the mean of the ten (Antol et al. 2015,
-visualqa.org/evaluation.html). So one person's answer earns 0.3, two's 0.6, three's 0.9, more 1.
+Ten people answered each question. Leaving out each of them in turn, the prediction earns
+min(1, n/3) for the n others who gave the same answer; the accuracy is the mean of the ten (Antol et
+al. 2015, visualqa.org/evaluation.html). So an answer of one person earns 0.3, of two 0.6, of three
+0.9, and of more 1.
 """
 
 import collections
@@ -13,21 +14,28 @@ from typing import Annotated
 from pydantic import Field, StrictInt, StrictStr
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.evaluation.question_ids import by_id, check_predictions
+from lxmert_tf.evaluation.question_ids import check_predictions, index_by_id
 from lxmert_tf.evaluation.score_report import Score, ScoreReport, means_by_type
 from lxmert_tf.evaluation.vqa_normalization import clean_whitespace, normalize_vqa_answer
 from lxmert_tf.json_file import check_json, read_json
 
 
 def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
-    """The official accuracy of one prediction, in 0..1.
+    """Compute the official accuracy of one prediction.
+
+    Prediction and answers are normalized only if the answers are not all the same: if all people
+    say "two", the prediction "2" is wrong.
 
     Args:
-        prediction: the answer.
-        answers: what people answered; ten of them in VQA v2.
+        prediction: the predicted answer.
+        answers: people's answers; ten in VQA v2.
 
-    Prediction and answers are normalised only if the answers are not all the same: where people
-    all say "two", the prediction "2" is wrong.
+    Returns:
+        the accuracy in 0..1.
+
+    Example:
+        >>> vqa_accuracy("cat", ["cat", "cat"] + ["dog"] * 8)
+        0.6
     """
     prediction = clean_whitespace(prediction)
     answers = [clean_whitespace(answer) for answer in answers]
@@ -38,50 +46,56 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
 
 
 def soft_score(answers: Sequence[str]) -> dict[str, float]:
-    """The training label of one question: the accuracy that each answer would earn.
+    """Compute the training label of one question: the accuracy that each answer would earn.
+
+    Unlike in `vqa_accuracy`, the answers are always normalized, so that questions on which all
+    people agree have labels like the others.
 
     Args:
-        answers: what people answered; ten of them in VQA v2.
+        answers: people's answers; ten in VQA v2.
 
     Returns:
-        {normalised answer: score in 0..1}, the first given first. Unlike in `vqa_accuracy` the
-        answers are always normalised, so that a question where all agree has labels like the rest.
-        The answer may be empty, where people said "a" or "?".
+        {normalized answer: score in 0..1}, in the order given. An answer such as "a" or "?"
+        normalizes to the empty string.
     """
     counts = collections.Counter(map(normalize_vqa_answer, answers))
     return {answer: _leave_one_out(count, len(answers)) for answer, count in counts.items()}
 
 
 def score_vqa(predictions: Mapping[str, str], annotations_path) -> ScoreReport:
-    """Scores predictions, over all questions, by type of answer and by type of question.
+    """Score predictions over all questions, by type of answer and by type of question.
 
     Args:
-        predictions: {question id: answer}.
+        predictions: {question ID: answer}.
         annotations_path: the official annotations of VQA v2 ({"annotations": [...]}), or a file of
-            the LXMERT release (a list with a `label` of soft scores, where an answer earns what its
-            exact text has there). Which it is, its content tells.
+            the LXMERT release (a list with a `label` of soft scores, in which the exact text of
+            the answer is looked up).
+
+    Returns:
+        the scores.
 
     Raises:
-        InputError: the file is damaged or of another kind, or the predictions are not for its
+        InputError: the file is damaged or of another kind, or the predictions are for other
             questions.
     """
     annotations = _read_annotations(annotations_path)
     check_predictions(predictions, annotations, str(annotations_path))
     earned = [item.accuracy(predictions[name]) for name, item in annotations.items()]
-    kinds = annotations.values()
+    questions = annotations.values()
     groups = {
         "overall": (Score.mean("accuracy", earned),),
-        "answer type": means_by_type((item.answer_type for item in kinds), earned),
-        "question type": means_by_type((item.question_type for item in kinds), earned),
+        "answer type": means_by_type((item.answer_type for item in questions), earned),
+        "question type": means_by_type((item.question_type for item in questions), earned),
     }
     return ScoreReport("vqa", groups)
 
 
 def _leave_one_out(count: int, total: int) -> float:
-    """The mean over `total` answers of min(1, n/3), n of the others being equal to the prediction.
+    """Return the mean over `total` people of min(1, n/3) for n others with the same answer.
 
-    For the `count` that equal it themselves, n is one less. In thirds, so that 0.3 is 0.3.
+    For the `count` people who gave that answer themselves, n is one less.
     """
+    # In thirds, so that 0.3 is exactly 0.3.
     thirds = count * min(3, count - 1) + (total - count) * min(3, count)
     return thirds / (3 * total)
 
@@ -127,7 +141,6 @@ def _read_annotations(path) -> dict[str, _AnsweredQuestion | _LabelledQuestion]:
         )
     else:
         raise InputError(
-            f"{path}: holds no answers; the official file has them under 'annotations', one of the "
-            "release is a list with labels"
+            f"{path}: must be the official file with 'annotations', or a list of the LXMERT release"
         )
-    return by_id(((str(entry.question_id), entry) for entry in entries), str(path))
+    return index_by_id(((str(entry.question_id), entry) for entry in entries), str(path))

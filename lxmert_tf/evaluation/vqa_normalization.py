@@ -1,7 +1,7 @@
-"""VQA's normalisation of answers, as its official evaluation does it before it compares.
+"""Normalization of answers as in the official evaluation of VQA v2.
 
-The rules are those of the VQA v2 evaluation (visualqa.org/evaluation.html), with the accidents of
-its code where they change a result: scores are to be the official ones.
+The rules are those of visualqa.org/evaluation.html, including bugs of its code that change a
+result, so that the scores are the official ones.
 """
 
 import functools
@@ -10,15 +10,15 @@ import re
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _COMMA_IN_NUMBER = re.compile(r"\d,\d")
 _PERIOD = re.compile(r"\.(?!\d)")
-# The official code gives its regular expression a flag (re.UNICODE, 32) where a count belongs.
+# The official code passes a flag of the regular expression (re.UNICODE, 32) as the count.
 _MOST_PERIODS = 32
 
 _ARTICLES = frozenset(("a", "an", "the"))
 _WORDS = "zero one two three four five six seven eight nine ten"
 _NUMBERS = {"none": "0"} | {word: str(number) for number, word in enumerate(_WORDS.split())}
 
-# All contractions of the official table but those with a capital I (Im, Ive, Id've, I'dve): there
-# answers are lower case by then, so these are never found.
+# All contractions of the official table but those with a capital I (Im, Ive, Id've, I'dve), which
+# never match, because answers are in lower case by then.
 _CONTRACTIONS = """
     ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't
     haven't he'd he'd've he's how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've
@@ -32,30 +32,34 @@ _CONTRACTIONS = """
 """
 
 
-def _misspelt(contraction: str) -> list[str]:
-    """The forms that lack one apostrophe; those that lack two are not in the official table."""
-    places = [place for place, sign in enumerate(contraction) if sign == "'"]
-    return [contraction[:place] + contraction[place + 1 :] for place in places]
+def _misspellings(contraction: str) -> list[str]:
+    """Return the forms without one apostrophe; those without two are not in the official table."""
+    places = [i for i, character in enumerate(contraction) if character == "'"]
+    return [contraction[:i] + contraction[i + 1 :] for i in places]
 
 
-_REPAIRS = {form: right for right in _CONTRACTIONS.split() for form in _misspelt(right)}
-# Written the wrong way round in the official table.
+_REPAIRS = {form: right for right in _CONTRACTIONS.split() for form in _misspellings(right)}
+# The official table has it the wrong way round.
 _REPAIRS["somebody'd"] = "somebodyd"
 
 
 def clean_whitespace(answer: str) -> str:
-    """Line breaks and tabs to blanks, none at the ends: done to every answer."""
+    """Replace line breaks and tabs by spaces, and strip spaces; done to every answer."""
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 
-# People give few answers, and those often: most of two million are found here.
+# People often give the same answers, so most of two million are found in the cache.
 @functools.lru_cache(maxsize=1 << 16)
 def normalize_vqa_answer(answer: str) -> str:
-    """An answer as it is compared: lower case, without articles, most punctuation and numerals.
+    """Normalize an answer as it is compared.
 
-    In order: line breaks and tabs to blanks; punctuation; periods, unless a digit follows; lower
-    case; none and zero..ten to digits; articles; contractions written without an apostrophe.
-    May be empty ("a", "?").
+    In order: replace line breaks and tabs; remove punctuation, and periods unless a digit follows;
+    lower the case; replace "none" and "zero" to "ten" by digits; remove articles; correct
+    contractions without an apostrophe. The result may be empty (for "a" or "?").
+
+    Example:
+        >>> normalize_vqa_answer("The two cats.")
+        '2 cats'
     """
     words = _without_punctuation(clean_whitespace(answer)).lower().split()
     words = [_NUMBERS.get(word, word) for word in words]
@@ -63,9 +67,9 @@ def normalize_vqa_answer(answer: str) -> str:
 
 
 def _without_punctuation(answer: str) -> str:
-    """A mark vanishes if it touches a blank anywhere, else it becomes one ("red/blue").
+    """Remove marks that touch a space anywhere, and replace others by spaces ("red/blue").
 
-    Where a comma stands between digits, all marks vanish ("1,000").
+    If there is a comma between digits, all marks are removed ("1,000").
     """
     stripped = answer
     number = _COMMA_IN_NUMBER.search(answer)

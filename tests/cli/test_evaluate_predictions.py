@@ -121,7 +121,7 @@ def test_options_that_do_not_go_together_are_refused(refused, argv, reason):
 
 def test_choices_of_a_task_that_has_none_are_refused(refused, files):
     line = refused(*files, "--task", "vqa", "--choices", "c.json")
-    assert "c.json: only GQA has a choices file, vqa has none" in line
+    assert "c.json: a choices file is for GQA, not for vqa" in line
 
 
 def test_task_that_is_not_known_is_told_which_there_are(lxmert, files):

@@ -147,20 +147,20 @@ def test_question_that_stands_twice_is_refused(tmp_path, write):
     path.write_text(f'{{"q2": {one}, "q2": {one}}}')
     assert "duplicate key 'q2'" in refusal({"q2": "no"}, path)
     label = {"label": {"yes": 1.0}, "question_id": "1"}
-    assert "1 question ids stand there again" in refusal({"1": "no"}, write([label, label]))
+    assert "1 duplicate question IDs" in refusal({"1": "no"}, write([label, label]))
 
 
 def test_choices_that_lack_a_question_are_refused(write):
     choices = {name: choice for name, choice in CHOICES.items() if name != "q4"}
     path = write(choices, "choices.json")
     line = refusal(PREDICTIONS, write(QUESTIONS), path)
-    assert line == f"{path}: 1 of 5 questions are not in it, the first is 'q4'"
+    assert line == f"{path}: 1 of 5 questions are missing, the first is 'q4'"
 
 
 def test_choices_beside_labels_of_the_release_are_refused(write):
     labels = write([{"label": {"yes": 1.0}, "question_id": "1"}])
     line = refusal({"1": "yes"}, labels, write(CHOICES, "choices.json"))
-    assert "goes with an official questions file" in line
+    assert "must be an official questions file" in line
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,8 @@ def test_choices_beside_labels_of_the_release_are_refused(write):
         ({"q": {**QUESTIONS["q1"], "isBalanced": 1}}, "q.isBalanced is 1"),
         ({"q": {**QUESTIONS["q1"], "entailed": "q2"}}, "q.entailed is 'q2'"),
         ({"q": {**QUESTIONS["q1"], "groups": {}}}, "'q.groups.global' is missing"),
-        ({}, "no question to score in it"),
-        ({"u": QUESTIONS["u1"]}, "no question to score in it"),
+        ({}, "no questions to score"),
+        ({"u": QUESTIONS["u1"]}, "no questions to score"),
         (None, "should be a valid dictionary"),
     ],
 )

@@ -89,13 +89,13 @@ def test_predictions_must_be_for_these_examples(annotations):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (as_lines(LABELS) * 2, "5 question ids stand there again, the first is 'dev-850-0-0'"),
+        (as_lines(LABELS) * 2, "5 duplicate question IDs, the first is 'dev-850-0-0'"),
         (as_lines(LABELS)[:-20], " line 5: not valid JSON"),
         (as_lines({"dev-850-0-0": "yes"}), " line 1: label is 'yes', should be 'True' or 'False'"),
         (as_list({"dev-850-0-0": "True"}).replace("1,", "2,"), "[0].label is 2"),
         ('{"identifier": "dev-850-0-0"}', "the key 'label' is missing"),
-        ("", "no question to score in it"),
-        ("[]", "no question to score in it"),
+        ("", "no questions to score"),
+        ("[]", "no questions to score"),
         ("[3]", "[0] is 3, should be an object"),
     ],
 )
@@ -109,4 +109,4 @@ def test_identifier_without_its_four_parts_is_refused(tmp_path):
     path = tmp_path / "dev.json"
     path.write_text(as_lines({"dev-850-0": "True"}))
     line = refusal({"dev-850-0": "True"}, path)
-    assert "'dev-850-0' is not of the form split-set-pair-sentence" in line
+    assert "'dev-850-0' must have the form split-set-pair-sentence" in line

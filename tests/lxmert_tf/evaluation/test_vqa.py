@@ -216,19 +216,19 @@ def test_predictions_for_other_questions_are_counted_and_the_first_is_named(writ
 def test_annotations_of_one_question_twice_are_refused(write):
     path = write({"annotations": [*ENTRIES, ENTRIES[1], ENTRIES[1], ENTRIES[0]]})
     line = refusal(PREDICTIONS, path)
-    assert line == f"{path}: 3 question ids stand there again, the first is '2'"
+    assert line == f"{path}: 3 duplicate question IDs, the first is '2'"
 
 
 @pytest.mark.parametrize("content", [[], {"annotations": []}])
 def test_annotations_of_nothing_are_refused(write, content):
-    assert "no question to score in it" in refusal({}, write(content))
+    assert "no questions to score" in refusal({}, write(content))
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({"questions": []}, "holds no answers; the official file has them under 'annotations'"),
-        ("3", "holds no answers"),
+        ({"questions": []}, "must be the official file with 'annotations'"),
+        ("3", "must be the official file"),
         ({"annotations": {}}, "annotations: it is {}, should be a valid list"),
         ({"annotations": [7]}, "annotations: [0] is 7, should be an object"),
         ({"annotations": [official(1, ["x"] * 9)]}, "[0].answers is [{'answer"),
