@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from lxmert_tf.config_file import load_config
+from lxmert_tf.config_file import check_fields, load_config
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.regions.registry import make_extractor
@@ -57,6 +57,7 @@ class PipelineConfig:
     infra_validation: tuple[str, ...] = ()
 
     def __post_init__(self):
+        check_fields(self)
         if sorted(self.splits) != sorted(SPLITS):
             raise InputError(
                 f"splits are {', '.join(self.splits)}; they must be {', '.join(SPLITS)}"

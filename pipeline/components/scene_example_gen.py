@@ -99,7 +99,7 @@ def _scenes(
         | "AllCounts" >> beam.combiners.ToList()
         | "WriteCounts" >> beam.Map(_write_counts, split, work_folder)
     )
-    return scenes.joined | beam.ParDo(SerializeScenes(config.records.layout))
+    return scenes.joined | beam.ParDo(SerializeScenes(split["layout"]))
 
 
 def ingest_properties(exec_properties: dict[str, Any]) -> dict[str, Any]:

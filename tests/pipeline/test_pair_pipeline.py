@@ -44,9 +44,9 @@ parts:
     regions: [{{files: ["{folder}/test.tsv"]}}]
     sentences: [{{files: ["{folder}/test.json"], format: nlvr2_release}}]
 splits:
-  train: {{split: train}}
-  validation: {{split: test}}
-  test: {{split: test, layout: flat}}
+  train: {{from: train}}
+  validation: {{from: test}}
+  test: {{from: test, layout: flat}}
 least_accuracy: 0.0
 """
 PAIRS = {"train": 12, "test": 6}
@@ -138,7 +138,7 @@ def test_pushed_model_judges_the_records_as_its_preset(run):
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_questions_about_one_image_are_refused(run, tmp_path, capsys):
-    (tmp_path / "data.yaml").write_text("source: easy_vqa\nsplits: {new: {split: test}}\n")
+    (tmp_path / "data.yaml").write_text("source: easy_vqa\nsplits: {new: {from: test}}\n")
     command = ["pipeline", "predict", "--root", str(run.root), "--split", "new", "--task", "gqa"]
     where = ["--data", str(tmp_path / "data.yaml"), "--output", str(tmp_path / "out.json")]
     assert cli.main([*command, *where]) == 2
@@ -153,7 +153,7 @@ def test_questions_about_one_image_are_refused(run, tmp_path, capsys):
 @pytest.mark.slow
 def test_new_statements_are_answered_as_a_submission(run):
     data = PIPELINE.format(folder=run.folder).split("splits:")[0].split("task: task.yaml\n")[1]
-    (run.folder / "data.yaml").write_text(f"{data}splits: {{new: {{split: test}}}}\n")
+    (run.folder / "data.yaml").write_text(f"{data}splits: {{new: {{from: test}}}}\n")
     output = run.folder / "test.csv"
     command = ["pipeline", "predict", "--root", str(run.root), "--split", "new"]
     where = ["--data", str(run.folder / "data.yaml"), "--output", str(output)]

@@ -168,7 +168,7 @@ def cached(demo, rerun) -> Cached:
 def predicted(demo, cached) -> dict[str, str]:
     """Answers of `lxmert pipeline predict` to the questions about five images."""
     data, output = demo.folder / "data.yaml", demo.folder / "answers.json"
-    data.write_text(f"source: easy_vqa\nsplits: {{new: {{split: test, limit: 5}}}}\n{EXTRACTOR}")
+    data.write_text(f"source: easy_vqa\nsplits: {{new: {{from: test, limit: 5}}}}\n{EXTRACTOR}")
     command = ["pipeline", "predict", "--root", str(demo.root), "--data", str(data)]
     options = ["--split", "new", "--task", "gqa", "--output", str(output)]
     assert cli.main([*command, *options]) == 0

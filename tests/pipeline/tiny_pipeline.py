@@ -37,9 +37,9 @@ model: model.yaml
 pretraining: pretraining.yaml
 task: task.yaml
 splits:
-  train: {{split: train, percent: [10, 100], limit: {IMAGES["train"]}}}
-  validation: {{split: train, percent: [0, 10], limit: {IMAGES["validation"]}}}
-  test: {{split: test, layout: flat, limit: {IMAGES["test"]}}}
+  train: {{from: train, percent: [10, 100], limit: {IMAGES["train"]}}}
+  validation: {{from: train, percent: [0, 10], limit: {IMAGES["validation"]}}}
+  test: {{from: test, layout: flat, limit: {IMAGES["test"]}}}
 {EXTRACTOR}
 least_accuracy: 0.0
 may_drop: 0.05
