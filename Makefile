@@ -3,7 +3,8 @@
 
 STACK ?= default
 VENV := $(if $(filter default,$(STACK)),.venv,.venv-$(STACK))
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# worksteal leaves no worker waiting; loadfile keeps the tests of a pipeline run with their run.
+PYTEST_ARGS ?= -n 2 --dist $(if $(filter test-e2e,$@),loadfile,worksteal)
 DEMO_ARGS ?=
 LOCK_ARGS ?=
 LOCK = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-https://pypi.org/simple}}" \
