@@ -89,7 +89,9 @@ def describe_mismatch(problem: Mapping[str, Any]) -> str:
 
 def format_place(path: Iterable[str | int]) -> str:
     """Format keys and indices as a reader would write them, such as "stages[0].epochs"."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    # pydantic marks a wrong key of a dict with "[key]" behind it.
+    names = [part for part in path if part != "[key]"]
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in names)
     return "".join(parts).removeprefix(".")
 
 

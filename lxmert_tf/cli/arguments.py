@@ -1,7 +1,7 @@
-"""What the commands that read records have in common on the command line."""
+"""Command-line arguments that several commands share, and how the training commands read theirs."""
 
 import argparse
-from collections.abc import Callable
+from typing import Any
 
 from lxmert_tf.runtime import keep_freed_memory, prefer_onednn
 
@@ -9,11 +9,11 @@ RECORDS = "TFRecord files of scenes, or folders of them (from `lxmert ingest`)"
 
 
 def add_record_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
-    """Declares the records that a model answers, and how many at a time.
+    """Declare the records that a model answers, and the batch size.
 
     Args:
-        parser: the command's.
-        required: whether there is nothing to do without records.
+        parser: the command's parser.
+        required: whether the command needs records.
     """
     parser.add_argument("--examples", required=required, nargs="+", metavar="GLOB", help=RECORDS)
     parser.add_argument(
@@ -21,90 +21,84 @@ def add_record_arguments(parser: argparse.ArgumentParser, required: bool) -> Non
         type=int,
         default=36,
         metavar="N",
-        help="the most regions that an image of them has (default 36, as published)",
+        help="most regions of an image (default 36, as published)",
     )
-    parser.add_argument("--batch-size", type=int, default=256, metavar="N")
+    parser.add_argument(
+        "--batch-size", type=int, default=256, metavar="N", help="sentences per batch (default 256)"
+    )
 
 
-def add_training_arguments(parser: argparse.ArgumentParser, configs: str) -> None:
-    """Declares the options that say what is trained on what, and where the run is kept.
+def add_training_arguments(parser: argparse.ArgumentParser, example: str) -> None:
+    """Declare what is trained on what, and where the run is kept.
 
     Args:
-        parser: the command's.
-        configs: an example of its configuration.
+        parser: the command's parser.
+        example: an example of its configuration file.
     """
     parser.add_argument(
-        "--config", required=True, metavar="FILE", help=f"how to train, such as {configs}"
+        "--config", required=True, metavar="FILE", help=f"how to train, such as {example}"
     )
     add_override_argument(parser)
     add_data_arguments(parser)
     parser.add_argument(
-        "--init-from", metavar="PRESET", help="a preset to start from, instead of from scratch"
+        "--init-from", metavar="PRESET", help="preset to start from (default: random weights)"
     )
     parser.add_argument(
-        "--output", required=True, metavar="DIR", help="checkpoints, log and, at the end, preset/"
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="directory of the run: checkpoints, log, and at the end preset/",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --output")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --output")
 
 
 def add_override_argument(parser: argparse.ArgumentParser) -> None:
-    """Declares `--set`."""
+    """Declare `--set`."""
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         dest="overrides",
         metavar="KEY=VALUE",
-        help="a value instead of the file's, such as batch_size=64; may be repeated",
+        help="override a value of the file, such as batch_size=64; may be repeated",
     )
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the records and the sizes of a model from scratch."""
+    """Declare the records and the sizes of a model that starts from scratch."""
     parser.add_argument("--train", required=True, nargs="+", metavar="GLOB", help=RECORDS)
     parser.add_argument(
-        "--validation", nargs="+", default=[], metavar="GLOB", help="to measure after each epoch"
+        "--validation",
+        nargs="+",
+        default=[],
+        metavar="GLOB",
+        help="records to evaluate on after each epoch",
     )
     parser.add_argument(
         "--model-config",
         metavar="FILE",
-        help="the sizes of a model from scratch (default: as published)",
+        help="sizes of a model that starts from scratch (default: the published ones)",
     )
 
 
-def run_training_command(args: argparse.Namespace, config_class: type, load: Callable) -> int:
-    """Reads the configuration, trains, and says where the preset is.
+def read_training_configs(args: argparse.Namespace, config_class: type):
+    """Read the configuration files, before TensorFlow is imported, which takes seconds.
 
     Args:
-        args: of `add_training_arguments`.
-        config_class: of the configuration.
-        load: imports and gives the function that trains.
+        args: from `add_training_arguments`.
+        config_class: class of the training configuration.
+
+    Returns:
+        The training configuration and the `LxmertConfig` of a model that starts from scratch.
     """
     from lxmert_tf.config_file import load_config
 
     start = [f"init_from={args.init_from}"] if args.init_from else []
-    # Before TensorFlow is imported, which takes seconds.
     config = load_config(config_class, args.config, [*start, *args.overrides])
-    model_config = model_config_of(args)
+    model_config = read_model_config(args)
     keep_freed_memory()
     prefer_onednn()
-    train = load()
-
-    from lxmert_tf.data.batches import find_records
-    from lxmert_tf.data.sidecars import read_extractor
-
-    train_files = find_records(*args.train)
-    train(
-        train_files,
-        find_records(*args.validation),
-        config,
-        model_config,
-        extractor=read_extractor(train_files),
-        directory=args.output,
-        resume=args.resume,
-    )
-    print(f"preset: {args.output}/preset")
-    return 0
+    return config, model_config
 
 
 def positive_int(text: str) -> int:
@@ -119,10 +113,23 @@ def positive_int(text: str) -> int:
     return number
 
 
-def model_config_of(args: argparse.Namespace):
-    """The `LxmertConfig` of a model from scratch."""
+def read_model_config(args: argparse.Namespace):
+    """Read the `LxmertConfig` of a model that starts from scratch."""
     from lxmert_tf.models.config import LxmertConfig
 
-    if args.model_config:
-        return LxmertConfig.from_file(args.model_config)
-    return LxmertConfig()
+    return LxmertConfig.from_file(args.model_config) if args.model_config else LxmertConfig()
+
+
+def training_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the files and the directory of a run, as `finetune` and `pretrain` take them."""
+    from lxmert_tf.data.batches import find_records
+    from lxmert_tf.data.sidecars import read_extractor
+
+    train_files = find_records(*args.train)
+    return {
+        "train_files": train_files,
+        "validation_files": find_records(*args.validation),
+        "extractor": read_extractor(train_files),
+        "directory": args.output,
+        "resume": args.resume,
+    }

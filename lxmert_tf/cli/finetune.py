@@ -1,23 +1,27 @@
-"""`lxmert finetune`: a model for VQA, GQA, NLVR2 or one's own questions."""
+"""`lxmert finetune`: train a model on VQA, GQA, NLVR2, or other questions and statements."""
 
 import argparse
 
-from lxmert_tf.cli.arguments import add_training_arguments, run_training_command
+from lxmert_tf.cli.arguments import (
+    add_training_arguments,
+    read_training_configs,
+    training_arguments,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
+    """Declare the command line."""
     add_training_arguments(parser, "configs/task/vqa.yaml")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains, and writes the preset."""
+    """Train, and write the preset."""
     from lxmert_tf.training.config import FinetuningConfig
 
-    return run_training_command(args, FinetuningConfig, _finetune)
+    config, model_config = read_training_configs(args, FinetuningConfig)
 
-
-def _finetune():
     from lxmert_tf.training.finetune import finetune
 
-    return finetune
+    finetune(config=config, model_config=model_config, **training_arguments(args))
+    print(f"preset: {args.output}/preset")
+    return 0

@@ -1,23 +1,27 @@
-"""`lxmert pretrain`: the five pre-training tasks on records of images and sentences."""
+"""`lxmert pretrain`: train a model on the five pre-training tasks."""
 
 import argparse
 
-from lxmert_tf.cli.arguments import add_training_arguments, run_training_command
+from lxmert_tf.cli.arguments import (
+    add_training_arguments,
+    read_training_configs,
+    training_arguments,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
+    """Declare the command line."""
     add_training_arguments(parser, "configs/pretraining/one_stage.yaml")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains, and writes the preset."""
+    """Train, and write the preset."""
     from lxmert_tf.training.config import PretrainingConfig
 
-    return run_training_command(args, PretrainingConfig, _pretrain)
+    config, model_config = read_training_configs(args, PretrainingConfig)
 
-
-def _pretrain():
     from lxmert_tf.training.pretrain import pretrain
 
-    return pretrain
+    pretrain(config=config, model_config=model_config, **training_arguments(args))
+    print(f"preset: {args.output}/preset")
+    return 0

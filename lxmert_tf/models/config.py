@@ -8,6 +8,16 @@ from typing import Any
 from lxmert_tf.config_file import load_config
 from lxmert_tf.errors import InputError
 
+# The pre-training tasks (paper section 3.2), by the names that configurations and losses use.
+PRETRAINING_TASKS = (
+    "masked_lm",
+    "matched",
+    "objects",
+    "attributes",
+    "region_features",
+    "answers",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class LxmertConfig:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from lxmert_tf.models.config import PRETRAINING_TASKS
+
 # A label that says: not this one.
 IGNORED = -1
 # The release multiplies the losses over regions by one over the rate at which it masks them.
@@ -97,14 +99,9 @@ def masked_regions(targets) -> tf.Tensor:
     return tf.where(tf.cast(targets["region_feature_mask"], tf.bool))
 
 
-# By the names that configs use, in the order of the release.
+# The loss of each pre-training task: the function above that is named for it.
 LOSSES: dict[str, Callable[[Mapping, Mapping], LossTerm]] = {
-    "masked_lm": masked_lm_loss,
-    "matched": matched_loss,
-    "objects": objects_loss,
-    "attributes": attributes_loss,
-    "region_features": region_features_loss,
-    "answers": answers_loss,
+    task: globals()[f"{task}_loss"] for task in PRETRAINING_TASKS
 }
 
 

@@ -115,23 +115,3 @@ def _special_ids(vocabulary: list[str]) -> dict[str, int]:
                 f"the vocabulary has {piece} {counts[piece]} times; it must have it once"
             )
     return {piece: vocabulary.index(piece) for piece in SPECIAL_PIECES}
-
-
-def build_vocabulary(sentences: tf.data.Dataset, size: int) -> list[str]:
-    """Makes a word-piece vocabulary of the sentences of a small data set.
-
-    Args:
-        sentences: data set of string scalars.
-        size: the most entries that it may have.
-
-    Returns:
-        the special pieces, then the others; the same sentences give the same list.
-    """
-    from tensorflow_text.tools.wordpiece_vocab import bert_vocab_from_dataset
-
-    return bert_vocab_from_dataset.bert_vocab_from_dataset(
-        sentences.map(normalize).batch(1000),
-        vocab_size=size,
-        reserved_tokens=list(SPECIAL_PIECES),
-        bert_tokenizer_params={"lower_case": False},
-    )

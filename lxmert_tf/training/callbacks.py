@@ -1,10 +1,9 @@
-"""Stops training whose loss is no number any more."""
+"""The callbacks of a training run, in the order in which `train` puts them."""
 
 import json
 import math
 import pathlib
 import time
-from collections.abc import Callable
 
 import tensorflow as tf
 from rich.console import Console
@@ -13,44 +12,56 @@ from tensorflow import keras
 
 from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.text_file import read_text, write_text
-from lxmert_tf.training.checkpointing import delete_checkpoint, read_checkpoint, write_checkpoint
+from lxmert_tf.training.checkpointing import (
+    TrainingCheckpoints,
+    delete_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+
+BEST = "best"
+LOG = "log.jsonl"
 
 
-class TerminateOnNaN(keras.callbacks.Callback):
-    """Ends training with a GateError at the step whose loss is NaN or infinite.
+class _StepCallback(keras.callbacks.Callback):
+    """A callback that knows the step of the run, which Keras' `batch` is not after a resume."""
 
-    To be put before what saves checkpoints, so that the last one is of a step before it.
+    @property
+    def step(self) -> int:
+        """Number of steps that the optimizer has taken."""
+        return int(self.model.optimizer.iterations.numpy())
+
+
+class TerminateOnNaN(_StepCallback):
+    """Ends training with a `GateError` at the first step whose loss is NaN or infinite.
+
+    Not `keras.callbacks.TerminateOnNaN`, which only ends the epoch early: Keras would still
+    evaluate the ruined weights and save them as the newest checkpoint, and exit as if all was well.
     """
 
     def on_train_batch_end(self, batch, logs=None):
         loss = float(logs["loss"])
         if not math.isfinite(loss):
-            step = int(self.model.optimizer.iterations.numpy())
             raise GateError(
-                f"the loss is {loss} at step {step}; a lower peak_learning_rate or clip_norm may "
-                "help (the last checkpoint is of an earlier step)"
+                f"the loss is {loss} at step {self.step}; a lower peak_learning_rate or clip_norm "
+                "may help (the last checkpoint is of an earlier step)"
             )
 
 
-BEST = "best"
-
-
-class BestEpoch(keras.callbacks.Callback):
+class BestEpoch(_StepCallback):
     """Keeps the weights of the best epoch so far as `best-STEP.index` and `.data-...`.
 
-    `best.json` lists each epoch that was better than all before it. A run that goes back to a
-    checkpoint forgets what came after it, so weights stay as long as a checkpoint leads to them.
-
-    To be put before what logs an epoch, to whose metrics it adds `best_epoch`, and before what
-    saves checkpoints.
+    `best.json` lists each epoch that was better than all before it. A run that resumes from a
+    checkpoint forgets the epochs after it, so weights stay as long as some checkpoint precedes a
+    better epoch. Adds `best_epoch` to the metrics of an epoch, for the callbacks that follow.
 
     Args:
-        directory: where.
-        metric: the name of a validation metric; of losses the lowest is best, of others the
-            highest.
-        model: whose weights.
-        first_step: of this training; what is known of later steps is forgotten.
-        oldest_step: tells the oldest step that the run may have to go back to.
+        directory: where to keep the weights.
+        metric: name of a validation metric; of a loss the lowest value is the best, of other
+            metrics the highest.
+        model: model whose weights are kept.
+        first_step: step at which training begins; later entries are forgotten.
+        checkpoints: checkpoints to which the run may have to go back, if there are any.
     """
 
     def __init__(
@@ -59,19 +70,19 @@ class BestEpoch(keras.callbacks.Callback):
         metric: str,
         model: keras.Model,
         first_step: int = 0,
-        oldest_step: Callable[[], int] = lambda: 0,
+        checkpoints: TrainingCheckpoints | None = None,
     ):
         super().__init__()
         self._directory = pathlib.Path(directory)
         self._metric = metric
         self._checkpoint = tf.train.Checkpoint(model=model)
-        self._oldest_step = oldest_step
+        self._checkpoints = checkpoints
         self._records = [r for r in self._read() if r["step"] <= first_step]
 
     def on_epoch_end(self, epoch, logs=None):
         value = float(logs[self._metric])
         if self._is_best(value):
-            step = int(self.model.optimizer.iterations.numpy())
+            step = self.step
             write_checkpoint(self._checkpoint, self._prefix(step))
             self._records.append({"epoch": epoch, "step": step, "value": value})
             write_text(self._directory / f"{BEST}.json", json.dumps(self._records) + "\n")
@@ -80,7 +91,7 @@ class BestEpoch(keras.callbacks.Callback):
             logs["best_epoch"] = self._records[-1]["epoch"]
 
     def load(self) -> None:
-        """Gives the model the best weights, and tells of which epoch they are.
+        """Load the best weights into the model, and print their epoch.
 
         Raises:
             InputError: the metric was never a number, or the weights cannot be read.
@@ -89,7 +100,7 @@ class BestEpoch(keras.callbacks.Callback):
             raise InputError(f"{self._metric} was never a number; there is no best epoch")
         best = self._records[-1]
         if not read_checkpoint(self._checkpoint, self._prefix(best["step"])):
-            raise InputError(f"{self._prefix(best['step'])}: the best weights cannot be read")
+            raise InputError(f"{self._prefix(best['step'])}: cannot read the best weights")
         text = f"best: epoch {best['epoch'] + 1}, with {self._metric} {best['value']:.4f}"
         Console(highlight=False).print(text, soft_wrap=True)
 
@@ -102,9 +113,9 @@ class BestEpoch(keras.callbacks.Callback):
         return value < best if self._metric.endswith("loss") else value > best
 
     def _delete_unreachable(self) -> None:
-        oldest = self._oldest_step()
+        oldest = self._checkpoints.oldest_step() if self._checkpoints else 0
         steps = [record["step"] for record in self._records]
-        # The best of the epochs before the oldest checkpoint, and all after it.
+        # The best of the epochs up to the oldest checkpoint, and all after it.
         kept = {*[step for step in steps if step <= oldest][-1:], *(s for s in steps if s > oldest)}
         for path in self._directory.glob(f"{BEST}-*.index"):
             if int(path.stem.removeprefix(f"{BEST}-")) not in kept:
@@ -118,12 +129,118 @@ class BestEpoch(keras.callbacks.Callback):
         return self._directory / f"{BEST}-{step}"
 
 
-class TrainingProgress(keras.callbacks.Callback):
-    """A bar over all steps of a run (on a terminal only), and a line for each epoch.
+class TrainingLog(_StepCallback):
+    """Writes losses, metrics, and the learning rate to `log.jsonl` and `tensorboard/`.
+
+    A line of the log is {"step", "epoch", "seconds", "learning_rate", "gradient_norm", ...metrics}.
+    The norm is that of the step's gradients before clipping (LAMB does not report it). Metrics are
+    averages over the epoch so far, or since it was resumed; at the end of an epoch there are also
+    those of the validation data, `val_*`.
 
     Args:
-        steps: of the whole run.
-        epochs: of the whole run.
+        directory: of the run.
+        learning_rate: schedule that returns the rate of a step.
+        first_step: step at which training begins; lines of later steps, which an interrupted run
+            has left, are removed.
+        every: steps between lines.
+    """
+
+    def __init__(self, directory, learning_rate, first_step: int = 0, every: int = 50):
+        super().__init__()
+        self._log = pathlib.Path(directory) / LOG
+        _delete_lines_after(self._log, first_step)
+        self._learning_rate = learning_rate
+        self._every = every
+        self._writer = tf.summary.create_file_writer(str(pathlib.Path(directory) / "tensorboard"))
+        self._epoch = 0
+        self._started = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.step % self._every == 0:
+            self._write(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._write(logs)
+
+    def _write(self, logs) -> None:
+        step = self.step
+        # The rate that this step used: the first step has number 0.
+        values = {"learning_rate": float(self._learning_rate(tf.constant(step - 1, tf.int64)))}
+        norm = getattr(self.model.optimizer, "gradient_norm", None)
+        if norm is not None:
+            values["gradient_norm"] = norm
+        values |= {name: float(value) for name, value in logs.items()}
+        with self._writer.as_default():
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step=step)
+        self._writer.flush()
+        seconds = round(time.monotonic() - self._started, 1)
+        line = {"step": step, "epoch": self._epoch, "seconds": seconds, **values}
+        try:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise InputError(f"{self._log}: {error.strerror or error}") from error
+
+
+def _delete_lines_after(log: pathlib.Path, step: int) -> None:
+    if not log.exists():
+        return
+    kept = []
+    for line in log.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except ValueError:
+            # A line that was being written when the run was killed.
+            continue
+    write_text(log, "".join(kept))
+
+
+class SaveCheckpoints(keras.callbacks.Callback):
+    """Saves a checkpoint every few steps and after each epoch.
+
+    Must come after the callbacks that write something about an epoch: once a checkpoint is saved,
+    a resumed run begins after it.
+
+    Args:
+        checkpoints: where to save.
+        every: steps between checkpoints.
+        steps_per_epoch: steps in an epoch.
+    """
+
+    def __init__(self, checkpoints: TrainingCheckpoints, every: int, steps_per_epoch: int):
+        super().__init__()
+        self._checkpoints = checkpoints
+        self._every = every
+        self._steps_per_epoch = steps_per_epoch
+        self._saved = checkpoints.step()
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self._checkpoints.step()
+        # The last step of an epoch is saved after validation.
+        if step % self._steps_per_epoch and step // self._every > self._saved // self._every:
+            self._save(step)
+
+    def on_epoch_end(self, epoch, logs=None):
+        step = self._checkpoints.step()
+        if step > self._saved:
+            self._save(step)
+
+    def _save(self, step: int) -> None:
+        self._checkpoints.save()
+        self._saved = step
+
+
+class TrainingProgress(_StepCallback):
+    """Shows a bar over all steps of a run (on a terminal only) and prints a line for each epoch.
+
+    Args:
+        steps: steps of the whole run.
+        epochs: epochs of the whole run.
         batch_size: sentences per step.
     """
 
@@ -141,13 +258,13 @@ class TrainingProgress(keras.callbacks.Callback):
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[status]}"),
             console=self._console,
             disable=not self._console.is_terminal,
             transient=True,
         )
         self._task = self._bar.add_task(
-            "training", total=self._steps, completed=self._step(), told=""
+            "training", total=self._steps, completed=self.step, status=""
         )
         self._bar.start()
 
@@ -155,31 +272,28 @@ class TrainingProgress(keras.callbacks.Callback):
         self._bar.stop()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._began, self._first_step, self._rate = time.monotonic(), self._step(), 0.0
+        self._began, self._first_step, self._rate = time.monotonic(), self.step, 0.0
 
     def on_train_batch_end(self, batch, logs=None):
-        step = self._step()
+        step = self.step
         seconds = time.monotonic() - self._began
         self._rate = (step - self._first_step) * self._batch_size / max(seconds, 1e-9)
-        told = f"loss {logs['loss']:.4f}  {self._rate:,.0f} examples/s"
-        self._bar.update(self._task, completed=step, told=told)
+        status = f"loss {logs['loss']:.4f}  {self._rate:,.0f} examples/s"
+        self._bar.update(self._task, completed=step, status=status)
 
     def on_epoch_end(self, epoch, logs=None):
         line = epoch_line(epoch, self._epochs, self._rate, logs)
         self._console.print(line, highlight=False, soft_wrap=True)
 
-    def _step(self) -> int:
-        return int(self.model.optimizer.iterations.numpy())
-
 
 def epoch_line(epoch: int, epochs: int, rate: float, logs: dict[str, float]) -> str:
-    """What is told of an epoch: the losses, and accuracies (on validation data if there are).
+    """Return the line that is printed after an epoch: losses and accuracies.
 
     Args:
-        epoch: from 0.
-        epochs: of the whole run.
+        epoch: number of the epoch, from 0.
+        epochs: epochs of the whole run.
         rate: examples per second.
-        logs: Keras'.
+        logs: Keras' metrics; accuracies are those of the validation data where there are any.
     """
     parts = [f"epoch {epoch + 1}/{epochs}", f"{rate:,.0f} examples/s", f"loss {logs['loss']:.4f}"]
     if "val_loss" in logs:
@@ -190,86 +304,3 @@ def epoch_line(epoch: int, epochs: int, rate: float, logs: dict[str, float]) -> 
             label = name if name == "soft_accuracy" else name.removesuffix("_accuracy")
             parts.append(f"{label} {value:.2%}")
     return "  ".join(parts)
-
-
-LOG = "log.jsonl"
-
-
-class TrainingLog(keras.callbacks.Callback):
-    """Writes losses, metrics and the learning rate to `tensorboard/` and `log.jsonl`.
-
-    A line of the log is {"step", "epoch", "seconds", "learning_rate", "gradient_norm", ...metrics}.
-    The norm is that of the step's gradients before they are clipped (LAMB does not tell it);
-    metrics are those of the epoch so far, of a resumed one since then, and at the end of an epoch
-    also `val_*`.
-
-    To be put before what saves checkpoints: what a checkpoint is behind of is written.
-
-    Args:
-        directory: of the run.
-        learning_rate: gives the rate of a step.
-        first_step: lines of later steps, which an interrupted run has left, are taken out.
-        every: steps between lines.
-    """
-
-    def __init__(self, directory, learning_rate, first_step: int = 0, every: int = 50):
-        super().__init__()
-        self._directory = pathlib.Path(directory)
-        _forget_after(self._directory / LOG, first_step)
-        self._learning_rate = learning_rate
-        self._every = every
-        self._writer = tf.summary.create_file_writer(str(self._directory / "tensorboard"))
-        self._epoch = 0
-        self._started = time.monotonic()
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self._step() % self._every == 0:
-            self._write(logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._write(logs)
-
-    def _step(self) -> int:
-        return int(self.model.optimizer.iterations.numpy())
-
-    def _write(self, logs) -> None:
-        step = self._step()
-        # The rate that this step used: the first step's number is 0.
-        rate = float(self._learning_rate(tf.constant(step - 1, tf.int64)))
-        values = {"learning_rate": rate}
-        norm = getattr(self.model.optimizer, "gradient_norm", None)
-        if norm is not None:
-            values["gradient_norm"] = norm
-        values |= {name: float(value) for name, value in logs.items()}
-        with self._writer.as_default():
-            for name, value in values.items():
-                tf.summary.scalar(name, value, step=step)
-        self._writer.flush()
-        seconds = round(time.monotonic() - self._started, 1)
-        line = {"step": step, "epoch": self._epoch, "seconds": seconds, **values}
-        _append(self._directory / LOG, json.dumps(line) + "\n")
-
-
-def _append(log: pathlib.Path, line: str) -> None:
-    try:
-        with log.open("a", encoding="utf-8") as file:
-            file.write(line)
-    except OSError as error:
-        raise InputError(f"{log}: {error.strerror or error}") from error
-
-
-def _forget_after(log: pathlib.Path, step: int) -> None:
-    if not log.exists():
-        return
-    kept = []
-    for line in log.read_text(encoding="utf-8").splitlines(keepends=True):
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except ValueError:
-            # A line that was being written when the run was killed.
-            continue
-    write_text(log, "".join(kept))

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: model and optimizer, and with its step the place in the data."""
+"""Checkpoints of a training run: the model, the optimizer, and with its step the data position."""
 
 import pathlib
 import re
@@ -11,61 +11,64 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.training.optimization import build_optimizer
 
 STEP = "step"
-# Where a checkpoint is until it is whole.
+# Folder of a checkpoint until it is complete.
 WRITING = ".writing"
 
 
 class TrainingCheckpoints:
     """The last few checkpoints of a run: `step-N.index` and `step-N.data-...`.
 
-    Everything random in a run is decided by its seed, the epoch and the step, so model and
-    optimizer are all that a checkpoint needs. What is there is what the directory lists: there is
-    no second file of names that could be lost or be behind.
+    The directory listing alone says which checkpoints there are; no second file with their names
+    could be lost or out of date.
 
     Args:
         directory: where they are.
-        model: the model.
-        optimizer: its optimizer; the variables are made if they are not yet.
-        keep: how many stay.
+        model: model to save and restore.
+        optimizer: its optimizer; its variables are made if they do not exist yet.
+        keep: number of checkpoints to keep.
     """
 
     def __init__(self, directory, model: keras.Model, optimizer, keep: int):
         self.directory = pathlib.Path(directory)
         self._optimizer = optimizer
         self._keep = keep
-        # Outside of it, replicas would share the moments, and each would update them.
+        # Outside of the scope, replicas would share the moments, and each would update them.
         with model.distribute_strategy.scope():
             build_optimizer(optimizer, model.trainable_variables)
         self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer)
 
     def step(self) -> int:
-        """How many steps the optimizer has taken."""
+        """Return the number of steps that the optimizer has taken."""
         return int(self._optimizer.iterations.numpy())
 
     def saved_steps(self) -> list[int]:
-        """The steps of the checkpoints that are there, ascending."""
+        """Return the steps of the checkpoints in the directory, ascending."""
         names = [path.stem for path in self.directory.glob(f"{STEP}-*.index")]
         return sorted(int(name.removeprefix(f"{STEP}-")) for name in names)
 
+    def oldest_step(self) -> int:
+        """Return the step of the oldest checkpoint, or 0 if there is none."""
+        return min(self.saved_steps(), default=0)
+
     def save(self) -> None:
-        """Writes a checkpoint, whole or not at all; only then the oldest may go.
+        """Write a checkpoint, completely or not at all, and then delete the oldest.
 
         Raises:
             InputError: it cannot be written, for example because the disk is full.
         """
         now = self.step()
         write_checkpoint(self._checkpoint, self._prefix(now))
-        # Later ones could not be read, or the run would not be here.
+        # Later ones are damaged, or the run would have resumed from them.
         later = [step for step in self.saved_steps() if step > now]
         earlier = [step for step in self.saved_steps() if step <= now]
         for step in (*later, *earlier[: -self._keep]):
             delete_checkpoint(self._prefix(step))
 
     def restore(self) -> tuple[int, list[pathlib.Path]]:
-        """Goes back to the newest checkpoint that can be read.
+        """Restore the newest checkpoint that can be read.
 
         Returns:
-            its step (0 if there is no checkpoint), and the newer ones, which are damaged.
+            Its step (0 if there is no checkpoint), and the newer ones, which are damaged.
 
         Raises:
             InputError: there are checkpoints, and none can be read.
@@ -77,8 +80,8 @@ class TrainingCheckpoints:
             damaged.append(self._prefix(step))
         if damaged:
             raise InputError(
-                f"{self.directory}: none of the {len(damaged)} checkpoints can be read, or the "
-                "model is another one; start a new run in another directory"
+                f"{self.directory}: none of the {len(damaged)} checkpoints can be read, or they "
+                "are of another model; start a new run in another directory"
             )
         return 0, []
 
@@ -87,81 +90,45 @@ class TrainingCheckpoints:
 
 
 def write_checkpoint(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> None:
-    """Writes a checkpoint to `prefix`.index and .data-*; one whose index is there is whole.
+    """Write a checkpoint to `prefix`.index and .data-*; the index appears last.
 
     Raises:
-        InputError: it cannot be written; one that was there before may be gone, others are not.
+        InputError: it cannot be written. An earlier checkpoint of the same name may be gone.
     """
     directory = prefix.parent / WRITING
     try:
         directory.mkdir(parents=True, exist_ok=True)
         checkpoint.write(str(directory / prefix.name))
         delete_checkpoint(prefix)
+        # In alphabetical order "data" precedes "index", which makes the checkpoint complete.
         for fresh in sorted(directory.glob(f"{prefix.name}.*")):
-            # The index, which makes it one, comes last: "data" is before it.
             fresh.rename(prefix.with_name(fresh.name))
     except (tf.errors.OpError, OSError) as error:
-        raise InputError(
-            f"{prefix}: the checkpoint cannot be written: {reason_of(error)}"
-        ) from error
+        raise InputError(f"{prefix}: cannot write the checkpoint: {reason_of(error)}") from error
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
 def read_checkpoint(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> bool:
-    """Reads a checkpoint; False if it is damaged or of another model."""
+    """Read a checkpoint; return False if it is damaged or of another model."""
     try:
         checkpoint.read(str(prefix)).assert_existing_objects_matched()
     except (tf.errors.OpError, ValueError, IndexError, AssertionError):
-        # An IndexError is what TensorFlow makes of an index that ends too early.
+        # TensorFlow raises an IndexError for an index that ends too early.
         return False
     return True
 
 
 def delete_checkpoint(prefix: pathlib.Path) -> None:
-    """Deletes a checkpoint, if it is there; the index, which makes it one, first."""
+    """Delete a checkpoint if it is there; the index, which makes it complete, first."""
     prefix.with_name(f"{prefix.name}.index").unlink(missing_ok=True)
     for data in prefix.parent.glob(f"{prefix.name}.data-*"):
         data.unlink(missing_ok=True)
 
 
 def reason_of(error: tf.errors.OpError | OSError) -> str:
-    """Why something could not be written, in one line."""
+    """Return in one line why something could not be written."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    # TensorFlow says around it, and in further lines, where in its own code that was.
+    # TensorFlow adds where in its own code that was.
     return re.sub(r"\{\{.*?\}\} | \[Op:.*", "", str(error).strip().splitlines()[0])
-
-
-class SaveCheckpoints(keras.callbacks.Callback):
-    """Saves every so many steps and after each epoch.
-
-    To be put behind what writes of an epoch: once it is saved, a resumed run begins behind it.
-
-    Args:
-        checkpoints: where.
-        every: steps.
-        steps_per_epoch: steps in an epoch.
-    """
-
-    def __init__(self, checkpoints: TrainingCheckpoints, every: int, steps_per_epoch: int):
-        super().__init__()
-        self._checkpoints = checkpoints
-        self._every = every
-        self._steps_per_epoch = steps_per_epoch
-        self._saved = checkpoints.step()
-
-    def on_train_batch_end(self, batch, logs=None):
-        step = self._checkpoints.step()
-        # At the last step of an epoch the validation is still to come.
-        if step % self._steps_per_epoch and step // self._every > self._saved // self._every:
-            self._save(step)
-
-    def on_epoch_end(self, epoch, logs=None):
-        step = self._checkpoints.step()
-        if step > self._saved:
-            self._save(step)
-
-    def _save(self, step: int) -> None:
-        self._checkpoints.save()
-        self._saved = step

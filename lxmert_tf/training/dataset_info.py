@@ -1,7 +1,9 @@
-"""What the training sentences decide: the vocabulary, the answer table, the number of steps."""
+"""What the training data determine: number of sentences, vocabulary, and answer table."""
 
 import collections
 import dataclasses
+import json
+import pathlib
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -9,75 +11,135 @@ import tensorflow as tf
 from lxmert_tf.data.answer_table import read_answer_table
 from lxmert_tf.data.batches import read_records, read_sentences
 from lxmert_tf.data.schema import decode_regions, parse_scenes
-from lxmert_tf.data.sidecars import check_sentence_count
+from lxmert_tf.data.sidecars import check_sentence_count, count_ingested_sentences
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import PresetDescription, describe_preset
-from lxmert_tf.models.text_preprocessor import build_vocabulary
-from lxmert_tf.text_file import read_lines
+from lxmert_tf.text_file import read_lines, read_text, write_text
 from lxmert_tf.training.config import TrainingConfig
+from lxmert_tf.training.vocabulary import build_vocabulary, split_words
+
+# In the directory of a run.
+FILE_NAME = "dataset.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """What the training sentences decide.
+    """What the training data determine.
 
     Args:
-        vocabulary: word pieces; none if training starts from a preset, which has its own.
-        answers: the answer table; empty if no sentence has an answer.
-        sentences: how many there are.
+        sentences: number of training sentences.
+        vocabulary: word pieces; empty where training starts from a preset, which has its own.
+        answers: answer table; empty if there are no answers, or none are needed.
     """
 
+    sentences: int
     vocabulary: list[str]
     answers: list[str]
-    sentences: int
+
+    def save(self, directory) -> None:
+        """Write `dataset.json` into the directory of a run."""
+        text = json.dumps(dataclasses.asdict(self), ensure_ascii=False) + "\n"
+        write_text(pathlib.Path(directory) / FILE_NAME, text)
 
 
-def read_dataset_info(files: Sequence[str], config: TrainingConfig) -> DatasetInfo:
-    """Reads the vocabulary and the answers that `config` names, or makes them of the data.
+def kept_dataset_info(directory) -> DatasetInfo | None:
+    """Read `dataset.json` from the directory of a run; return None if it is not there."""
+    path = pathlib.Path(directory) / FILE_NAME
+    return DatasetInfo(**json.loads(read_text(path))) if path.exists() else None
+
+
+def read_dataset_info(
+    files: Sequence[str], config: TrainingConfig, needs_answers: bool = True
+) -> DatasetInfo:
+    """Learn the vocabulary, the answers, and the number of sentences.
+
+    The records are read through only if something cannot be learned otherwise: the vocabulary or
+    the answers if no file or preset gives them, or the number of sentences if no
+    `ingest-summary.json` lies beside the records. Even then region features are not parsed, so
+    that the time is that of reading the files.
+
+    Args:
+        files: TFRecord files of scenes.
+        config: may name a vocabulary, a preset, and an answer table.
+        needs_answers: whether answers are needed at all.
 
     Raises:
         InputError: the files hold no sentence, or another number than was ingested; or a file that
             `config` names cannot be read.
     """
-    counts: collections.Counter[str] = collections.Counter()
-    texts: set[bytes] = set()
+    vocabulary, answers = [], []
+    if config.vocabulary:
+        vocabulary = read_lines(config.vocabulary)
+    if config.answers and needs_answers:
+        answers = read_answer_table(config.answers)
     makes_vocabulary = not config.vocabulary and not config.init_from
-    sentences = 0
-    for block in read_sentences(files):
-        words = block["text"].numpy().tolist()
-        sentences += len(words)
-        if makes_vocabulary:
-            texts.update(words)
-        counts.update(answer.decode() for answer in block["answers"].flat_values.numpy().tolist())
+    makes_answers = needs_answers and not config.answers
+
+    sentences = count_ingested_sentences(files)
+    if sentences is None or makes_vocabulary or makes_answers:
+        counts = _count(files, makes_vocabulary)
+        check_sentence_count(files, counts.sentences)
+        sentences = counts.sentences
+        if makes_answers:
+            # The most frequent first; equally frequent ones by name.
+            answers = sorted(counts.answers, key=lambda answer: (-counts.answers[answer], answer))
+        if makes_vocabulary and sentences:
+            vocabulary = build_vocabulary(counts.words, config.vocabulary_size)
     if not sentences:
         raise InputError(f"{files[0]} (of {len(files)}): no sentences to train on")
-    check_sentence_count(files, sentences)
-    vocabulary = read_lines(config.vocabulary) if config.vocabulary else []
-    if makes_vocabulary:
-        # Each sentence once and in an order of its own, so that the order of files plays no part.
-        distinct = tf.data.Dataset.from_tensor_slices(sorted(texts))
-        vocabulary = build_vocabulary(distinct, config.vocabulary_size)
-    # The commonest first; equals by name.
-    answers = sorted(counts, key=lambda answer: (-counts[answer], answer))
-    if config.answers:
-        answers = read_answer_table(config.answers)
-    return DatasetInfo(vocabulary, answers, sentences)
+    return DatasetInfo(sentences, vocabulary, answers)
+
+
+def check_all_records(files: Sequence[str]) -> None:
+    """Count the sentences of all records and compare with the summaries beside them.
+
+    Raises:
+        InputError: the numbers differ.
+    """
+    check_sentence_count(files, _count(files, words=False).sentences)
+
+
+@dataclasses.dataclass
+class _Counts:
+    sentences: int = 0
+    words: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    answers: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+
+def _count(files: Sequence[str], words: bool) -> _Counts:
+    """Count sentences, answers, and if wanted words."""
+
+    # Counted per block in the graph: Python then adds up few numbers.
+    @tf.autograph.experimental.do_not_convert
+    def count_block(block):
+        found = {"answers": block["answers"].flat_values}
+        if words:
+            found["words"] = split_words(block["text"]).flat_values
+        counted = {name: tf.unique_with_counts(values) for name, values in found.items()}
+        return tf.size(block["text"]), {name: (c.y, c.count) for name, c in counted.items()}
+
+    counts = _Counts()
+    for sentences, found in read_sentences(files).map(count_block, tf.data.AUTOTUNE):
+        counts.sentences += int(sentences)
+        for name, (values, numbers) in found.items():
+            counter = getattr(counts, name)
+            for value, number in zip(values.numpy().tolist(), numbers.numpy().tolist()):
+                counter[value.decode()] += number
+    return counts
 
 
 def read_feature_size(files: Sequence[str], images_per_scene: int = 1) -> int:
-    """The width F of the region features."""
+    """Return the width F of the region features of the first record."""
     block = next(iter(read_records(files).batch(1)))
-    scenes = parse_scenes(block)
-    return int(
-        decode_regions(scenes, images_per_scene=images_per_scene)["region_features"].shape[-1]
-    )
+    regions = decode_regions(parse_scenes(block), images_per_scene=images_per_scene)
+    return int(regions["region_features"].shape[-1])
 
 
-def starting_preset(preset, feature_size: int) -> PresetDescription:
-    """Describes a preset that is to be trained on regions of `feature_size` features.
+def describe_starting_preset(preset, feature_size: int) -> PresetDescription:
+    """Describe a preset that is to be trained on regions of `feature_size` features.
 
     Raises:
-        InputError: it is none, it has no words, or its regions have another width.
+        InputError: it is no preset, it has no vocabulary, or its regions have another width.
     """
     source = describe_preset(preset)
     if source.vocabulary is None:

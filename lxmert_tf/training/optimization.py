@@ -1,4 +1,4 @@
-"""Adam with decoupled weight decay, as BERT's authors published it."""
+"""BERT's optimizer and learning-rate schedule, and LAMB."""
 
 import warnings
 
@@ -10,18 +10,25 @@ from lxmert_tf.errors import InputError
 
 @keras.utils.register_keras_serializable("lxmert_tf")
 class BertAdamW(keras.optimizers.Optimizer):
-    """Adam without bias correction, with weight decay added to the update of every variable.
+    """Adam without bias correction and with decoupled weight decay, as BERT's authors published it.
 
     m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= rate (m / (sqrt(v) + epsilon) + decay w)
 
-    Gradients are clipped to a global norm first, after they are summed over replicas. (The
-    update of google-research/bert's AdamWeightDecayOptimizer and the release's BertAdam.)
+    Gradients are summed over replicas and then clipped to a global norm. (The update of
+    google-research/bert's AdamWeightDecayOptimizer and of the LXMERT release's BertAdam.)
 
     Args:
         learning_rate: a float or a schedule.
-        decay: of every parameter, LayerNorm and biases too, as in the release.
-        clip_norm: the most that the global norm of the gradients may be; None for no clipping.
-        beta_1, beta_2, epsilon: Adam's.
+        decay: weight decay of every parameter, LayerNorms and biases included, as in the release.
+        clip_norm: largest global norm of the gradients; None for no clipping.
+        beta_1: decay rate of the first moment.
+        beta_2: decay rate of the second moment.
+        epsilon: added to the root of the second moment.
+        name: name of the optimizer.
+        **kwargs: see `keras.optimizers.Optimizer`.
+
+    Example:
+        model.compile(BertAdamW(WarmupLinearDecay(1e-4, total_steps=10_000, warmup=0.1)), loss)
     """
 
     def __init__(
@@ -45,10 +52,11 @@ class BertAdamW(keras.optimizers.Optimizer):
 
     @property
     def gradient_norm(self) -> float:
-        """The global norm of the last step's gradients, over all replicas and before clipping."""
+        """Global norm of the last step's gradients, over all replicas and before clipping."""
         return float(self._norm.value.numpy())
 
     def build(self, var_list):
+        """Make the moments of the variables."""
         super().build(var_list)
         if getattr(self, "_built", False):
             return
@@ -57,8 +65,8 @@ class BertAdamW(keras.optimizers.Optimizer):
         self._built = True
 
     def _clip_gradients(self, grads):
-        # An embedding's gradient comes as slices, one per word. Keras would take the norm before
-        # it adds those of the same row, which is another norm than that of the gradient.
+        # The gradient of an embedding table comes as slices, one per word. Keras would take the
+        # norm before it adds slices of the same row, which is not the norm of the gradient.
         grads = [tf.convert_to_tensor(gradient) for gradient in grads]
         norm = tf.linalg.global_norm(grads)
         self._norm.value.assign(norm)
@@ -67,7 +75,7 @@ class BertAdamW(keras.optimizers.Optimizer):
         return tf.clip_by_global_norm(grads, self.global_clipnorm, use_norm=norm)[0]
 
     def update_step(self, gradient, variable):
-        """One variable's update."""
+        """Update one variable."""
         rate = tf.cast(self.learning_rate, variable.dtype)
         index = self._index_dict[self._var_key(variable)]
         if self.decay:
@@ -87,9 +95,10 @@ class BertAdamW(keras.optimizers.Optimizer):
         )
 
     def get_config(self):
-        # The base class's own names for clipping are replaced by ours.
+        """Return the constructor's arguments."""
         config = super().get_config()
         clip_norm = config.pop("global_clipnorm")
+        # The base class's names for what has other names here.
         for unused in ("weight_decay", "clipnorm", "clipvalue"):
             config.pop(unused)
         return {
@@ -103,11 +112,19 @@ class BertAdamW(keras.optimizers.Optimizer):
         }
 
 
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Make an optimizer from what `get_config` returned."""
+        # HDF5 files name the schedule without its package.
+        schedules = {"WarmupLinearDecay": WarmupLinearDecay}
+        return super().from_config(config, {**schedules, **(custom_objects or {})})
+
+
 class _GradientNorm:
-    """Apart from the optimizer, whose checkpoints would hold the variable."""
+    """Holds a variable that is not part of the optimizer's checkpoints."""
 
     def __init__(self):
-        # Replicas have the same gradients by now: each keeps the norm, and one is asked.
+        # Gradients are already summed over replicas, so any replica's norm will do.
         with tf.init_scope():
             self.value = tf.Variable(
                 0.0,
@@ -120,10 +137,12 @@ class _GradientNorm:
 
 @keras.utils.register_keras_serializable("lxmert_tf")
 class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """BERT's schedule. Step t (from 0) uses the rate of progress t / total, so the first is zero.
+    """BERT's schedule: a linear rise to the peak, then a linear fall to zero.
+
+    Step t, counted from 0, uses the rate at t / total_steps, so the first step's rate is zero.
 
     Args:
-        peak: the rate at the end of the warm-up.
+        peak: learning rate at the end of the warm-up.
         total_steps: steps until the rate is zero again.
         warmup: share of the steps in which the rate rises.
     """
@@ -140,27 +159,30 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * tf.where(progress < self.warmup, rising, falling)
 
     def get_config(self):
+        """Return the constructor's arguments."""
         return {"peak": self.peak, "total_steps": self.total_steps, "warmup": self.warmup}
 
 
 def lamb(learning_rate, weight_decay: float, clip_norm: float):
-    """LAMB (You et al. 2020, arXiv 1904.00962), Adam's update scaled to each variable's norm.
+    """Make a LAMB optimizer: Adam with each update scaled to its variable's norm.
+
+    You et al. 2020, arXiv 1904.00962.
 
     Args:
         learning_rate: a float or a schedule.
-        weight_decay: decoupled; not of biases and LayerNorms, which are not scaled either (the
-            paper's BERT recipe).
-        clip_norm: the most that the global norm of the gradients may be.
+        weight_decay: decoupled weight decay. Biases and LayerNorms are neither decayed nor scaled
+            (the paper's recipe for BERT).
+        clip_norm: largest global norm of the gradients.
 
     Returns:
-        a Keras optimizer (of the legacy kind: TensorFlow Addons knows no other).
+        A Keras optimizer, of the legacy kind, because TensorFlow Addons has no other.
 
     Raises:
         InputError: TensorFlow Addons is not installed; it supports TensorFlow up to 2.15.
     """
     try:
         with warnings.catch_warnings():
-            # It announces its end of life at every import.
+            # TensorFlow Addons announces its end of life at every import.
             warnings.simplefilter("ignore", UserWarning)
             import tensorflow_addons
     except ImportError as error:
@@ -177,9 +199,9 @@ def lamb(learning_rate, weight_decay: float, clip_norm: float):
 
 
 def build_optimizer(optimizer, variables) -> None:
-    """Makes an optimizer's variables before its first step, those of idle heads too."""
+    """Make an optimizer's variables before its first step, also for variables without gradients."""
     if isinstance(optimizer, keras.optimizers.legacy.Optimizer):
-        # What its first step would do; there is no public way to ask for it.
+        # Its first step would do the same; there is no public method.
         optimizer._create_all_weights(variables)
     else:
         optimizer.build(variables)

@@ -1,29 +1,17 @@
-"""Pre-trains a model on records (paper section 3)."""
+"""Pre-training on images and sentences (paper section 3)."""
 
-import contextlib
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from tensorflow import keras
-
-from lxmert_tf.data.batches import naming_damaged_files
 from lxmert_tf.data.pretraining_batches import pretraining_batches
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.config import LxmertConfig
+from lxmert_tf.models.presets import PresetDescription, describe_preset
 from lxmert_tf.models.pretrainer import LxmertPretrainer
-from lxmert_tf.training.config import PretrainingConfig, StageConfig
-from lxmert_tf.training.dataset_info import (
-    DatasetInfo,
-    read_dataset_info,
-    read_feature_size,
-    starting_preset,
-)
-from lxmert_tf.training.optimization import BertAdamW, WarmupLinearDecay, lamb
-from lxmert_tf.training.run_directory import RunDirectory, run_settings
-from lxmert_tf.training.strategy import is_chief, training_strategy
-from lxmert_tf.training.trainer import Stage, pair_data, run_training
+from lxmert_tf.training.config import PretrainingConfig
+from lxmert_tf.training.optimization import lamb
+from lxmert_tf.training.trainer import Recipe, train
 
 
 def pretrain(
@@ -32,116 +20,79 @@ def pretrain(
     config: PretrainingConfig,
     model_config: LxmertConfig | None = None,
     extractor: dict[str, Any] | None = None,
-    directory=None,
-    resume: bool = False,
-    log_directory=None,
+    **run,
 ) -> LxmertPretrainer:
-    """Pre-trains on all devices, from scratch or from a preset.
+    """Pre-train a model on all devices.
+
+    A preset of an `LxmertPretrainer` gives everything, vocabulary and answers included; a preset
+    of another model gives its backbone and vocabulary.
 
     Args:
-        train_files, validation_files: TFRecords of scenes; the latter may be none.
-        config: how to train. Of the preset that it starts from, an `LxmertPretrainer`, everything
-            is taken, its words and answers too; of another model the backbone with its words.
-        model_config: sizes, for training from scratch; those that the data decides (words,
-            answers, width of the region features) are taken from the data.
-        extractor: the config of what made the regions; kept with the model.
-        directory: of the run: checkpoints, log, and at the end the preset. None leaves nothing.
-        resume: whether to go on with the run that is there, if there is one.
-        log_directory: for the log where there is no `directory`.
+        train_files: TFRecord files of scenes of one image.
+        validation_files: TFRecord files of scenes; may be empty.
+        config: how to train.
+        model_config: sizes of a model that starts from scratch; the published ones by default.
+        extractor: configuration of the region extractor that made the features.
+        **run: `directory`, `resume`, and `log_directory`, as for `train`.
 
     Returns:
-        the model.
+        The model with its vocabulary and answers.
 
     Raises:
-        InputError: a file is damaged, the preset does not fit the data, or there is a run already.
+        InputError: see `train`.
         GateError: the loss became NaN or infinite.
+
+    Example:
+        model = pretrain(find_records("build/records/train"), [], PretrainingConfig())
     """
-    config.check_validation(validation_files)
-    strategy = training_strategy(config.strategy)
-    keras.utils.set_random_seed(config.seed)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(naming_damaged_files([*train_files, *validation_files]))
-        words = read_dataset_info(train_files, config)
-        with strategy.scope():
-            model = _model(config, model_config, words, train_files, extractor)
-            model.dropout_seed = config.seed
-            embeddings = model.backbone.language_encoder.embeddings
-            embeddings.freeze_first_rows = config.freeze_first_rows
-            steps = math.ceil(words.sentences / config.batch_size)
-            schedule = WarmupLinearDecay(
-                config.peak_learning_rate, steps * config.epochs, config.warmup
+    recipe = PretrainingRecipe(config, model_config, extractor)
+    return train(recipe, train_files, validation_files, **run)
+
+
+class PretrainingRecipe(Recipe):
+    """The five pre-training tasks, with weights that may change from stage to stage."""
+
+    name = "pretraining"
+    model_class = LxmertPretrainer
+
+    def needs_answers(self):
+        return not (self.config.init_from and _has_answers(describe_preset(self.config.init_from)))
+
+    def check(self, info):
+        trained = any(self.config.weights_of(stage)["answers"] for stage in self.config.stages)
+        if trained and self.needs_answers() and not info.answers:
+            raise InputError(
+                "no training sentence has an answer, and the configuration names no answer table; "
+                "switch the task off with loss_weights: {answers: 0}"
             )
-            optimizer = _optimizer(config, schedule)
-        run = None
-        if directory:
-            settings = run_settings("pretraining", config, model, words)
-            run = RunDirectory(directory, settings, resume, writes=is_chief(strategy))
-            stack.enter_context(run)
-            log_directory = run.path
 
-        def compile_for(stage: StageConfig) -> None:
-            with strategy.scope():
-                model.compile(
-                    optimizer,
-                    loss_weights=config.weights_of(stage),
-                    accumulation_steps=config.accumulation_steps,
-                )
+    def load_model(self, source, info, **kwargs):
+        if not _has_answers(source):
+            kwargs["answers"] = info.answers or None
+            kwargs["config"] = dataclasses.replace(
+                source.config, num_answers=max(1, len(info.answers))
+            )
+        return LxmertPretrainer.from_preset(self.config.init_from, **kwargs)
 
-        stages = [Stage(s.epochs, lambda s=s: compile_for(s)) for s in config.stages]
-        data = pair_data(
-            model,
-            config,
-            train_files,
-            validation_files,
-            steps,
-            lambda pairs, preprocessor, epoch: pretraining_batches(
-                pairs, preprocessor, model.answers or (), config.masking, config.seed, epoch
-            ),
+    def make_optimizer(self, schedule):
+        if self.config.optimizer == "lamb":
+            return lamb(schedule, self.config.weight_decay, self.config.clip_norm)
+        return super().make_optimizer(schedule)
+
+    def compile(self, model, optimizer, stage):
+        embeddings = model.backbone.language_encoder.embeddings
+        embeddings.freeze_first_rows = self.config.freeze_first_rows
+        model.compile(
+            optimizer,
+            loss_weights=self.config.weights_of(stage),
+            accumulation_steps=self.config.accumulation_steps,
         )
-        run_training(model, optimizer, schedule, stages, data, config, run, log_directory)
-        if run:
-            run.save_preset(model)
-    return model
 
-
-def _model(config, model_config, words: DatasetInfo, files, extractor) -> LxmertPretrainer:
-    feature_size = read_feature_size(files)
-    if config.init_from is None:
-        model = LxmertPretrainer(
-            dataclasses.replace(
-                model_config or LxmertConfig(),
-                vocab_size=len(words.vocabulary),
-                region_feature_size=feature_size,
-                num_answers=max(1, len(words.answers)),
-            ),
-            vocabulary=words.vocabulary,
-            answers=words.answers or None,
-            extractor=extractor,
-            dtype=config.precision,
+    def make_batches(self, examples, preprocessor, answers, epoch):
+        return pretraining_batches(
+            examples, preprocessor, answers, self.config.masking, self.config.seed, epoch
         )
-    else:
-        model = _model_from(config, words, feature_size, extractor)
-    if model.answers is None and any(config.weights_of(s)["answers"] for s in config.stages):
-        raise InputError(
-            "no training sentence has an answer and no table is named; switch the task off with "
-            "loss_weights: {answers: 0}"
-        )
-    return model
 
 
-def _model_from(config, words: DatasetInfo, feature_size: int, extractor):
-    source = starting_preset(config.init_from, feature_size)
-    changes = {"extractor": source.extractor or extractor, "dtype": config.precision}
-    keeps_answers = source.model == LxmertPretrainer.__name__ and source.answers is not None
-    if not keeps_answers:
-        changes["answers"] = words.answers or None
-        changes["config"] = dataclasses.replace(
-            source.config, num_answers=max(1, len(words.answers))
-        )
-    return LxmertPretrainer.from_preset(config.init_from, **changes)
-
-
-def _optimizer(config: PretrainingConfig, schedule):
-    if config.optimizer == "lamb":
-        return lamb(schedule, config.weight_decay, config.clip_norm)
-    return BertAdamW(schedule, decay=config.weight_decay, clip_norm=config.clip_norm)
+def _has_answers(source: PresetDescription) -> bool:
+    return source.model == LxmertPretrainer.__name__ and source.answers is not None

@@ -1,6 +1,7 @@
-"""The directory of a training run: what it was told, its checkpoints, its log, its result.
+"""The directory of a training run.
 
-run.json        what the run was told, to be compared when it is resumed
+run.json        settings, compared when the run is resumed
+dataset.json    number of sentences, vocabulary, and answers of the training data
 checkpoints/    TensorFlow checkpoints of model and optimizer, and the weights of the best epoch
 log.jsonl       see `TrainingLog`
 tensorboard/    event files
@@ -14,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -33,21 +35,21 @@ PRESET = "preset"
 
 
 class RunDirectory:
-    """Begins a run, or goes on with one; a context in which no other process has the directory.
+    """A new run, or one that is resumed; a context in which no other process uses the directory.
 
-    What a killed process was about to write is deleted. `run.json` is the first thing in a run:
-    a run that was killed before it has left nothing, so that resuming it begins it.
+    Files that a killed process was writing are deleted. `run.json` is written first: a run that
+    was killed before has left nothing, and resuming it starts it.
 
     Args:
         path: the directory.
-        settings: what the run is told, as JSON holds it; a resumed run must be told the same.
-        resume: whether to go on with the run that is there, if there is one.
-        writes: whether this process is the one that writes; of several workers one does, and the
-            others only read the checkpoints.
+        settings: settings of the run, as JSON holds them; a resumed run must have the same.
+        resume: continue the run in the directory, if there is one.
+        writes: whether this process writes; of several workers one does, and the others only
+            read the checkpoints.
 
     Raises:
-        InputError: there is a run and it is not to be resumed, or it was told something else, or
-            another process trains there.
+        InputError: there is a run and `resume` is false, it has other settings, or another process
+            uses the directory.
     """
 
     def __init__(self, path, settings: dict[str, Any], resume: bool, writes: bool = True):
@@ -69,14 +71,15 @@ class RunDirectory:
         file = self.path / RUN
         if file.exists() and not resume:
             raise InputError(
-                f"{self.path}: holds a run; --resume goes on with it, or name another directory"
+                f"{self.path}: holds a run already; continue it with --resume, or name another "
+                "directory"
             )
         if file.exists():
             _check_same(json.loads(json.dumps(settings)), read_mapping(file), file)
             self._delete_unfinished()
             return
         if resume:
-            text = f"{self.path}: holds no run yet; this one begins"
+            text = f"{self.path}: no run to resume; starting a new one"
             Console(stderr=True, highlight=False).print(text, soft_wrap=True)
         write_text(file, json.dumps(settings, indent=1) + "\n")
 
@@ -87,8 +90,13 @@ class RunDirectory:
         if self._lock is not None:
             os.close(self._lock)
 
+    def save_dataset_info(self, info: DatasetInfo) -> None:
+        """Write `dataset.json`, if this process is the one that writes."""
+        if self._lock is not None:
+            info.save(self.path)
+
     def save_preset(self, model: PresetModel) -> None:
-        """Writes the trained model, if this process is the one that writes.
+        """Write the trained model, if this process is the one that writes.
 
         Raises:
             InputError: it cannot be written, for example because the disk is full.
@@ -99,8 +107,8 @@ class RunDirectory:
             model.save_preset(self.preset)
         except (tf.errors.OpError, OSError) as error:
             raise InputError(
-                f"{self.preset}: cannot be written: {reason_of(error)}; once it can, --resume "
-                "writes it"
+                f"{self.preset}: cannot write the preset: {reason_of(error)}; try again with "
+                "--resume"
             ) from error
 
     def _delete_unfinished(self) -> None:
@@ -116,13 +124,13 @@ class RunDirectory:
 
 
 def _lock(path: pathlib.Path) -> int:
-    """A descriptor of the directory; its lock ends with the process, however that ends."""
+    """Lock a directory; return its descriptor. The lock ends with the process."""
     directory = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(directory)
-        raise InputError(f"{path}: another process trains there") from error
+        raise InputError(f"{path}: another process is training there") from error
     return directory
 
 
@@ -133,26 +141,32 @@ def _check_same(now: dict[str, Any], then: dict[str, Any], file: pathlib.Path) -
             _check_same(ours, theirs, file)
         elif ours != theirs:
             raise InputError(
-                f"{file}: {key} was {json.dumps(theirs)} and is {json.dumps(ours)} now; a run is "
-                "resumed with what it was begun with"
+                f"{file}: {key} was {json.dumps(theirs)} and is {json.dumps(ours)} now; a run must "
+                "be resumed with the settings it started with"
             )
 
 
 def run_settings(
-    kind: str, config: TrainingConfig, model: PresetModel, words: DatasetInfo
+    kind: str,
+    config: TrainingConfig,
+    model: PresetModel,
+    info: DatasetInfo,
+    files: Sequence[str],
 ) -> dict[str, Any]:
-    """The settings of a `RunDirectory`.
+    """Return the settings of a `RunDirectory`.
 
     Args:
-        kind: of training; the key of `config` among them.
+        kind: "finetuning" or "pretraining"; the key of `config`.
         config: how to train.
-        model: that is trained. Of its words and answers only a digest is kept.
-        words: of the training sentences.
+        model: model to train. Only a digest of its vocabulary and answers is kept.
+        info: what the training data determine.
+        files: training files. Their total size stands for their content.
     """
     text = "\n".join([*model.vocabulary, *(model.answers or ())])
     return {
         kind: dataclasses.asdict(config),
         "model": model.config.to_dict(),
-        "sentences": words.sentences,
+        "sentences": info.sentences,
+        "record_bytes": sum(tf.io.gfile.stat(name).length for name in files),
         "words_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }

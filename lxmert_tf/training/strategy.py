@@ -1,4 +1,4 @@
-"""Over which devices a model is trained."""
+"""Distribution of training over devices and machines."""
 
 import contextlib
 import os
@@ -11,20 +11,21 @@ CLUSTER = "TF_CONFIG"
 
 
 def training_strategy(name: str) -> tf.distribute.Strategy:
-    """The strategy that a configuration names; to be made before TensorFlow computes anything.
+    """Make the strategy that a configuration names, before TensorFlow computes anything.
 
     Args:
         name: "mirrored" for the devices of this machine, or "multi_worker" for those of all the
             machines in the environment variable TF_CONFIG, each of which runs the same command.
 
     Raises:
-        InputError: there is no TF_CONFIG for several workers, or TensorFlow cannot use it.
+        InputError: TF_CONFIG is missing for several workers, or TensorFlow cannot use it.
     """
     if name == "mirrored":
         return mirrored_strategy()
     if CLUSTER not in os.environ:
         raise InputError(
-            f"strategy is {name!r}, but the environment has no {CLUSTER}, which names the workers"
+            f"strategy is {name!r}, but the environment variable {CLUSTER}, which lists the "
+            "workers, is not set"
         )
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -33,10 +34,10 @@ def training_strategy(name: str) -> tf.distribute.Strategy:
 
 
 def mirrored_strategy() -> tf.distribute.MirroredStrategy:
-    """One replica per GPU; per logical CPU device where there is no GPU.
+    """Make a strategy with one replica per GPU, or per logical CPU device if there is no GPU.
 
-    TensorFlow alone would take one CPU device however many there are. Sums over CPU devices go
-    through one of them: the collective ops would not allow a second strategy in the process.
+    TensorFlow's default is a single CPU device, however many there are. CPU devices reduce to one
+    of them, because collective ops allow only one strategy per process.
     """
     if tf.config.list_logical_devices("GPU"):
         return tf.distribute.MirroredStrategy()
@@ -47,7 +48,7 @@ def mirrored_strategy() -> tf.distribute.MirroredStrategy:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes: the only one, the chief, or the first worker."""
+    """Return whether this process writes: the only process, the chief, or the first worker."""
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.task_type:
         return True
@@ -57,11 +58,11 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 @contextlib.contextmanager
-def telling_lost_workers():
-    """Turns what TensorFlow raises where another worker has ended into an InputError."""
+def explaining_lost_workers():
+    """Turn the errors that TensorFlow raises when another worker has ended into an InputError."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         raise InputError(
-            "another worker ended or cannot be reached; start all of them anew with --resume"
+            "another worker ended or cannot be reached; restart all workers with --resume"
         ) from error

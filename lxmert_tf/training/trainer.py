@@ -1,187 +1,305 @@
-"""A training run from its first or its last saved step to its end, whatever is trained."""
+"""The training loop that pre-training and fine-tuning share."""
 
+import abc
 import contextlib
 import dataclasses
-import tempfile
+import math
 from collections.abc import Callable, Sequence
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import tensorflow as tf
 from rich.console import Console
 from tensorflow import keras
 
-from lxmert_tf.data.batches import example_batches, read_records
-from lxmert_tf.models.presets import PresetModel
+from lxmert_tf.data.batches import example_batches, naming_damaged_files, read_records
+from lxmert_tf.errors import InputError
+from lxmert_tf.models.config import LxmertConfig
+from lxmert_tf.models.presets import PresetDescription
+from lxmert_tf.models.task import TaskModel
 from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
 from lxmert_tf.training.callbacks import (
     BestEpoch,
+    SaveCheckpoints,
     TerminateOnNaN,
     TrainingLog,
     TrainingProgress,
 )
-from lxmert_tf.training.checkpointing import SaveCheckpoints, TrainingCheckpoints
-from lxmert_tf.training.config import TrainingConfig
-from lxmert_tf.training.run_directory import RunDirectory
-from lxmert_tf.training.strategy import is_chief, telling_lost_workers
+from lxmert_tf.training.checkpointing import TrainingCheckpoints
+from lxmert_tf.training.config import StageConfig, TrainingConfig
+from lxmert_tf.training.dataset_info import (
+    DatasetInfo,
+    check_all_records,
+    describe_starting_preset,
+    kept_dataset_info,
+    read_dataset_info,
+    read_feature_size,
+)
+from lxmert_tf.training.optimization import BertAdamW, WarmupLinearDecay
+from lxmert_tf.training.run_directory import RunDirectory, run_settings
+from lxmert_tf.training.strategy import explaining_lost_workers, is_chief, training_strategy
 
 
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """What a run reads.
-
-    Args:
-        batches_of: gives the training batches of an epoch, an integer scalar tensor.
-        steps_per_epoch: how many that are.
-        validation: batches to evaluate on after each epoch, or None.
-    """
-
-    batches_of: Callable[[tf.Tensor], tf.data.Dataset]
-    steps_per_epoch: int
-    validation: tf.data.Dataset | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """Some epochs that train with the same losses.
+class Recipe(abc.ABC):
+    """The model, losses, and batches of one kind of training; `train` does everything else.
 
     Args:
-        epochs: how many.
-        compile: compiles the model for them.
+        config: how to train.
+        model_config: sizes of a model that starts from scratch; the published ones by default.
+            Sizes that the data determine (vocabulary, answers, feature width) are replaced.
+        extractor: configuration of the region extractor that made the features; saved with the
+            model unless the starting preset has its own.
     """
 
-    epochs: int
-    compile: Callable[[], None]
+    # The key of `config` in run.json.
+    name: str
+    model_class: type[TaskModel]
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        model_config: LxmertConfig | None = None,
+        extractor: dict[str, Any] | None = None,
+    ):
+        self.config = config
+        self.model_config = model_config or LxmertConfig()
+        self.extractor = extractor
+
+    def needs_answers(self) -> bool:
+        """Return whether the model's answers come from `config.answers` or the training data."""
+        return True
+
+    def check(self, info: DatasetInfo) -> None:
+        """Raise an `InputError` if answers are needed and there are none."""
+        if self.needs_answers() and not info.answers:
+            raise InputError("no training sentence has an answer")
+
+    @abc.abstractmethod
+    def load_model(self, source: PresetDescription, info: DatasetInfo, **kwargs) -> TaskModel:
+        """Load the model from the preset `config.init_from`.
+
+        Args:
+            source: description of that preset.
+            info: vocabulary and answers of the training data.
+            **kwargs: `extractor` and `dtype`, for the model's constructor.
+        """
+
+    def make_optimizer(self, schedule: WarmupLinearDecay) -> keras.optimizers.Optimizer:
+        """Make the optimizer of the whole run."""
+        return BertAdamW(schedule, decay=self.config.weight_decay, clip_norm=self.config.clip_norm)
+
+    @abc.abstractmethod
+    def compile(self, model: TaskModel, optimizer, stage: StageConfig) -> None:
+        """Compile the model with the losses of one stage."""
+
+    @abc.abstractmethod
+    def make_batches(
+        self,
+        examples: tf.data.Dataset,
+        preprocessor: LxmertTextPreprocessor,
+        answers: Sequence[str],
+        epoch: tf.Tensor,
+    ) -> tf.data.Dataset:
+        """Turn the batches of `example_batches` into (inputs, targets) for `fit`.
+
+        Args:
+            examples: batches of sentences with their images.
+            preprocessor: tokenizer of the sentences.
+            answers: the model's answer table.
+            epoch: int64 scalar; always 0 for validation, so that epochs can be compared.
+        """
 
 
-def run_training(
-    model: keras.Model,
-    optimizer,
-    schedule: Callable[[tf.Tensor], tf.Tensor],
-    stages: Sequence[Stage],
-    data: Data,
-    config: TrainingConfig,
-    directory: RunDirectory | None = None,
+def train(
+    recipe: Recipe,
+    train_files: Sequence[str],
+    validation_files: Sequence[str] = (),
+    directory=None,
+    resume: bool = False,
     log_directory=None,
-) -> None:
-    """Trains `model` in place.
+) -> TaskModel:
+    """Train a model from a preset, from scratch, or from the last checkpoint of a run.
+
+    In this order: pick the distribution strategy and seed everything; learn the number of
+    sentences, the vocabulary, and the answers; build the model and the optimizer in the strategy's
+    scope; open the run directory and restore the newest checkpoint; build the input pipeline;
+    assemble the callbacks; fit stage by stage; load the best epoch; save the preset.
+
+    Everything random depends on the seed, the epoch, and the step alone, so a resumed run ends with
+    the same weights as one that was never interrupted.
 
     Args:
-        model: made in the scope of the strategy. Of several workers the chief alone writes.
-        optimizer: the one that every stage compiles with.
-        schedule: gives the learning rate of a step.
-        stages: one after the other.
-        data: what is read.
-        config: how often checkpoints are saved, and the like.
-        directory: for checkpoints; a run that is there is gone on with. None saves none.
-        log_directory: for TensorBoard and log.jsonl; None writes none.
+        recipe: what to train and how.
+        train_files: TFRecord files of scenes.
+        validation_files: TFRecord files of scenes to evaluate on after each epoch.
+        directory: of the run, see `lxmert_tf.training.run_directory`; None writes nothing.
+        resume: continue the run in `directory`, if there is one.
+        log_directory: for `log.jsonl` and TensorBoard where there is no `directory`.
+
+    Returns:
+        The trained model with its vocabulary and answers.
 
     Raises:
+        InputError: a file is damaged or holds nothing to train on, the preset does not fit the
+            data, the directory holds a run already, or a checkpoint cannot be read or written.
         GateError: the loss became NaN or infinite.
-        InputError: a checkpoint cannot be written, none can be read, or another worker ended.
     """
-    steps, epochs = data.steps_per_epoch, sum(stage.epochs for stage in stages)
+    config = recipe.config
+    config.check_validation(validation_files)
+
+    strategy = training_strategy(config.strategy)
+    chief = is_chief(strategy)
+    keras.utils.set_random_seed(config.seed)
+
     with contextlib.ExitStack() as stack:
-        checkpoints, first_step = None, 0
+        stack.enter_context(naming_damaged_files([*train_files, *validation_files]))
+
+        # What the data determine. A resumed run has kept it.
+        info = kept_dataset_info(directory) if directory and resume else None
+        info = info or read_dataset_info(train_files, config, recipe.needs_answers())
+        recipe.check(info)
+        steps_per_epoch = math.ceil(info.sentences / config.batch_size)
+        total_steps = steps_per_epoch * config.epochs
+
+        with strategy.scope():
+            model = _build_model(recipe, info, train_files)
+            model.dropout_seed = config.seed
+            schedule = WarmupLinearDecay(config.peak_learning_rate, total_steps, config.warmup)
+            optimizer = recipe.make_optimizer(schedule)
+
+        run, checkpoints, first_step = None, None, 0
         if directory:
-            checkpoints = TrainingCheckpoints(
-                directory.checkpoints, model, optimizer, config.checkpoints
+            settings = run_settings(recipe.name, config, model, info, train_files)
+            run = stack.enter_context(RunDirectory(directory, settings, resume, writes=chief))
+            run.save_dataset_info(info)
+            log_directory = run.path
+            checkpoints = TrainingCheckpoints(run.checkpoints, model, optimizer, config.checkpoints)
+            first_step = _restore(checkpoints, steps_per_epoch)
+
+        preprocessor = LxmertTextPreprocessor(
+            model.vocabulary, config.max_length, pad_to_longest=True
+        )
+
+        def batches(files: Sequence[str], epoch, seed: int | None) -> tf.data.Dataset:
+            examples = example_batches(
+                read_records(files),
+                config.batch_size,
+                config.max_regions,
+                seed,
+                epoch,
+                images_per_scene=model.images_per_scene,
+                bucket_by_length=config.bucket_by_length,
             )
-            first_step = _restore(checkpoints, steps)
-        # In the order in which they see the end of a step and of an epoch: what is saved last is
-        # the checkpoint, since a resumed run repeats nothing that is before it.
+            return recipe.make_batches(examples, preprocessor, model.answers or (), epoch)
+
+        def train_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+            # Without the assertion, missing records would shift all later epochs unnoticed.
+            count = tf.data.experimental.assert_cardinality(steps_per_epoch)
+            return batches(train_files, epoch, config.seed).apply(count)
+
+        validation = None
+        if validation_files:
+            validation = _split_by_batches(batches(validation_files, 0, None))
+
+        # Callbacks see the end of a step and of an epoch in this order. Checkpoints come last: a
+        # resumed run repeats nothing that precedes its checkpoint.
         callbacks: list[keras.callbacks.Callback] = [TerminateOnNaN()]
-        chief, best = is_chief(model.distribute_strategy), None
+        best = None
         if chief and config.best_by:
-            best = _best_epoch(model, config.best_by, checkpoints, first_step, stack)
+            folder = run.checkpoints if run else stack.enter_context(TemporaryDirectory())
+            best = BestEpoch(folder, config.best_by, model, first_step, checkpoints)
             callbacks.append(best)
         if chief and log_directory:
             callbacks.append(TrainingLog(log_directory, schedule, first_step))
         if chief and checkpoints:
-            callbacks.append(SaveCheckpoints(checkpoints, config.checkpoint_steps, steps))
+            every = config.checkpoint_steps
+            callbacks.append(SaveCheckpoints(checkpoints, every, steps_per_epoch))
         if chief:
-            callbacks.append(TrainingProgress(steps * epochs, epochs, config.batch_size))
-        with telling_lost_workers():
-            _fit(model, stages, data, first_step, callbacks)
+            callbacks.append(TrainingProgress(total_steps, config.epochs, config.batch_size))
+
+        options = {"validation_data": validation, "callbacks": callbacks, "verbose": 0}
+        with explaining_lost_workers(), _explaining_missing_records(train_files):
+            last_epoch = 0
+            for stage in config.stages:
+                first_epoch, last_epoch = last_epoch, last_epoch + stage.epochs
+                first = max(first_step, first_epoch * steps_per_epoch)
+                if first < last_epoch * steps_per_epoch:
+                    with strategy.scope():
+                        recipe.compile(model, optimizer, stage)
+                    _fit(model, train_batches, steps_per_epoch, first, last_epoch, **options)
+
         if best:
             best.load()
+        if run:
+            run.save_preset(model)
+    return model
 
 
-def _best_epoch(model, metric: str, checkpoints, first_step: int, stack) -> BestEpoch:
-    if checkpoints is None:
-        return BestEpoch(stack.enter_context(tempfile.TemporaryDirectory()), metric, model)
-    return BestEpoch(
-        checkpoints.directory,
-        metric,
-        model,
-        first_step,
-        lambda: min(checkpoints.saved_steps(), default=0),
+def _build_model(recipe: Recipe, info: DatasetInfo, files: Sequence[str]) -> TaskModel:
+    config, cls = recipe.config, recipe.model_class
+    feature_size = read_feature_size(files, cls.images_per_scene)
+    if config.init_from:
+        source = describe_starting_preset(config.init_from, feature_size)
+        extractor = source.extractor or recipe.extractor
+        return recipe.load_model(source, info, extractor=extractor, dtype=config.precision)
+    sizes = dataclasses.replace(
+        recipe.model_config,
+        vocab_size=len(info.vocabulary),
+        region_feature_size=feature_size,
+        num_answers=max(1, len(info.answers)),
+    )
+    return cls(
+        sizes,
+        vocabulary=info.vocabulary,
+        answers=info.answers or None,
+        extractor=recipe.extractor,
+        dtype=config.precision,
     )
 
 
-def _fit(model, stages: Sequence[Stage], data: Data, first_step: int, callbacks) -> None:
-    steps = data.steps_per_epoch
-    begin = 0
-    for stage in stages:
-        end = begin + stage.epochs
-        if first_step < end * steps:
-            stage.compile()
-            first = max(first_step, begin * steps)
-            fit_steps(model, data.batches_of, steps, first, end, data.validation, callbacks)
-        begin = end
-
-
 def _restore(checkpoints: TrainingCheckpoints, steps_per_epoch: int) -> int:
+    """Restore the newest readable checkpoint; return its step, or 0 if there is none."""
     step, damaged = checkpoints.restore()
     console = Console(stderr=True, highlight=False)
     for path in damaged:
-        console.print(f"{path}: cannot be read; the one before it is taken", soft_wrap=True)
+        console.print(f"{path}: damaged checkpoint; using the one before it", soft_wrap=True)
     if step:
         epoch, done = divmod(step, steps_per_epoch)
-        console.print(f"goes on at step {step} (epoch {epoch + 1}, {done} of {steps_per_epoch})")
+        console.print(f"resuming at step {step} (epoch {epoch + 1}, {done} of {steps_per_epoch})")
     return step
 
 
-def fit_steps(
+def _fit(
     model: keras.Model,
-    batches_of: Callable[[tf.Tensor], tf.data.Dataset],
+    train_batches: Callable[[tf.Tensor], tf.data.Dataset],
     steps_per_epoch: int,
     first_step: int,
     last_epoch: int,
-    validation: tf.data.Dataset | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **options,
 ) -> None:
-    """Trains a compiled model; a step sees the same batch whichever step training starts from.
-
-    Args:
-        model: compiled.
-        batches_of: gives the batches of an epoch, whose number is an integer scalar tensor.
-        steps_per_epoch: how many batches that are.
-        first_step: of this training, counted from the start of epoch 0.
-        last_epoch: trains until this one begins.
-        validation: batches to evaluate on after each epoch.
-        callbacks: Keras'.
-    """
-    if validation is not None:
-        validation = _split_by_batches(validation)
+    """Fit a compiled model from a step, counted from epoch 0, to the start of `last_epoch`."""
     epoch, done = divmod(first_step, steps_per_epoch)
-    fit = {"validation_data": validation, "callbacks": list(callbacks), "verbose": 0}
     if done:
-        rest = _split_by_batches(batches_of(tf.constant(epoch, tf.int64)).skip(done))
+        rest = _split_by_batches(train_batches(tf.constant(epoch, tf.int64)).skip(done))
         steps = steps_per_epoch - done
-        model.fit(rest, steps_per_epoch=steps, initial_epoch=epoch, epochs=epoch + 1, **fit)
+        model.fit(rest, steps_per_epoch=steps, initial_epoch=epoch, epochs=epoch + 1, **options)
         epoch += 1
     if epoch < last_epoch:
-        # One data set for all epochs: it is traced once.
-        stream = tf.data.Dataset.range(epoch, last_epoch).flat_map(batches_of)
-        stream = _split_by_batches(stream)
+        # One dataset for all epochs, so that it is traced once.
+        stream = tf.data.Dataset.range(epoch, last_epoch).flat_map(train_batches)
         model.fit(
-            stream, steps_per_epoch=steps_per_epoch, initial_epoch=epoch, epochs=last_epoch, **fit
+            _split_by_batches(stream),
+            steps_per_epoch=steps_per_epoch,
+            initial_epoch=epoch,
+            epochs=last_epoch,
+            **options,
         )
 
 
 def _split_by_batches(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Gives each worker of a multi-worker strategy its part of every batch.
+    """Give each worker of a multi-worker strategy its part of every batch.
 
-    Left to itself TensorFlow would give one worker all of the first epoch and another all of the
+    By default TensorFlow would give one worker all of the first epoch and another all of the
     second.
     """
     options = tf.data.Options()
@@ -189,41 +307,12 @@ def _split_by_batches(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-def pair_data(
-    model: PresetModel,
-    config: TrainingConfig,
-    train_files: Sequence[str],
-    validation_files: Sequence[str],
-    steps: int,
-    to_batches: Callable[[tf.data.Dataset, LxmertTextPreprocessor, tf.Tensor], tf.data.Dataset],
-) -> Data:
-    """The batches of every epoch, in an order of its own, and those to evaluate on.
-
-    Args:
-        model: with its vocabulary.
-        config: sizes of batches and sentences, and the seed.
-        train_files, validation_files: TFRecords of scenes; the latter may be none.
-        steps: batches per epoch.
-        to_batches: makes a task's batches of the examples (`example_batches`) of an epoch, whose
-            number it is given; of the validation files always of epoch 0, so that epochs can be
-            compared.
-    """
-    preprocessor = LxmertTextPreprocessor(model.vocabulary, config.max_length, pad_to_longest=True)
-
-    def batches(files, seed, epoch):
-        pairs = example_batches(
-            read_records(files),
-            config.batch_size,
-            config.max_regions,
-            seed,
-            epoch,
-            images_per_scene=model.images_per_scene,
-            bucket_by_length=config.bucket_by_length,
-        )
-        return to_batches(pairs, preprocessor, epoch)
-
-    return Data(
-        lambda epoch: batches(train_files, config.seed, epoch),
-        steps,
-        batches(validation_files, None, 0) if validation_files else None,
-    )
+@contextlib.contextmanager
+def _explaining_missing_records(files: Sequence[str]):
+    """Turn the failed assertion on an epoch's length into an InputError that names the cause."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        if "expected to contain" in str(error):
+            check_all_records(files)
+        raise

@@ -1,11 +1,11 @@
-"""Kills training again and again, resumes it, and compares the end with a run that was let be.
+"""Kill training repeatedly, resume it, and compare the result with that of an undisturbed run.
 
     python -m tests.chaos.kill_training --kills 20
 
-A kill is a SIGKILL: at a random moment of the start, while a checkpoint is being written, between
-two checkpoints, or while the preset is being written. What must hold: every rerun goes on at the
-newest checkpoint that is there, what is logged of each epoch is what the other run logged, and the
-weights at the end are the same bit by bit (on one CPU device).
+Each kill is a SIGKILL: at a random moment of the start, while a checkpoint is being written,
+between two checkpoints, or while the preset is being written. Every rerun must resume from the
+newest checkpoint, log the same for each epoch as the undisturbed run, and end with the same
+weights, bit for bit (on one CPU device).
 """
 
 import argparse
@@ -36,9 +36,9 @@ class Training:
     """`lxmert finetune` or `lxmert pretrain` on easy-VQA's first pictures.
 
     Args:
-        command: which.
-        folder: where records and runs are.
-        epochs: at least two.
+        command: "finetune" or "pretrain".
+        folder: folder of records and runs.
+        epochs: length of the run, at least two.
     """
 
     def __init__(self, command: str, folder: pathlib.Path, epochs: int):
@@ -53,7 +53,7 @@ class Training:
             (folder / f"{name}.yaml").write_text(text)
 
     def start(self, run: pathlib.Path, resume: bool) -> subprocess.Popen:
-        """Starts the command, as a process of its own."""
+        """Start the command as a process of its own."""
         records = self._folder / "records"
         command = [
             *(sys.executable, "-m", "lxmert_tf.cli", self._command),
@@ -66,15 +66,15 @@ class Training:
         return subprocess.Popen([str(part) for part in command], cwd=ROOT, **pipes)
 
     def finish(self, run: pathlib.Path, resume: bool) -> str:
-        """Lets it come to its end; returns what it wrote to stderr."""
+        """Run the command to its end; return what it wrote to stderr."""
         process = self.start(run, resume)
-        _, told = process.communicate()
-        assert process.returncode == 0, told
-        return told
+        _, messages = process.communicate()
+        assert process.returncode == 0, messages
+        return messages
 
 
 def make_records(folder: pathlib.Path, pictures: int) -> None:
-    """Writes records; a picture has about ten questions."""
+    """Write records; a picture has about ten questions."""
     from pipeline.ingest.config import IngestConfig, SplitConfig
     from pipeline.ingest.job import run_ingest
 
@@ -84,17 +84,17 @@ def make_records(folder: pathlib.Path, pictures: int) -> None:
 def kill_and_compare(
     command: str, kills: int, folder: pathlib.Path, epochs: int, seed: int
 ) -> dict[str, int]:
-    """Trains with and without being killed, and compares.
+    """Train with and without kills, and compare.
 
     Args:
         command: "finetune" or "pretrain".
-        kills: how many at most: a run that reaches its end has reached it.
-        folder: with the records.
-        epochs: how long the run is.
-        seed: of the moments.
+        kills: most kills; there are fewer if the run reaches its end.
+        folder: folder of the records.
+        epochs: length of the run.
+        seed: seed of the moments.
 
     Returns:
-        how many kills hit which moment.
+        The number of kills by moment.
 
     Raises:
         AssertionError: something was lost.
@@ -105,17 +105,17 @@ def kill_and_compare(
     seconds = time.monotonic() - began
     run, hits, newest = folder / "killed", collections.Counter(), 0
     for number in range(kills):
-        # The last kill is at the end, since the run is over then.
+        # The last kill is at the end of the run.
         moment = MOMENTS[number % len(MOMENTS)] if number < kills - 1 else "preset"
         process = training.start(run, resume=number > 0)
         killed = _kill_at(moment, process, run, chance, seconds)
-        _, told = process.communicate()
-        _check_resumed(told, newest)
+        _, messages = process.communicate()
+        _check_resumed(messages, newest)
         steps = saved_steps(run)
         assert not newest or (steps and steps[-1] >= newest), f"lost: {newest}, now {steps}"
         newest = max(steps, default=0)
         if not killed:
-            assert process.returncode == 0, told
+            assert process.returncode == 0, messages
             break
         left = "something unfinished" if any(run.glob("**/.*")) else "nothing unfinished"
         print(f"{command}: killed at {moment}; step {newest} is saved, {left} is left", flush=True)
@@ -126,12 +126,12 @@ def kill_and_compare(
 
 
 def saved_steps(run: pathlib.Path) -> list[int]:
-    """The steps of the checkpoints that a run has, ascending."""
+    """Return the steps of a run's checkpoints, ascending."""
     return sorted(int(p.stem.removeprefix("step-")) for p in run.glob("checkpoints/step-*.index"))
 
 
 def _kill_at(moment: str, process, run: pathlib.Path, chance: random.Random, seconds) -> bool:
-    """Kills a process at a moment; False if it ended before."""
+    """Kill a process at a moment; return False if it ended before."""
     if moment == "start":
         until = time.monotonic() + chance.uniform(0, 0.6 * seconds)
         _wait(process, lambda: time.monotonic() > until)
@@ -153,10 +153,10 @@ def _wait(process, happened) -> None:
         time.sleep(0.0005)
 
 
-def _check_resumed(told: str, newest: int) -> None:
-    assert "cannot be read" not in told and "Traceback" not in told, told
-    match = re.search(r"goes on at step (\d+) ", told)
-    assert not match or int(match[1]) == newest, f"{told!r}, but {newest} was saved"
+def _check_resumed(messages: str, newest: int) -> None:
+    assert "damaged" not in messages and "Traceback" not in messages, messages
+    match = re.search(r"resuming at step (\d+) ", messages)
+    assert not match or int(match[1]) == newest, f"{messages!r}, but {newest} was saved"
 
 
 def _compare(run: pathlib.Path, whole: pathlib.Path) -> None:
@@ -175,7 +175,7 @@ def _weights(run: pathlib.Path) -> dict:
     import tensorflow as tf
 
     reader = tf.train.load_checkpoint(str(run / "preset" / "weights"))
-    # Without what a process that has trained leaves beside them: its metrics and optimizer.
+    # Without the metrics and the optimizer of a process that has trained.
     return {
         name: reader.get_tensor(name)
         for name in reader.get_variable_to_shape_map()
@@ -184,7 +184,7 @@ def _weights(run: pathlib.Path) -> dict:
 
 
 def _epochs(run: pathlib.Path) -> list[dict]:
-    """What is logged of epochs; of the training metrics a resumed epoch has only a part."""
+    """Return the log lines of epochs, without training metrics: a resumed epoch has only a part."""
     lines = map(json.loads, (run / "log.jsonl").read_text().splitlines())
     kept = ("step", "epoch", "learning_rate", "gradient_norm", "best_epoch")
     return [

@@ -1,11 +1,13 @@
-"""Training that is killed three times ends as if it had been let be."""
+"""Training that is killed three times ends like training that is not."""
 
 import pytest
 
-from tests.chaos.kill_training import kill_and_compare, make_records
+from tests.chaos.kill_training import COMMANDS, kill_and_compare, make_records
 
 
-@pytest.mark.parametrize("command", ["finetune", pytest.param("pretrain", marks=pytest.mark.slow)])
+# In the fast tests, tests/lxmert_tf/training resumes a run within one process.
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
 def test_nothing_is_lost_in_three_kills(command, tmp_path):
     make_records(tmp_path, pictures=5)
     hits = kill_and_compare(command, 3, tmp_path, epochs=2, seed=1)

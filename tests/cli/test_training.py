@@ -69,7 +69,7 @@ def test_from_pre_training_to_the_official_score(lxmert, configs, tiny, pretrain
     )
     assert outcome.status == 0, outcome
     answers = (pretrained / "answers.txt").read_text().splitlines()
-    assert f"{len(answers)} of {len(answers)} answers are known to the preset" in outcome.stdout
+    assert f"the preset knows {len(answers)} of {len(answers)} answers" in outcome.stdout
     assert (tmp_path / "run/preset/vocab.txt").read_text() == (pretrained / "vocab.txt").read_text()
     assert json.loads((tmp_path / "run/preset/preset.json").read_text())["extractor"]
 
@@ -103,7 +103,7 @@ def test_a_finished_run_is_resumed_without_another_step(lxmert, configs, tiny, p
     )
     assert lxmert(*arguments, "--resume").status == 0
     assert (output / "log.jsonl").read_text() == before
-    assert "--resume goes on with it" in lxmert(*arguments).stderr
+    assert "continue it with --resume" in lxmert(*arguments).stderr
 
 
 def test_statements_about_two_images(lxmert, configs, tiny, tmp_path):
@@ -159,8 +159,8 @@ def test_an_ablation_prints_a_row_a_variant_and_goes_on_where_it_was(
         ("batch_size=many", "batch_size is 'many'"),
         ("batch_size", "--set batch_size: must be KEY=VALUE"),
         ("stages.1.epochs=2", "there is no '1' to change"),
-        ("stages.0.epochs=0", "epochs is 0; it must be at least 1"),
-        ("loss_weights.object=1", "no task is named 'object'"),
+        ("stages.0.epochs=0", "epochs is 0, should be greater than or equal to 1"),
+        ("loss_weights.object=1", "loss_weights.object is 'object', should be 'masked_lm'"),
         ("masking.words=2", "masking.words is 2, should be less than or equal to 1"),
         ("vocabulary=[", "the value is not valid YAML"),
         ("init_from=nowhere", "nowhere: no such directory; a preset is one"),

@@ -78,9 +78,9 @@ def easy_vqa_scenes(count: int, extractor: GridExtractor | None = None) -> list[
     return scenes
 
 
-def pair_scenes(count: int) -> list[Scene]:
+def pair_scenes(count: int, extractor: GridExtractor | None = None) -> list[Scene]:
     """Two of easy-VQA's pictures each, with statements of which every other is true."""
-    single = easy_vqa_scenes(2 * count)
+    single = easy_vqa_scenes(2 * count, extractor)
     return [
         Scene(
             single[2 * i].images + single[2 * i + 1].images,

@@ -91,7 +91,7 @@ WRONG = [
     (MODEL, "hidden_size: 64", "hidden_size: 62", "hidden_size 62 is not a multiple of"),
     (MODEL, "hidden_size: 64", "hidden_size: 64.5", "hidden_size is 64.5"),
     (MODEL, "hidden_size: 64", "hidden: 64", "unknown key 'hidden'"),
-    (TASK, "epochs: 4", "epochs: 0", "epochs is 0; it must be at least 1"),
+    (TASK, "epochs: 4", "epochs: 0", "epochs is 0, should be greater than or equal to 1"),
     (TASK, "precision: float32", "precision: float16", "precision is 'float16'"),
 ]
 

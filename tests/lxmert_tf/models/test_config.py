@@ -8,14 +8,7 @@ import pytest
 from lxmert_tf import LxmertConfig
 from lxmert_tf.config_file import load_config
 from lxmert_tf.errors import InputError
-from lxmert_tf.models.pretrainer_losses import LOSSES
-from lxmert_tf.training.ablation import AblationConfig
-from lxmert_tf.training.config import (
-    PRETRAINING_TASKS,
-    FinetuningConfig,
-    PretrainingConfig,
-    StageConfig,
-)
+from lxmert_tf.training.config import AblationConfig, FinetuningConfig, PretrainingConfig
 from tests import golden
 from tests.lxmert_tf.samples import CONFIG, one_line
 
@@ -93,53 +86,3 @@ def test_a_model_value_out_of_range_is_refused(values, message):
     with pytest.raises(InputError) as raised:
         LxmertConfig(**values)
     assert message in one_line(raised)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
-        ({"vocabulary_size": 0}, "vocabulary_size is 0"),
-        ({"max_regions": 0}, "max_regions is 0"),
-        ({"epochs": 0}, "epochs is 0"),
-        ({"max_length": 2}, "max_length is 2; it must be at least 3"),
-        ({"warmup": 1.0}, "warmup is 1.0; it must be in [0, 1)"),
-        ({"peak_learning_rate": 0.0}, "peak_learning_rate is 0.0; it must be above 0"),
-        ({"peak_learning_rate": float("nan")}, "peak_learning_rate is nan"),
-        ({"clip_norm": -1.0}, "clip_norm is -1.0"),
-        ({"weight_decay": -0.01}, "weight_decay is -0.01; it must not be negative"),
-        ({"weight_decay": float("nan")}, "weight_decay is nan"),
-    ],
-)
-def test_a_training_value_out_of_range_is_refused(values, message):
-    with pytest.raises(InputError) as raised:
-        FinetuningConfig(**values)
-    assert message in one_line(raised)
-
-
-def test_the_variants_of_each_ablation_are_valid_changes_of_pre_training():
-    published = CONFIGS / "pretraining" / "one_stage.yaml"
-    for path in (CONFIGS / "ablation").glob("*.yaml"):
-        for changes in load_config(AblationConfig, path).variants.values():
-            # Refuses what is no valid change, and changes what is one.
-            changed = load_config(PretrainingConfig, published, changes or ())
-            assert (changed == load_config(PretrainingConfig, published)) == (not changes)
-
-
-def test_a_stage_weighs_the_tasks_that_it_names_and_the_run_the_others():
-    stage = StageConfig(1, {"answers": 2.0})
-    config = PretrainingConfig(loss_weights={"answers": 0.0, "objects": 0.5}, stages=(stage,))
-    weights = {**dict.fromkeys(PRETRAINING_TASKS, 1.0), "answers": 2.0, "objects": 0.5}
-    assert config.weights_of(stage) == weights
-    assert tuple(LOSSES) == PRETRAINING_TASKS
-
-
-def test_the_published_schedules_are_twenty_epochs():
-    one, two = (
-        load_config(PretrainingConfig, CONFIGS / "pretraining" / f"{name}.yaml")
-        for name in ("one_stage", "two_stages")
-    )
-    assert one.epochs == two.epochs == 20
-    assert set(one.weights_of(one.stages[0]).values()) == {1.0}
-    assert [two.weights_of(stage)["answers"] for stage in two.stages] == [0.0, 2.0]
-    assert (one.batch_size, one.peak_learning_rate, one.clip_norm) == (256, 1e-4, 1.0)

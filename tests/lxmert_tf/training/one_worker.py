@@ -1,6 +1,8 @@
-"""Fine-tunes as one of the workers in TF_CONFIG, or alone; a process of its own.
+"""Fine-tune as one of the workers in TF_CONFIG, or alone.
 
-Writes the weights after training to the last argument: RECORDS DIRECTORY STRATEGY FILE.
+    python -m tests.lxmert_tf.training.one_worker RECORDS DIRECTORY STRATEGY FILE
+
+Writes the trained weights to FILE.
 """
 
 import os
@@ -16,12 +18,12 @@ from lxmert_tf.training.config import FinetuningConfig
 from lxmert_tf.training.finetune import finetune
 from tests import golden
 
-# Without dropout, which is another in each replica.
+# Without dropout, which differs between replicas.
 SIZES = LxmertConfig.from_dict({**golden.TINY, "hidden_dropout": 0.0, "attention_dropout": 0.0})
 
 
 def main(records: str, directory: str, strategy: str, weights: str) -> None:
-    """Trains for two epochs; the last batches are smaller."""
+    """Train for two epochs, whose last batches are smaller."""
     config = FinetuningConfig(
         vocabulary_size=120,
         max_regions=8,

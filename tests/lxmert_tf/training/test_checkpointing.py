@@ -10,7 +10,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.training.checkpointing import WRITING, SaveCheckpoints, TrainingCheckpoints
+from lxmert_tf.training.callbacks import SaveCheckpoints
+from lxmert_tf.training.checkpointing import WRITING, TrainingCheckpoints
 from lxmert_tf.training.optimization import BertAdamW
 
 
@@ -70,9 +71,7 @@ def test_a_full_disk_leaves_the_older_ones(tmp_path):
     trained = Trained(tmp_path, keep=1)
     trained.save(1)
     with files_of_at_most(20_000):
-        with pytest.raises(
-            InputError, match=r"step-2: the checkpoint cannot be written: /.+ large$"
-        ):
+        with pytest.raises(InputError, match=r"step-2: cannot write the checkpoint: /.+ large$"):
             trained.save(2)
     assert trained.checkpoints.saved_steps() == [1]
     assert not (tmp_path / WRITING).exists()
@@ -114,7 +113,7 @@ def test_data_without_an_index_is_no_checkpoint(tmp_path):
 
 def test_a_directory_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="step-1: the checkpoint cannot be written: Not a dir"):
+    with pytest.raises(InputError, match="step-1: cannot write the checkpoint: Not a dir"):
         Trained(tmp_path / "file" / "checkpoints").save(1)
 
 

@@ -10,10 +10,10 @@ from lxmert_tf.training.run_directory import RunDirectory
 def test_a_run_that_was_killed_before_it_began_begins(tmp_path, capfd):
     for path in (tmp_path / "none", tmp_path):
         with RunDirectory(path, {"a": 1}, resume=True):
-            assert f"{path}: holds no run yet; this one begins" in capfd.readouterr().err
+            assert f"{path}: no run to resume; starting a new one" in capfd.readouterr().err
         with RunDirectory(path, {"a": 1}, resume=True):
             assert capfd.readouterr().err == ""
-        with pytest.raises(InputError, match="holds a run; --resume goes on with it"):
+        with pytest.raises(InputError, match="holds a run already; continue it with --resume"):
             RunDirectory(path, {"a": 1}, resume=False)
         with pytest.raises(InputError, match="a was 1 and is 2 now"):
             RunDirectory(path, {"a": 2}, resume=True)
@@ -39,7 +39,7 @@ def test_what_a_killed_process_left_unfinished_is_deleted(tmp_path):
 
 def test_two_processes_do_not_train_in_one_directory(tmp_path):
     with RunDirectory(tmp_path, {}, resume=False):
-        with pytest.raises(InputError, match="another process trains there"):
+        with pytest.raises(InputError, match="another process is training there"):
             RunDirectory(tmp_path, {}, resume=True)
     with RunDirectory(tmp_path, {}, resume=True):
         pass

@@ -1,6 +1,9 @@
-"""Trains the same model on one device and on two; a process of its own, since devices stay.
+"""Train the same model on one device and on two.
 
-Writes the weights after training to the file that is its one argument.
+    python -m tests.lxmert_tf.training.two_devices FILE
+
+A process of its own, because the devices of a process cannot be changed. Writes the trained
+weights to FILE.
 """
 
 import os
@@ -19,22 +22,22 @@ from lxmert_tf.training.strategy import mirrored_strategy
 from tests.lxmert_tf.samples import CONFIG, config, model_inputs
 
 SIZES = config(language_layers=0, relationship_layers=0, cross_layers=1)
-# With repeated words, whose gradients come as slices from both replicas. In batches of three, one
-# replica has two examples and the other one; of the last batch one has one and the other none.
+# Repeated words have gradients that come as slices from both replicas. Of a batch of three, one
+# replica gets two examples and the other one; of the last batch one gets one and the other none.
 INPUTS = model_inputs([7, 4, 5, 7, 2, 6, 7], [5, 3, 1, 2, 5, 5, 4])
 
 
 def train(strategy):
-    """Weights, moments and losses of a model that is trained under a strategy, by name."""
+    """Train a model under a strategy; return its weights, moments, and losses by name."""
     keras.utils.set_random_seed(0)
     targets = np.random.default_rng(0).uniform(size=[7, CONFIG.num_answers]).astype(np.float32)
     with strategy.scope():
         model = LxmertAnswerClassifier(SIZES, name="model")
-        # Without clipping, so that the moments show the size of the gradients; with a large
-        # epsilon, since the keys' bias has rounding errors for a gradient, which Adam enlarges.
+        # Without clipping, so that the moments show the size of the gradients. With a large
+        # epsilon, because the gradient of the keys' bias is rounding error, which Adam enlarges.
         optimizer = BertAdamW(WarmupLinearDecay(1e-2, 9, 0.3), clip_norm=None, epsilon=1e-2)
         model.compile(optimizer, loss=SoftAnswerLoss(), metrics=[SoftAccuracy()])
-    # Makes the optimizer's variables, outside of the scope as in a run.
+    # Makes the optimizer's variables outside of the scope, as in a run.
     TrainingCheckpoints("none", model, optimizer, keep=1)
     before = {variable.name: variable.numpy() for variable in model.weights}
     batches = tf.data.Dataset.from_tensor_slices((INPUTS, targets)).batch(3)
@@ -49,7 +52,7 @@ def train(strategy):
 
 
 def summed_losses(strategy, loss) -> float:
-    """The sum of replicas' losses, of two examples on the first and one on the second."""
+    """Return the sum of the losses of two examples on the first replica and one on the second."""
     with strategy.scope():
         model = LxmertAnswerClassifier(SIZES)
         model.compile("sgd", loss)
@@ -64,12 +67,12 @@ def summed_losses(strategy, loss) -> float:
 
 
 def clipped_step(strategy, gradients) -> np.ndarray:
-    """The first moment after a step with a gradient (rows, ids) of its own for each replica."""
+    """Return the first moment after a step with another gradient (rows, ids) on each replica."""
     with strategy.scope():
         table = tf.Variable(tf.ones([4, 3]))
         optimizer = BertAdamW(0.1, clip_norm=1.0)
         optimizer.build([table])
-        _, moment, _ = optimizer.variables  # Behind the count of steps.
+        _, moment, _ = optimizer.variables  # The first is the number of steps.
 
     def step():
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group

@@ -1,11 +1,14 @@
-"""BertAdamW against the formula in NumPy, step by step."""
+"""BertAdamW against the formula in NumPy, its schedule, how both are saved, and LAMB."""
+
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from lxmert_tf.training.optimization import BertAdamW, WarmupLinearDecay
+from lxmert_tf.errors import InputError
+from lxmert_tf.training.optimization import BertAdamW, WarmupLinearDecay, lamb
 
 SHAPES = ((4, 3), (3,), (5, 2))
 
@@ -135,3 +138,91 @@ def test_it_comes_back_from_its_config(rate):
 
 def test_no_clipping_comes_back_as_no_clipping():
     assert BertAdamW.from_config(BertAdamW(clip_norm=None).get_config()).global_clipnorm is None
+
+
+def fitted_model() -> keras.Model:
+    model = keras.Sequential([keras.layers.Embedding(5, 4), keras.layers.Dense(3)])
+    model.compile(BertAdamW(WarmupLinearDecay(0.1, 8, 0.5), decay=0.2, clip_norm=0.5), "mse")
+    model.fit(*batch(), epochs=3, batch_size=2, verbose=0)
+    return model
+
+
+def batch():
+    return np.array([[1], [3]]), np.ones([2, 1, 3], np.float32)
+
+
+# In a SavedModel Keras keeps no optimizer, not its own either.
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_a_saved_model_goes_on_as_the_model_itself(name, tmp_path):
+    model = fitted_model()
+    model.save(tmp_path / name)
+    twin = keras.models.load_model(tmp_path / name)
+    assert isinstance(twin.optimizer, BertAdamW)
+    assert twin.optimizer.get_config() == model.optimizer.get_config()
+    assert twin.optimizer.iterations.numpy() == 3
+    for each in (model, twin):
+        each.fit(*batch(), epochs=2, batch_size=2, verbose=0)
+    assert twin.optimizer.iterations.numpy() == 5
+    for ours, theirs in zip(twin.optimizer.variables, model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for ours, theirs in zip(twin.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_clone_can_be_compiled_with_a_copy_of_the_optimizer():
+    model = fitted_model()
+    clone = keras.models.clone_model(model)
+    clone.compile(BertAdamW.from_config(model.optimizer.get_config()), "mse")
+    before = clone.get_weights()
+    clone.fit(*batch(), epochs=2, batch_size=2, verbose=0)
+    assert clone.optimizer.iterations.numpy() == 2
+    assert any(np.abs(ours - theirs).max() > 0 for ours, theirs in zip(clone.get_weights(), before))
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [
+        (0, 0.0),
+        (1, 0.2),
+        (4, 0.8),
+        (5, 1.0),
+        (6, 14 / 15),
+        (10, 10 / 15),
+        (19, 1 / 15),
+        (20, 0.0),
+        (50, 0.0),
+    ],
+)
+def test_the_rate_rises_to_the_peak_and_falls_to_zero(step, rate):
+    schedule = WarmupLinearDecay(peak=3e-4, total_steps=20, warmup=0.25)
+    assert float(schedule(step)) == pytest.approx(3e-4 * rate, rel=1e-5, abs=1e-11)
+
+
+def test_without_warm_up_the_rate_starts_at_the_peak():
+    schedule = WarmupLinearDecay(peak=1e-3, total_steps=10, warmup=0.0)
+    rates = [float(schedule(step)) for step in range(11)]
+    np.testing.assert_allclose(rates, np.linspace(1e-3, 0, 11), rtol=1e-5, atol=1e-10)
+
+
+def test_the_schedule_takes_a_variable_in_a_graph():
+    schedule = WarmupLinearDecay(peak=1.0, total_steps=4, warmup=0.5)
+    step = tf.Variable(1, dtype=tf.int64)
+    assert float(tf.function(schedule)(step)) == 0.5
+
+
+def test_the_schedule_comes_back_from_its_config():
+    schedule = WarmupLinearDecay(peak=1e-3, total_steps=7, warmup=0.2)
+    twin = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
+    assert isinstance(twin, WarmupLinearDecay)
+    assert twin.get_config() == {"peak": 1e-3, "total_steps": 7, "warmup": 0.2}
+
+
+def test_without_tensorflow_addons_lamb_is_refused_in_one_sentence(monkeypatch):
+    # None is how Python marks a module that cannot be imported.
+    monkeypatch.setitem(sys.modules, "tensorflow_addons", None)
+    with pytest.raises(InputError) as refused:
+        lamb(1e-4, weight_decay=0.01, clip_norm=1.0)
+    assert str(refused.value) == (
+        "the optimizer 'lamb' needs tensorflow-addons: pip install 'lxmert-tf[addons]' "
+        "(TensorFlow up to 2.15)"
+    )
