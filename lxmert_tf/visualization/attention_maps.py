@@ -1,6 +1,7 @@
 """Attention probabilities of a model for one sentence and one image."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class AttentionMaps:
         heads = layers[index_of(kind, "layer", layer, len(layers))]
         if head == MEAN:
             return heads.mean(axis=0)
-        return heads[index_of(kind, "head", head, len(heads))]
+        return heads[index_of(kind, "head", int(head), len(heads))]
 
 
 def index_of(kind: str, what: str, number: int, count: int) -> int:
@@ -90,11 +91,10 @@ def attention_maps(directory, image: np.ndarray, sentence: str) -> AttentionMaps
     preprocessor = ImageTextPreprocessor(model, str(directory))
     regions = preprocessor.extractor.extract(image)
     inputs = {**preprocessor.text_inputs([sentence]), **preprocessor.region_inputs(regions)}
-    backbone = getattr(model, "backbone", model)
+    backbone: Any = getattr(model, "backbone", model)
     attentions = backbone(inputs, output_attentions=True)["attentions"]
-    vocabulary = model.vocabulary
     return AttentionMaps(
-        pieces=[vocabulary[i] for i in inputs["token_ids"][0].numpy()],
+        pieces=[preprocessor.vocabulary[i] for i in inputs["token_ids"][0].numpy()],
         regions=regions,
         region_names=region_names(preprocessor.extractor, regions),
         layers={

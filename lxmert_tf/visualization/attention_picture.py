@@ -68,7 +68,7 @@ def draw_attention(
 
 
 class _Drawing:
-    """One layer and head of each kind, as panels."""
+    """Draws one layer and head of each kind as panels."""
 
     def __init__(self, maps: AttentionMaps, image: np.ndarray, layer: int, head: int | str):
         self._maps = maps
@@ -82,18 +82,17 @@ class _Drawing:
         pairs = [("language", "vision"), ("language_to_vision", "vision_to_language")]
         heat_maps = [[self._heat_map(kind) for kind in pair if kind in kinds] for pair in pairs]
         title = "\n".join(textwrap.wrap(textwrap.shorten(sentence, 300), 75))
-        sections = [
+        rows = [
             [text_panel(title, MIN_WIDTH, font_size=14, weight="bold")],
             [self._picture.numbered(PICTURE_SIZE), *self._legend()],
             *filter(None, heat_maps),
         ]
         if "language_to_vision" in kinds:
-            heading = (
-                f"Attention of each word to the regions: {self._map_name('language_to_vision')}"
-            )
-            heading = text_panel(heading, MIN_WIDTH, font_size=10, weight="bold")
-            sections += [[heading], self._word_pictures()]
-        return make_page(sections, MIN_WIDTH)
+            name = self._map_name("language_to_vision")
+            text = f"Attention of each word to the regions: {name}"
+            heading = text_panel(text, MIN_WIDTH, font_size=10, weight="bold")
+            return make_page([*rows, [heading]], self._word_pictures(), MIN_WIDTH)
+        return make_page(rows, [], MIN_WIDTH)
 
     def _legend(self) -> list[Panel]:
         """Return the names of the regions in their colors, in columns as high as the picture."""
@@ -119,9 +118,9 @@ class _Drawing:
 
     def _heat_map(self, kind: str) -> Panel:
         title, rows, columns = KINDS[kind]
-        sides = {
+        sides: dict[str, list[tuple[str, object]]] = {
             WORDS: [(piece, "black") for piece in self._maps.pieces],
-            REGIONS: list(zip(self._names, self._colors)),
+            REGIONS: [*zip(self._names, self._colors)],
         }
         shares = self._maps.select(kind, self._layer, self._head)
         return HeatMap(
@@ -141,7 +140,7 @@ class _Drawing:
         name = f"layer {layer} (layers 0 to {len(layers) - 1})"
         if self._head == MEAN:
             return f"{name}, mean of {heads} heads"
-        head = index_of(kind, "head", self._head, heads)
+        head = index_of(kind, "head", int(self._head), heads)
         return f"{name}, head {head} (heads 0 to {heads - 1})"
 
     def _word_pictures(self) -> list[Panel]:

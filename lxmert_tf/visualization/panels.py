@@ -49,15 +49,18 @@ class Panel:
     draw: Callable[[AddAxes], None]
 
 
-def make_page(sections: Sequence[Sequence[Panel]], min_width: float) -> Figure:
-    """Lay panels out from left to right. A section starts a row, as does a panel that doesn't fit.
+def make_page(
+    rows: Sequence[Sequence[Panel]], wrapped: Sequence[Panel], min_width: float
+) -> Figure:
+    """Lay out panels in rows from top to bottom.
 
     Args:
-        sections: The panels. The widest section, the last one aside, determines the page's width.
+        rows: Panels from left to right. The widest row determines the page's width.
+        wrapped: Panels below the rows, as many side by side as fit.
         min_width: Smallest width of the page without margins, in inches.
     """
-    width = max([min_width, *map(_row_width, sections[:-1])])
-    rows = [row for section in sections for row in _rows(section, width)]
+    width = max([min_width, *map(_row_width, rows)])
+    rows = [*rows, *_wrap(wrapped, width)]
     heights = [max(panel.height for panel in row) for row in rows]
     page = (width + 2 * MARGIN, sum(heights) + GAP * (len(rows) - 1) + 2 * MARGIN)
     figure = Figure(figsize=page, dpi=DPI)
@@ -87,9 +90,9 @@ def _row_width(row: Sequence[Panel]) -> float:
     return sum(panel.width for panel in row) + GAP * (len(row) - 1)
 
 
-def _rows(section: Sequence[Panel], width: float) -> list[list[Panel]]:
+def _wrap(panels: Sequence[Panel], width: float) -> list[list[Panel]]:
     rows: list[list[Panel]] = []
-    for panel in section:
+    for panel in panels:
         if rows and _row_width([*rows[-1], panel]) <= width:
             rows[-1].append(panel)
         else:

@@ -1,4 +1,4 @@
-"""What the tests of drawings share: a small model that has read a sentence about a picture."""
+"""Fixtures of the tests of drawings: the attention of a small model."""
 
 import pytest
 

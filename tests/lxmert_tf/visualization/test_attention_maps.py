@@ -21,7 +21,7 @@ from tests.lxmert_tf.visualization.conftest import SENTENCE
 
 @pytest.fixture(scope="module")
 def attentions(tiny, image):
-    """By kind and layer [heads, query, key], from a direct call of the model."""
+    """Attention by kind and layer, [heads, query, key], from a direct call of the model."""
     model = LxmertAnswerClassifier.from_preset(tiny.preset)
     regions = make_extractor(model.extractor).extract(image)
     inputs = {
@@ -69,21 +69,21 @@ def test_rows_and_columns_are_the_pieces_and_regions(maps):
         (0, -3, "head -3 is out of range"),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(maps, layer, head, message):
+def test_an_unknown_layer_or_head_is_refused(maps, layer, head, message):
     with pytest.raises(InputError) as raised:
         maps.select("vision_to_language", layer, head)
     assert message in one_line(raised)
 
 
 @pytest.mark.parametrize("name", sorted(set(MODELS) - {"LxmertAnswerClassifier"}))
-def test_every_model_of_the_library_can_be_looked_into(tiny, image, maps, tmp_path, name):
+def test_every_model_has_attention_maps(tiny, image, maps, tmp_path, name):
     getattr(lxmert_tf, name).from_preset(tiny.preset).save_preset(tmp_path / "preset")
     others = attention_maps(tmp_path / "preset", image, SENTENCE)
     assert others.pieces == maps.pieces
     tf.nest.map_structure(np.testing.assert_array_equal, others.layers, maps.layers)
 
 
-def test_regions_have_the_extractors_names_where_it_can_tell(maps, tiny):
+def test_regions_have_the_names_that_the_extractor_knows(maps, tiny):
     extractor = make_extractor(load_preset(tiny.preset).extractor)
     assert region_names(extractor, maps.regions) == maps.region_names
     # The first picture shows a triangle; a grid's cells have no name.

@@ -1,4 +1,4 @@
-"""The drawing: its content, its size, and that the file is complete or not there."""
+"""The drawing: its content, its size, and that the file is complete or absent."""
 
 import contextlib
 import dataclasses
@@ -48,7 +48,7 @@ def drawing(maps, image, tmp_path_factory):
 
 
 def made_up(words: int, regions: int) -> AttentionMaps:
-    """Maps of any size, of one layer with two heads."""
+    """Return random maps of one layer with two heads."""
     random = np.random.default_rng(0)
     sizes = {WORDS: words, "regions": regions}
     corners = np.sort(random.uniform(size=[regions, 2, 2]), axis=1).astype(np.float32)
@@ -64,7 +64,7 @@ def made_up(words: int, regions: int) -> AttentionMaps:
 
 
 def heat_maps(figure: Figure) -> dict[str, object]:
-    """By title, the axes of each heat map."""
+    """Return the axes of each heat map by kind."""
     titles = {title: kind for kind, (title, _, _) in KINDS.items()}
     return {
         titles[text.get_text()]: axes
@@ -122,13 +122,14 @@ def test_a_kind_can_be_drawn_alone(image, tmp_path, drawn, kind):
 def test_the_drawing_grows_with_words_and_regions(image, tmp_path):
     sizes = []
     for words, regions in ((3, 1), (20, 36)):
-        draw_attention(made_up(words, regions), image, "a\nb " * 99, tmp_path / "a.png")
+        maps, kinds = made_up(words, regions), ["language", "vision"]
+        draw_attention(maps, image, "a\nb " * 99, tmp_path / "a.png", kinds)
         with Image.open(tmp_path / "a.png") as picture:
             assert picture.format == "PNG"
             sizes.append(picture.size)
-    # A cell has to hold a number of two digits.
+    # A cell must hold a number of two digits.
     assert sizes[1][0] >= (20 + 36) * 25
-    assert sizes[1][1] - sizes[0][1] >= (36 + 36 - 3 - 1) * 25
+    assert sizes[1][1] - sizes[0][1] >= (36 - 3) * 25
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 400, 3), (2500, 30, 3)])
@@ -148,7 +149,7 @@ def test_words_are_drawn_as_they_are(image, tmp_path, drawn, recwarn):
 
 
 @pytest.mark.parametrize("before", [None, b"older"])
-def test_a_failure_leaves_what_was_there(image, tmp_path, monkeypatch, before):
+def test_a_failure_leaves_the_older_file(image, tmp_path, monkeypatch, before):
     path = tmp_path / "a.png"
     if before is not None:
         path.write_bytes(before)
@@ -163,7 +164,7 @@ def test_a_failure_leaves_what_was_there(image, tmp_path, monkeypatch, before):
     assert [p.read_bytes() for p in tmp_path.iterdir()] == ([before] if before else [])
 
 
-def test_nothing_is_drawn_of_a_layer_that_is_not_there(maps, image, tmp_path):
+def test_nothing_is_drawn_for_an_unknown_layer(maps, image, tmp_path):
     with pytest.raises(InputError, match="language has 1 layers"):
         draw_attention(maps, image, SENTENCE, tmp_path / "a.png", layer=1)
     assert list(tmp_path.iterdir()) == []
