@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from lxmert_tf.cli.main import missing_extra
+from lxmert_tf.cli.main import report_errors
 from lxmert_tf.data.scene import Sentence
-from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
+from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation.majority_baseline import MajorityBaseline
 from lxmert_tf.regions.image import read_image
 from lxmert_tf.runtime import keep_freed_memory, silence_tensorflow
@@ -41,20 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     silence_tensorflow()
     keep_freed_memory()
-    try:
-        run_demo(args)
-    except InputError as error:
-        return _fail(str(error), EXIT_USAGE)
-    except GateError as error:
-        return _fail(str(error), EXIT_GATE)
-    except ModuleNotFoundError as error:
-        return _fail(missing_extra(error), EXIT_USAGE)
-    return 0
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"demo: {message}", file=sys.stderr)
-    return status
+    return report_errors("demo", lambda: run_demo(args))
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

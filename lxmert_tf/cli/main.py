@@ -4,7 +4,7 @@ import argparse
 import gc
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lxmert_tf import __version__
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
@@ -42,10 +42,13 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "attention": ("lxmert_tf.cli.attention", "draw what a model attends to"),
     },
     "converting and serving": {
-        "import-weights": ("lxmert_tf.cli.import_weights", "make a preset of a checkpoint"),
+        "import-weights": (
+            "lxmert_tf.cli.import_weights",
+            "convert a checkpoint of LXMERT or BERT to a preset",
+        ),
         "export-weights": (
             "lxmert_tf.cli.export_weights",
-            "write a preset's weights as a checkpoint",
+            "convert a preset to a checkpoint of the release or of Hugging Face",
         ),
         "export": ("lxmert_tf.cli.export", "turn a preset into a SavedModel"),
         "serve": ("lxmert_tf.cli.serve", "serve a SavedModel over HTTP"),
@@ -53,7 +56,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "automation and speed": {
         "pipeline": (
             "pipeline.commands.pipeline",
-            "run a TFX pipeline from images to a served model, or show its runs",
+            "run a TFX pipeline from images to a pushed model, or show its runs",
         ),
         "benchmark": (
             "lxmert_tf.cli.benchmark",
@@ -61,6 +64,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
 }
+
+# What shells report after Ctrl-C: 128 + SIGINT.
+EXIT_INTERRUPTED = 130
 
 # Package -> the extra that installs it (see pyproject.toml).
 EXTRAS = {
@@ -94,21 +100,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.set_threshold(50_000)
     command, *arguments = _top_level_arguments(sys.argv[1:] if argv is None else argv)
     module_name, summary = _all_commands()[command]
-    try:
+
+    def run() -> int | None:
         module = importlib.import_module(module_name)
         parser = argparse.ArgumentParser(prog=f"lxmert {command}", description=_sentence(summary))
         module.add_arguments(parser)
-        return module.run(parser.parse_args(arguments)) or 0
+        return module.run(parser.parse_args(arguments))
+
+    return report_errors(f"lxmert {command}", run)
+
+
+def report_errors(prog: str, run: Callable[[], int | None]) -> int:
+    """Run a function, and report its errors in one line on stderr.
+
+    Args:
+        prog: Name of the program, which begins the line.
+        run: The function; returns an exit status, or None for 0.
+
+    Returns:
+        The exit status, as from `main`.
+    """
+    try:
+        return run() or 0
     except InputError as error:
-        return _fail(command, str(error), EXIT_USAGE)
+        message, status = str(error), EXIT_USAGE
     except GateError as error:
-        return _fail(command, str(error), EXIT_GATE)
+        message, status = str(error), EXIT_GATE
     except ModuleNotFoundError as error:
-        return _fail(command, missing_extra(error), EXIT_USAGE)
+        message, status = missing_extra(error), EXIT_USAGE
     except OSError as error:
-        return _fail(command, _file_error(error), EXIT_USAGE)
+        message, status = _file_error(error), EXIT_USAGE
     except KeyboardInterrupt:
-        return _fail(command, "interrupted", 130)
+        message, status = "interrupted", EXIT_INTERRUPTED
+    print(f"{prog}: {' '.join(message.split())}", file=sys.stderr)
+    return status
 
 
 def missing_extra(error: ModuleNotFoundError) -> str:
@@ -170,8 +195,3 @@ def _sentence(summary: str) -> str:
 def _file_error(error: OSError) -> str:
     reason = error.strerror or str(error)
     return f"{error.filename}: {reason}" if error.filename else reason
-
-
-def _fail(command: str, text: str, status: int) -> int:
-    print(f"lxmert {command}: {' '.join(text.split())}", file=sys.stderr)
-    return status
