@@ -272,19 +272,20 @@ def _region_arrays(features, boxes, count) -> Arrays:
 
 def _parse_endpoint(endpoint: str) -> tuple[str, str]:
     """Return the scheme and HOST:PORT."""
-    text = endpoint if "://" in endpoint else f"grpc://{endpoint}"
+    malformed = InputError(
+        f"endpoint {endpoint!r}: must be http://HOST:PORT, https://HOST:PORT, grpc://HOST:PORT or "
+        "HOST:PORT"
+    )
     try:
-        parts = urllib.parse.urlsplit(text)
+        parts = urllib.parse.urlsplit(endpoint if "://" in endpoint else f"grpc://{endpoint}")
         port = parts.port
-    except ValueError:
-        parts, port = None, None
-    known = parts and parts.scheme in ("http", "https", "grpc") and parts.hostname
+    except ValueError as error:
+        raise malformed from error
+    if parts.scheme not in ("http", "https", "grpc") or not parts.hostname or parts.path.strip("/"):
+        raise malformed
     # gRPC has no default port.
-    if not known or (parts.scheme == "grpc" and port is None) or parts.path.strip("/"):
-        raise InputError(
-            f"endpoint {endpoint!r}: must be http://HOST:PORT, https://HOST:PORT, "
-            "grpc://HOST:PORT or HOST:PORT"
-        )
+    if parts.scheme == "grpc" and port is None:
+        raise malformed
     return parts.scheme, parts.netloc
 
 

@@ -23,6 +23,7 @@ class ImageTextPreprocessor:
         source: Name of the preset in messages.
 
     Attributes:
+        vocabulary: The word pieces in the order of their ids.
         extractor: The model's region extractor.
 
     Raises:
@@ -32,6 +33,7 @@ class ImageTextPreprocessor:
     def __init__(self, model: PresetModel, source: str):
         if model.vocabulary is None:
             raise InputError(f"{source}: no vocabulary is stored, so it cannot read a sentence")
+        self.vocabulary = model.vocabulary
         self.extractor = extractor_of_model(
             model.extractor, model.config.region_feature_size, source
         )

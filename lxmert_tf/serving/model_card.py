@@ -49,8 +49,8 @@ def write_model_card(
     extra.mkdir(exist_ok=True)
     sizes = {
         "parameters": f"{model.count_params():,}",
-        "word pieces": f"{len(model.vocabulary):,}",
-        "answers": f"{len(model.answers):,}",
+        "word pieces": f"{len(model.vocabulary or ()):,}",
+        "answers": f"{len(model.answers or ()):,}",
     }
     packages = {name: importlib.metadata.version(name) for name in PACKAGES}
     pairs = isinstance(model, LxmertPairClassifier)

@@ -28,20 +28,9 @@ def table_of(stdout):
     return asked
 
 
-@pytest.fixture(scope="module")
-def expected(tiny, pictures):
-    """What `ask` prints about the first picture, by a model in this process."""
-    predictor = Predictor.from_preset(tiny.preset)
-    image = np.asarray(Image.open(pictures[0]).convert("RGB"))
-
-    def table(questions, top=3):
-        rows = predictor.answer(image, questions)
-        return [(q, [(a, f"{s:.1%}") for a, s in row[:top]]) for q, row in zip(questions, rows)]
-
-    return table
-
-
-def test_the_highest_of_numbered_versions_answers(tiny, tmp_path, lxmert, picture, expected):
+def test_a_fresh_process_asks_the_highest_version_and_writes_nothing_on_stderr(
+    tiny, tmp_path, picture
+):
     versions = tmp_path / "versions"
     # 10 is above 9 as a number, not as a name; 11 is not a model, as when a copy is under way.
     shutil.copytree(tiny.saved_model, versions / "10")
@@ -50,18 +39,16 @@ def test_the_highest_of_numbered_versions_answers(tiny, tmp_path, lxmert, pictur
     (versions / "11").mkdir()
     assert find_model(versions) == versions / "10"
     questions = [QUESTION, "is there a circle?"]
-    outcome = lxmert("ask", "--model", versions, "--image", picture, "--top", 2, *questions)
-    assert (outcome.status, outcome.stderr) == (0, "")
-    assert table_of(outcome.stdout) == expected(questions, top=2)
-
-
-def test_a_fresh_process_writes_answers_and_nothing_on_stderr(tiny, picture, tmp_path, expected):
-    command = [sys.executable, "-m", "lxmert_tf.cli", "ask", "--model", tiny.preset]
-    done = subprocess.run(
-        [*command, "--image", picture, QUESTION], capture_output=True, text=True, cwd=tmp_path
-    )
+    command = [sys.executable, "-m", "lxmert_tf.cli", "ask", "--model", versions]
+    command += ["--image", picture, "--top", "2", *questions]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert table_of(done.stdout) == expected([QUESTION])
+    image = np.asarray(Image.open(picture).convert("RGB"))
+    rows = Predictor.from_saved_model(tiny.saved_model).answer(image, questions)
+    assert table_of(done.stdout) == [
+        (question, [(answer, f"{score:.1%}") for answer, score in row[:2]])
+        for question, row in zip(questions, rows)
+    ]
 
 
 def test_a_preset_that_answers_nothing_is_refused(refused, tiny, picture, tmp_path_factory):

@@ -56,12 +56,12 @@ def test_options_choose_what_is_drawn_and_an_older_drawing_is_replaced(
         (["--head", "2"], "head 2 is out of range: language has 2 heads: use 0 to 1"),
     ],
 )
-def test_a_layer_or_head_that_is_not_there_is_refused(refused, command, argv, message):
+def test_an_unknown_layer_or_head_is_refused(refused, command, argv, message):
     assert message in refused(*command, "--output", "a.png", *argv, SENTENCE)
 
 
 @pytest.mark.parametrize("argv", [["--head", "all"], ["--layer", "last"], ["--kind", "cross"]])
-def test_a_wrong_choice_is_told_how_to_be_right(lxmert, command, argv):
+def test_a_wrong_choice_is_named(lxmert, command, argv):
     outcome = lxmert(*command, "--output", "a.png", *argv, SENTENCE)
     assert outcome.status == 2
     assert argv[0] in outcome.stderr.splitlines()[-1]
@@ -75,7 +75,7 @@ def test_a_wrong_choice_is_told_how_to_be_right(lxmert, command, argv):
         ("picture.png", "picture.png: is the input image; name another file"),
     ],
 )
-def test_an_output_that_cannot_be_is_refused(refused, command, output, message):
+def test_an_impossible_output_is_refused(refused, command, output, message):
     assert message in refused(*command, "--output", output, SENTENCE)
 
 

@@ -1,4 +1,4 @@
-"""`lxmert benchmark`: what it measures on a small model, and what it refuses."""
+"""`lxmert benchmark`: its measurements of a small model, and options that it refuses."""
 
 import json
 

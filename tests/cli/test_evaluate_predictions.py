@@ -115,7 +115,7 @@ def test_json_in_a_folder_that_is_not_there_is_refused(refused, files):
         (["--task", "vqa"], "--task and --annotations FILE require each other"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(refused, argv, reason):
+def test_incompatible_options_are_refused(refused, argv, reason):
     assert reason in refused("evaluate", *argv)
 
 
@@ -124,7 +124,7 @@ def test_choices_of_a_task_that_has_none_are_refused(refused, files):
     assert "c.json: a choices file is for GQA, not for vqa" in line
 
 
-def test_task_that_is_not_known_is_told_which_there_are(lxmert, files):
+def test_an_unknown_task_gets_a_list_of_tasks(lxmert, files):
     outcome = lxmert(*files, "--task", "okvqa")
     assert outcome.status == 2
     # Whether they are in quotes depends on Python's version.

@@ -1,4 +1,4 @@
-"""`lxmert rank`: what it prints, and what it refuses."""
+"""`lxmert rank`: its output, and input that it refuses."""
 
 import pytest
 

@@ -24,7 +24,6 @@ def test_the_commands_of_library_and_pipeline_are_offered(lxmert):
 
 
 def test_help_is_printed_without_importing_tensorflow():
-    """All in one process, whose last line lists the modules."""
     commands = [[], *([name] for name in COMMANDS), ["pipeline", "run"]]
     code = f"""
 import sys
@@ -52,7 +51,7 @@ def test_version_is_the_installed_one(lxmert):
 
 
 @pytest.mark.parametrize("argv", [[], ["ingest"], ["ask"], ["pipeline"], ["nonsense"], ["--no"]])
-def test_wrong_command_lines_are_told_how_to_be_right(lxmert, argv):
+def test_wrong_command_lines_print_the_usage(lxmert, argv):
     outcome = lxmert(*argv)
     assert (outcome.status, outcome.stdout) == (2, "")
     assert outcome.stderr.startswith("usage: lxmert")

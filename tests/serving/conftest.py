@@ -58,7 +58,7 @@ def grouped_records(tiny):
 
 @pytest.fixture(scope="session")
 def batch(flat_records):
-    """The flat records as the arguments of `serving_default`."""
+    """The flat records as the inputs of `serving_default`."""
     scenes = schema.parse_scenes(tf.constant(flat_records))
     regions = schema.decode_regions(scenes)
     return {

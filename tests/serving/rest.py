@@ -1,4 +1,4 @@
-"""A REST server in a thread of the tests' own process."""
+"""A REST server in a thread of the test process."""
 
 import contextlib
 import threading
@@ -12,7 +12,7 @@ NAME = "tiny"
 
 @contextlib.contextmanager
 def running(versions, **settings):
-    """Serves `versions` and gives the endpoint."""
+    """Serve `versions`, and yield the endpoint."""
     settings = {
         "max_batch": 32,
         "max_body": 1_000_000,

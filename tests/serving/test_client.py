@@ -73,14 +73,14 @@ def test_grpc_gives_the_answers_of_the_model(address, session, batch, scheme):
     ("given", "version", "label"),
     [(7, 7, ""), ("7", 7, ""), ("canary", 0, "canary"), (None, 0, "")],
 )
-def test_a_version_or_a_label_is_asked_for(address, servicer, batch, given, version, label):
+def test_a_version_or_a_label_can_be_chosen(address, servicer, batch, given, version, label):
     regions = [v.numpy()[:1] for k, v in batch.items() if k != "question"]
     Client(address, "tiny", given).answer(["what?"], *regions)
     spec = servicer.specs[-1]
     assert (spec.version.value, spec.version_label) == (version, label)
 
 
-def test_what_a_grpc_server_says_is_told_in_one_line(address):
+def test_an_error_of_a_grpc_server_is_reported_in_one_line(address):
     with pytest.raises(ServerError) as caught:
         Client(address, "other").encode_image(np.zeros([1, 1, 64]), np.zeros([1, 1, 4]), [1])
     assert one_line(caught) == f"{address}: NOT_FOUND: Servable not found for request"
@@ -89,7 +89,7 @@ def test_what_a_grpc_server_says_is_told_in_one_line(address):
 @pytest.mark.parametrize(
     "endpoint", ["", "http://", "ftp://a:1", "a", "a:b", "http://a:1/v1", "grpc://a"]
 )
-def test_an_endpoint_that_is_none_is_refused(endpoint):
+def test_a_malformed_endpoint_is_refused(endpoint):
     with pytest.raises(InputError) as caught:
         Client(endpoint, "tiny")
     assert f"endpoint {endpoint!r}: must be http://HOST:PORT" in one_line(caught)
@@ -105,7 +105,7 @@ def test_a_name_that_would_change_the_path_is_refused(name):
 
 @pytest.fixture
 def other_server():
-    """A web server that is no TensorFlow Serving; what it sends is set by the test."""
+    """A web server other than TensorFlow Serving, with responses set by the test."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
@@ -138,7 +138,7 @@ def other_server():
         ((200, b'{"outputs": [[1], [1, 2]]}'), "the response lacks image_state"),
     ],
 )
-def test_another_answer_is_told_in_one_line(other_server, answer, message):
+def test_an_unexpected_response_is_reported_in_one_line(other_server, answer, message):
     other_server.answer = answer
     client = Client(f"http://127.0.0.1:{other_server.server_port}", "tiny", "canary")
     with pytest.raises(ServerError) as caught:
@@ -148,7 +148,7 @@ def test_another_answer_is_told_in_one_line(other_server, answer, message):
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
-def test_a_server_that_is_not_there_is_told_in_one_line(scheme):
+def test_an_unreachable_server_is_reported_in_one_line(scheme):
     with pytest.raises(ServerError) as caught:
         Client(f"{scheme}://127.0.0.1:9", "tiny").encode_image([[[1.0]]], [[[0, 0, 1, 1]]], [1])
     assert "onnection refused" in one_line(caught)
@@ -173,7 +173,7 @@ def test_ask_prints_what_the_server_answers(address, session, image, tmp_path, c
     assert capsys.readouterr().out == f"{question}\n  {score:6.1%}  {best}\n"
 
 
-def test_ask_needs_an_extractor_for_an_endpoint_only(capsys):
+def test_ask_takes_an_extractor_only_with_an_endpoint(capsys):
     argv = ["ask", "--model", "m", "--image", "i.png", "--extractor", "e.json", "what?"]
     assert cli.main(argv) == 2
     assert "--extractor requires --endpoint" in capsys.readouterr().err

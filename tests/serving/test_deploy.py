@@ -1,4 +1,4 @@
-"""The files of deploy/, as far as they can be read without TensorFlow Serving."""
+"""The files of deploy/ are consistent, as far as can be checked without TensorFlow Serving."""
 
 import pathlib
 
@@ -44,7 +44,7 @@ def test_every_file_that_a_flag_names_is_mounted_from_here(services):
             assert (DEPLOY / mounts(service)[path]).is_file()
 
 
-def test_models_lie_where_the_pipeline_pushes_them(services, model):
+def test_models_are_where_the_pipeline_pushes_them(services, model):
     for service in services.values():
         assert (DEPLOY / mounts(service)["/models"]).resolve().name == "saved_models"
     assert model.base_path == f"/models/{model.name}"
@@ -72,7 +72,7 @@ def test_batching_pads_and_one_service_does_not_batch(services):
 
 
 def batching_parameters():
-    """TensorFlow Serving's message, which its package of messages leaves out."""
+    """Return a message of TensorFlow Serving that its Python package does not include."""
     file = descriptor_pb2.FileDescriptorProto(
         name="batching.proto", package="test", dependency=[wrappers_pb2.DESCRIPTOR.name]
     )

@@ -1,4 +1,4 @@
-"""The SavedModel where nothing of this project is: only TensorFlow and TF-Text."""
+"""The SavedModel works without this project, with only TensorFlow and TF-Text."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def fresh(tiny, batch, tmp_path_factory):
-    """What a process says that imports tensorflow and tensorflow_text and nothing else."""
+    """The output of a process that imports only tensorflow and tensorflow_text."""
     folder = tmp_path_factory.mktemp("fresh")
     arrays = {name: value.numpy() for name, value in batch.items()}
     np.savez(folder / "batch.npz", **arrays | {"question": arrays["question"].astype("S")})

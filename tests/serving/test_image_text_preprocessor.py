@@ -1,4 +1,4 @@
-"""What a preset must store so that its model can read an image and a sentence."""
+"""A preset must store what its model needs to read an image and a sentence."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A pair classifier as a SavedModel: its signatures, what they answer, and a server of it."""
+"""A pair classifier as a SavedModel: its signatures, their answers, and its server."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ from tests.serving.rest import NAME, running
 from tests.serving.test_signatures import described, signature_defs
 from tests.serving.tiny import SIZES
 
-# Of the grid extractor as it is unless told otherwise.
+# Of the grid extractor by default.
 F = 256
 EXTRACTOR = {"name": "grid"}
 WORDS = ["the", "picture", "has", "a", "shape", "in", "it", "left", "right", "other", "."]
@@ -154,7 +154,7 @@ def test_warm_up_runs_both_signatures(saved_model, call):
     assert seen == {"serving_default", "serve_examples"}
 
 
-def test_card_is_of_statements(model, tmp_path):
+def test_the_model_card_is_about_statements(model, tmp_path):
     write_model_card(tmp_path, model, {}, 1.0)
     card = (tmp_path / "assets.extra" / "model_card.md").read_text()
     assert card.startswith("# Statements about two images\n")
@@ -177,7 +177,7 @@ def test_local_server_judges_statements_for_the_client(endpoint, batch, call):
     np.testing.assert_allclose(found, outputs["scores"], rtol=0, atol=1e-5)
 
 
-def test_requests_of_different_sizes_go_together(batch, call):
+def test_requests_of_different_sizes_are_merged(batch, call):
     requests = []
     for i in (0, 3):
         one = {name: value[i : i + 1] for name, value in batch.items()}
@@ -203,7 +203,7 @@ def test_calls_for_one_image_are_refused_in_one_line(endpoint, batch, saved_mode
 
 
 def asked(capsys, model, *options) -> list[str]:
-    """What `lxmert ask` prints about the pictures of the first scene."""
+    """Return what `lxmert ask` prints about the images of the first scene."""
     pictures = [easy_vqa.get_test_image_paths()[number] for number in (0, 1)]
     images = [option for path in pictures for option in ("--image", path)]
     texts = [sentence.text for sentence in pair_scenes(1)[0].sentences]
@@ -211,7 +211,7 @@ def asked(capsys, model, *options) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_ask_judges_statements_about_two_pictures(
+def test_ask_judges_statements_about_two_images(
     saved_model, endpoint, model, call, batch, tmp_path, capsys
 ):
     lines = asked(capsys, saved_model)

@@ -1,4 +1,4 @@
-"""The JSON of predict requests: both forms, and every way in which a body can be wrong."""
+"""JSON of predict requests: by row and by column, and invalid bodies."""
 
 import json
 
@@ -34,7 +34,7 @@ def refusal(body) -> str:
     return line
 
 
-def test_rows_and_columns_say_the_same():
+def test_rows_and_columns_give_the_same_inputs():
     by_row, by_column = parse({"instances": [ROW]}), parse({"inputs": COLUMNS})
     assert (by_row.by_row, by_column.by_row) == (True, False)
     assert by_row.signature == by_column.signature == "serving_default"
@@ -93,7 +93,7 @@ def test_bytes_are_base64_and_the_only_input_needs_no_name(body):
         ({"question": {"b64": "a"}}, "question[0] is not base64"),
         ({"question": {"b64": "YQ==", "x": 1}}, "question[0] must be a string"),
         ({"question": "\ud800"}, "question[0] has an unpaired surrogate"),
-        ({"colour": 1}, "instances[0] has unknown input 'colour'"),
+        ({"color": 1}, "instances[0] has unknown input 'color'"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_place(changes, message):
@@ -146,6 +146,6 @@ def test_responses_have_the_form_of_the_request():
     assert json.loads(format_predict(outputs, by_row=False)) == {"outputs": scores}
 
 
-def test_numbers_that_json_cannot_hold_are_refused():
+def test_non_finite_outputs_are_refused():
     with pytest.raises(RequestError, match="scores overflows"):
         format_predict({"scores": np.array([np.nan])}, by_row=True)

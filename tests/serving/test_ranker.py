@@ -23,7 +23,7 @@ SENTENCES = [
 
 @pytest.fixture(scope="module")
 def preset(tiny, tmp_path_factory):
-    """A pre-trainer with the tiny model's encoders; its head gives no two sentences the same."""
+    """A pre-trainer with the tiny model's encoders, whose head tells sentences apart."""
     directory = tmp_path_factory.mktemp("ranker") / "preset"
     keras.utils.set_random_seed(3)
     model = LxmertPretrainer.from_preset(tiny.preset)
@@ -40,7 +40,7 @@ def ranker(preset):
 
 @pytest.fixture(scope="module")
 def expected(preset, image):
-    """The probability of each pair, from a call of the model on it alone."""
+    """The probability of each sentence, from a call of the model on it alone."""
     model = LxmertPretrainer.from_preset(preset)
     regions = make_extractor(model.extractor).extract(image)
     preprocess = LxmertTextPreprocessor(model.vocabulary)
@@ -92,7 +92,7 @@ def test_equal_ones_keep_their_order(ranker, image):
     assert [s for s in ranked if s != "a blue triangle"] == ["A CIRCLE", "a circle", "a  circle"]
 
 
-def test_no_sentences_have_no_ranks(ranker, image):
+def test_no_sentences_give_an_empty_list(ranker, image):
     assert ranker.rank(image, []) == []
 
 

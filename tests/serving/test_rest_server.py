@@ -1,4 +1,4 @@
-"""`lxmert serve`: answers as the model itself, also when asked by many at once, and refusals."""
+"""The REST server: it answers concurrent requests as the model itself, and refuses bad ones."""
 
 import base64
 import concurrent.futures
@@ -47,7 +47,7 @@ def expected(session, batch):
 
 
 def alone(batch, i):
-    """The i-th question with its image's own regions: (question, features, boxes, count)."""
+    """Return the i-th question with its image's regions: (question, features, boxes, count)."""
     count = int(batch["region_count"][i])
     features, boxes = (
         batch[name][i : i + 1, :count].numpy() for name in ("region_features", "region_boxes")
@@ -61,7 +61,7 @@ def check(answers, expected, i):
     np.testing.assert_allclose([s for _, s in answers], expected[1][i], rtol=0, atol=1e-5)
 
 
-def test_many_at_once_are_answered_as_the_model_answers_each(endpoint, batch, expected):
+def test_concurrent_requests_are_answered_as_the_model_answers_each(endpoint, batch, expected):
     def ask(i):
         return Client(endpoint, NAME).answer(*alone(batch, i))
 
@@ -71,7 +71,7 @@ def test_many_at_once_are_answered_as_the_model_answers_each(endpoint, batch, ex
             check(answers, expected, i)
 
 
-def test_requests_put_together_are_taken_apart_again(session, batch):
+def test_merged_requests_are_split_again(session, batch):
     counts = batch["region_count"].numpy()
     few, many = counts.argmin(), counts.argmax()
     requests = []
@@ -92,7 +92,7 @@ def test_requests_put_together_are_taken_apart_again(session, batch):
         np.testing.assert_allclose(part["image_state"], own, rtol=0, atol=1e-5)
 
 
-def test_who_sends_garbage_is_refused_and_nobody_else(url, flat_records):
+def test_only_the_invalid_request_of_a_batch_is_refused(url, flat_records):
     bodies = [b"garbage" if i % 4 == 1 else flat_records[i] for i in range(12)]
 
     def ask(record):
@@ -121,7 +121,7 @@ def test_an_image_is_encoded_once_for_many_questions(endpoint, batch, expected):
 
 
 @pytest.mark.parametrize("place", ["", "/versions/1", "/labels/stable"])
-def test_status_and_metadata_are_told_at_every_place(url, place):
+def test_every_version_path_has_status_and_metadata(url, place):
     status = requests.get(f"{url}{place}", timeout=60).json()
     [version] = status["model_version_status"]
     assert (version["version"], version["state"]) == ("1", "AVAILABLE")
@@ -153,7 +153,7 @@ def test_wrong_paths_are_refused_as_tensorflow_serving_does(
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_too_large_is_refused_whether_or_not_it_says_so(url, chunked):
+def test_a_body_too_large_is_refused_with_or_without_its_length(url, chunked):
     body = b" " * 1_000_001
     data = iter([body]) if chunked else body
     response = requests.post(f"{url}:predict", data=data, timeout=60)
@@ -168,7 +168,7 @@ def test_too_many_requests_are_refused_until_one_is_done(versions):
         slow = socket.create_connection((address.hostname, address.port))
         with contextlib.closing(slow):
             slow.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n".encode())
-            # Until it is in hand.
+            # Until the server handles it.
             deadline = time.monotonic() + 30
             status = 0
             while status != 503 and time.monotonic() < deadline:
@@ -187,7 +187,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
     assert f"{tmp_path}: no SavedModel and no numbered versions" in one_line(caught)
 
 
-def test_a_label_of_a_version_that_is_not_there_is_refused(tiny):
+def test_a_label_of_an_unknown_version_is_refused(tiny):
     with pytest.raises(InputError) as caught:
         ModelVersions(tiny.saved_model, {"stable": 7}, print)
     assert "no version 7 for the label 'stable'" in one_line(caught)
@@ -197,7 +197,7 @@ def test_a_label_of_a_version_that_is_not_there_is_refused(tiny):
 def test_a_new_version_takes_over_without_a_failed_request(tiny, tmp_path, batch, expected):
     folder = tmp_path / "versions"
     shutil.copytree(tiny.saved_model, folder / "1")
-    # A version that cannot be loaded, as when its copy broke off, is passed over.
+    # A version that cannot be loaded, as after an interrupted copy, is skipped.
     shutil.copytree(tiny.saved_model, folder / "3")
     shutil.rmtree(folder / "3" / "variables")
     said, failures, stop = [], [], threading.Event()
@@ -229,7 +229,7 @@ def test_a_new_version_takes_over_without_a_failed_request(tiny, tmp_path, batch
         # The label keeps the first one.
         wait_for("2", "1")
         shutil.rmtree(folder / "2")
-        # The way back.
+        # Back to the version before.
         wait_for("1")
         stop.set()
         for asker in askers:

@@ -1,4 +1,4 @@
-"""`lxmert serve` as a command: what it refuses at once, and how it starts and ends."""
+"""`lxmert serve` as a command: options that it refuses, and its start and end."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""The SavedModel's signatures: the names that servers rely on, and that they all answer alike."""
+"""The SavedModel's signatures: their names and specs, and that they agree with each other."""
 
 import dataclasses
 
@@ -39,7 +39,7 @@ def contract(answers):
 
 
 def described(tensors):
-    """{name: (dtype, shape)} of one side of a SignatureDef."""
+    """Return {name: (dtype, shape)} of the inputs or outputs of a SignatureDef."""
     return {
         name: (
             tf.as_dtype(info.dtype).name,
@@ -50,11 +50,11 @@ def described(tensors):
 
 
 def signature_defs(directory):
-    """{name: SignatureDef} of a SavedModel."""
+    """Return {name: SignatureDef} of a SavedModel."""
     saved = saved_model_pb2.SavedModel()
     saved.ParseFromString((directory / "saved_model.pb").read_bytes())
     [graph] = saved.meta_graphs
-    # TensorFlow's own initialises tables.
+    # TensorFlow's own initializes tables.
     return {k: v for k, v in graph.signature_def.items() if k != "__saved_model_init_op"}
 
 
@@ -70,7 +70,7 @@ def test_loaded_model_offers_exactly_four_signatures(signatures, keras_model):
     assert set(signatures) == set(contract(len(keras_model.answers)))
 
 
-def test_each_function_is_there_once_and_without_gradients(tiny):
+def test_each_function_is_stored_once_and_without_gradients(tiny):
     saved = saved_model_pb2.SavedModel.FromString(
         (tiny.saved_model / "saved_model.pb").read_bytes()
     )
@@ -84,8 +84,8 @@ def test_each_function_is_there_once_and_without_gradients(tiny):
     assert len(top_k) == len(contract(1)) - 1  # encode_image gives no answers
 
 
-def test_records_have_pictures_with_different_numbers_of_regions(batch):
-    # What the tests below say of padding would be empty otherwise.
+def test_records_have_images_with_different_numbers_of_regions(batch):
+    # Otherwise the tests of padding would prove nothing.
     assert len(set(batch["region_count"].numpy())) > 1
 
 
@@ -133,7 +133,7 @@ def test_many_questions_about_one_image_are_answered_as_if_asked_alone(signature
 
 
 @pytest.mark.parametrize("name", ["serving_default", "encode_image"])
-def test_what_lies_behind_region_count_changes_nothing(signatures, batch, name):
+def test_padded_regions_change_nothing(signatures, batch, name):
     inputs = {k: v for k, v in batch.items() if name == "serving_default" or k != "question"}
     plain = signatures[name](**inputs)
     real = tf.sequence_mask(batch["region_count"])[:, :, tf.newaxis]
@@ -161,7 +161,7 @@ def test_what_lies_behind_region_count_changes_nothing(signatures, batch, name):
                 np.testing.assert_allclose(outputs[key], plain[key], rtol=0, atol=1e-5)
 
 
-def test_regions_that_are_there_do_count(signatures, batch):
+def test_every_region_matters(signatures, batch):
     fewer = {**batch, "region_count": batch["region_count"] - 1}
     difference = (
         signatures["serving_default"](**fewer)["scores"]
@@ -183,7 +183,7 @@ def test_an_image_without_any_region_is_answered(signatures, batch):
     "count, message",
     [(99, "region_count is larger than region_features holds"), (-1, "region_count is negative")],
 )
-def test_region_count_that_cannot_be_is_refused(signatures, batch, name, count, message):
+def test_an_impossible_region_count_is_refused(signatures, batch, name, count, message):
     inputs = {k: v for k, v in batch.items() if name == "serving_default" or k != "question"}
     counts = batch["region_count"].numpy()
     counts[3] = count

@@ -78,13 +78,13 @@ def format_predict(outputs: dict[str, np.ndarray], by_row: bool) -> bytes:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise _invalid(f"{name} overflows; the inputs are too large")
     columns = {name: _json_values(values) for name, values in outputs.items()}
-    if by_row:
-        rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
-        one = len(columns) == 1
-        content = {"predictions": [next(iter(row.values())) for row in rows] if one else rows}
-    else:
-        content = {"outputs": next(iter(columns.values())) if len(columns) == 1 else columns}
-    return json.dumps(content, ensure_ascii=False).encode()
+    content: Any = columns
+    if len(columns) == 1:
+        [content] = columns.values()
+    elif by_row:
+        content = [dict(zip(columns, row)) for row in zip(*columns.values())]
+    body = {"predictions" if by_row else "outputs": content}
+    return json.dumps(body, ensure_ascii=False).encode()
 
 
 def _object(body: bytes) -> dict[str, Any]:

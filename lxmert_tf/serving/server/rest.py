@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import json
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -51,7 +52,7 @@ class RestServer:
         self._max_pending = max_pending
         self._poll_seconds = poll_seconds
         self._pending = 0
-        # Parsing JSON of many numbers takes long enough to block the event loop.
+        # JSON of many numbers takes long to parse; in threads it does not block the event loop.
         self._json = concurrent.futures.ThreadPoolExecutor(2, "json")
         self.app = FastAPI(
             openapi_url=None, lifespan=self._lifespan, title="lxmert serve", redirect_slashes=False
@@ -161,11 +162,12 @@ def _json(status: int, content: dict) -> Response:
     return Response(json.dumps(content), status, media_type="application/json")
 
 
-async def _request_error(request: Request, error: RequestError) -> Response:
+# Starlette declares that every handler takes any Exception.
+async def _request_error(request: Request, error: Any) -> Response:
     return _json(error.status, {"error": error.reason})
 
 
-async def _http_error(request: Request, error: HTTPException) -> Response:
+async def _http_error(request: Request, error: Any) -> Response:
     text = f"Malformed request: {request.method} {request.url.path}"
     return _json(error.status_code, {"error": text})
 

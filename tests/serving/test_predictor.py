@@ -1,0 +1,64 @@
+"""The back ends of `Predictor` answer alike, and it validates what it is given."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lxmert_tf.errors import InputError
+from lxmert_tf.serving import Predictor
+from lxmert_tf.serving.server.model_versions import ModelVersions
+from tests.lxmert_tf.samples import one_line
+from tests.serving.rest import NAME, running
+from tests.serving.tiny import EXTRACTOR
+
+QUESTIONS = ["what shape is in the image?", "is there a circle?"]
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny):
+    return Predictor.from_directory(tiny.saved_model)
+
+
+def test_a_preset_a_saved_model_and_a_server_answer_alike(predictor, tiny, image):
+    expected = predictor.answer(image, QUESTIONS)
+    assert [len(answers) for answers in expected] == [5, 5]
+    with running(ModelVersions(tiny.saved_model, {}, print)) as endpoint:
+        server = Predictor.from_endpoint(endpoint, NAME, EXTRACTOR)
+        found = [server.answer([image], QUESTIONS)]
+    found.append(Predictor.from_directory(tiny.preset).answer(image, QUESTIONS))
+    for answers in found:
+        assert [[a for a, _ in row] for row in answers] == [[a for a, _ in row] for row in expected]
+        scores = [[[score for _, score in row] for row in rows] for rows in (answers, expected)]
+        np.testing.assert_allclose(*scores, rtol=0, atol=1e-5)
+
+
+def test_no_questions_have_no_answers(predictor, image):
+    assert predictor.answer(image, []) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "questions", "message"),
+    [
+        (1, ["what?", " \n"], "question 2 is empty"),
+        (0, ["what?"], "0 images; a model reads 1 or 2"),
+        (2, ["what?"], "the model reads 1 image, not 2"),
+        (3, ["what?"], "3 images; a model reads 1 or 2"),
+    ],
+)
+def test_invalid_input_is_refused(predictor, image, images, questions, message):
+    with pytest.raises(InputError) as caught:
+        predictor.answer([image] * images, questions)
+    assert message in one_line(caught)
+
+
+def test_a_rest_endpoint_needs_neither_tensorflow_nor_grpc():
+    code = """
+import sys
+from lxmert_tf.serving import Predictor
+Predictor.from_endpoint("http://localhost:1", "m")
+print([name for name in ("tensorflow", "grpc") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
