@@ -99,7 +99,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         seen: set[str] = set()
-        duplicates = [key for key, _ in pairs if key in seen or seen.add(key)]
+        duplicates = []
+        for key, _ in pairs:
+            if key in seen:
+                duplicates.append(key)
+            seen.add(key)
         more = f" and {len(duplicates) - 1} more" if len(duplicates) > 1 else ""
         raise ValueError(f"duplicate key {duplicates[0]!r}{more} in one object")
     return made

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import platform
 import resource
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -113,7 +114,7 @@ def measure(setting: Setting, config: LxmertConfig) -> Measurement:
 def _workload(setting: Setting, config: LxmertConfig):
     answers = setting.task == "answer"
     trained_in_half = setting.precision == "bfloat16" and not answers
-    shared = {
+    shared: dict[str, Any] = {
         "config": config,
         "policy": "mixed_bfloat16" if trained_in_half else setting.precision,
         "lengths": setting.lengths,

@@ -14,7 +14,9 @@ class MajorityBaseline:
     """
 
     def __init__(self, answered: Iterable[tuple[str, str]]):
-        by_question = collections.defaultdict(collections.Counter)
+        by_question: dict[str, collections.Counter[str]] = collections.defaultdict(
+            collections.Counter
+        )
         for question, answer in answered:
             by_question[question][answer] += 1
         self._answers = {question: _top(counts) for question, counts in by_question.items()}

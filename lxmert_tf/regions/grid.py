@@ -137,7 +137,8 @@ class GridExtractor(RegionExtractor):
 
     def _resize(self, picture: Image.Image, box) -> np.ndarray:
         size = (self.crop_size, self.crop_size)
-        crop = picture.resize(size, Image.Resampling.BOX, box=tuple(float(v) for v in box))
+        x1, y1, x2, y2 = map(float, box)
+        crop = picture.resize(size, Image.Resampling.BOX, box=(x1, y1, x2, y2))
         return np.asarray(crop, np.float32) / 255
 
 

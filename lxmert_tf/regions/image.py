@@ -25,8 +25,7 @@ def read_image(path) -> np.ndarray:
             # Pillow only warns between one and two times its limit; such a picture is refused too.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
-                picture = ImageOps.exif_transpose(picture)
-                return np.asarray(_on_white(picture))
+                return np.asarray(_on_white(ImageOps.exif_transpose(picture)))
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: not an image that can be read (PNG, JPEG, ...)") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
