@@ -1,4 +1,4 @@
-"""What turns a picture into regions: the interface, and what it gives."""
+"""Region extractors: the interface, and the regions of an image."""
 
 import abc
 import dataclasses
@@ -13,12 +13,14 @@ class Regions:
 
     Args:
         features: float [R, F].
-        boxes: float32 [R, 4], x1 y1 x2 y2 divided by image width and height.
-        object_ids, attribute_ids: int64 [R], where the extractor can tell.
-        object_confidences, attribute_confidences: float32 [R] in 0..1; 0 where it can't tell.
+        boxes: float32 [R, 4], x1 y1 x2 y2 divided by the image's width and height.
+        object_ids: int64 [R], or None if the extractor gives no objects.
+        object_confidences: float32 [R] in 0..1, or None.
+        attribute_ids: int64 [R], or None if the extractor gives no attributes.
+        attribute_confidences: float32 [R] in 0..1, or None.
 
     Raises:
-        ValueError: the shapes do not belong together.
+        ValueError: the shapes do not match.
     """
 
     features: np.ndarray
@@ -47,13 +49,14 @@ class Regions:
 
 
 class RegionExtractor(abc.ABC):
-    """Turns an RGB image into regions. It sees the image and nothing else.
+    """Computes the regions of an RGB image. Add a subclass to `EXTRACTORS` to make it available.
 
     Attributes:
-        name: what a config calls it.
-        feature_size: F.
+        name: the extractor's name in configs.
+        feature_size: F, the number of features of a region.
         max_regions: the most regions that an image can have.
-        object_names, attribute_names: what the ids mean; empty where it gives none.
+        object_names: the names of the object IDs; empty if there are none.
+        attribute_names: the names of the attribute IDs; empty if there are none.
     """
 
     name: str
@@ -64,8 +67,15 @@ class RegionExtractor(abc.ABC):
 
     @abc.abstractmethod
     def extract(self, image: np.ndarray) -> Regions:
-        """Makes regions of an image, uint8 [height, width, 3]; at least one."""
+        """Compute the regions of an image.
+
+        Args:
+            image: uint8 [height, width, 3], RGB.
+
+        Returns:
+            at least one region, at most `max_regions`.
+        """
 
     @abc.abstractmethod
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make an equal extractor, and `name`."""
+        """Return `name` and the constructor's arguments, for `make_extractor`."""

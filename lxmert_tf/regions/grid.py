@@ -1,4 +1,4 @@
-"""Regions without pretrained weights: flat-coloured components, and the cells of a grid."""
+"""Regions without pretrained weights: components of flat color, and the cells of a grid."""
 
 import math
 from typing import Any
@@ -11,15 +11,15 @@ from scipy.sparse import csgraph
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.extractor import RegionExtractor, Regions
 
-# Large pictures are looked at at this size (longest side, in pixels): components of a photograph
-# do not get better above it, and the time grows with the area.
+# Large images are scaled down to this size (longest side, in pixels): the components of a
+# photograph do not get better above it, and the time grows with the area.
 WORKING_SIZE = 128
-# Neighbouring pixels belong together if no channel differs by more than this (of 255).
+# Adjacent pixels belong to one component if no channel differs by more than this (of 255).
 FLAT_TOLERANCE = 12
 # Components smaller than this share of the image are noise or edges.
 SMALLEST_SHARE = 0.005
 
-# The share of its box that a figure fills says which one it is.
+# A shape is recognized by the share of its box that it fills.
 FILL_SHARES = {"rectangle": 1.0, "ellipse": math.pi / 4, "triangle": 0.5}
 FILL_TOLERANCE = 0.15
 
@@ -37,22 +37,22 @@ COLORS = {
     "pink": (255, 160, 200),
     "brown": (150, 60, 40),
 }
-# The distance in RGB at which a colour's name is worth half.
+# The distance in RGB at which the confidence in a color is one half.
 COLOR_DISTANCE = 90.0
 
 
 class GridExtractor(RegionExtractor):
-    """Components of flat colour (largest first) and the cells of a grid; features are pixels.
+    """Extracts components of flat color, the largest first, and the cells of a grid.
 
-    A region's features are its crop, resized to crop_size x crop_size RGB, and in the same size
-    the mask of the component inside its box (zeros for a cell). Pixels are counted as ink, 0 for
-    white to 1: on a light background most features are then near zero, and what stands out is
-    not drowned in what all regions share. Objects are the kind of figure that a component looks
-    like, attributes its nearest colour name.
+    The features of a region are the pixels of its crop, resized to crop_size x crop_size RGB, and
+    in the same size the mask of the component inside its box (zeros for a cell). Pixels count as
+    ink, from 0 for white to 1, so on a light background most features are near zero and
+    differences between regions stand out. Objects are the shapes that components look like, and
+    attributes are their nearest color names.
 
     Args:
-        cells: the grid has cells x cells.
-        max_components: the most components that an image gives.
+        cells: the grid has cells x cells cells.
+        max_components: the most components per image.
         crop_size: pixels per side of a crop.
 
     Raises:
@@ -70,7 +70,7 @@ class GridExtractor(RegionExtractor):
             ("crop_size", crop_size, 1),
         ):
             if not isinstance(value, int):
-                raise InputError(f"{argument} is {value!r}; it must be a whole number")
+                raise InputError(f"{argument} is {value!r}; it must be an integer")
             if value < least:
                 raise InputError(f"{argument} is {value}; it must be at least {least}")
         self.cells = cells
@@ -125,7 +125,7 @@ class GridExtractor(RegionExtractor):
     def _component(self, picture: Image.Image, pixels: np.ndarray, mask: np.ndarray):
         height, width = mask.shape
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        # One pixel more on each side: the blended pixels of its edge belong to neither.
+        # One pixel more on each side, for the blended pixels of the edge.
         x1, x2 = max(columns[0] - 1, 0), min(columns[-1] + 2, width)
         y1, y2 = max(rows[0] - 1, 0), min(rows[-1] + 2, height)
         ink = 1 - self._resize(picture, (x1, y1, x2, y2))
@@ -133,7 +133,7 @@ class GridExtractor(RegionExtractor):
         features = np.concatenate([ink.ravel(), shape.ravel()])
         box = (x1 / width, y1 / height, x2 / width, y2 / height)
         inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return features, box, _figure(inner, mask), _color(pixels[mask].mean(axis=0))
+        return features, box, _shape_of(inner, mask), _color_of(pixels[mask].mean(axis=0))
 
     def _resize(self, picture: Image.Image, box) -> np.ndarray:
         size = (self.crop_size, self.crop_size)
@@ -152,7 +152,7 @@ def _at_working_size(image: np.ndarray) -> Image.Image:
 
 
 def _flat_components(pixels: np.ndarray, most: int) -> list[np.ndarray]:
-    """Masks [height, width] of the components of flat colour, the largest first."""
+    """Return masks [height, width] of the components of flat color, the largest first."""
     height, width, _ = pixels.shape
     values = pixels.astype(np.int16)
     numbers = np.arange(height * width).reshape(height, width)
@@ -163,14 +163,14 @@ def _flat_components(pixels: np.ndarray, most: int) -> list[np.ndarray]:
     edges = sparse.coo_matrix((np.ones(len(start), bool), (start, end)), shape=(numbers.size,) * 2)
     _, labels = csgraph.connected_components(edges, directed=False)
     areas = np.bincount(labels)
-    # A tie goes to the component that starts higher up, then further left.
+    # Of equal areas the component comes first that starts further up, then further left.
     largest = np.argsort(-areas, kind="stable")[:most]
     smallest = SMALLEST_SHARE * numbers.size
     return [(labels == i).reshape(height, width) for i in largest if areas[i] >= smallest]
 
 
-def _figure(inner: np.ndarray, mask: np.ndarray) -> tuple[int, float]:
-    """Which of `object_names` a component is, and how sure that is."""
+def _shape_of(inner: np.ndarray, mask: np.ndarray) -> tuple[int, float]:
+    """Return the index in `object_names` of a component's shape, and the confidence."""
     sides = (mask[0].any(), mask[-1].any(), mask[:, 0].any(), mask[:, -1].any())
     if sum(sides) >= 3:
         return 0, 1.0
@@ -182,8 +182,8 @@ def _figure(inner: np.ndarray, mask: np.ndarray) -> tuple[int, float]:
     return GridExtractor.object_names.index(nearest), float(1 - distance / FILL_TOLERANCE / 2)
 
 
-def _color(mean: np.ndarray) -> tuple[int, float]:
-    """The nearest of `attribute_names`, and how near it is."""
+def _color_of(mean: np.ndarray) -> tuple[int, float]:
+    """Return the index in `attribute_names` of the nearest color, and the confidence."""
     distances = np.linalg.norm(np.array(list(COLORS.values()), np.float32) - mean, axis=1)
     nearest = int(distances.argmin())
     return nearest, float(0.5 ** (distances[nearest] / COLOR_DISTANCE))

@@ -1,4 +1,4 @@
-"""Pictures from files, as RGB."""
+"""Images from files, as RGB."""
 
 import warnings
 
@@ -9,7 +9,7 @@ from lxmert_tf.errors import InputError
 
 
 def read_image(path) -> np.ndarray:
-    """Reads a picture the way a person sees it: turned as its EXIF says, transparency on white.
+    """Read an image as people see it: rotated according to EXIF, and with a white background.
 
     Args:
         path: a file in any format that Pillow reads.
@@ -18,22 +18,22 @@ def read_image(path) -> np.ndarray:
         uint8 [height, width, 3].
 
     Raises:
-        InputError: the file is missing, is no image, is cut short, or is too large to decode.
+        InputError: the file is missing, not an image, cut short, or too large.
     """
     try:
         with warnings.catch_warnings():
-            # Pillow only warns between one and two times its limit; such a picture is refused too.
+            # Between one and two times its limit Pillow only warns; such images are rejected too.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 return np.asarray(_on_white(ImageOps.exif_transpose(picture)))
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not an image that can be read (PNG, JPEG, ...)") from error
+        raise InputError(f"{path}: not an image in a known format (PNG, JPEG, ...)") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: the image is too large; at most 89 megapixels") from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or f'broken image ({error})'}") from error
     except (ValueError, SyntaxError, IndexError, EOFError) as error:
-        # What Pillow's decoders raise on damaged files.
+        # Raised by Pillow's decoders for damaged files.
         raise InputError(f"{path}: broken image ({error})") from error
 
 

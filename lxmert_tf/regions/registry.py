@@ -1,4 +1,4 @@
-"""Extractors by name, as configs and exported models name them."""
+"""Region extractors by the names that configs and exported models use."""
 
 from typing import Any
 
@@ -10,20 +10,26 @@ EXTRACTORS: dict[str, type[RegionExtractor]] = {GridExtractor.name: GridExtracto
 
 
 def make_extractor(config: dict[str, Any]) -> RegionExtractor:
-    """Makes the extractor that a config describes.
+    """Make the extractor that a config describes.
 
     Args:
         config: `name`, and the arguments of that extractor.
 
+    Returns:
+        the extractor.
+
     Raises:
-        InputError: the config names no extractor that there is, or it takes no such argument.
+        InputError: no extractor has that name, or it has no such argument.
+
+    Example:
+        >>> make_extractor({"name": "grid", "cells": 3})
     """
     if not isinstance(config, dict):
-        raise InputError(f"an extractor is described by a name and its arguments, not {config!r}")
+        raise InputError(f"extractor is {config!r}; it must be a mapping with a name and arguments")
     arguments = dict(config)
     name = arguments.pop("name", None)
     if not isinstance(name, str) or name not in EXTRACTORS:
-        raise InputError(f"extractor {name!r} is not known; there are {', '.join(EXTRACTORS)}")
+        raise InputError(f"unknown extractor {name!r}; it must be one of {', '.join(EXTRACTORS)}")
     try:
         return EXTRACTORS[name](**arguments)
     except TypeError as error:

@@ -28,7 +28,7 @@ def names(extractor, regions):
     ]
 
 
-def test_the_figure_and_its_colour_are_found_in_real_pictures():
+def test_the_figure_and_its_color_are_found_in_real_pictures():
     said = collections.defaultdict(set)
     for _, answer, image in zip(*easy_vqa.get_test_questions()):
         said[image].add(answer)
@@ -129,7 +129,7 @@ def test_the_same_image_gives_the_same_regions():
     np.testing.assert_array_equal(image, gradient(90, 120))
 
 
-def test_the_cells_cover_the_image_and_hold_its_colours():
+def test_the_cells_cover_the_image_and_hold_its_colors():
     image = np.zeros([60, 90, 3], np.uint8)
     image[:20], image[20:40], image[40:] = (255, 0, 0), (0, 255, 0), (255, 255, 255)
     extractor = GridExtractor(cells=3, max_components=0, crop_size=2)
@@ -192,10 +192,10 @@ def test_an_extractor_comes_back_from_its_config():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"name": "gird"}, "extractor 'gird' is not known; there are grid"),
-        ({"name": ["grid"]}, "extractor ['grid'] is not known"),
-        ("grid", "an extractor is described by a name and its arguments, not 'grid'"),
-        ({}, "extractor None is not known; there are grid"),
+        ({"name": "gird"}, "unknown extractor 'gird'; it must be one of grid"),
+        ({"name": ["grid"]}, "unknown extractor ['grid']"),
+        ("grid", "extractor is 'grid'; it must be a mapping"),
+        ({}, "unknown extractor None; it must be one of grid"),
         (
             {"name": "grid", "cell": 2},
             "extractor 'grid': got an unexpected keyword argument 'cell'",

@@ -43,7 +43,7 @@ def test_transparency_is_seen_on_white(tmp_path):
     np.testing.assert_allclose(read[1, 0], [127, 127, 255], atol=1)
 
 
-def test_a_palette_is_read_as_its_colours(tmp_path):
+def test_a_palette_is_read_as_its_colors(tmp_path):
     picture = Image.fromarray(CORNERS).quantize(4)
     assert picture.mode == "P"
     np.testing.assert_array_equal(saved(tmp_path, picture), CORNERS)
@@ -94,7 +94,7 @@ def test_other_formats_are_read(tmp_path, suffix):
     picture = Image.new("RGB", (20, 10), (200, 30, 30))
     read = saved(tmp_path, picture, f"picture.{suffix}")
     assert read.shape == (10, 20, 3)
-    # JPEG and WebP keep colours nearly.
+    # JPEG and WebP keep colors nearly.
     np.testing.assert_allclose(read.mean(axis=(0, 1)), [200, 30, 30], atol=4)
 
 
@@ -125,9 +125,9 @@ REAL = pathlib.Path(easy_vqa.get_test_image_paths()[0]).read_bytes()
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"just some words\n" * 20, "not an image that can be read"),
-        (b"", "not an image that can be read"),
-        (b"\x89PNG\r\n\x1a\n", "not an image that can be read"),
+        (b"just some words\n" * 20, "not an image in a known format"),
+        (b"", "not an image in a known format"),
+        (b"\x89PNG\r\n\x1a\n", "not an image in a known format"),
         (REAL[: len(REAL) // 2], "broken image"),
         (REAL[:60], "broken image"),
         (REAL[:50] + bytes(20) + REAL[70:], "broken image"),

@@ -43,7 +43,7 @@ def test_a_picture_of_a_folder_that_cannot_be_read_is_a_problem(tmp_path):
     items = [item for file in files for shard in reader.shards(file) for item in reader.read(shard)]
     assert [items[0].image.id, items[3].image.id] == ["a", "d"]
     assert items[1] == ReadError(1, "b", "broken image", len(whole) // 2)
-    assert items[2] == ReadError(1, "c", "not an image that can be read", 10)
+    assert items[2] == ReadError(1, "c", "not an image in a known format", 10)
 
 
 def test_a_picture_that_went_away_is_a_problem(tmp_path):
