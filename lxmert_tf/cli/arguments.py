@@ -94,7 +94,7 @@ def read_training_configs(args: argparse.Namespace, config_class: type):
     from lxmert_tf.config_file import load_config
 
     start = [f"init_from={args.init_from}"] if args.init_from else []
-    config = load_config(config_class, args.config, [*start, *args.overrides])
+    config: Any = load_config(config_class, args.config, [*start, *args.overrides])
     model_config = read_model_config(args)
     keep_freed_memory()
     prefer_onednn()

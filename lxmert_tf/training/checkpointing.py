@@ -73,7 +73,7 @@ class TrainingCheckpoints:
         Raises:
             InputError: there are checkpoints, and none can be read.
         """
-        damaged = []
+        damaged: list[pathlib.Path] = []
         for step in reversed(self.saved_steps()):
             if read_checkpoint(self._checkpoint, self._prefix(step)):
                 return self.step(), damaged

@@ -20,7 +20,7 @@ Count = Annotated[int, pydantic.Field(ge=1)]
 # The bounds also refuse NaN.
 Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
-LossWeights = dict[Literal[PRETRAINING_TASKS], NonNegative]
+LossWeights = dict[Literal[PRETRAINING_TASKS], NonNegative]  # type: ignore[valid-type]
 
 
 @dataclasses.dataclass(frozen=True)

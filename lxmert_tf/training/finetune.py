@@ -102,7 +102,10 @@ class StatementRecipe(Recipe):
         return statement_batches(examples, preprocessor)
 
 
-RECIPES = {"answers": AnswerRecipe, "statements": StatementRecipe}
+RECIPES: dict[str, type[AnswerRecipe | StatementRecipe]] = {
+    "answers": AnswerRecipe,
+    "statements": StatementRecipe,
+}
 
 
 def _print_transfer(transfer: AnswerTransfer) -> None:

@@ -162,7 +162,7 @@ def run_settings(
         info: what the training data determine.
         files: training files. Their total size stands for their content.
     """
-    text = "\n".join([*model.vocabulary, *(model.answers or ())])
+    text = "\n".join([*(model.vocabulary or ()), *(model.answers or ())])
     return {
         kind: dataclasses.asdict(config),
         "model": model.config.to_dict(),

@@ -26,7 +26,7 @@ from lxmert_tf.training.callbacks import (
     TrainingProgress,
 )
 from lxmert_tf.training.checkpointing import TrainingCheckpoints
-from lxmert_tf.training.config import StageConfig, TrainingConfig
+from lxmert_tf.training.config import FinetuningConfig, PretrainingConfig, StageConfig
 from lxmert_tf.training.dataset_info import (
     DatasetInfo,
     check_all_records,
@@ -57,7 +57,7 @@ class Recipe(abc.ABC):
 
     def __init__(
         self,
-        config: TrainingConfig,
+        config: FinetuningConfig | PretrainingConfig,
         model_config: LxmertConfig | None = None,
         extractor: dict[str, Any] | None = None,
     ):
