@@ -247,7 +247,7 @@ def _served_functions(config: LxmertConfig, policy: str, plain: bool) -> dict[st
         answers=[f"answer {i}" for i in range(config.num_answers)],
         dtype=policy,
     )
-    model.shortcuts = not plain
+    model.packing = not plain
     return AnswerModule(model).signatures()
 
 
@@ -324,7 +324,7 @@ def finetuning(
     """
     drawn = draw_batches("finetune", config, lengths, batch_size, batches)
     model = LxmertAnswerClassifier(config, dtype=policy)
-    model.shortcuts = not plain
+    model.packing = not plain
     model.compile(BertAdamW(LEARNING_RATE), SoftAnswerLoss(), [SoftAccuracy()])
     forward = [
         flops.encode_image_flops(config, batch_size, REGIONS)
@@ -340,7 +340,7 @@ def pretraining(
     """Steps on all pre-training tasks; arguments as of `finetuning`."""
     drawn = draw_batches("pretrain", config, lengths, batch_size, batches)
     model = LxmertPretrainer(config, dtype=policy)
-    model.shortcuts = not plain
+    model.packing = not plain
     model.compile(BertAdamW(LEARNING_RATE))
     forward = [_pretraining_flops(config, batch, plain) for batch in drawn]
     return _workload(model, [(batch.inputs, batch.targets) for batch in drawn], forward)

@@ -69,19 +69,15 @@ _ANSWER_HEAD = {"transform": "0", "transform_norm": "2", "answers": "3"}
 # An asterisk stands for the index in a list of layers.
 _Part = tuple[str, str, dict[str, str]]
 _BERT: tuple[_Part, ...] = (
-    ("language_encoder.embeddings", "bert.embeddings.", _LANGUAGE_EMBEDDINGS),
-    ("language_encoder.transformer_layers.*", "bert.encoder.layer.*.", _TRANSFORMER_LAYER),
+    ("language_embeddings", "bert.embeddings.", _LANGUAGE_EMBEDDINGS),
+    ("language_layers.*", "bert.encoder.layer.*.", _TRANSFORMER_LAYER),
     ("pooler", "bert.pooler.", {"dense": "dense"}),
 )
 _BACKBONE: tuple[_Part, ...] = (
     *_BERT,
-    ("relationship_encoder.embeddings", "bert.encoder.visn_fc.", _REGION_EMBEDDINGS),
-    ("relationship_encoder.transformer_layers.*", "bert.encoder.r_layers.*.", _TRANSFORMER_LAYER),
-    (
-        "cross_modality_encoder.transformer_layers.*",
-        "bert.encoder.x_layers.*.",
-        _CROSS_MODALITY_LAYER,
-    ),
+    ("region_embeddings", "bert.encoder.visn_fc.", _REGION_EMBEDDINGS),
+    ("relationship_layers.*", "bert.encoder.r_layers.*.", _TRANSFORMER_LAYER),
+    ("cross_modality_layers.*", "bert.encoder.x_layers.*.", _CROSS_MODALITY_LAYER),
 )
 _HEADS: tuple[_Part, ...] = (
     ("masked_lm_head", "cls.predictions.", _MASKED_LM_HEAD),
@@ -161,8 +157,8 @@ def _layer_variables(layer, names: tuple[str, ...]) -> Iterator[NamedVariable]:
         yield NamedVariable(layer.kernel, weights, transposed=True)
         yield NamedVariable(layer.bias, biases)
     else:
-        yield NamedVariable(layer.float32.gamma, weights)
-        yield NamedVariable(layer.float32.beta, biases)
+        yield NamedVariable(layer.gamma, weights)
+        yield NamedVariable(layer.beta, biases)
 
 
 def _attribute(owner, path: str) -> Any:

@@ -128,7 +128,8 @@ def _answer(
     def best(text, image_ids, regions):
         text_inputs = preprocessor(text)
         if isinstance(model, LxmertPairClassifier):
-            logits = model({**text_inputs, **regions}, output_attentions=False)
+            inputs = {**text_inputs, **regions}
+            logits = model(inputs, output_attentions=False, packed=model.packs)
         else:
             logits = _answer_about_each_image(model, text_inputs, image_ids, regions)
         return tf.argmax(logits, axis=-1)

@@ -5,23 +5,30 @@ import math
 import tensorflow as tf
 from tensorflow import keras
 
-from lxmert_tf.layers.dropout import Dropout
+from lxmert_tf.layers.dense import build_sublayer, dense
+from lxmert_tf.layers.dropout import SeededDropout
 from lxmert_tf.layers.normalization import ResidualNorm
-from lxmert_tf.layers.packing import Positions
+from lxmert_tf.layers.packing import PackedSequence, as_given, as_rows
+
+# Added to the attention scores of padding (BERT's constant): in float32, exp(-10000) is exactly
+# zero beside any real score.
+MASKED_SCORE = -10000.0
 
 
-@keras.utils.register_keras_serializable("lxmert_tf")
-class SelfAttention(keras.layers.Layer):
-    """Multi-head self-attention, residual connection and LayerNorm, as in BERT.
+def attention_bias(mask) -> tf.Tensor:
+    """Return what is added to attention scores, float32 [B, 1, 1, K], for a mask [B, K]."""
+    return (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * MASKED_SCORE
 
-    Queries, keys and values come out of one product with a kernel of H x 3H.
+
+class _Attention(keras.layers.Layer):
+    """The parts of an attention block with a residual connection and layer normalization.
 
     Args:
-        num_heads: heads; must divide H.
-        hidden_dropout: rate after the output projection.
-        attention_dropout: rate on the probabilities.
-        epsilon: of the LayerNorm.
-        initializer_range: standard deviation of the kernels.
+        num_heads: Attention heads; must divide H.
+        hidden_dropout: Dropout rate after the output projection.
+        attention_dropout: Dropout rate on the attention probabilities.
+        epsilon: Epsilon of the layer normalization.
+        initializer_range: Standard deviation of the initial kernels.
     """
 
     def __init__(
@@ -41,97 +48,61 @@ class SelfAttention(keras.layers.Layer):
         self.initializer_range = initializer_range
 
     def build(self, input_shape):
-        hidden_size = int(input_shape[-1])
-        self.head_size = hidden_size // self.num_heads
-        self.query_key_value = self._dense(3 * hidden_size, "query_key_value")
-        self.output_projection = self._dense(hidden_size, "output_projection")
-        self.dropout = Dropout(self.attention_dropout, dtype=self.dtype_policy, name="dropout")
+        size = int(input_shape[-1])
+        if size % self.num_heads:
+            raise ValueError(f"the width {size} is not a multiple of num_heads {self.num_heads}")
+        self.head_size = size // self.num_heads
+        policy, deviation = self.dtype_policy, self.initializer_range
+        self.query_key_value = dense(3 * size, deviation, dtype=policy, name="query_key_value")
+        self.output_projection = dense(size, deviation, dtype=policy, name="output_projection")
+        self.dropout = SeededDropout(self.attention_dropout, dtype=policy, name="dropout")
         self.residual_norm = ResidualNorm(
-            self.hidden_dropout, self.epsilon, dtype=self.dtype_policy, name="residual_norm"
+            self.hidden_dropout, self.epsilon, dtype=policy, name="residual_norm"
         )
+        for layer in (self.query_key_value, self.output_projection, self.residual_norm):
+            build_sublayer(layer, input_shape)
         super().build(input_shape)
 
-    def _dense(self, units: int, name: str) -> keras.layers.Dense:
-        return keras.layers.Dense(
-            units,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=self.initializer_range),
-            dtype=self.dtype_policy,
-            name=name,
-        )
-
-    def split_heads(self, rows, positions: Positions, parts: int):
-        """Cuts rows [N, parts H] into `parts` tensors [B, heads, L, H / heads]."""
-        fused = positions.to_batch(rows, parts, self.num_heads, self.head_size)
+    def _heads(self, sequence: PackedSequence, projected, parts: int) -> list[tf.Tensor]:
+        """Cut rows [N, parts * H] of a sequence into `parts` tensors [B, heads, L, H / heads]."""
+        fused = sequence.packing.unpack(projected, parts, self.num_heads, self.head_size)
         return tf.unstack(tf.transpose(fused, [2, 0, 3, 1, 4]), num=parts)
 
-    def project_apart(self, query_rows, key_value_rows):
-        """Queries of some rows, [N, H], and keys and values of others, [M, 2 H]."""
+    def _project_apart(self, query_rows, key_value_rows) -> list[tf.Tensor]:
+        """Return the queries of some rows, [N, H], and keys and values of others, [M, 2H]."""
         size = query_rows.shape[-1]
         kernels = tf.split(self.query_key_value.kernel, [size, 2 * size], axis=1)
         biases = tf.split(self.query_key_value.bias, [size, 2 * size])
         sides = zip((query_rows, key_value_rows), kernels, biases)
         return [tf.nn.bias_add(tf.matmul(rows, kernel), bias) for rows, kernel, bias in sides]
 
-    def attend(self, query, key, value, bias, training, output_attentions):
-        """Computes softmax(query key^T / sqrt(d) + bias) value.
+    def _attend(self, query, key, value, mask, training, output_attentions=False):
+        """Compute softmax(query key^T / sqrt(d) + bias) value.
 
         Args:
             query: [B, heads, Q, d].
-            key, value: [B, heads, K, d].
-            bias: [B, 1, 1, K].
-            training: whether to drop probabilities.
-            output_attentions: whether to give the probabilities, which then stay in memory.
+            key: [B, heads, K, d].
+            value: [B, heads, K, d].
+            mask: [B, K], 1 = token or region; None for no padding.
+            training: Whether dropout is on.
+            output_attentions: Whether to return the probabilities, which then stay in memory.
 
         Returns:
-            the context [B, Q, heads, d], and the probabilities [B, heads, Q, K] in float32, or
+            The context [B, Q, heads, d], and the probabilities [B, heads, Q, K] in float32 or
             None.
         """
         query = query * tf.cast(1.0 / math.sqrt(self.head_size), query.dtype)
         scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
-        probabilities = tf.nn.softmax(scores + bias, axis=-1)
+        if mask is not None:
+            scores += attention_bias(mask)
+        probabilities = tf.nn.softmax(scores, axis=-1)
         dropped = self.dropout(tf.cast(probabilities, value.dtype), training=training)
         context = tf.transpose(tf.matmul(dropped, value), [0, 2, 1, 3])
         return context, probabilities if output_attentions else None
 
-    def finish(self, context, residual, training):
-        """Output projection, dropout, residual connection and LayerNorm of rows: [N, H]."""
+    def _finish(self, context, residual, training):
+        """Apply output projection, dropout, residual connection and layer normalization."""
         return self.residual_norm(self.output_projection(context), residual, training=training)
-
-    def call(
-        self,
-        hidden,
-        positions: Positions,
-        training=None,
-        output_attentions=False,
-        first_only=False,
-    ):
-        """Attends within one side.
-
-        Args:
-            hidden: rows [N, H] of `positions`.
-            positions: of this side.
-            training: whether dropout is on.
-            output_attentions: whether to give the probabilities.
-            first_only: whether to give just the rows of each example's first place, [B, H].
-
-        Returns:
-            rows [N, H], and the probabilities [B, heads, L, L] or None.
-        """
-        if first_only:
-            return self._first_rows(hidden, positions, training), None
-        query, key, value = self.split_heads(self.query_key_value(hidden), positions, 3)
-        context, probabilities = self.attend(
-            query, key, value, positions.bias, training, output_attentions
-        )
-        return self.finish(positions.to_rows(context), hidden, training), probabilities
-
-    def _first_rows(self, hidden, positions: Positions, training):
-        firsts = positions.first_rows(hidden)
-        query, key_value = self.project_apart(firsts, hidden)
-        query = tf.reshape(query, [-1, self.num_heads, 1, self.head_size])
-        key, value = self.split_heads(key_value, positions, 2)
-        context, _ = self.attend(query, key, value, positions.bias, training, False)
-        return self.finish(tf.reshape(context, [-1, hidden.shape[-1]]), firsts, training)
 
     def get_config(self):
         return {
@@ -145,67 +116,134 @@ class SelfAttention(keras.layers.Layer):
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
-class CrossAttention(SelfAttention):
-    """Attention from words to regions and from regions to words with ONE set of weights.
+class SelfAttention(_Attention):
+    """Multi-head self-attention, residual connection and layer normalization, as in BERT.
 
-    Paper section 3.1, the cross-attention sub-layer; the release shares the weights between
-    the directions. So both sides go through one projection, as one longer sequence.
+    Args:
+        num_heads: Attention heads; must divide H.
+        hidden_dropout: Dropout rate after the output projection.
+        attention_dropout: Dropout rate on the attention probabilities.
+        epsilon: Epsilon of the layer normalization.
+        initializer_range: Standard deviation of the initial kernels.
+
+    Call arguments:
+        hidden: [B, L, H], or a `PackedSequence` of it.
+        padding_mask: [B, L], 1 = token or region; None for no padding.
+        training: Whether dropout is on.
+        output_attentions: Whether to return the probabilities, too.
+        pooled_only: Whether to compute only the first position of each example.
+
+    Returns:
+        The same form as `hidden`, or [B, H] with `pooled_only`; with `output_attentions` also the
+        probabilities, float32 [B, heads, L, L].
+    """
+
+    def call(
+        self,
+        hidden,
+        padding_mask=None,
+        training=None,
+        output_attentions=False,
+        pooled_only=False,
+    ):
+        sequence = as_rows(hidden)
+        if pooled_only:
+            return self._first_token(sequence, padding_mask, training)
+        rows = sequence.rows
+        query, key, value = self._heads(sequence, self.query_key_value(rows), 3)
+        context, probabilities = self._attend(
+            query, key, value, padding_mask, training, output_attentions
+        )
+        finished = self._finish(sequence.packing.pack(context), rows, training)
+        output = as_given(sequence.with_rows(finished), hidden)
+        return (output, probabilities) if output_attentions else output
+
+    def _first_token(self, sequence: PackedSequence, padding_mask, training):
+        first = sequence.first()
+        query, key_value = self._project_apart(first, sequence.rows)
+        query = tf.reshape(query, [-1, self.num_heads, 1, self.head_size])
+        key, value = self._heads(sequence, key_value, 2)
+        context, _ = self._attend(query, key, value, padding_mask, training)
+        return self._finish(tf.reshape(context, [-1, first.shape[-1]]), first, training)
+
+    def compute_output_shape(self, input_shape):
+        return tf.TensorShape(input_shape)
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class CrossAttention(_Attention):
+    """Attention from words to regions and from regions to words with one set of weights.
+
+    The cross-attention sub-layer of the paper, section 3.1. The release shares the weights between
+    the directions, so both sides go through one projection as one longer sequence.
+
+    Args:
+        num_heads: Attention heads; must divide H.
+        hidden_dropout: Dropout rate after the output projection.
+        attention_dropout: Dropout rate on the attention probabilities.
+        epsilon: Epsilon of the layer normalization.
+        initializer_range: Standard deviation of the initial kernels.
+
+    Call arguments:
+        language: [B, T, H], or a `PackedSequence` of it.
+        vision: [B, R, H], or a `PackedSequence` of it.
+        padding_mask: [B, T], 1 = token; None for no padding.
+        region_mask: [B, R], 1 = region; None for no padding.
+        training: Whether dropout is on.
+        output_attentions: Whether to return the probabilities, too.
+        pooled_only: Whether to compute only the language side.
+
+    Returns:
+        The language and the vision side, each attending to the other's input; only the language
+        side with `pooled_only`. With `output_attentions` also the probabilities of words over
+        regions, float32 [B, heads, T, R], and of regions over words, float32 [B, heads, R, T].
     """
 
     def call(
         self,
         language,
         vision,
-        language_positions: Positions,
-        vision_positions: Positions,
+        padding_mask=None,
+        region_mask=None,
         training=None,
         output_attentions=False,
-        language_only=False,
+        pooled_only=False,
     ):
-        """Attends across the sides; each direction sees the other side's input, not its output.
-
-        Args:
-            language: rows [N, H] of `language_positions`.
-            vision: rows [M, H] of `vision_positions`.
-            language_positions: of the words.
-            vision_positions: of the regions.
-            training: whether dropout is on.
-            output_attentions: whether to give the probabilities.
-            language_only: whether to leave out what the words' output does not depend on.
-
-        Returns:
-            language [N, H], vision [M, H], the probabilities of words over regions
-            [B, heads, T, R] and of regions over words [B, heads, R, T], or None for each.
-        """
-        if language_only:
-            return self._language_side(
-                language, vision, language_positions, vision_positions, training
-            )
-        # Split, not sliced: the gradient of a slice is a zero-filled copy of the whole.
-        counts = [tf.shape(language)[0], tf.shape(vision)[0]]
-        both = tf.concat([language, vision], axis=0)
-        words, regions = tf.split(self.query_key_value(both), counts)
-        word_query, word_key, word_value = self.split_heads(words, language_positions, 3)
-        region_query, region_key, region_value = self.split_heads(regions, vision_positions, 3)
-        how = (training, output_attentions)
-        word_context, to_vision = self.attend(
-            word_query, region_key, region_value, vision_positions.bias, *how
+        words, regions = as_rows(language), as_rows(vision)
+        # Keras casts the first argument alone to the compute dtype.
+        regions = regions.with_rows(tf.cast(regions.rows, self.compute_dtype))
+        if pooled_only:
+            attended = self._language_side(words, regions, region_mask, training)
+            return as_given(attended, language)
+        # Both sides in one product. Split, not sliced: the gradient of a slice is a zero-filled
+        # copy of the whole.
+        counts = [tf.shape(words.rows)[0], tf.shape(regions.rows)[0]]
+        both = tf.concat([words.rows, regions.rows], axis=0)
+        word_projections, region_projections = tf.split(self.query_key_value(both), counts)
+        word_query, word_key, word_value = self._heads(words, word_projections, 3)
+        region_query, region_key, region_value = self._heads(regions, region_projections, 3)
+        word_context, to_vision = self._attend(
+            word_query, region_key, region_value, region_mask, training, output_attentions
         )
-        region_context, to_language = self.attend(
-            region_query, word_key, word_value, language_positions.bias, *how
+        region_context, to_language = self._attend(
+            region_query, word_key, word_value, padding_mask, training, output_attentions
         )
-        contexts = [
-            language_positions.to_rows(word_context),
-            vision_positions.to_rows(region_context),
-        ]
-        finished = self.finish(tf.concat(contexts, axis=0), both, training)
-        language, vision = tf.split(finished, counts)
-        return language, vision, to_vision, to_language
+        contexts = [words.packing.pack(word_context), regions.packing.pack(region_context)]
+        finished = self._finish(tf.concat(contexts, axis=0), both, training)
+        word_rows, region_rows = tf.split(finished, counts)
+        sides = (
+            as_given(words.with_rows(word_rows), language),
+            as_given(regions.with_rows(region_rows), vision),
+        )
+        return (*sides, to_vision, to_language) if output_attentions else sides
 
-    def _language_side(self, language, vision, language_positions, vision_positions, training):
-        query, key_value = self.project_apart(language, vision)
-        [query] = self.split_heads(query, language_positions, 1)
-        key, value = self.split_heads(key_value, vision_positions, 2)
-        context, _ = self.attend(query, key, value, vision_positions.bias, training, False)
-        rows = language_positions.to_rows(context)
-        return self.finish(rows, language, training), None, None, None
+    def _language_side(self, words, regions, region_mask, training) -> PackedSequence:
+        query, key_value = self._project_apart(words.rows, regions.rows)
+        [query] = self._heads(words, query, 1)
+        key, value = self._heads(regions, key_value, 2)
+        context, _ = self._attend(query, key, value, region_mask, training)
+        return words.with_rows(self._finish(words.packing.pack(context), words.rows, training))
+
+    def compute_output_shape(self, language_shape, vision_shape):
+        """Return the shapes of both sides."""
+        return tf.TensorShape(language_shape), tf.TensorShape(vision_shape)

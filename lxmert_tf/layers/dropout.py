@@ -1,4 +1,4 @@
-"""Dropout without a state: what a step drops depends on the step, not on what was drawn before."""
+"""Dropout that depends on a seed and a step, not on what was drawn before."""
 
 import contextlib
 import threading
@@ -6,20 +6,20 @@ import threading
 import tensorflow as tf
 from tensorflow import keras
 
-# By thread, because MirroredStrategy traces each replica in one of its own.
+# Per thread, because MirroredStrategy traces each replica in a thread of its own.
 _current = threading.local()
 
 
 @contextlib.contextmanager
 def dropout_keys(seed: int, number):
-    """Within it, dropout draws by key: the same seed, number and model drop the same.
+    """Make dropout draw by key: the same seed, number and model drop the same values.
 
-    So a resumed run drops what the uninterrupted one would have dropped. Outside of it, dropout
-    draws from TensorFlow's own generator, as Keras' does.
+    A resumed run therefore drops what the uninterrupted one would have dropped. Outside of this
+    context, dropout draws from TensorFlow's generator, as Keras's own does.
 
     Args:
-        seed: of the run.
-        number: an integer scalar that is another one for each step, replica and part of a batch.
+        seed: Seed of the run.
+        number: Integer scalar that differs between steps, replicas and parts of a batch.
     """
     outer = getattr(_current, "keys", None)
     _current.keys = _Keys(seed, tf.cast(number, tf.int64))
@@ -30,7 +30,7 @@ def dropout_keys(seed: int, number):
 
 
 class _Keys:
-    """Hands out keys, int64 [2], another one to each call of a dropout layer in a model's call."""
+    """Gives each dropout layer in a model's call a key of its own, int64 [2]."""
 
     def __init__(self, seed: int, number: tf.Tensor):
         self._seed = seed
@@ -39,19 +39,22 @@ class _Keys:
 
     def next(self) -> tf.Tensor:
         self._given += 1
-        # A model has less than 2^20 dropout layers; TensorFlow scrambles the pair.
+        # A model has fewer than 2^20 dropout layers; TensorFlow scrambles the pair.
         return tf.stack([tf.constant((self._seed << 20) + self._given, tf.int64), self._number])
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
-class Dropout(keras.layers.Layer):
-    """Sets a share of the values to zero in training and scales the others up.
+class SeededDropout(keras.layers.Layer):
+    """Dropout that draws by key inside `dropout_keys`.
 
     Args:
-        rate: the share, in [0, 1).
+        rate: Share of the values that become zero in training, in [0, 1).
 
     Call arguments:
-        hidden: any shape. Returns the same shape.
+        hidden: Any shape.
+
+    Returns:
+        The same shape; the values that are kept are scaled up by 1 / (1 - rate).
     """
 
     def __init__(self, rate: float, **kwargs):
@@ -62,6 +65,9 @@ class Dropout(keras.layers.Layer):
         if not training or not self.rate:
             return hidden
         return tf.nn.experimental.stateless_dropout(hidden, self.rate, _key(), rng_alg="philox")
+
+    def compute_output_shape(self, input_shape):
+        return tf.TensorShape(input_shape)
 
     def get_config(self):
         return {**super().get_config(), "rate": self.rate}

@@ -1,28 +1,36 @@
-"""What the encoders start from: embedded words and embedded regions."""
+"""The embeddings of words and of regions, the inputs of the encoders."""
 
 import tensorflow as tf
 from tensorflow import keras
 
-from lxmert_tf.layers.dropout import Dropout
-from lxmert_tf.layers.normalization import Float32LayerNorm
+from lxmert_tf.layers.dense import build_sublayer, dense
+from lxmert_tf.layers.dropout import SeededDropout
+from lxmert_tf.layers.normalization import LayerNorm
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
 class LanguageEmbeddings(keras.layers.Layer):
-    """LayerNorm(word + position + segment), then dropout (paper section 2, word-level embeddings).
+    """LayerNorm(word + position + segment), then dropout (paper section 2, word embeddings).
 
     Args:
-        vocab_size, max_position_embeddings, type_vocab_size: rows of the three tables.
-        hidden_size: H.
-        dropout: rate.
-        epsilon: of the LayerNorm.
-        initializer_range: standard deviation of the tables.
-        freeze_first_rows: whether look-ups give row 0 of each table no gradient. The release does
-            so (its tables have padding_idx=0), which also freezes position 0 and segment 0 but
-            for weight decay. May be set as an attribute, before training is traced.
+        vocab_size: Rows of the word table.
+        max_position_embeddings: Rows of the position table, the longest sentence.
+        type_vocab_size: Rows of the segment table.
+        hidden_size: Width H.
+        dropout: Dropout rate.
+        epsilon: Epsilon of the layer normalization.
+        initializer_range: Standard deviation of the initial tables.
+        freeze_first_rows: Whether row 0 of each table gets no gradient from look-ups. The release
+            does so (its tables have padding_idx=0), which freezes position 0 and segment 0, too,
+            except for weight decay. May also be set as an attribute before training is traced.
 
     Call arguments:
-        token_ids, segment_ids: int [B, T]. Returns [B, T, H].
+        token_ids: int [B, T].
+        segment_ids: int [B, T]; zeros if None.
+        training: Whether dropout is on.
+
+    Returns:
+        [B, T, H].
     """
 
     def __init__(
@@ -46,8 +54,8 @@ class LanguageEmbeddings(keras.layers.Layer):
         self.dropout_rate = dropout
         self.epsilon = epsilon
         self.initializer_range = initializer_range
-        self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
-        self.norm = Float32LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
+        self.dropout = SeededDropout(dropout, dtype=self.dtype_policy, name="dropout")
+        self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
 
     def build(self, input_shape):
         def table(name, rows):
@@ -60,9 +68,12 @@ class LanguageEmbeddings(keras.layers.Layer):
         self.word_embeddings = table("word_embeddings", self.vocab_size)
         self.position_embeddings = table("position_embeddings", self.max_position_embeddings)
         self.segment_embeddings = table("segment_embeddings", self.type_vocab_size)
+        build_sublayer(self.norm, [*input_shape, self.hidden_size])
         super().build(input_shape)
 
-    def call(self, token_ids, segment_ids, training=None):
+    def call(self, token_ids, segment_ids=None, training=None):
+        if segment_ids is None:
+            segment_ids = tf.zeros_like(token_ids)
         words = self._look_up(self.word_embeddings, token_ids)
         positions = self._look_up(self.position_embeddings, tf.range(tf.shape(token_ids)[1]))
         segments = self._look_up(self.segment_embeddings, segment_ids)
@@ -74,6 +85,9 @@ class LanguageEmbeddings(keras.layers.Layer):
             return rows
         first = tf.equal(ids, 0)[..., tf.newaxis]
         return tf.where(first, tf.stop_gradient(rows), rows)
+
+    def compute_output_shape(self, input_shape):
+        return tf.TensorShape([*input_shape, self.hidden_size])
 
     def get_config(self):
         return {
@@ -94,19 +108,25 @@ class RegionEmbeddings(keras.layers.Layer):
     """(LayerNorm(W_f features + b) + LayerNorm(W_b box + b)) / 2, then dropout (paper equation 1).
 
     Args:
-        hidden_size: H.
-        dropout: rate.
-        epsilon: of both LayerNorms.
-        initializer_range: standard deviation of the kernels.
+        hidden_size: Width H.
+        box_size: Coordinates per box.
+        dropout: Dropout rate.
+        epsilon: Epsilon of both layer normalizations.
+        initializer_range: Standard deviation of the initial kernels.
 
     Call arguments:
         region_features: [..., F].
-        region_boxes: [..., 4], in 0..1. Returns [..., H].
+        region_boxes: [..., 4], x1 y1 x2 y2 in 0..1.
+        training: Whether dropout is on.
+
+    Returns:
+        [..., H].
     """
 
     def __init__(
         self,
         hidden_size: int,
+        box_size: int = 4,
         dropout: float = 0.1,
         epsilon: float = 1e-12,
         initializer_range: float = 0.02,
@@ -114,32 +134,40 @@ class RegionEmbeddings(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.hidden_size = hidden_size
+        self.box_size = box_size
         self.dropout_rate = dropout
         self.epsilon = epsilon
         self.initializer_range = initializer_range
-        self.feature_projection = self._dense("feature_projection")
-        self.feature_norm = Float32LayerNorm(epsilon, dtype=self.dtype_policy, name="feature_norm")
-        self.box_projection = self._dense("box_projection")
-        self.box_norm = Float32LayerNorm(epsilon, dtype=self.dtype_policy, name="box_norm")
-        self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+        policy = self.dtype_policy
+        projection = {"units": hidden_size, "initializer_range": initializer_range, "dtype": policy}
+        self.feature_projection = dense(name="feature_projection", **projection)
+        self.feature_norm = LayerNorm(epsilon, dtype=policy, name="feature_norm")
+        self.box_projection = dense(name="box_projection", **projection)
+        self.box_norm = LayerNorm(epsilon, dtype=policy, name="box_norm")
+        self.dropout = SeededDropout(dropout, dtype=policy, name="dropout")
 
-    def _dense(self, name: str) -> keras.layers.Dense:
-        return keras.layers.Dense(
-            self.hidden_size,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=self.initializer_range),
-            dtype=self.dtype_policy,
-            name=name,
-        )
+    def build(self, input_shape):
+        hidden_shape = [*input_shape[:-1], self.hidden_size]
+        build_sublayer(self.feature_projection, input_shape)
+        build_sublayer(self.feature_norm, hidden_shape)
+        build_sublayer(self.box_projection, [*input_shape[:-1], self.box_size])
+        build_sublayer(self.box_norm, hidden_shape)
+        super().build(input_shape)
 
     def call(self, region_features, region_boxes, training=None):
         features = self.feature_norm(self.feature_projection(region_features))
         boxes = self.box_norm(self.box_projection(region_boxes))
         return self.dropout((features + boxes) / 2, training=training)
 
+    def compute_output_shape(self, features_shape, boxes_shape=None):
+        """Return the shape of the features with H as the last axis."""
+        return tf.TensorShape([*features_shape[:-1], self.hidden_size])
+
     def get_config(self):
         return {
             **super().get_config(),
             "hidden_size": self.hidden_size,
+            "box_size": self.box_size,
             "dropout": self.dropout_rate,
             "epsilon": self.epsilon,
             "initializer_range": self.initializer_range,

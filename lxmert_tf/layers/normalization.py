@@ -1,93 +1,88 @@
-"""LayerNorm in float32, alone and after a residual connection."""
+"""Layer normalization in float32, alone and after a residual connection."""
 
 import tensorflow as tf
 from tensorflow import keras
 
-from lxmert_tf.layers.dropout import Dropout
-from lxmert_tf.layers.own_gradient import with_own_gradient
+from lxmert_tf.layers.dense import build_sublayer
+from lxmert_tf.layers.dropout import SeededDropout
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
-class Float32LayerNorm(keras.layers.Layer):
-    """LayerNorm over the last axis, computed in float32 whatever the policy.
+class LayerNorm(keras.layers.Layer):
+    """Layer normalization over the last axis, computed in float32 under every dtype policy.
+
+    Unlike `keras.layers.LayerNormalization` it takes inputs of any rank after it is built, such as
+    padded batches [B, L, H] and packed rows [N, H].
 
     Args:
-        epsilon: added to the variance; 1e-12 as published.
+        epsilon: Added to the variance; 1e-12 as published.
 
     Call arguments:
-        hidden: [..., H]. Returns the same shape in the layer's compute dtype.
+        hidden: [..., H].
+
+    Returns:
+        The same shape, in the layer's compute dtype.
     """
 
     def __init__(self, epsilon: float = 1e-12, **kwargs):
         super().__init__(**kwargs)
         self.epsilon = epsilon
-        # Not by autocast: the statistics and the result are float32, and only the result is cast.
-        self.float32 = _LayerNorm(epsilon, dtype="float32", name="float32")
+
+    def build(self, input_shape):
+        # Not cast to the compute dtype: statistics and result are float32.
+        size = {"shape": input_shape[-1:], "experimental_autocast": False}
+        self.gamma = self.add_weight(name="gamma", initializer="ones", **size)
+        self.beta = self.add_weight(name="beta", initializer="zeros", **size)
+        super().build(input_shape)
 
     def call(self, hidden):
-        return tf.cast(self.float32(tf.cast(hidden, tf.float32)), self.compute_dtype)
+        hidden = tf.cast(hidden, tf.float32)
+        centered = hidden - tf.reduce_mean(hidden, axis=-1, keepdims=True)
+        variance = tf.reduce_mean(tf.square(centered), axis=-1, keepdims=True)
+        normal = centered * tf.math.rsqrt(variance + self.epsilon)
+        return tf.cast(normal * self.gamma + self.beta, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return tf.TensorShape(input_shape)
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
-class _LayerNorm(keras.layers.Layer):
-    """(x - mean) / sqrt(variance + epsilon) * gamma + beta over the last axis."""
-
-    def __init__(self, epsilon: float, **kwargs):
-        super().__init__(**kwargs)
-        self.epsilon = epsilon
-
-    def build(self, input_shape):
-        self.gamma = self.add_weight(name="gamma", shape=input_shape[-1:], initializer="ones")
-        self.beta = self.add_weight(name="beta", shape=input_shape[-1:], initializer="zeros")
-        super().build(input_shape)
-
-    def call(self, hidden):
-        return _normalized(hidden, self.epsilon) * self.gamma + self.beta
-
-
-def _normalized(hidden, epsilon: float):
-    """The rows with mean 0 and variance 1, with a gradient of fewer passes than TensorFlow's."""
-
-    def normalize(hidden):
-        centred = hidden - tf.reduce_mean(hidden, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-        scale = tf.math.rsqrt(variance + epsilon)
-        normal = centred * scale
-
-        def gradient(upstream):
-            # What would change the mean or the variance has no effect.
-            mean = tf.reduce_mean(upstream, axis=-1, keepdims=True)
-            slope = tf.reduce_mean(upstream * normal, axis=-1, keepdims=True)
-            return scale * (upstream - mean - normal * slope)
-
-        return normal, gradient
-
-    return with_own_gradient(normalize, hidden)
-
-
 @keras.utils.register_keras_serializable("lxmert_tf")
 class ResidualNorm(keras.layers.Layer):
-    """LayerNorm(dropout(hidden) + residual): how every block of a post-norm Transformer ends.
+    """LayerNorm(dropout(hidden) + residual), the end of every post-norm Transformer block.
 
     Args:
-        dropout: rate.
-        epsilon: of the LayerNorm.
+        dropout: Dropout rate.
+        epsilon: Epsilon of the layer normalization.
 
     Call arguments:
-        hidden, residual: [..., H]. Returns [..., H].
+        hidden: [..., H].
+        residual: [..., H].
+
+    Returns:
+        [..., H].
     """
 
     def __init__(self, dropout: float = 0.1, epsilon: float = 1e-12, **kwargs):
         super().__init__(**kwargs)
         self.dropout_rate = dropout
         self.epsilon = epsilon
-        self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
-        self.norm = Float32LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
+        self.dropout = SeededDropout(dropout, dtype=self.dtype_policy, name="dropout")
+        self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
+
+    def build(self, input_shape):
+        build_sublayer(self.norm, input_shape)
+        super().build(input_shape)
 
     def call(self, hidden, residual, training=None):
+        # Keras casts the first argument alone to the compute dtype.
+        residual = tf.cast(residual, hidden.dtype)
         return self.norm(self.dropout(hidden, training=training) + residual)
+
+    def compute_output_shape(self, input_shape):
+        return tf.TensorShape(input_shape)
 
     def get_config(self):
         return {**super().get_config(), "dropout": self.dropout_rate, "epsilon": self.epsilon}

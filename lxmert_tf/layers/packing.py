@@ -1,121 +1,123 @@
-"""Which positions of a batch hold a word or a region, and which of them are computed on."""
+"""Sequences as rows: every position of a padded batch, or only those that hold something.
 
-import functools
+Layers other than attention look at one row at a time, and attention gives padding no weight. So a
+model may compute on the rows [N, H] that hold a token or a region instead of on all of [B, L, H],
+with the same results. The layers of this library take either form; a model chooses once.
+"""
 
 import tensorflow as tf
 
-from lxmert_tf.layers.own_gradient import with_own_gradient
 
-# What a padded token or an absent region adds to its attention scores (BERT's constant): in
-# float32, exp(-10000) is exactly zero beside any real score.
-MASKED_SCORE = -10000.0
+class Packing:
+    """The positions of a padded batch that are computed on.
 
-
-def attention_bias(mask) -> tf.Tensor:
-    """Turns a mask [B, K] (1 = there) into what is added to scores, float32 [B, 1, 1, K]."""
-    return (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * MASKED_SCORE
-
-
-class Positions:
-    """The places of a batch [B, L], as the rows [N, H] that the layers compute on.
-
-    All of them, or (packed) only those that are there. No layer but attention looks at more than
-    one row, and attention gives a place that is not there no weight: the results are the same.
+    The first position of each example is always kept: the pooler reads it, and an image without
+    regions needs one row to attend to.
 
     Args:
-        mask: [B, L], 1 = there.
-        packed: whether to leave out what is not there. The first place of each example is always
-            computed: the pooler reads it, and an image without regions then has one, as it would
-            if its padding were not left out.
+        mask: [B, L], 1 = token or region, 0 = padding.
     """
 
-    def __init__(self, mask, packed: bool = False):
+    def __init__(self, mask):
         mask = tf.convert_to_tensor(mask)
-        self.bias = attention_bias(mask)
-        # Cut apart once: each cut is four operations, and every layer needs both.
-        self._batch_size, self._length = tf.unstack(tf.shape(mask))
-        self._packed = packed
-        if not packed:
-            return
-        kept = tf.logical_or(tf.cast(mask, tf.bool), tf.equal(tf.range(self._length), 0))
+        self.batch_size, self.length = tf.unstack(tf.shape(mask))
+        kept = tf.logical_or(tf.cast(mask, tf.bool), tf.equal(tf.range(self.length), 0))
         flat = tf.reshape(kept, [-1])
-        self._places = tf.cast(tf.where(flat)[:, 0], tf.int32)
+        # Of each row, its position in the batch; of each position, its row.
+        self._positions = tf.cast(tf.where(flat)[:, 0], tf.int32)
         rows = tf.reshape(tf.cumsum(tf.cast(flat, tf.int32)) - 1, tf.shape(mask))
-        # Whatever stands at a place that is not there gets no weight; it must only be of the same
-        # example.
+        # Padding shows the first row of its example: attention gives it no weight.
         self._rows = tf.reshape(tf.where(kept, rows, rows[:, :1]), [-1])
-        self._kept = flat
-        self._complete = tf.equal(tf.size(self._places), tf.size(flat))
 
-    def to_rows(self, batch) -> tf.Tensor:
-        """[B, L, H], or [B, L, heads, H / heads], to rows [N, H]."""
-        batch = tf.convert_to_tensor(batch)
-        # A record's features have a size that only their bytes tell.
-        size = batch.shape[2:].num_elements() or tf.shape(batch)[-1]
-        flat = tf.reshape(batch, [-1, size])
-        return with_own_gradient(self._pack, flat) if self._packed else flat
+    def pack(self, batch) -> tf.Tensor:
+        """Return the rows [N, H] of a batch [B, L, ...], with H values in each position."""
+        return tf.gather(_flatten(batch), self._positions)
 
-    def to_batch(self, rows, *inner: int) -> tf.Tensor:
-        """Rows [N, H] to [B, L, H]; what is not there gets another place's values.
+    def unpack(self, rows, *sizes: int) -> tf.Tensor:
+        """Return the batch [B, L, *sizes] of rows [N, H]; padding holds another position's values.
 
         Args:
             rows: [N, H].
-            *inner: what becomes of the last axis, if more than one; their product is H.
+            *sizes: Factors of H; H itself by default.
         """
-        flat = with_own_gradient(self._unpack, rows) if self._packed else rows
-        return tf.reshape(flat, [self._batch_size, self._length, *(inner or rows.shape[-1:])])
+        shape = [self.batch_size, self.length, *(sizes or rows.shape[-1:])]
+        return tf.reshape(tf.gather(rows, self._rows), shape)
 
-    def first_rows(self, rows) -> tf.Tensor:
-        """The row of each example's first place: [B, H]."""
-        if not self._packed:
-            return self.to_batch(rows)[:, 0]
-        firsts = tf.range(self._batch_size) * self._length
+    def first(self, rows) -> tf.Tensor:
+        """Return the first position of each example, [B, H]."""
+        firsts = tf.range(self.batch_size) * self.length
         return tf.gather(rows, tf.gather(self._rows, firsts))
 
-    # Both gradients gather too, where TensorFlow's own of a gather would add up slices one by one.
 
-    def _pack(self, flat):
-        def gradient(upstream):
-            return _gather_kept(upstream, self._complete, self._rows, self._kept)
+class _AllPositions:
+    """As `Packing`, for a batch whose padding is computed on, too."""
 
-        return _gather(flat, self._complete, self._places), gradient
+    def __init__(self, batch):
+        self.batch_size, self.length, _ = tf.unstack(tf.shape(batch))
 
-    def _unpack(self, packed):
-        def gradient(upstream):
-            # Attention gives what is not there no weight, so that it has no gradient.
-            return _gather(upstream, self._complete, self._places)
+    def pack(self, batch) -> tf.Tensor:
+        return _flatten(batch)
 
-        return _gather(packed, self._complete, self._rows), gradient
+    def unpack(self, rows, *sizes: int) -> tf.Tensor:
+        return tf.reshape(rows, [self.batch_size, self.length, *(sizes or rows.shape[-1:])])
 
-
-def _once_for_all_layers(function):
-    """`function`; in a graph a call of it, because loading a SavedModel takes a time per branch."""
-    shared = tf.function(function, autograph=False)
-
-    @functools.wraps(function)
-    def call(values, *where):
-        # Eagerly each batch size would be traced.
-        if tf.executing_eagerly():
-            return function(values, *where)
-        moved = shared(values, *where)
-        # A trace for rows of any width, a record's features, is taken for all others, too.
-        moved.set_shape([None, values.shape[-1]])
-        return moved
-
-    return call
+    def first(self, rows) -> tf.Tensor:
+        return self.unpack(rows)[:, 0]
 
 
-# Where nothing is left out there is nothing to copy.
+class PackedSequence:
+    """Rows [N, H] of a batch, and the positions that they belong to.
+
+    Args:
+        rows: [N, H].
+        packing: Where the rows belong.
+    """
+
+    def __init__(self, rows, packing: Packing | _AllPositions):
+        self.rows = rows
+        self.packing = packing
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        """Shape of the padded batch, [B, L, H], as Keras asks for it."""
+        return tf.TensorShape([None, None, *self.rows.shape[1:]])
+
+    def with_rows(self, rows) -> "PackedSequence":
+        """Return other rows of the same positions."""
+        return PackedSequence(rows, self.packing)
+
+    def unpack(self) -> tf.Tensor:
+        """Return the padded batch [B, L, H]."""
+        return self.packing.unpack(self.rows)
+
+    def first(self) -> tf.Tensor:
+        """Return the first position of each example, [B, H]."""
+        return self.packing.first(self.rows)
 
 
-@_once_for_all_layers
-def _gather(values, complete, places):
-    return tf.cond(complete, lambda: values, lambda: tf.gather(values, places))
+def as_rows(hidden) -> PackedSequence:
+    """Return a padded batch [B, L, H] as the rows of all its positions.
+
+    Args:
+        hidden: A padded batch, or a packed sequence, which is returned as it is.
+    """
+    if isinstance(hidden, PackedSequence):
+        return hidden
+    return PackedSequence(_flatten(hidden), _AllPositions(hidden))
 
 
-@_once_for_all_layers
-def _gather_kept(values, complete, rows, kept):
-    def gather():
-        return tf.gather(values, rows) * tf.cast(kept, values.dtype)[:, tf.newaxis]
+def as_given(sequence: PackedSequence, hidden):
+    """Return a sequence in the form of `hidden`: a padded batch, or a packed sequence."""
+    if isinstance(hidden, PackedSequence):
+        return sequence
+    batch = sequence.unpack()
+    batch.set_shape([*hidden.shape[:2], None])
+    return batch
 
-    return tf.cond(complete, lambda: values, gather)
+
+def _flatten(batch) -> tf.Tensor:
+    """Return the rows [B * L, H] of a batch [B, L, ...]."""
+    batch = tf.convert_to_tensor(batch)
+    # The features of records have a width that only their bytes tell.
+    width = batch.shape[2:].num_elements() or tf.shape(batch)[-1]
+    return tf.reshape(batch, [-1, width])

@@ -1,27 +1,31 @@
-"""The feed-forward block of a Transformer layer."""
+"""One layer of a single-modality encoder, and one of the cross-modality encoder."""
 
+import tensorflow as tf
 from tensorflow import keras
 
-from lxmert_tf.layers.activation import activation
 from lxmert_tf.layers.attention import CrossAttention, SelfAttention
+from lxmert_tf.layers.dense import build_sublayer, dense
 from lxmert_tf.layers.normalization import ResidualNorm
-from lxmert_tf.layers.packing import Positions
-from lxmert_tf.models.config import LxmertConfig
+from lxmert_tf.layers.packing import as_given, as_rows
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
 class FeedForward(keras.layers.Layer):
-    """Dense, activation, dense, residual connection and LayerNorm, as in BERT.
+    """Dense, activation, dense, residual connection and layer normalization, as in BERT.
 
     Args:
-        intermediate_size: width between the two products.
-        hidden_act: activation; "gelu" is the erf form.
-        dropout: rate after the second product.
-        epsilon: of the LayerNorm.
-        initializer_range: standard deviation of the kernels.
+        intermediate_size: Width between the two dense layers.
+        hidden_act: Activation; "gelu" is the erf form.
+        dropout: Dropout rate after the second dense layer.
+        epsilon: Epsilon of the layer normalization.
+        initializer_range: Standard deviation of the initial kernels.
 
     Call arguments:
-        hidden: [..., H]. Returns [..., H].
+        hidden: [..., H].
+        training: Whether dropout is on.
+
+    Returns:
+        [..., H].
     """
 
     def __init__(
@@ -41,28 +45,25 @@ class FeedForward(keras.layers.Layer):
         self.initializer_range = initializer_range
 
     def build(self, input_shape):
-        normal = keras.initializers.RandomNormal
-        self.intermediate = keras.layers.Dense(
-            self.intermediate_size,
-            activation=activation(self.hidden_act),
-            kernel_initializer=normal(stddev=self.initializer_range),
-            dtype=self.dtype_policy,
-            name="intermediate",
+        size, policy, deviation = input_shape[-1], self.dtype_policy, self.initializer_range
+        self.intermediate = dense(
+            self.intermediate_size, deviation, self.hidden_act, dtype=policy, name="intermediate"
         )
-        self.output_projection = keras.layers.Dense(
-            int(input_shape[-1]),
-            kernel_initializer=normal(stddev=self.initializer_range),
-            dtype=self.dtype_policy,
-            name="output_projection",
-        )
+        self.output_projection = dense(size, deviation, dtype=policy, name="output_projection")
         self.residual_norm = ResidualNorm(
-            self.dropout_rate, self.epsilon, dtype=self.dtype_policy, name="residual_norm"
+            self.dropout_rate, self.epsilon, dtype=policy, name="residual_norm"
         )
+        build_sublayer(self.intermediate, input_shape)
+        build_sublayer(self.output_projection, [*input_shape[:-1], self.intermediate_size])
+        build_sublayer(self.residual_norm, input_shape)
         super().build(input_shape)
 
     def call(self, hidden, training=None):
         expanded = self.intermediate(hidden)
         return self.residual_norm(self.output_projection(expanded), hidden, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return tf.TensorShape(input_shape)
 
     def get_config(self):
         return {
@@ -75,122 +76,227 @@ class FeedForward(keras.layers.Layer):
         }
 
 
-class ConfiguredLayer(keras.layers.Layer):
-    """A layer whose sizes come from an `LxmertConfig`, given as such or as a dict of its fields."""
+class _TransformerBlock(keras.layers.Layer):
+    """The arguments that both kinds of Transformer layers share, and their sub-layers."""
 
-    def __init__(self, config: LxmertConfig | dict, **kwargs):
+    def __init__(
+        self,
+        num_heads: int,
+        intermediate_size: int,
+        hidden_act: str = "gelu",
+        hidden_dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        epsilon: float = 1e-12,
+        initializer_range: float = 0.02,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.config = LxmertConfig(**config) if isinstance(config, dict) else config
-
-    def get_config(self):
-        return {**super().get_config(), "config": self.config.to_dict()}
+        self.num_heads = num_heads
+        self.intermediate_size = intermediate_size
+        self.hidden_act = hidden_act
+        self.hidden_dropout = hidden_dropout
+        self.attention_dropout = attention_dropout
+        self.epsilon = epsilon
+        self.initializer_range = initializer_range
 
     def _attention(self, cls, name: str):
         return cls(
-            num_heads=self.config.num_attention_heads,
-            hidden_dropout=self.config.hidden_dropout,
-            attention_dropout=self.config.attention_dropout,
-            epsilon=self.config.layer_norm_eps,
-            initializer_range=self.config.initializer_range,
+            num_heads=self.num_heads,
+            hidden_dropout=self.hidden_dropout,
+            attention_dropout=self.attention_dropout,
+            epsilon=self.epsilon,
+            initializer_range=self.initializer_range,
             dtype=self.dtype_policy,
             name=name,
         )
 
-    def _stack(self, cls, count: int):
-        return [cls(self.config, dtype=self.dtype_policy, name=f"layer_{i}") for i in range(count)]
-
-    def _feed_forward(self, name: str):
+    def _feed_forward(self, name: str) -> FeedForward:
         return FeedForward(
-            intermediate_size=self.config.intermediate_size,
-            hidden_act=self.config.hidden_act,
-            dropout=self.config.hidden_dropout,
-            epsilon=self.config.layer_norm_eps,
-            initializer_range=self.config.initializer_range,
+            intermediate_size=self.intermediate_size,
+            hidden_act=self.hidden_act,
+            dropout=self.hidden_dropout,
+            epsilon=self.epsilon,
+            initializer_range=self.initializer_range,
             dtype=self.dtype_policy,
             name=name,
         )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "intermediate_size": self.intermediate_size,
+            "hidden_act": self.hidden_act,
+            "hidden_dropout": self.hidden_dropout,
+            "attention_dropout": self.attention_dropout,
+            "epsilon": self.epsilon,
+            "initializer_range": self.initializer_range,
+        }
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
-class TransformerLayer(ConfiguredLayer):
+class TransformerLayer(_TransformerBlock):
     """Self-attention and feed-forward over one modality (post-norm, as in BERT).
 
     Args:
-        config: sizes and rates.
+        num_heads: Attention heads; must divide H.
+        intermediate_size: Width of the feed-forward block.
+        hidden_act: Activation of the feed-forward block; "gelu" is the erf form.
+        hidden_dropout: Dropout rate after attention and after the feed-forward block.
+        attention_dropout: Dropout rate on the attention probabilities.
+        epsilon: Epsilon of the layer normalizations.
+        initializer_range: Standard deviation of the initial kernels.
 
     Call arguments:
-        hidden: rows [N, H] of `positions`.
-        positions: which rows of the batch there are.
-        output_attentions: whether to give the attention probabilities.
-        Returns rows [N, H] and the probabilities [B, heads, L, L] or None.
+        hidden: [B, L, H], or a `PackedSequence` of it.
+        padding_mask: [B, L], 1 = token or region; None for no padding.
+        training: Whether dropout is on.
+        output_attentions: Whether to return the attention probabilities, too.
+
+    Returns:
+        The same form as `hidden`; with `output_attentions` also the probabilities, float32
+        [B, heads, L, L].
+
+    Example:
+        layer = TransformerLayer(num_heads=12, intermediate_size=3072)
+        hidden = layer(tf.random.normal([2, 20, 768]), tf.ones([2, 20]))
     """
 
-    def __init__(self, config, **kwargs):
-        super().__init__(config, **kwargs)
+    def __init__(self, num_heads: int, intermediate_size: int, **kwargs):
+        super().__init__(num_heads, intermediate_size, **kwargs)
         self.self_attention = self._attention(SelfAttention, "self_attention")
         self.feed_forward = self._feed_forward("feed_forward")
 
-    def call(self, hidden, positions: Positions, training=None, output_attentions=False):
-        hidden, probabilities = self.self_attention(
-            hidden, positions, training=training, output_attentions=output_attentions
+    def build(self, input_shape):
+        build_sublayer(self.self_attention, input_shape)
+        build_sublayer(self.feed_forward, input_shape)
+        super().build(input_shape)
+
+    def call(self, hidden, padding_mask=None, training=None, output_attentions=False):
+        attended = self.self_attention(
+            as_rows(hidden), padding_mask, training=training, output_attentions=output_attentions
         )
-        return self.feed_forward(hidden, training=training), probabilities
+        sequence, probabilities = attended if output_attentions else (attended, None)
+        fed_forward = self.feed_forward(sequence.rows, training=training)
+        output = as_given(sequence.with_rows(fed_forward), hidden)
+        return (output, probabilities) if output_attentions else output
+
+    def compute_output_shape(self, input_shape):
+        return tf.TensorShape(input_shape)
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
-class CrossModalityLayer(ConfiguredLayer):
-    """Cross-attention both ways, then self-attention and feed-forward per side (paper section 3.1).
+class CrossModalityLayer(_TransformerBlock):
+    """Cross-attention both ways, then self-attention and feed-forward per side (section 3.1).
 
     Args:
-        config: sizes and rates.
+        num_heads: Attention heads; must divide H.
+        intermediate_size: Width of the feed-forward blocks.
+        hidden_act: Activation of the feed-forward blocks; "gelu" is the erf form.
+        hidden_dropout: Dropout rate after attention and after the feed-forward blocks.
+        attention_dropout: Dropout rate on the attention probabilities.
+        epsilon: Epsilon of the layer normalizations.
+        initializer_range: Standard deviation of the initial kernels.
+        pooled_only: Whether only the first token of the output is needed. The layer then leaves
+            out everything else, and the weights that only its vision output depends on are not
+            trainable: they are kept for checkpoints.
 
     Call arguments:
-        language, vision: rows [N, H] of `language_positions`, [M, H] of `vision_positions`.
-        output_attentions: whether to give the cross-attention probabilities.
-        first_word_only: whether to compute just each sentence's first word.
-        Returns language, vision, and the probabilities of words over regions [B, heads, T, R]
-        and of regions over words [B, heads, R, T], or None for each; with `first_word_only`
-        language is [B, H] and the others are None.
+        language: [B, T, H], or a `PackedSequence` of it.
+        vision: [B, R, H], or a `PackedSequence` of it.
+        padding_mask: [B, T], 1 = token; None for no padding.
+        region_mask: [B, R], 1 = region; None for no padding.
+        training: Whether dropout is on.
+        output_attentions: Whether to return the cross-attention probabilities, too.
+
+    Returns:
+        The language and the vision side, in the forms of the inputs; with `pooled_only` the first
+        token of the language side, [B, H]. With `output_attentions` also the probabilities of
+        words over regions, float32 [B, heads, T, R], and of regions over words, float32
+        [B, heads, R, T].
     """
 
-    def __init__(self, config, **kwargs):
-        super().__init__(config, **kwargs)
+    def __init__(self, num_heads: int, intermediate_size: int, pooled_only: bool = False, **kwargs):
+        super().__init__(num_heads, intermediate_size, **kwargs)
+        self.pooled_only = pooled_only
         self.cross_attention = self._attention(CrossAttention, "cross_attention")
         self.language_self_attention = self._attention(SelfAttention, "language_self_attention")
         self.vision_self_attention = self._attention(SelfAttention, "vision_self_attention")
         self.language_feed_forward = self._feed_forward("language_feed_forward")
         self.vision_feed_forward = self._feed_forward("vision_feed_forward")
 
-    def freeze_vision_side(self) -> None:
-        """Takes what only the vision output depends on out of the trainable weights."""
-        self.vision_self_attention.trainable = False
-        self.vision_feed_forward.trainable = False
+    def build(self, input_shape):
+        for layer in (
+            self.cross_attention,
+            self.language_self_attention,
+            self.vision_self_attention,
+            self.language_feed_forward,
+            self.vision_feed_forward,
+        ):
+            build_sublayer(layer, input_shape)
+        super().build(input_shape)
 
     def call(
         self,
         language,
         vision,
-        language_positions: Positions,
-        vision_positions: Positions,
+        padding_mask=None,
+        region_mask=None,
         training=None,
         output_attentions=False,
-        first_word_only=False,
     ):
-        language, vision, to_vision, to_language = self.cross_attention(
-            language,
-            vision,
-            language_positions,
-            vision_positions,
+        # Attention maps are of all words and regions.
+        crossed = self.cross_attention(
+            as_rows(language),
+            as_rows(vision),
+            padding_mask,
+            region_mask,
             training=training,
             output_attentions=output_attentions,
-            language_only=first_word_only,
+            pooled_only=self.pooled_only and not output_attentions,
         )
-        language, _ = self.language_self_attention(
-            language, language_positions, training=training, first_only=first_word_only
+        if self.pooled_only:
+            words, _, *attentions = crossed if output_attentions else (crossed, None)
+            first = self.language_self_attention(
+                words, padding_mask, training=training, pooled_only=True
+            )
+            first = self.language_feed_forward(first, training=training)
+            return (first, *attentions) if output_attentions else first
+        words, regions, *attentions = crossed
+        words = self.language_self_attention(words, padding_mask, training=training)
+        regions = self.vision_self_attention(regions, region_mask, training=training)
+        word_rows = self.language_feed_forward(words.rows, training=training)
+        region_rows = self.vision_feed_forward(regions.rows, training=training)
+        return (
+            as_given(words.with_rows(word_rows), language),
+            as_given(regions.with_rows(region_rows), vision),
+            *attentions,
         )
-        language = self.language_feed_forward(language, training=training)
-        if first_word_only:
-            return language, None, None, None
-        vision, _ = self.vision_self_attention(vision, vision_positions, training=training)
-        vision = self.vision_feed_forward(vision, training=training)
-        return language, vision, to_vision, to_language
+
+    @property
+    def trainable_weights(self):
+        """The trainable weights without those that nothing depends on."""
+        unused = self._unused_weights()
+        return [weight for weight in super().trainable_weights if id(weight) not in unused]
+
+    @property
+    def non_trainable_weights(self):
+        """The other weights."""
+        trainable = {id(weight) for weight in self.trainable_weights}
+        weights = [*super().trainable_weights, *super().non_trainable_weights]
+        return [weight for weight in weights if id(weight) not in trainable]
+
+    def _unused_weights(self) -> set[int]:
+        if not self.pooled_only:
+            return set()
+        vision_side = (self.vision_self_attention, self.vision_feed_forward)
+        return {id(weight) for layer in vision_side for weight in layer.weights}
+
+    def compute_output_shape(self, language_shape, vision_shape):
+        """Return the shapes of both sides, or [B, H] with `pooled_only`."""
+        if self.pooled_only:
+            return tf.TensorShape([language_shape[0], language_shape[-1]])
+        return tf.TensorShape(language_shape), tf.TensorShape(vision_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "pooled_only": self.pooled_only}

@@ -1,12 +1,14 @@
-"""Answering questions about a picture: VQA, GQA and anything with a table of answers."""
+"""The model that answers questions about an image: VQA, GQA, and any table of answers."""
 
 from typing import Any
 
+import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf.layers.heads import AnswerHead
 from lxmert_tf.models.backbone import LxmertBackbone
 from lxmert_tf.models.config import LxmertConfig
+from lxmert_tf.models.presets import dtype_policy
 from lxmert_tf.models.task import TaskModel
 
 
@@ -15,15 +17,19 @@ class LxmertAnswerClassifier(TaskModel):
     """LXMERT with an answer head on the pooled output (paper section 4.2; VQA, GQA).
 
     Args:
-        config: sizes and rates; `num_answers` is the width of the output.
-        **kwargs: see `PresetModel`.
+        config: Sizes and rates; `num_answers` is the width of the output.
+        **kwargs: See `PresetModel`.
 
     Call arguments:
-        inputs: as for `LxmertBackbone`.
+        inputs: As for `LxmertBackbone`.
+        training: Whether dropout is on.
+        output_attentions: Whether to return the attention probabilities, too.
+        packed: Whether to leave out padding, which changes no result.
 
     Returns:
-        logits [B, A], float32; with `output_attentions` a dict of `answer_logits` and
-        `attentions`. Train them with `SoftAnswerLoss`; an answer's score is their sigmoid.
+        Logits [B, A], float32; with `output_attentions` a dict of `answer_logits` and
+        `attentions`. Train the logits with `SoftAnswerLoss`; the score of an answer is the sigmoid
+        of its logit.
 
     Example:
         model = LxmertAnswerClassifier.from_preset("build/demo/preset")
@@ -32,30 +38,41 @@ class LxmertAnswerClassifier(TaskModel):
     """
 
     def __init__(self, config: LxmertConfig | dict[str, Any], **kwargs):
-        super().__init__(config, **kwargs)
-        self.backbone = LxmertBackbone(self.config, dtype=self.dtype_policy, name="backbone")
-        self.answer_head = AnswerHead(
-            self.config.num_answers,
-            hidden_act=self.config.hidden_act,
-            epsilon=self.config.layer_norm_eps,
-            initializer_range=self.config.initializer_range,
-            dtype=self.dtype_policy,
+        config = LxmertConfig.from_dict(config) if isinstance(config, dict) else config
+        policy = dtype_policy(kwargs.get("dtype"))
+        backbone = LxmertBackbone(config, pooled_only=True, dtype=policy, name="backbone")
+        answer_head = AnswerHead(
+            config.num_answers,
+            hidden_act=config.hidden_act,
+            epsilon=config.layer_norm_eps,
+            initializer_range=config.initializer_range,
+            dtype=policy,
             name="answer_head",
         )
-        self.build_variables()
-        # The head reads the words only, so nothing would train the last layer's vision side.
-        self.backbone.cross_modality_encoder.transformer_layers[-1].freeze_vision_side()
 
-    def call(self, inputs, training=None, output_attentions=None):
-        wanted = self.output_attentions if output_attentions is None else output_attentions
-        outputs = self.backbone.compute(inputs, training=training, **self.shortcuts_for(wanted))
+        logits = answer_head(backbone.output["pooled_output"])
+        super().__init__(backbone, backbone.input, logits, config=config, **kwargs)
+        self.answer_head = answer_head
+
+    def step_options(self) -> dict[str, Any]:
+        """Return the arguments with which `fit`, `evaluate` and `predict` call the model."""
+        return {**super().step_options(), "packed": self.packs}
+
+    def call(self, inputs, training=None, mask=None, output_attentions=None, packed=False):
+        wanted = self.returns_attentions(output_attentions)
+        outputs = self.backbone(
+            inputs,
+            training=training,
+            output_attentions=wanted,
+            packed=packed,
+        )
         logits = self.answer_head(outputs["pooled_output"])
         if wanted:
             return {"answer_logits": logits, "attentions": outputs["attentions"]}
         return logits
 
-    def encode_image(self, region_features, region_boxes, region_mask):
-        """What an image alone decides, for `answer_about_state`; dropout is off.
+    def encode_image(self, region_features, region_boxes, region_mask) -> tf.Tensor:
+        """Return what depends on the image alone, for `answer_about_state`; dropout is off.
 
         Args:
             region_features: [B, R, F].
@@ -63,26 +80,31 @@ class LxmertAnswerClassifier(TaskModel):
             region_mask: [B, R], 1 = region.
 
         Returns:
-            [B, R, H]; where there is no region, anything.
+            The image state [B, R, H]; absent regions have undefined values.
         """
-        packed = self.shortcuts_for(False)["packed"]
-        state, _ = self.backbone.encode_image(
-            region_features, region_boxes, region_mask, training=False, packed=packed
+        return self.backbone.encode_image(
+            region_features, region_boxes, region_mask, training=False, packed=self.packs
         )
-        return state
 
-    def answer_about_state(self, text_inputs, image_state, region_mask):
-        """Answers from an image state, so that one image is encoded once for many questions.
+    def answer_about_state(self, text_inputs, image_state, region_mask) -> tf.Tensor:
+        """Return logits from an image state, so that an image is encoded once for many questions.
 
         Args:
-            text_inputs: `token_ids` and `padding_mask` [B, T].
+            text_inputs: `token_ids` and `padding_mask`, int [B, T], and perhaps `segment_ids`.
             image_state: [B, R, H], from `encode_image`.
             region_mask: [B, R], 1 = region.
 
         Returns:
-            logits [B, A], float32.
+            Logits [B, A], float32.
         """
-        outputs, _ = self.backbone.read_image(
-            text_inputs, image_state, region_mask, training=False, **self.shortcuts_for(False)
+        how = {"training": False, "packed": self.packs}
+        padding_mask = text_inputs["padding_mask"]
+        text_state = self.backbone.encode_text(
+            text_inputs["token_ids"], text_inputs.get("segment_ids"), padding_mask, **how
         )
+        outputs = self.backbone.relate(text_state, padding_mask, image_state, region_mask, **how)
         return self.answer_head(outputs["pooled_output"])
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the logits for a dict of the shapes of the inputs."""
+        return tf.TensorShape([input_shape["token_ids"][0], self.config.num_answers])

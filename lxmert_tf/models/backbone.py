@@ -1,26 +1,67 @@
-"""The three encoders as one Keras model."""
+"""The three encoders of LXMERT as one functional Keras model."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
-from lxmert_tf.image_runs import image_runs
 from lxmert_tf.layers.embeddings import LanguageEmbeddings, RegionEmbeddings
 from lxmert_tf.layers.heads import Pooler
-from lxmert_tf.layers.packing import Positions
-from lxmert_tf.layers.transformer import ConfiguredLayer, CrossModalityLayer, TransformerLayer
+from lxmert_tf.layers.packing import PackedSequence, Packing
+from lxmert_tf.layers.transformer import CrossModalityLayer, TransformerLayer
 from lxmert_tf.models.config import LxmertConfig
-from lxmert_tf.models.presets import PresetModel
+from lxmert_tf.models.presets import PresetModel, dtype_policy
 
+# The names of the attention probabilities of each encoder and direction.
+ATTENTIONS = ("language", "vision", "language_to_vision", "vision_to_language")
 REQUIRED_INPUTS = ("token_ids", "padding_mask", "region_features", "region_boxes")
 
 
-def require_inputs(inputs) -> None:
-    """Raises ValueError where one of the inputs that a model cannot do without is missing."""
+def model_inputs(config: LxmertConfig, images: int = 1) -> dict[str, Any]:
+    """Return the symbolic inputs of a model.
+
+    Args:
+        config: Sizes of the model.
+        images: Images per sentence; if more than one, the region inputs have an axis for them.
+    """
+    lead = () if images == 1 else (images,)
+    shapes = {
+        "token_ids": ((None,), tf.int32),
+        "segment_ids": ((None,), tf.int32),
+        "padding_mask": ((None,), tf.int32),
+        "region_features": ((*lead, None, config.region_feature_size), tf.float32),
+        "region_boxes": ((*lead, None, config.region_box_size), tf.float32),
+        "region_mask": ((*lead, None), tf.int32),
+    }
+    return {
+        name: keras.Input(shape, name=name, dtype=dtype) for name, (shape, dtype) in shapes.items()
+    }
+
+
+def with_optional_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs of a model with those that were left out.
+
+    Args:
+        inputs: As in a call of `LxmertBackbone`; other keys are ignored.
+
+    Raises:
+        ValueError: A required input is missing.
+    """
     missing = [name for name in REQUIRED_INPUTS if name not in inputs]
     if missing:
         raise ValueError(f"inputs lack {', '.join(missing)}; given are {', '.join(sorted(inputs))}")
+    complete = {name: inputs[name] for name in REQUIRED_INPUTS}
+    segment_ids, region_mask = inputs.get("segment_ids"), inputs.get("region_mask")
+    complete["segment_ids"] = (
+        tf.zeros_like(complete["token_ids"]) if segment_ids is None else segment_ids
+    )
+    complete["region_mask"] = (
+        tf.ones(tf.shape(complete["region_boxes"])[:-1], tf.int32)
+        if region_mask is None
+        else region_mask
+    )
+    return complete
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -28,83 +69,128 @@ class LxmertBackbone(PresetModel):
     """LXMERT without heads (Tan & Bansal 2019, section 3).
 
     Args:
-        config: sizes and rates.
-        **kwargs: see `PresetModel`.
+        config: Sizes and rates.
+        pooled_only: Whether only `pooled_output` is needed. The last cross-modality layer then
+            computes just the first token, and the weights that `pooled_output` does not depend on
+            are not trainable.
+        **kwargs: See `PresetModel`.
 
     Call arguments:
-        inputs: a dict of `token_ids` int [B, T], `segment_ids` int [B, T] (optional, zeros),
-            `padding_mask` [B, T] (1 = token), `region_features` float [B, R, F],
-            `region_boxes` float [B, R, 4] in 0..1 and `region_mask` [B, R] (optional, ones).
-        training: whether dropout is on.
-        output_attentions: overrides the constructor's.
+        inputs: A dict of `token_ids` int [B, T], `segment_ids` int [B, T] (optional, zeros),
+            `padding_mask` [B, T] (1 = token), `region_features` float [B, R, F], `region_boxes`
+            float [B, R, 4] (x1 y1 x2 y2 in 0..1) and `region_mask` [B, R] (optional, ones).
+        training: Whether dropout is on.
+        output_attentions: Whether to return the attention probabilities, too.
+        packed: Whether to leave out padded tokens and absent regions. Outputs at their positions
+            are then undefined; all others are the same.
 
     Returns:
-        a dict of `language_output` [B, T, H], `vision_output` [B, R, H], `pooled_output` [B, H]
-        and, if asked for, `attentions`: a dict of `language`, `vision`, `language_to_vision` and
-        `vision_to_language`, each a list over layers of float32 [B, heads, query, key].
+        A dict of `language_output` [B, T, H], `vision_output` [B, R, H] and `pooled_output`
+        [B, H]; with `pooled_only` the last alone. With `output_attentions` also `attentions`: a
+        dict of `language`, `vision`, `language_to_vision` and `vision_to_language`, each a list
+        over layers of float32 [B, heads, query, key].
 
     Example:
         backbone = LxmertBackbone(LxmertConfig(hidden_size=48, num_attention_heads=4))
-        outputs = backbone({"token_ids": ..., "padding_mask": ..., "region_features": ...,
-                            "region_boxes": ...})
+        backbone.summary(expand_nested=True)
+        outputs = backbone({"token_ids": tf.constant([[101, 102]]),
+                            "padding_mask": tf.ones([1, 2]),
+                            "region_features": tf.zeros([1, 36, 2048]),
+                            "region_boxes": tf.zeros([1, 36, 4])})
     """
 
-    def __init__(self, config: LxmertConfig | dict[str, Any], **kwargs):
-        super().__init__(config, **kwargs)
-        layer = {"config": self.config, "dtype": self.dtype_policy}
-        self.language_encoder = LanguageEncoder(name="language_encoder", **layer)
-        self.relationship_encoder = RelationshipEncoder(name="relationship_encoder", **layer)
-        self.cross_modality_encoder = CrossModalityEncoder(name="cross_modality_encoder", **layer)
-        self.pooler = Pooler(
-            self.config.hidden_size,
-            self.config.initializer_range,
-            dtype=self.dtype_policy,
-            name="pooler",
-        )
-        self.build_variables()
+    def __init__(self, config: LxmertConfig | dict[str, Any], pooled_only: bool = False, **kwargs):
+        config = LxmertConfig.from_dict(config) if isinstance(config, dict) else config
+        common = {
+            "epsilon": config.layer_norm_eps,
+            "initializer_range": config.initializer_range,
+            "dtype": dtype_policy(kwargs.get("dtype")),
+        }
+        embeddings = {
+            "hidden_size": config.hidden_size,
+            "dropout": config.hidden_dropout,
+            **common,
+        }
+        transformer = {
+            "num_heads": config.num_attention_heads,
+            "intermediate_size": config.intermediate_size,
+            "hidden_act": config.hidden_act,
+            "hidden_dropout": config.hidden_dropout,
+            "attention_dropout": config.attention_dropout,
+            **common,
+        }
+
+        layers = {
+            "language_embeddings": LanguageEmbeddings(
+                vocab_size=config.vocab_size,
+                max_position_embeddings=config.max_position_embeddings,
+                type_vocab_size=config.type_vocab_size,
+                name="language_embeddings",
+                **embeddings,
+            ),
+            "region_embeddings": RegionEmbeddings(
+                box_size=config.region_box_size, name="region_embeddings", **embeddings
+            ),
+            "language_layers": [
+                TransformerLayer(name=f"language_layer_{i}", **transformer)
+                for i in range(config.language_layers)
+            ],
+            "relationship_layers": [
+                TransformerLayer(name=f"relationship_layer_{i}", **transformer)
+                for i in range(config.relationship_layers)
+            ],
+            "cross_modality_layers": [
+                CrossModalityLayer(
+                    name=f"cross_modality_layer_{i}",
+                    pooled_only=pooled_only and i == config.cross_layers - 1,
+                    **transformer,
+                )
+                for i in range(config.cross_layers)
+            ],
+            "pooler": Pooler(
+                config.hidden_size,
+                config.initializer_range,
+                dtype=common["dtype"],
+                name="pooler",
+            ),
+        }
+        # Keras tracks the layers through the graph; these attributes only name them. Set through
+        # Keras, which needs the graph first, lists of layers would be tracked a second time.
+        for name, value in layers.items():
+            object.__setattr__(self, name, value)
+
+        inputs = model_inputs(config)
+        super().__init__(inputs=inputs, outputs=self._forward(inputs), config=config, **kwargs)
+        self.pooled_only = pooled_only
 
     @property
     def word_embeddings(self) -> tf.Variable:
         """The word-piece table [V, H], which the masked-LM head shares."""
-        return self.language_encoder.embeddings.word_embeddings
+        return self.language_embeddings.word_embeddings
 
-    def call(self, inputs, training=None, output_attentions=None):
-        wanted = self.output_attentions if output_attentions is None else output_attentions
-        return self.compute(inputs, training=training, output_attentions=wanted)
+    def call(self, inputs, training=None, mask=None, output_attentions=None, packed=False):
+        return self._forward(
+            with_optional_inputs(inputs),
+            training=training,
+            output_attentions=self.returns_attentions(output_attentions),
+            packed=packed,
+        )
 
     # Nothing in it is for AutoGraph, which would rewrite every layer first.
     @tf.autograph.experimental.do_not_convert
-    def compute(
-        self, inputs, training=None, output_attentions=False, packed=False, pooled_only=False
-    ):
-        """What a call computes, or of it just what is asked for.
-
-        Args:
-            inputs: as for a call.
-            training: whether dropout is on.
-            output_attentions: whether to give the attention probabilities.
-            packed: whether to leave out padded tokens and absent regions. What the outputs hold in
-                their places is then undefined; all else is the same.
-            pooled_only: whether to leave out of the last cross-modality layer what the pooled
-                output does not depend on. The other outputs are then missing.
-
-        Returns:
-            as a call.
-        """
-        require_inputs(inputs)
-        boxes = inputs["region_boxes"]
-        mask = inputs.get("region_mask")
-        region_mask = tf.ones(tf.shape(boxes)[:2]) if mask is None else mask
-        how = {"training": training, "output_attentions": output_attentions, "packed": packed}
-        image_state, vision_attentions = self.encode_image(
-            inputs["region_features"], boxes, region_mask, **how
+    def _forward(self, inputs, training=None, output_attentions=False, packed=False):
+        attentions = {kind: [] for kind in ATTENTIONS} if output_attentions else None
+        common = {"training": training, "packed": packed, "attentions": attentions}
+        image_state = self.encode_image(
+            inputs["region_features"], inputs["region_boxes"], inputs["region_mask"], **common
         )
-        outputs, attentions = self.read_image(
-            inputs, image_state, region_mask, pooled_only=pooled_only, **how
+        text_state = self.encode_text(
+            inputs["token_ids"], inputs["segment_ids"], inputs["padding_mask"], **common
         )
-        if output_attentions:
-            outputs["attentions"] = {"vision": vision_attentions, **attentions}
-        return outputs
+        outputs = self.relate(
+            text_state, inputs["padding_mask"], image_state, inputs["region_mask"], **common
+        )
+        return {**outputs, "attentions": attentions} if output_attentions else outputs
 
     def encode_image(
         self,
@@ -112,104 +198,60 @@ class LxmertBackbone(PresetModel):
         region_boxes,
         region_mask,
         training=None,
-        output_attentions=False,
         packed=False,
+        attentions=None,
     ):
-        """The part that depends on the image alone: the object-relationship encoder.
+        """Return the part that depends on the image alone: the object-relationship encoder.
 
         Args:
             region_features: [B, R, F].
             region_boxes: [B, R, 4], in 0..1.
             region_mask: [B, R], 1 = region.
-            training: whether dropout is on.
-            output_attentions: whether to give the attention probabilities.
-            packed: whether to leave out absent regions, and where nothing is dropped images that
-                equal the one before.
+            training: Whether dropout is on.
+            packed: Whether to leave out absent regions.
+            attentions: A dict whose list `vision` gets the probabilities [B, heads, R, R] of each
+                layer; None keeps none.
 
         Returns:
-            the image state [B, R, H], and a list over layers of probabilities [B, heads, R, R]
-            or None.
+            The image state [B, R, H].
         """
-        # Dropout differs from example to example.
-        once = packed and not output_attentions and (training is None or training is False)
-        image = (region_features, region_boxes, region_mask)
-        if once:
-            firsts, run_of = image_runs(*image)
-            image = [tf.gather(part, firsts) for part in image]
-        features, boxes, mask = image
-        positions = Positions(mask, packed)
-        state, attentions = self.relationship_encoder(
-            features,
-            boxes,
-            positions,
-            training=training,
-            output_attentions=output_attentions,
-        )
-        states = positions.to_batch(state)
-        return tf.gather(states, run_of) if once else states, attentions
+        if packed:
+            packing = Packing(region_mask)
+            region_features, region_boxes = map(packing.pack, (region_features, region_boxes))
+        hidden = self.region_embeddings(region_features, region_boxes, training=training)
+        if packed:
+            hidden = PackedSequence(hidden, packing)
+        collected = None if attentions is None else attentions["vision"]
+        return _padded(_run(self.relationship_layers, hidden, region_mask, training, collected))
 
-    def read_image(
+    def encode_text(
         self,
-        inputs,
-        image_state,
-        region_mask,
+        token_ids,
+        segment_ids,
+        padding_mask,
         training=None,
-        output_attentions=False,
         packed=False,
-        pooled_only=False,
+        attentions=None,
     ):
-        """Reads the words, and the image in their light.
+        """Return the part that depends on the words alone: the language encoder.
 
         Args:
-            inputs: `token_ids`, `padding_mask` and maybe `segment_ids`, as for a call.
-            image_state: [B, R, H], from `encode_image`.
-            region_mask: [B, R], 1 = region.
-            training: whether dropout is on.
-            output_attentions: whether to give the attention probabilities.
-            packed, pooled_only: see `compute`.
+            token_ids: int [B, T].
+            segment_ids: int [B, T]; zeros if None.
+            padding_mask: [B, T], 1 = token.
+            training: Whether dropout is on.
+            packed: Whether to leave out padded tokens.
+            attentions: A dict whose list `language` gets the probabilities [B, heads, T, T] of
+                each layer; None keeps none.
 
         Returns:
-            the outputs of a call, and the attentions of the language and cross-modality encoders
-            (lists of None where they are not asked for).
+            The text state [B, T, H].
         """
-        how = {"training": training, "output_attentions": output_attentions, "packed": packed}
-        language, language_attentions = self.encode_text(inputs, **how)
-        outputs, attentions = self.relate(
-            language,
-            inputs["padding_mask"],
-            image_state,
-            region_mask,
-            pooled_only=pooled_only,
-            **how,
-        )
-        return outputs, {"language": language_attentions, **attentions}
-
-    def encode_text(self, inputs, training=None, output_attentions=False, packed=False):
-        """The part that depends on the words alone: the language encoder.
-
-        Args:
-            inputs: `token_ids`, `padding_mask` and maybe `segment_ids`, as for a call.
-            training: whether dropout is on.
-            output_attentions: whether to give the attention probabilities.
-            packed: whether to leave out padded tokens.
-
-        Returns:
-            the text state [B, T, H], and a list over layers of probabilities [B, heads, T, T]
-            or None.
-        """
-        token_ids = inputs["token_ids"]
-        segment_ids = inputs.get("segment_ids")
-        if segment_ids is None:
-            segment_ids = tf.zeros_like(token_ids)
-        positions = Positions(inputs["padding_mask"], packed)
-        state, attentions = self.language_encoder(
-            token_ids,
-            segment_ids,
-            positions,
-            training=training,
-            output_attentions=output_attentions,
-        )
-        return positions.to_batch(state), attentions
+        hidden = self.language_embeddings(token_ids, segment_ids, training=training)
+        if packed:
+            hidden = _packed(hidden, padding_mask)
+        collected = None if attentions is None else attentions["language"]
+        return _padded(_run(self.language_layers, hidden, padding_mask, training, collected))
 
     def relate(
         self,
@@ -218,175 +260,82 @@ class LxmertBackbone(PresetModel):
         image_state,
         region_mask,
         training=None,
-        output_attentions=False,
         packed=False,
-        pooled_only=False,
+        attentions=None,
     ):
-        """The part that depends on both: the cross-modality encoder and the pooler.
+        """Return the part that depends on both: the cross-modality encoder and the pooler.
 
         Args:
             text_state: [B, T, H], from `encode_text`.
             padding_mask: [B, T], 1 = token.
             image_state: [B, R, H], from `encode_image`.
             region_mask: [B, R], 1 = region.
-            training: whether dropout is on.
-            output_attentions: whether to give the attention probabilities.
-            packed, pooled_only: see `compute`.
+            training: Whether dropout is on.
+            packed: Whether to leave out padded tokens and absent regions.
+            attentions: A dict whose lists `language_to_vision` and `vision_to_language` get the
+                probabilities [B, heads, T, R] and [B, heads, R, T] of each layer; None keeps none.
 
         Returns:
-            the outputs of a call, and the attentions of the cross-modality encoder (lists of None
-            where they are not asked for).
+            The outputs of a call, without attentions.
         """
-        words, regions = Positions(padding_mask, packed), Positions(region_mask, packed)
-        language, vision, to_vision, to_language = self.cross_modality_encoder(
-            words.to_rows(text_state),
-            regions.to_rows(image_state),
-            words,
-            regions,
-            training=training,
-            output_attentions=output_attentions,
-            first_word_only=pooled_only,
-        )
-        attentions = {"language_to_vision": to_vision, "vision_to_language": to_language}
-        if pooled_only:
-            return {"pooled_output": self.pooler(language)}, attentions
-        outputs = {
-            "language_output": words.to_batch(language),
-            "vision_output": regions.to_batch(vision),
-            "pooled_output": self.pooler(words.first_rows(language)),
-        }
-        return outputs, attentions
-
-
-@keras.utils.register_keras_serializable("lxmert_tf")
-class LanguageEncoder(ConfiguredLayer):
-    """Embedded words through N_L self-attention layers (paper section 3.1).
-
-    Args:
-        config: sizes and rates.
-
-    Call arguments:
-        token_ids, segment_ids: int [B, T].
-        positions: of the words.
-        output_attentions: whether to give the attention probabilities.
-        Returns rows [N, H] of `positions` and a list over layers of probabilities
-        [B, heads, T, T] or None.
-    """
-
-    def __init__(self, config: LxmertConfig | dict, **kwargs):
-        super().__init__(config, **kwargs)
-        self.embeddings = LanguageEmbeddings(
-            vocab_size=self.config.vocab_size,
-            max_position_embeddings=self.config.max_position_embeddings,
-            type_vocab_size=self.config.type_vocab_size,
-            hidden_size=self.config.hidden_size,
-            dropout=self.config.hidden_dropout,
-            epsilon=self.config.layer_norm_eps,
-            initializer_range=self.config.initializer_range,
-            dtype=self.dtype_policy,
-            name="embeddings",
-        )
-        self.transformer_layers = self._stack(TransformerLayer, self.config.language_layers)
-
-    def call(
-        self, token_ids, segment_ids, positions: Positions, training=None, output_attentions=False
-    ):
-        hidden = positions.to_rows(self.embeddings(token_ids, segment_ids, training=training))
-        return _through(self.transformer_layers, hidden, positions, training, output_attentions)
-
-
-@keras.utils.register_keras_serializable("lxmert_tf")
-class RelationshipEncoder(ConfiguredLayer):
-    """Embedded regions through N_R self-attention layers (paper section 3.1).
-
-    Args:
-        config: sizes and rates.
-
-    Call arguments:
-        region_features: [B, R, F]; region_boxes: [B, R, 4].
-        positions: of the regions.
-        output_attentions: whether to give the attention probabilities.
-        Returns rows [N, H] of `positions` and a list over layers of probabilities
-        [B, heads, R, R] or None.
-    """
-
-    def __init__(self, config: LxmertConfig | dict, **kwargs):
-        super().__init__(config, **kwargs)
-        self.embeddings = RegionEmbeddings(
-            hidden_size=self.config.hidden_size,
-            dropout=self.config.hidden_dropout,
-            epsilon=self.config.layer_norm_eps,
-            initializer_range=self.config.initializer_range,
-            dtype=self.dtype_policy,
-            name="embeddings",
-        )
-        self.transformer_layers = self._stack(TransformerLayer, self.config.relationship_layers)
-
-    def call(
-        self,
-        region_features,
-        region_boxes,
-        positions: Positions,
-        training=None,
-        output_attentions=False,
-    ):
-        features, boxes = positions.to_rows(region_features), positions.to_rows(region_boxes)
-        hidden = self.embeddings(features, boxes, training=training)
-        return _through(self.transformer_layers, hidden, positions, training, output_attentions)
-
-
-@keras.utils.register_keras_serializable("lxmert_tf")
-class CrossModalityEncoder(ConfiguredLayer):
-    """N_X layers in which words and regions attend to each other (paper section 3.1).
-
-    Args:
-        config: sizes and rates.
-
-    Call arguments:
-        language, vision: rows [N, H] of `language_positions`, [M, H] of `vision_positions`.
-        output_attentions: whether to give the cross-attention probabilities.
-        first_word_only: whether to compute of the last layer just each sentence's first word.
-        Returns language, vision, and two lists over layers: probabilities of words over
-        regions [B, heads, T, R] and of regions over words [B, heads, R, T], or None for each; with
-        `first_word_only` language is [B, H] and vision None.
-    """
-
-    def __init__(self, config: LxmertConfig | dict, **kwargs):
-        super().__init__(config, **kwargs)
-        self.transformer_layers = self._stack(CrossModalityLayer, self.config.cross_layers)
-
-    def call(
-        self,
-        language,
-        vision,
-        language_positions: Positions,
-        vision_positions: Positions,
-        training=None,
-        output_attentions=False,
-        first_word_only=False,
-    ):
-        language_to_vision, vision_to_language = [], []
-        for layer in self.transformer_layers:
-            language, vision, to_vision, to_language = layer(
+        language, vision = text_state, image_state
+        if packed:
+            language = _packed(text_state, padding_mask)
+            vision = _packed(image_state, region_mask)
+        for layer in self.cross_modality_layers:
+            sides = layer(
                 language,
                 vision,
-                language_positions,
-                vision_positions,
+                padding_mask,
+                region_mask,
                 training=training,
-                output_attentions=output_attentions,
-                first_word_only=first_word_only and layer is self.transformer_layers[-1],
+                output_attentions=attentions is not None,
             )
-            language_to_vision.append(to_vision)
-            vision_to_language.append(to_language)
-        return language, vision, language_to_vision, vision_to_language
+            if attentions is not None:
+                *sides, to_vision, to_language = sides
+                attentions["language_to_vision"].append(to_vision)
+                attentions["vision_to_language"].append(to_language)
+            if layer.pooled_only:
+                [first] = sides if attentions is not None else [sides]
+                return {"pooled_output": self.pooler(first)}
+            language, vision = sides
+        first = language.first() if packed else language[:, 0]
+        return {
+            "language_output": _padded(language),
+            "vision_output": _padded(vision),
+            "pooled_output": self.pooler(first),
+        }
+
+    def compute_output_shape(self, input_shape):
+        """Return the shapes of the outputs for a dict of the shapes of the inputs."""
+        size = self.config.hidden_size
+        shapes = {
+            "language_output": [*input_shape["token_ids"], size],
+            "vision_output": [*input_shape["region_features"][:-1], size],
+            "pooled_output": [input_shape["token_ids"][0], size],
+        }
+        names = ["pooled_output"] if self.pooled_only else list(shapes)
+        return {name: tf.TensorShape(shapes[name]) for name in names}
+
+    def get_config(self):
+        return {**super().get_config(), "pooled_only": self.pooled_only}
 
 
-def _through(layers, hidden, positions, training, output_attentions):
-    """The output of layer upon layer, and the attention probabilities of each, or None."""
-    attentions = []
+def _packed(batch, mask) -> PackedSequence:
+    packing = Packing(mask)
+    return PackedSequence(packing.pack(batch), packing)
+
+
+def _padded(hidden):
+    return hidden.unpack() if isinstance(hidden, PackedSequence) else hidden
+
+
+def _run(layers, hidden, mask, training, attentions: list | None):
+    """Run layer after layer; append each one's probabilities to `attentions` unless it is None."""
     for layer in layers:
-        hidden, probabilities = layer(
-            hidden, positions, training=training, output_attentions=output_attentions
-        )
+        if attentions is None:
+            hidden = layer(hidden, mask, training=training)
+            continue
+        hidden, probabilities = layer(hidden, mask, training=training, output_attentions=True)
         attentions.append(probabilities)
-    return hidden, attentions
+    return hidden

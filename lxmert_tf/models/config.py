@@ -21,32 +21,35 @@ PRETRAINING_TASKS = (
 
 @dataclasses.dataclass(frozen=True)
 class LxmertConfig:
-    """Sizes and rates of one LXMERT (Tan & Bansal 2019, section 4.1); defaults as published.
+    """Sizes and rates of an LXMERT model (Tan & Bansal 2019, section 4.1); defaults as published.
 
     Args:
-        hidden_size: width H of all three encoders.
-        num_attention_heads: heads per attention; must divide `hidden_size`.
-        intermediate_size: width of the feed-forward blocks.
-        language_layers: self-attention layers over the words (N_L).
-        cross_layers: cross-modality layers (N_X).
-        relationship_layers: self-attention layers over the regions (N_R).
-        vocab_size: number of word pieces.
-        max_position_embeddings: longest sentence that the position table covers.
-        type_vocab_size: number of segments.
-        region_feature_size: width F of a region's feature vector.
-        region_box_size: coordinates per box.
-        num_objects: object classes of the pre-training head.
-        num_attributes: attribute classes of the pre-training head.
-        num_answers: answers A of the answer head.
-        hidden_act: activation of feed-forward blocks and heads; "gelu" is the erf form.
-        layer_norm_eps: epsilon of every LayerNorm.
-        hidden_dropout: dropout rate after embeddings, attention and feed-forward blocks.
-        attention_dropout: dropout rate on attention probabilities.
-        initializer_range: standard deviation of the normal initialisation.
+        hidden_size: Width H of all three encoders.
+        num_attention_heads: Heads per attention; must divide `hidden_size`.
+        intermediate_size: Width of the feed-forward blocks.
+        language_layers: Self-attention layers over the words (N_L).
+        cross_layers: Cross-modality layers (N_X).
+        relationship_layers: Self-attention layers over the regions (N_R).
+        vocab_size: Number of word pieces.
+        max_position_embeddings: Length of the longest sentence that the position table covers.
+        type_vocab_size: Number of segments.
+        region_feature_size: Width F of a region's feature vector.
+        region_box_size: Coordinates per box.
+        num_objects: Object classes of the pre-training head.
+        num_attributes: Attribute classes of the pre-training head.
+        num_answers: Answers A of the answer head.
+        hidden_act: Activation of feed-forward blocks and heads; "gelu" is the erf form.
+        layer_norm_eps: Epsilon of every layer normalization.
+        hidden_dropout: Dropout rate after embeddings, attention and feed-forward blocks.
+        attention_dropout: Dropout rate on attention probabilities.
+        initializer_range: Standard deviation of the normal initialization.
 
     Raises:
-        InputError: a size is not positive, a rate is outside [0, 1), the heads do not divide the
-            width, or the activation is not one that Keras knows.
+        InputError: A size is not positive, a rate is outside [0, 1), the heads do not divide the
+            width, or the activation is unknown.
+
+    Example:
+        config = LxmertConfig(hidden_size=96, num_attention_heads=4, num_answers=13)
     """
 
     hidden_size: int = 768
@@ -94,20 +97,20 @@ class LxmertConfig:
 
     @classmethod
     def from_file(cls, path) -> "LxmertConfig":
-        """Reads a YAML or JSON file with just these fields; those left out are as published."""
+        """Read a YAML or JSON file with these fields; those that are left out are as published."""
         return load_config(cls, path)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "LxmertConfig":
-        """The inverse of `to_dict`."""
+        """Return the config with these fields; the inverse of `to_dict`."""
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as a dict that JSON can hold."""
+        """Return the fields as a dict that JSON can hold."""
         return dataclasses.asdict(self)
 
     def to_json(self) -> str:
-        """The text of a preset's config.json."""
+        """Return the text of a preset's config.json."""
         return json.dumps(self.to_dict(), indent=1) + "\n"
 
 

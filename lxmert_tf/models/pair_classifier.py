@@ -1,4 +1,4 @@
-"""Judging whether a sentence is true of two pictures: NLVR2."""
+"""The model that judges whether a sentence is true of two images: NLVR2."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,12 +8,54 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf.layers.heads import AnswerHead
-from lxmert_tf.models.backbone import LxmertBackbone, require_inputs
+from lxmert_tf.models.backbone import (
+    ATTENTIONS,
+    LxmertBackbone,
+    model_inputs,
+    with_optional_inputs,
+)
 from lxmert_tf.models.config import LxmertConfig
+from lxmert_tf.models.presets import dtype_policy
 from lxmert_tf.models.task import TaskModel
 
-# By their labels.
+# In the order of their labels.
 STATEMENT_ANSWERS = ("False", "True")
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class FoldImages(keras.layers.Layer):
+    """Turns the two images of each example into examples: [B, 2, ...] to [2B, ...].
+
+    The first images come first, then the second ones.
+    """
+
+    def call(self, images):
+        return tf.concat(tf.unstack(images, num=2, axis=1), axis=0)
+
+    def compute_output_shape(self, input_shape):
+        return tf.TensorShape([None, *input_shape[2:]])
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class RepeatBatch(keras.layers.Layer):
+    """Repeats a batch for the second images: [B, ...] to [2B, ...]."""
+
+    def call(self, batch):
+        return tf.concat([batch, batch], axis=0)
+
+    def compute_output_shape(self, input_shape):
+        return tf.TensorShape([None, *input_shape[1:]])
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class JoinImages(keras.layers.Layer):
+    """Concatenates the outputs of both images of an example: [2B, H] to [B, 2H]."""
+
+    def call(self, pooled):
+        return tf.concat(tf.split(pooled, 2, axis=0), axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return tf.TensorShape([None, 2 * input_shape[-1]])
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -21,23 +63,26 @@ class LxmertPairClassifier(TaskModel):
     """LXMERT with a head that reads the pooled outputs of two images (paper section 4.2; NLVR2).
 
     Args:
-        config: sizes and rates; whatever its `num_answers` is, the model's is 2.
-        answers: may be left out; they are always "False" and "True".
-        **kwargs: see `PresetModel`.
+        config: Sizes and rates; the model has two answers whatever `num_answers` is.
+        answers: May be left out; they are always "False" and "True".
+        **kwargs: See `PresetModel`.
 
     Call arguments:
-        inputs: as for `LxmertBackbone`, but `region_features` [B, 2, R, F], `region_boxes`
-            [B, 2, R, 4] and `region_mask` [B, 2, R] (optional, ones). One sentence is read with
-            both images; the language encoder reads it once.
+        inputs: As for `LxmertBackbone`, but with `region_features` [B, 2, R, F], `region_boxes`
+            [B, 2, R, 4] and `region_mask` [B, 2, R] (optional, ones). The language encoder reads
+            each sentence once for both images.
+        training: Whether dropout is on.
+        output_attentions: Whether to return the attention probabilities, too.
+        packed: Whether to leave out padding, which changes no result.
 
     Returns:
-        logits [B, 2], float32, of the statement being false and true; with `output_attentions` a
-        dict of `answer_logits` and `attentions`: `language` as the backbone's, the others lists
+        Logits [B, 2], float32, of the statement being false and true; with `output_attentions` a
+        dict of `answer_logits` and `attentions`: `language` as in the backbone, the others lists
         over layers of float32 [B, 2, heads, query, key]. Train the logits with
         `keras.losses.SparseCategoricalCrossentropy(from_logits=True)` on labels [B].
 
     Raises:
-        ValueError: an input is missing or has no two images, or other answers are given.
+        ValueError: An input is missing or does not have two images, or other answers are given.
 
     Example:
         model = LxmertPairClassifier.from_preset("pretrained")
@@ -56,71 +101,88 @@ class LxmertPairClassifier(TaskModel):
     ):
         if answers is not None and tuple(answers) != STATEMENT_ANSWERS:
             raise ValueError("a pair classifier has the answers False and True, in this order")
-        sizes = LxmertConfig.from_dict(config) if isinstance(config, dict) else config
+        config = LxmertConfig.from_dict(config) if isinstance(config, dict) else config
+        config = dataclasses.replace(config, num_answers=len(STATEMENT_ANSWERS))
+        policy = dtype_policy(kwargs.get("dtype"))
+        backbone = LxmertBackbone(config, pooled_only=True, dtype=policy, name="backbone")
+        answer_head = AnswerHead(
+            config.num_answers,
+            transform_size=2 * config.hidden_size,
+            hidden_act=config.hidden_act,
+            epsilon=config.layer_norm_eps,
+            initializer_range=config.initializer_range,
+            dtype=policy,
+            name="answer_head",
+        )
+        fold = FoldImages(name="fold_images", dtype=policy)
+        repeat = RepeatBatch(name="repeat_batch", dtype=policy)
+        join = JoinImages(name="join_images", dtype=policy)
+
+        inputs = model_inputs(config, images=2)
+        by_image = {
+            name: fold(value) if name.startswith("region") else repeat(value)
+            for name, value in inputs.items()
+        }
+        logits = answer_head(join(backbone(by_image)["pooled_output"]))
         super().__init__(
-            dataclasses.replace(sizes, num_answers=len(STATEMENT_ANSWERS)),
+            backbone,
+            inputs,
+            logits,
+            config=config,
             answers=list(STATEMENT_ANSWERS),
             **kwargs,
         )
-        self.backbone = LxmertBackbone(self.config, dtype=self.dtype_policy, name="backbone")
-        self.answer_head = AnswerHead(
-            self.config.num_answers,
-            transform_size=2 * self.config.hidden_size,
-            hidden_act=self.config.hidden_act,
-            epsilon=self.config.layer_norm_eps,
-            initializer_range=self.config.initializer_range,
-            dtype=self.dtype_policy,
-            name="answer_head",
-        )
-        self.build_variables()
-        # The head reads the words only, so nothing would train the last layer's vision side.
-        self.backbone.cross_modality_encoder.transformer_layers[-1].freeze_vision_side()
+
+        self.answer_head = answer_head
+        self.fold, self.repeat, self.join = fold, repeat, join
 
     @classmethod
     def from_preset(cls, directory, **kwargs):
-        """As `PresetModel.from_preset`; answers of the preset belong to another head."""
+        """Load a preset as `PresetModel.from_preset` does, without the answers of another head."""
         return super().from_preset(directory, **{"answers": None, **kwargs})
 
-    def call(self, inputs, training=None, output_attentions=None):
-        require_inputs(inputs)
-        boxes = inputs["region_boxes"]
-        _check_two_images(boxes)
-        mask = inputs.get("region_mask")
-        region_mask = _one_by_one(tf.ones(tf.shape(boxes)[:3]) if mask is None else mask)
-        wanted = self.output_attentions if output_attentions is None else output_attentions
-        how = {"training": training, **self.shortcuts_for(wanted)}
-        pooled_only = how.pop("pooled_only")
+    def step_options(self) -> dict[str, Any]:
+        """Return the arguments with which `fit`, `evaluate` and `predict` call the model."""
+        return {**super().step_options(), "packed": self.packs}
 
-        image_states, vision_attentions = self.backbone.encode_image(
-            _one_by_one(inputs["region_features"]), _one_by_one(boxes), region_mask, **how
+    def call(self, inputs, training=None, mask=None, output_attentions=None, packed=False):
+        inputs = with_optional_inputs(inputs)
+        _check_two_images(inputs["region_boxes"])
+        wanted = self.returns_attentions(output_attentions)
+        attentions = {kind: [] for kind in ATTENTIONS} if wanted else None
+        how = {
+            "training": training,
+            "packed": packed,
+            "attentions": attentions,
+        }
+        features, boxes, region_mask = (
+            self.fold(inputs[name]) for name in ("region_features", "region_boxes", "region_mask")
         )
-        text_state, language_attentions = self.backbone.encode_text(inputs, **how)
-        outputs, attentions = self.backbone.relate(
-            tf.concat([text_state] * 2, axis=0),
-            tf.concat([inputs["padding_mask"]] * 2, axis=0),
-            image_states,
-            region_mask,
-            pooled_only=pooled_only,
-            **how,
+        image_states = self.backbone.encode_image(features, boxes, region_mask, **how)
+        # The graph of the constructor encodes each sentence twice, with the same results.
+        padding_mask = inputs["padding_mask"]
+        text_state = self.backbone.encode_text(
+            inputs["token_ids"], inputs["segment_ids"], padding_mask, **how
         )
-        first, second = tf.split(outputs["pooled_output"], 2, axis=0)
-        logits = self.answer_head(tf.concat([first, second], axis=-1))
+        outputs = self.backbone.relate(
+            self.repeat(text_state), self.repeat(padding_mask), image_states, region_mask, **how
+        )
+        logits = self.answer_head(self.join(outputs["pooled_output"]))
         if not wanted:
             return logits
-        by_image = tf.nest.map_structure(_paired, {"vision": vision_attentions, **attentions})
-        return {
-            "answer_logits": logits,
-            "attentions": {"language": language_attentions, **by_image},
+        by_image = {
+            kind: layers if kind == "language" else [_unfold(layer) for layer in layers]
+            for kind, layers in attentions.items()
         }
+        return {"answer_logits": logits, "attentions": by_image}
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the logits for a dict of the shapes of the inputs."""
+        return tf.TensorShape([input_shape["token_ids"][0], self.config.num_answers])
 
 
-def _one_by_one(images):
-    """[B, 2, ...] to [2B, ...]: all the first images, then all the second."""
-    return tf.concat(tf.unstack(images, num=2, axis=1), axis=0)
-
-
-def _paired(images):
-    """The inverse of `_one_by_one`."""
+def _unfold(images):
+    """Return [B, 2, ...] from [2B, ...], the inverse of `FoldImages`."""
     return tf.stack(tf.split(images, 2, axis=0), axis=1)
 
 

@@ -1,25 +1,25 @@
-"""Preset directories: a model's sizes, words, answers and weights; the only place that knows them.
+"""Preset directories: a model with its words and answers. Only this module knows their layout.
 
 config.json     the fields of LxmertConfig
 preset.json     {"format": 1, "model": class name, "extractor": its config or null}
-vocab.txt       one word piece a line, in the order of the ids
-answers.txt     one answer a line, in the order of the logits
-weights.*       a TensorFlow checkpoint
+vocab.txt       one word piece per line, in the order of the ids
+answers.txt     one answer per line, in the order of the logits
+weights.*       a TensorFlow checkpoint of the model's weights, and of nothing else
 """
 
 import dataclasses
 import json
-import os
 import pathlib
-import shutil
-import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
+from lxmert_tf.atomic_write import atomic_directory
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.errors import InputError
+from lxmert_tf.layers.normalization import LayerNorm
 from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.text_file import read_lines
 
@@ -27,39 +27,60 @@ FORMAT = 1
 MODELS = ("LxmertBackbone", "LxmertPretrainer", "LxmertAnswerClassifier", "LxmertPairClassifier")
 
 
+def dtype_policy(dtype) -> keras.mixed_precision.Policy:
+    """Return the dtype policy of a model: the one that is named, or Keras's global policy."""
+    if dtype is None:
+        return keras.mixed_precision.global_policy()
+    if isinstance(dtype, keras.mixed_precision.Policy):
+        return dtype
+    return keras.mixed_precision.Policy(dtype)
+
+
 class PresetModel(keras.Model):
-    """A Keras model that goes to a preset directory and comes from one.
+    """A functional Keras model that is saved to a preset directory and loaded from one.
+
+    A subclass builds its layers and its graph, then calls this constructor.
 
     Args:
-        config: sizes and rates: an `LxmertConfig` or a dict of its fields.
-        vocabulary: the word pieces, in the order of their ids.
-        answers: the answer table, in the order of the logits.
-        extractor: the config of the region extractor that made the training features.
-        output_attentions: whether calls return the attention probabilities too.
-        **kwargs: `name`, `dtype` (a policy such as "mixed_bfloat16") and the like.
+        inputs: Symbolic inputs by name.
+        outputs: Symbolic outputs.
+        config: Sizes and rates.
+        vocabulary: The word pieces, in the order of their ids.
+        answers: The answer table, in the order of the logits.
+        extractor: The config of the region extractor that made the training features.
+        output_attentions: Whether calls of the model return the attention probabilities by default.
+            `fit`, `evaluate` and `predict` never see them.
+        dtype: The dtype policy, such as "mixed_bfloat16".
+        **kwargs: `name` and `trainable` of the model.
 
     Raises:
-        ValueError: a list has another length than the config says, or an entry a line break.
+        ValueError: A list has another length than the config says, or an entry has a line break.
     """
 
-    # Where it is more than one, the region inputs have an axis for them behind the batch's.
+    # With more than one image per scene, the region inputs have an axis for them after the batch's.
     images_per_scene = 1
 
     def __init__(
         self,
-        config: LxmertConfig | dict[str, Any],
+        inputs,
+        outputs,
+        config: LxmertConfig,
         vocabulary: list[str] | None = None,
         answers: list[str] | None = None,
         extractor: dict[str, Any] | None = None,
         output_attentions: bool = False,
+        dtype=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.config = LxmertConfig.from_dict(config) if isinstance(config, dict) else config
+        _check_lines("vocabulary", vocabulary, "vocab_size", config.vocab_size)
+        _check_lines("answers", answers, "num_answers", config.num_answers)
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        # Optional inputs may be missing; `call` checks the others.
+        self.input_spec = None
+        self.config = config
         self.output_attentions = output_attentions
-        _check_lines("vocabulary", vocabulary, "vocab_size", self.config.vocab_size)
-        _check_lines("answers", answers, "num_answers", self.config.num_answers)
-        # As JSON, because Keras would track lists and dicts in attributes as parts of the model.
+        self._policy_name = dtype_policy(dtype).name
+        # As JSON, because Keras would track lists and dicts as parts of the model.
         self._vocabulary = json.dumps(vocabulary)
         self._answers = json.dumps(answers)
         self._extractor = json.dumps(extractor)
@@ -79,8 +100,50 @@ class PresetModel(keras.Model):
         """The config of the region extractor that made the training features."""
         return json.loads(self._extractor)
 
+    # A functional model has the global policy whatever its layers have.
+
+    @property
+    def dtype_policy(self) -> keras.mixed_precision.Policy:
+        """The dtype policy of the layers."""
+        return keras.mixed_precision.Policy(self._policy_name)
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype that the layers compute in."""
+        return self.dtype_policy.compute_dtype
+
+    def returns_attentions(self, output_attentions: bool | None) -> bool:
+        """Return whether a call with this argument returns attention probabilities."""
+        return self.output_attentions if output_attentions is None else output_attentions
+
+    def step_options(self) -> dict[str, Any]:
+        """Return the arguments with which `fit`, `evaluate` and `predict` call the model."""
+        return {"output_attentions": False}
+
+    def train_step(self, data):
+        """Train on one batch, as Keras does, without attention probabilities."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True, **self.step_options())
+            loss = self.compute_loss(x, y, y_pred, sample_weight)
+        self._validate_target_and_loss(y, loss)
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def test_step(self, data):
+        """Evaluate one batch, as Keras does, without attention probabilities."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = self(x, training=False, **self.step_options())
+        self.compute_loss(x, y, y_pred, sample_weight)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def predict_step(self, data):
+        """Predict one batch, as Keras does, without attention probabilities."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self(x, training=False, **self.step_options())
+
     def get_config(self):
-        """What the constructor takes; `from_config` is the inverse."""
+        """Return the arguments of the constructor; `from_config` is the inverse."""
         return {
             "config": self.config.to_dict(),
             "vocabulary": self.vocabulary,
@@ -93,67 +156,41 @@ class PresetModel(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """A model with fresh weights."""
+        """Return a model with fresh weights."""
         return cls(**config)
 
-    def build_from_config(self, config):
-        """Nothing: the constructor has made the variables. Keras calls it for `.keras` files."""
-
-    def build_variables(self):
-        """Makes every variable, by one call with a single word and a single region an image."""
-        regions = [1, 1] if self.images_per_scene == 1 else [1, self.images_per_scene, 1]
-        self(
-            {
-                "token_ids": tf.zeros([1, 1], tf.int32),
-                "padding_mask": tf.ones([1, 1], tf.int32),
-                "region_features": tf.zeros([*regions, self.config.region_feature_size]),
-                "region_boxes": tf.zeros([*regions, self.config.region_box_size]),
-            }
-        )
-
     def save_preset(self, directory) -> None:
-        """Writes a preset directory, whole or not at all; an older one there is replaced.
+        """Write a preset directory, whole or not at all; an older preset there is replaced.
 
         Args:
-            directory: its path; parents are made.
+            directory: Its path; parents are made.
 
         Raises:
-            InputError: the path is a file, or a directory that is no preset.
+            InputError: The path is a file, or a directory that is not a preset.
         """
-        directory = pathlib.Path(directory)
-        if directory.exists() and not (directory / "preset.json").is_file():
-            if not directory.is_dir() or any(directory.iterdir()):
-                raise InputError(f"{directory}: exists and is no preset; name another place")
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        fresh = pathlib.Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-        try:
-            self._write_into(fresh)
-            _replace_directory(fresh, directory)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-
-    def _write_into(self, directory: pathlib.Path) -> None:
         about = {"format": FORMAT, "model": type(self).__name__, "extractor": self.extractor}
-        (directory / "config.json").write_text(self.config.to_json(), encoding="utf-8")
-        (directory / "preset.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        for name, lines in (("vocab.txt", self.vocabulary), ("answers.txt", self.answers)):
-            if lines is not None:
-                text = "".join(f"{line}\n" for line in lines)
-                (directory / name).write_text(text, encoding="utf-8")
-        tf.train.Checkpoint(model=self).write(str(directory / "weights"))
+        with atomic_directory(directory, marker="preset.json") as fresh:
+            (fresh / "config.json").write_text(self.config.to_json(), encoding="utf-8")
+            (fresh / "preset.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            for name, lines in (("vocab.txt", self.vocabulary), ("answers.txt", self.answers)):
+                if lines is not None:
+                    text = "".join(f"{line}\n" for line in lines)
+                    (fresh / name).write_text(text, encoding="utf-8")
+            _checkpoint(self, "model").write(str(fresh / "weights"))
 
     @classmethod
     def from_preset(cls, directory, **kwargs):
-        """Loads a preset.
+        """Load a preset.
 
-        A preset of another class gives its backbone; the heads then start fresh.
+        A preset of another class gives its backbone; the heads then start fresh. An optimizer that
+        an old preset holds is ignored.
 
         Args:
-            directory: what `save_preset` wrote.
-            **kwargs: arguments of the constructor that differ from the preset's.
+            directory: What `save_preset` wrote.
+            **kwargs: Arguments of the constructor that differ from the preset's.
 
         Raises:
-            InputError: the directory or a part of it is missing or does not fit the others.
+            InputError: The directory or a part of it is missing or does not fit the others.
         """
         directory = pathlib.Path(directory)
         description = describe_preset(directory)
@@ -169,18 +206,76 @@ class PresetModel(keras.Model):
         return model
 
     def _load_weights(self, prefix: pathlib.Path, saved_class: str) -> None:
-        target = self
-        if saved_class != type(self).__name__:
-            target = getattr(self, "backbone", self)
-            if saved_class != "LxmertBackbone":
-                target = tf.train.Checkpoint(backbone=target)
+        if saved_class == type(self).__name__:
+            checkpoint = _checkpoint(self, "model")
+        else:
+            root = "model" if saved_class == "LxmertBackbone" else "model/backbone"
+            checkpoint = _checkpoint(getattr(self, "backbone", self), root)
         try:
-            status = tf.train.Checkpoint(model=target).read(str(prefix))
+            status = checkpoint.read(str(prefix))
             status.assert_existing_objects_matched().expect_partial()
         except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
-            # An IndexError is what TensorFlow makes of a file that ends too early.
+            # TensorFlow raises an IndexError for a file that ends too early.
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{prefix}: the weights cannot be loaded: {reason}") from error
+
+
+# The layers of a backbone as format 1 names them.
+_BACKBONE_PATHS = {
+    "language_embeddings": "language_encoder/embeddings",
+    "language_layers": "language_encoder/transformer_layers",
+    "region_embeddings": "relationship_encoder/embeddings",
+    "relationship_layers": "relationship_encoder/transformer_layers",
+    "cross_modality_layers": "cross_modality_encoder/transformer_layers",
+    "pooler": "pooler",
+}
+_HEADS = ("answer_head", "masked_lm_head", "matched_head", "region_head")
+
+
+def weight_paths(model: PresetModel) -> Iterator[tuple[str, tf.Variable]]:
+    """Yield the path of each weight in a preset's checkpoint, and the weight.
+
+    The weights of a model are all that a preset holds: no optimizer and no metric, which Keras
+    tracks as parts of a compiled model.
+    """
+    if hasattr(model, "backbone"):
+        for path, weight in weight_paths(model.backbone):
+            yield f"backbone/{path}", weight
+        for head in _HEADS:
+            if hasattr(model, head):
+                yield from _layer_paths(getattr(model, head), head)
+        return
+    for attribute, path in _BACKBONE_PATHS.items():
+        part = getattr(model, attribute)
+        if isinstance(part, keras.layers.Layer):
+            yield from _layer_paths(part, path)
+            continue
+        for i, layer in enumerate(part):
+            yield from _layer_paths(layer, f"{path}/{i}")
+
+
+def _layer_paths(layer, path: str) -> Iterator[tuple[str, tf.Variable]]:
+    if isinstance(layer, LayerNorm):
+        path += "/float32"
+    for name, child in tf.train.TrackableView(layer).children(layer).items():
+        if isinstance(child, tf.Variable):
+            yield f"{path}/{name}", child
+        elif isinstance(child, keras.layers.Layer):
+            yield from _layer_paths(child, f"{path}/{name}")
+
+
+def _checkpoint(model: PresetModel, root: str) -> tf.train.Checkpoint:
+    """Return a checkpoint of a model's weights, each at `root`/`path`."""
+    tree = tf.Module()
+    for path, weight in weight_paths(model):
+        node = tree
+        *parents, name = f"{root}/{path}".split("/")
+        for parent in parents:
+            if not hasattr(node, parent):
+                setattr(node, parent, tf.Module())
+            node = getattr(node, parent)
+        setattr(node, name, weight)
+    return tf.train.Checkpoint(model=tree.model)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,10 +283,11 @@ class PresetDescription:
     """What a preset says without its weights.
 
     Args:
-        model: the name of the class that wrote it.
-        config: sizes and rates.
-        vocabulary, answers: as of `PresetModel`, or None.
-        extractor: the config of the region extractor, or None.
+        model: Name of the class that wrote it.
+        config: Sizes and rates.
+        vocabulary: Word pieces, or None.
+        answers: Answer table, or None.
+        extractor: Config of the region extractor, or None.
     """
 
     model: str
@@ -202,14 +298,14 @@ class PresetDescription:
 
 
 def describe_preset(directory) -> PresetDescription:
-    """Reads all of a preset but its weights.
+    """Read everything in a preset except the weights.
 
     Raises:
-        InputError: the directory or a part of it is missing or broken.
+        InputError: The directory or a part of it is missing or damaged.
     """
     directory = pathlib.Path(directory)
     if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory; a preset is one")
+        raise InputError(f"preset not found: {directory}")
     config = LxmertConfig.from_file(directory / "config.json")
     about = _read_about(directory / "preset.json")
     return PresetDescription(
@@ -222,10 +318,10 @@ def describe_preset(directory) -> PresetDescription:
 
 
 def load_preset(directory) -> PresetModel:
-    """Loads a preset as a model of the class that wrote it.
+    """Load a preset as a model of the class that wrote it.
 
     Raises:
-        InputError: as `from_preset`, or the class is none of this library.
+        InputError: As for `from_preset`, or the class is not one of this library.
     """
     import lxmert_tf
 
@@ -241,10 +337,10 @@ def _check_lines(name: str, lines, field: str, size: int) -> None:
         return
     if len(lines) != size:
         raise ValueError(f"{name} has {len(lines)} entries but config.{field} is {size}")
-    # Now and not when the trained model is saved, or is even read back as another one.
+    # Refused here: a saved list with a line break would be read back as a longer one.
     broken = [line for line in lines if "\n" in line or "\r" in line]
     if broken:
-        raise InputError(f"{name} has the entry {broken[0]!r}; a line break cannot be kept in it")
+        raise InputError(f"{name} has the entry {broken[0]!r}; it must not have a line break")
 
 
 def _read_about(path: pathlib.Path) -> dict[str, Any]:
@@ -258,21 +354,3 @@ def _read_about(path: pathlib.Path) -> dict[str, Any]:
 
 def _lines_if_there(path: pathlib.Path) -> list[str] | None:
     return read_lines(path) if path.exists() else None
-
-
-def _replace_directory(fresh: pathlib.Path, directory: pathlib.Path) -> None:
-    # mkdtemp makes directories for the owner alone; a preset is read by servers too.
-    fresh.chmod(0o777 & ~_umask())
-    if not directory.exists():
-        fresh.rename(directory)
-        return
-    old = pathlib.Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
-    directory.rename(old / "old")
-    fresh.rename(directory)
-    shutil.rmtree(old)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,168 +1,230 @@
-"""The model of the pre-training tasks, and how a step trains it."""
+"""The model of the five pre-training tasks."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
-from lxmert_tf.layers.heads import AnswerHead, MaskedLMHead, RegionHead
+from lxmert_tf.layers.heads import AnswerHead, MaskedLMHead, MatchedHead, RegionHead
 from lxmert_tf.models.backbone import LxmertBackbone
 from lxmert_tf.models.config import LxmertConfig
+from lxmert_tf.models.presets import dtype_policy
 from lxmert_tf.models.pretrainer_losses import (
-    LABELLED,
+    LABELED,
     LOSSES,
     accuracy,
+    counted_labels,
     masked_regions,
     masked_words,
     target_counts,
 )
-from lxmert_tf.models.task import TaskModel
+from lxmert_tf.models.task import TaskModel, build_optimizer
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
 class LxmertPretrainer(TaskModel):
-    """LXMERT with the heads of its pre-training tasks (paper section 3.1-3.3).
+    """LXMERT with the heads of its pre-training tasks (paper sections 3.1 to 3.3).
 
     Args:
-        config: sizes and rates.
-        **kwargs: see `PresetModel`.
+        config: Sizes and rates.
+        **kwargs: See `PresetModel`.
 
     Call arguments:
-        inputs: as for `LxmertBackbone`.
+        inputs: As for `LxmertBackbone`.
+        training: Whether dropout is on.
+        output_attentions: Whether to return the attention probabilities, too.
 
     Returns:
-        a dict, all float32: `masked_lm_logits` [B, T, V], `matched_logits` [B, 2] (1 = the
-        sentence is of this image), `object_logits` [B, R, num_objects], `attribute_logits`
-        [B, R, num_attributes], `region_feature_predictions` [B, R, F], `answer_logits` [B, A];
+        A dict, all float32: `masked_lm_logits` [B, T, V], `matched_logits` [B, 2] (1 = the
+        sentence belongs to the image), `object_logits` [B, R, num_objects], `attribute_logits`
+        [B, R, num_attributes], `region_feature_predictions` [B, R, F] and `answer_logits` [B, A];
         with `output_attentions` also `attentions`.
 
     Example:
         model = LxmertPretrainer(config)
         model.compile(BertAdamW(1e-4), loss_weights={"answers": 0.0})
-        model.fit(batches)  # of (inputs, targets), targets as in `pretraining_losses`
+        model.fit(batches)  # (inputs, targets), targets as in `pretrainer_losses`
     """
 
     def __init__(self, config: LxmertConfig | dict[str, Any], **kwargs):
-        super().__init__(config, **kwargs)
-        self.backbone = LxmertBackbone(self.config, dtype=self.dtype_policy, name="backbone")
+        config = LxmertConfig.from_dict(config) if isinstance(config, dict) else config
+        policy = dtype_policy(kwargs.get("dtype"))
+        backbone = LxmertBackbone(config, dtype=policy, name="backbone")
         head = {
-            "hidden_act": self.config.hidden_act,
-            "epsilon": self.config.layer_norm_eps,
-            "initializer_range": self.config.initializer_range,
-            "dtype": self.dtype_policy,
+            "hidden_act": config.hidden_act,
+            "epsilon": config.layer_norm_eps,
+            "initializer_range": config.initializer_range,
+            "dtype": policy,
         }
-        self.masked_lm_head = MaskedLMHead(self.config.vocab_size, name="masked_lm_head", **head)
-        self.region_head = RegionHead(
-            self.config.num_objects,
-            self.config.num_attributes,
-            self.config.region_feature_size,
-            name="region_head",
-            **head,
-        )
-        self.answer_head = AnswerHead(self.config.num_answers, name="answer_head", **head)
-        self.matched_head = keras.layers.Dense(
-            2,
-            kernel_initializer=keras.initializers.RandomNormal(
-                stddev=self.config.initializer_range
+        heads = {
+            "masked_lm_head": MaskedLMHead(config.vocab_size, name="masked_lm_head", **head),
+            "region_head": RegionHead(
+                config.num_objects,
+                config.num_attributes,
+                config.region_feature_size,
+                name="region_head",
+                **head,
             ),
-            dtype=self.dtype_policy,
-            name="matched_head",
-        )
-        self.build_variables()
-        self._told = None
+            "answer_head": AnswerHead(config.num_answers, name="answer_head", **head),
+            "matched_head": MatchedHead(
+                2,
+                kernel_initializer=keras.initializers.RandomNormal(stddev=config.initializer_range),
+                dtype=policy,
+                name="matched_head",
+            ),
+        }
 
-    def call(self, inputs, training=None, output_attentions=None):
-        wanted = self.output_attentions if output_attentions is None else output_attentions
+        states = backbone.output
+        outputs = _apply_heads(heads, states, states["language_output"], backbone.word_embeddings)
+        super().__init__(backbone, backbone.input, outputs, config=config, **kwargs)
+        for name, layer in heads.items():
+            setattr(self, name, layer)
+        self._tracker = None
+
+    def call(self, inputs, training=None, mask=None, output_attentions=None):
+        wanted = self.returns_attentions(output_attentions)
         states = self.backbone(inputs, training=training, output_attentions=wanted)
-        outputs = self._heads(states, states["language_output"])
-        if wanted:
-            outputs["attentions"] = states["attentions"]
-        return outputs
+        outputs = self._outputs(states, states["language_output"])
+        return {**outputs, "attentions": states["attentions"]} if wanted else outputs
 
-    def outputs_at_targets(self, inputs, targets, training: bool):
-        """What the losses of `targets` read of a call's outputs.
+    def outputs_at_targets(self, inputs, targets, training: bool) -> dict[str, tf.Tensor]:
+        """Return what the losses of `targets` read of a call's outputs.
 
         Args:
-            inputs, targets: of a batch.
-            training: whether dropout is on.
+            inputs: Inputs of a batch.
+            targets: Targets of the batch.
+            training: Whether dropout is on.
 
         Returns:
-            as a call, but `masked_lm_logits` [M, V] and `region_feature_predictions` [M, F] of the
-            masked words and regions alone (all with `shortcuts` off or XLA).
+            As a call, but with `masked_lm_logits` [M, V] and `region_feature_predictions` [M, F]
+            of the masked words and regions alone, unless the model does not pack.
         """
-        # What is masked is another number in each batch, and XLA compiles for fixed shapes.
-        if not self.shortcuts or self.jit_compile:
+        if not self.packs:
             return self(inputs, training=training, output_attentions=False)
-        states = self.backbone.compute(inputs, training=training, packed=True)
+        states = self.backbone(inputs, training=training, output_attentions=False, packed=True)
         words = tf.gather_nd(states["language_output"], masked_words(targets))
-        return self._heads(states, words, masked_regions(targets))
+        return self._outputs(states, words, masked_regions(targets))
 
-    def _heads(self, states, words, feature_places=None):
-        pooled = states["pooled_output"]
-        objects, attributes, features = self.region_head(states["vision_output"], feature_places)
-        return {
-            "masked_lm_logits": self.masked_lm_head(words, self.backbone.word_embeddings),
-            "matched_logits": tf.cast(self.matched_head(pooled), tf.float32),
-            "object_logits": objects,
-            "attribute_logits": attributes,
-            "region_feature_predictions": features,
-            "answer_logits": self.answer_head(pooled),
-        }
+    def _outputs(self, states, words, feature_positions=None) -> dict[str, tf.Tensor]:
+        heads = {name: getattr(self, name) for name in _HEADS}
+        embeddings = self.backbone.word_embeddings
+        return _apply_heads(heads, states, words, embeddings, feature_positions)
 
-    def compile(self, optimizer="rmsprop", loss_weights=None, accumulation_steps=1, **kwargs):
-        """As `keras.Model.compile`; the losses are the pre-training tasks'.
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        metrics=None,
+        loss_weights: Mapping[str, float] | None = None,
+        accumulation_steps: int = 1,
+        **kwargs,
+    ):
+        """Configure training as `keras.Model.compile` does, with the losses of pre-training.
 
         Args:
-            optimizer: a Keras optimizer, such as `BertAdamW`.
-            loss_weights: by name of `LOSSES`; a loss that is not named has weight 1, a weight of 0
-                switches it off.
-            accumulation_steps: the parts that a batch is cut into, one after the other, so that
-                it needs the memory of a part; the step is that of the whole batch.
+            optimizer: A Keras optimizer, such as `BertAdamW`.
+            loss: None; the losses are those of the pre-training tasks.
+            metrics: Metrics on the outputs of the labeled tasks, as for `keras.Model.compile`: a
+                list for all of them, or a dict by output such as `masked_lm_logits`. They see the
+                positions with a label alone: labels [M] and logits [M, classes]. The losses and
+                accuracies of the tasks are always reported.
+            loss_weights: Weights by name of a loss in `LOSSES`; 1 where a name is left out, 0
+                switches a loss off.
+            accumulation_steps: Parts that a batch is cut into, one after the other, so that it
+                needs the memory of one part; the step is that of the whole batch.
             **kwargs: `steps_per_execution`, `jit_compile`, `run_eagerly`.
 
         Raises:
-            ValueError: a name is none of a loss, or a loss of one's own is given.
+            ValueError: A name is not that of a loss or of a labeled output, or a loss is given.
         """
-        if "loss" in kwargs:
-            raise ValueError("the losses are the pre-training tasks'; choose by loss_weights")
-        loss_weights = loss_weights or {}
+        if loss is not None:
+            raise ValueError(
+                "the losses are those of the pre-training tasks; choose among them by loss_weights"
+            )
+        loss_weights = dict(loss_weights or {})
         unknown = set(loss_weights) - set(LOSSES)
         if unknown:
-            raise ValueError(f"no loss is named {sorted(unknown)[0]!r}; there are {list(LOSSES)}")
+            raise ValueError(
+                f"no loss is named {sorted(unknown)[0]!r}; the losses are {', '.join(LOSSES)}"
+            )
         weights = {name: float(loss_weights.get(name, 1.0)) for name in LOSSES}
-        self._told = _Told({name: weight for name, weight in weights.items() if weight})
+        self._tracker = _LossTracker({name: weight for name, weight in weights.items() if weight})
+        user_metrics = _metrics_by_output(metrics, self._tracker.accuracies)
         self._accumulation_steps = accumulation_steps
-        super().compile(optimizer=optimizer, **kwargs)
+        # Keras stores metrics and weights for SavedModels; it has no loss to apply them to.
+        super().compile(
+            optimizer=optimizer, metrics=metrics, loss_weights=loss_weights or None, **kwargs
+        )
+        arguments = {
+            "metrics": metrics,
+            "loss_weights": loss_weights,
+            "accumulation_steps": accumulation_steps,
+            **kwargs,
+        }
+        # Not through Keras, which would track them as parts of the model.
+        object.__setattr__(self, "_user_metrics", user_metrics)
+        object.__setattr__(self, "_compile_arguments", arguments)
+
+    def get_compile_config(self):
+        """Return the serialized arguments of `compile`, for `.keras` files."""
+        if self._tracker is None:
+            return None
+        arguments = {"optimizer": self.optimizer, **self._compile_arguments}
+        return keras.saving.serialize_keras_object(arguments)
+
+    def compile_from_config(self, config):
+        """Compile the model with what `get_compile_config` returned."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        build_optimizer(self.optimizer, self.trainable_variables)
 
     @property
     def metrics(self):
-        """Each loss that is on and each accuracy, over an epoch."""
-        return self._told.all() if self._told else []
+        """Each loss that is on, each accuracy and the compiled metrics, over an epoch."""
+        if self._tracker is None:
+            return []
+        own = [metric for metrics in self._user_metrics.values() for metric in metrics]
+        return [*self._tracker.metrics(), *own]
 
     def train_step(self, data):
-        """One step on (inputs, targets)."""
+        """Train on one batch of (inputs, targets)."""
         counts = self._counts_everywhere(data[1])
         if self._accumulation_steps == 1:
             gradients = self._gradients(data, counts)
         else:
             gradients = self._accumulated_gradients(data, counts)
-        # The heads of tasks that are switched off have none.
+        # Heads that are switched off have no gradient.
         pairs = [(g, v) for g, v in zip(gradients, self.trainable_variables) if g is not None]
         self.optimizer.apply_gradients(pairs)
         return {metric.name: metric.result() for metric in self.metrics}
 
     def test_step(self, data):
-        """Losses and accuracies of (inputs, targets)."""
+        """Evaluate one batch of (inputs, targets)."""
         inputs, targets = data
         outputs = self.outputs_at_targets(inputs, targets, training=False)
         self._total_loss(outputs, targets, self._counts_everywhere(targets))
         return {metric.name: metric.result() for metric in self.metrics}
 
+    def compute_output_shape(self, input_shape):
+        """Return the shapes of the outputs for a dict of the shapes of the inputs."""
+        config = self.config
+        batch, tokens = input_shape["token_ids"]
+        regions = input_shape["region_features"][1]
+        shapes = {
+            "masked_lm_logits": [batch, tokens, config.vocab_size],
+            "matched_logits": [batch, 2],
+            "object_logits": [batch, regions, config.num_objects],
+            "attribute_logits": [batch, regions, config.num_attributes],
+            "region_feature_predictions": [batch, regions, config.region_feature_size],
+            "answer_logits": [batch, config.num_answers],
+        }
+        return {name: tf.TensorShape(shape) for name, shape in shapes.items()}
+
     def _counts_everywhere(self, targets) -> dict[str, tf.Tensor]:
-        # Replicas have different numbers of masked words; the division is by all of them.
+        # Replicas have different numbers of masked words; the loss is divided by all of them.
         replica = tf.distribute.get_replica_context()
         counts = target_counts(targets)
-        return {name: replica.all_reduce("SUM", counts[name]) for name in self._told.weights}
+        return {name: replica.all_reduce("SUM", counts[name]) for name in self._tracker.weights}
 
     def _gradients(self, data, counts, part=0):
         inputs, targets = data
@@ -178,10 +240,11 @@ class LxmertPretrainer(TaskModel):
         idle = []
 
         def add_part(part, sums):
-            some = tf.nest.map_structure(lambda t: t[part * size : (part + 1) * size], data)
-            gradients = self._gradients(some, counts, part)
+            rows_of_part = slice(part * size, (part + 1) * size)
+            data_of_part = tf.nest.map_structure(lambda tensor: tensor[rows_of_part], data)
+            gradients = self._gradients(data_of_part, counts, part)
             idle[:] = [gradient is None for gradient in gradients]
-            # As dense tensors: an embedding's slices cannot be added up in a loop.
+            # As dense tensors: the slices of an embedding cannot be added up in a loop.
             added = [
                 s if g is None else s + tf.convert_to_tensor(g) for s, g in zip(sums, gradients)
             ]
@@ -191,31 +254,92 @@ class LxmertPretrainer(TaskModel):
             lambda part, _: part < self._accumulation_steps,
             add_part,
             (0, [tf.zeros_like(variable) for variable in self.trainable_variables]),
-            # One part at a time is what saves the memory.
+            # One part at a time saves the memory.
             parallel_iterations=1,
         )
         return [None if without else total for without, total in zip(idle, sums)]
 
     def _total_loss(self, outputs, targets, counts, parts=1):
-        """This replica's part of the loss of the whole batch; replicas' gradients are summed."""
+        """Return this replica's part of the loss of the whole batch."""
         total = 0.0
-        told = self._told
-        for name, weight in told.weights.items():
+        tracker = self._tracker
+        for name, weight in tracker.weights.items():
             term = LOSSES[name](outputs, targets)
             total += weight * tf.math.divide_no_nan(term.total, counts[name])
-            told.losses[name].update_state(term.mean(), sample_weight=term.count)
-            if name in told.accuracies:
+            tracker.losses[name].update_state(term.mean(), sample_weight=term.count)
+            if name in tracker.accuracies:
                 right, counted = accuracy(name, outputs, targets)
-                told.accuracies[name].update_state(right, sample_weight=counted)
+                tracker.accuracies[name].update_state(right, sample_weight=counted)
+            for metric in self._user_metrics.get(name, ()):
+                metric.update_state(*counted_labels(name, outputs, targets))
         # Replicas and parts of a batch each have a share of its loss.
-        told.total.update_state(total * tf.distribute.get_strategy().num_replicas_in_sync * parts)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        tracker.total.update_state(total * replicas * parts)
         return total
 
 
-class _Told:
-    """The losses that are on, with their weights, and what is told of them over an epoch.
+_HEADS = ("masked_lm_head", "region_head", "answer_head", "matched_head")
 
-    Apart from the model, which would count the metrics' variables among its weights.
+
+def _apply_heads(heads, states, words, word_embeddings, feature_positions=None):
+    """Return the outputs of the heads on the outputs of the backbone.
+
+    Args:
+        heads: The layers of `_HEADS` by name.
+        states: Outputs of the backbone.
+        words: Language outputs [..., H] to predict word pieces of.
+        word_embeddings: The word-piece table [V, H].
+        feature_positions: See `RegionHead`.
+    """
+    pooled = states["pooled_output"]
+    objects, attributes, features = heads["region_head"](states["vision_output"], feature_positions)
+    return {
+        "masked_lm_logits": heads["masked_lm_head"](words, word_embeddings),
+        "matched_logits": heads["matched_head"](pooled),
+        "object_logits": objects,
+        "attribute_logits": attributes,
+        "region_feature_predictions": features,
+        "answer_logits": heads["answer_head"](pooled),
+    }
+
+
+def _metrics_by_output(metrics, tasks) -> dict[str, list[keras.metrics.Metric]]:
+    """Return the compiled metrics by task, named as Keras names them: OUTPUT_METRIC.
+
+    Args:
+        metrics: As given to `compile`.
+        tasks: The labeled tasks that are on.
+    """
+    outputs = {LABELED[task][0]: task for task in tasks}
+    if not isinstance(metrics, Mapping):
+        metrics = {output: metrics for output in outputs if metrics}
+    unknown = set(metrics) - set(outputs)
+    if unknown:
+        raise ValueError(
+            f"metrics names {sorted(unknown)[0]!r}; the labeled outputs are {', '.join(outputs)}"
+        )
+    return {
+        outputs[output]: [_metric(metric, output) for metric in tf.nest.flatten(given)]
+        for output, given in metrics.items()
+    }
+
+
+def _metric(metric, output: str) -> keras.metrics.Metric:
+    """Return a metric of one output, from what `compile` takes: a name, a function or a metric."""
+    if metric in ("accuracy", "acc"):
+        metric = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    if isinstance(metric, str):
+        metric = keras.metrics.get(metric)
+    if not isinstance(metric, keras.metrics.Metric):
+        metric = keras.metrics.MeanMetricWrapper(metric, name=metric.__name__)
+    # A copy, since a list of metrics is for every output.
+    return type(metric).from_config({**metric.get_config(), "name": f"{output}_{metric.name}"})
+
+
+class _LossTracker:
+    """The losses that are on, with their weights, and their means over an epoch.
+
+    Kept apart from the model, which would count the metrics' variables among its weights.
     """
 
     def __init__(self, weights: dict[str, float]):
@@ -223,11 +347,9 @@ class _Told:
         self.total = keras.metrics.Mean(name="loss")
         self.losses = {name: keras.metrics.Mean(name=f"{name}_loss") for name in weights}
         self.accuracies = {
-            name: keras.metrics.Mean(name=f"{name}_accuracy")
-            for name in weights
-            if name in LABELLED
+            name: keras.metrics.Mean(name=f"{name}_accuracy") for name in weights if name in LABELED
         }
 
-    def all(self) -> list[keras.metrics.Metric]:
-        """Every metric, the total first."""
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Return every metric, the total first."""
         return [self.total, *self.losses.values(), *self.accuracies.values()]

@@ -1,4 +1,4 @@
-"""The loss and the accuracy of answers that are right to a degree (VQA's soft scores)."""
+"""Loss and accuracy for soft answer scores, as in VQA."""
 
 import tensorflow as tf
 from tensorflow import keras
@@ -8,7 +8,18 @@ from tensorflow import keras
 class SoftAnswerLoss(keras.losses.Loss):
     """Sigmoid cross-entropy against soft scores, summed over the answers, averaged over the batch.
 
-    The fine-tuning loss of the release for VQA and GQA. Targets and logits are [B, A].
+    The fine-tuning loss of the release for VQA and GQA.
+
+    Args:
+        reduction: As for `keras.losses.Loss`.
+        name: Name of the loss.
+
+    Call arguments:
+        y_true: Scores [B, A] in 0..1.
+        y_pred: Logits [B, A].
+
+    Example:
+        loss = SoftAnswerLoss()([[1.0, 0.3]], [[2.0, -1.0]])
     """
 
     def __init__(self, reduction=keras.losses.Reduction.AUTO, name="soft_answer_loss"):
@@ -25,7 +36,11 @@ class SoftAnswerLoss(keras.losses.Loss):
 class SoftAccuracy(keras.metrics.Mean):
     """VQA accuracy: the soft score of the answer with the highest logit, averaged over questions.
 
-    Targets and logits are [B, A]; a target is the score that the answer earns, in 0..1.
+    Args:
+        name: Name of the metric.
+        dtype: Dtype of the result.
+
+    `update_state` takes scores [B, A] in 0..1 and logits [B, A].
     """
 
     def __init__(self, name="soft_accuracy", dtype=None):

@@ -1,4 +1,4 @@
-"""Sentences to word-piece ids, in the graph (TF-Text)."""
+"""Tokenization of sentences into word-piece ids, in the graph (TF-Text)."""
 
 import collections
 
@@ -12,13 +12,16 @@ SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def normalize(sentences) -> tf.Tensor:
-    """What BERT's uncased tokenizer does before it splits words: clean, lower-case, no accents.
+    """Clean sentences, lower-case them and remove accents, as BERT's uncased tokenizer does.
 
-    TF-Text's own lower-casing folds compatibility characters too (it turns the German sharp s
+    TF-Text's own lower-casing also folds compatibility characters (it turns the German sharp s
     into ss, full-width letters into ASCII and one half into 1/2), which BERT does not.
 
     Args:
-        sentences: string tensor of any shape, UTF-8; invalid bytes become U+FFFD and vanish.
+        sentences: String tensor of any shape, UTF-8; invalid bytes are removed.
+
+    Returns:
+        String tensor of the same shape.
     """
     sentences = tf.strings.unicode_transcode(sentences, "UTF-8", "UTF-8", errors="replace")
     sentences = tf.strings.regex_replace(sentences, r"[\s\p{Z}]+", " ")
@@ -33,17 +36,22 @@ class LxmertTextPreprocessor(keras.layers.Layer):
     """Turns sentences into the text inputs of the models, as BERT's uncased tokenizer does.
 
     Args:
-        vocabulary: the word pieces in the order of their ids: a list, or the path of a vocab.txt.
-        max_length: pieces per sentence with [CLS] and [SEP]; longer ones are cut and keep [SEP].
-        pad_to_longest: whether to pad only as far as the longest sentence of the batch. Saves
-            work and changes no result, since padded tokens are masked.
+        vocabulary: The word pieces in the order of their ids: a list, or the path of a vocab.txt.
+        max_length: Pieces per sentence with [CLS] and [SEP]; longer sentences are cut and keep
+            [SEP].
+        pad_to_longest: Whether to pad only to the longest sentence of the batch. It saves work and
+            changes no result, since padded tokens are masked.
 
     Call arguments:
-        sentences: string tensor [B]. Returns a dict of `token_ids`, `segment_ids` and
-        `padding_mask`, int32 [B, T] with T = max_length, or less with `pad_to_longest`.
+        sentences: String tensor [B].
+
+    Returns:
+        A dict of `token_ids`, `segment_ids` and `padding_mask`, int32 [B, T] with T = max_length,
+        or less with `pad_to_longest`.
 
     Raises:
-        ValueError: the vocabulary lacks a special piece or has any twice, or max_length is below 3.
+        ValueError: The vocabulary lacks a special piece or has a piece twice, or max_length is
+            below 3.
 
     Example:
         LxmertTextPreprocessor("preset/vocab.txt")(tf.constant(["what shape is in the image?"]))
@@ -87,7 +95,7 @@ class LxmertTextPreprocessor(keras.layers.Layer):
         width = None if self.pad_to_longest else self.max_length
         token_ids = ragged.to_tensor(self.pad_id, shape=[None, width])
         if self.pad_to_longest:
-            # No sentence has no longest one; models want at least a [CLS] to look at.
+            # An empty batch has no longest sentence; models need one token to attend to.
             missing = tf.maximum(2 - tf.shape(token_ids)[1], 0)
             token_ids = tf.pad(token_ids, [[0, 0], [0, missing]], constant_values=self.pad_id)
         mask = tf.sequence_mask(ragged.row_lengths(), tf.shape(token_ids)[1], dtype=tf.int32)
@@ -108,7 +116,7 @@ class LxmertTextPreprocessor(keras.layers.Layer):
 
 def _special_ids(vocabulary: list[str]) -> dict[str, int]:
     counts = collections.Counter(vocabulary)
-    # An absent piece or a double one would give ids that no other tokenizer gives.
+    # A missing piece or a duplicate would give other ids than any other tokenizer.
     for piece in (*SPECIAL_PIECES, *counts):
         if counts[piece] != 1:
             raise ValueError(

@@ -57,7 +57,7 @@ class Ranker:
         check_not_empty(sentences, "sentence")
         regions = self._preprocessor.region_inputs(self._preprocessor.extractor.extract(image))
         mask = regions["region_mask"]
-        state, _ = self._model.backbone.encode_image(
+        state = self._model.backbone.encode_image(
             regions["region_features"], regions["region_boxes"], mask
         )
         text = self._preprocessor.text_inputs(sentences)
@@ -77,6 +77,8 @@ class Ranker:
     def _probabilities(self, inputs, state, mask) -> list[float]:
         count = len(inputs["token_ids"])
         state, mask = (tf.repeat(tensor, count, axis=0) for tensor in (state, mask))
-        outputs, _ = self._model.backbone.read_image(inputs, state, mask)
+        backbone, padding_mask = self._model.backbone, inputs["padding_mask"]
+        text_state = backbone.encode_text(inputs["token_ids"], inputs["segment_ids"], padding_mask)
+        outputs = backbone.relate(text_state, padding_mask, state, mask)
         logits = tf.cast(self._model.matched_head(outputs["pooled_output"]), tf.float32)
         return tf.nn.softmax(logits)[:, 1].numpy().tolist()

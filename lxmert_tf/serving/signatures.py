@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from lxmert_tf.data import schema
 from lxmert_tf.errors import InputError
-from lxmert_tf.layers.own_gradient import without_gradients
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
 from lxmert_tf.models.presets import PresetModel
@@ -136,8 +135,7 @@ class ServedModule(tf.Module):
     def _signature(self, name: str) -> tf.types.experimental.ConcreteFunction:
         if name not in self._traced:
             method, specs = self._methods()[name]
-            with without_gradients():
-                self._traced[name] = plain_graph(method).get_concrete_function(*specs)
+            self._traced[name] = plain_graph(method).get_concrete_function(*specs)
         return self._traced[name]
 
     def _region_specs(self) -> tuple[tf.TensorSpec, ...]:
@@ -246,7 +244,9 @@ class PairModule(ServedModule):
 
     def _judge_text(self, question, regions):
         text = self._preprocessor(question)
-        return tf.nn.softmax(self._model({**text, **regions}, output_attentions=False))
+        return tf.nn.softmax(
+            self._model({**text, **regions}, output_attentions=False, packed=self._model.packs)
+        )
 
 
 def make_served_module(model: PresetModel, max_length: int = 20, top_k: int = 5) -> ServedModule:

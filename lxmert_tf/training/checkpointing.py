@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.training.optimization import build_optimizer
+from lxmert_tf.models.task import build_optimizer
 
 STEP = "step"
 # Folder of a checkpoint until it is complete.

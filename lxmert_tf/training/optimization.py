@@ -111,7 +111,6 @@ class BertAdamW(keras.optimizers.Optimizer):
             "epsilon": self.epsilon,
         }
 
-
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Make an optimizer from what `get_config` returned."""
@@ -196,12 +195,3 @@ def lamb(learning_rate, weight_decay: float, clip_norm: float):
         exclude_from_weight_decay=["bias", "norm", "gamma", "beta"],
         global_clipnorm=clip_norm,
     )
-
-
-def build_optimizer(optimizer, variables) -> None:
-    """Make an optimizer's variables before its first step, also for variables without gradients."""
-    if isinstance(optimizer, keras.optimizers.legacy.Optimizer):
-        # Its first step would do the same; there is no public method.
-        optimizer._create_all_weights(variables)
-    else:
-        optimizer.build(variables)

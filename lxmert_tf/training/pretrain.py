@@ -80,7 +80,7 @@ class PretrainingRecipe(Recipe):
         return super().make_optimizer(schedule)
 
     def compile(self, model, optimizer, stage):
-        embeddings = model.backbone.language_encoder.embeddings
+        embeddings = model.backbone.language_embeddings
         embeddings.freeze_first_rows = self.config.freeze_first_rows
         model.compile(
             optimizer,

@@ -171,7 +171,7 @@ MINILM_STATES = [
 
 
 def language_states(model):
-    return model.encode_text({"token_ids": QUESTIONS, "padding_mask": QUESTIONS > 0})[0].numpy()
+    return model.encode_text(QUESTIONS, None, QUESTIONS > 0).numpy()
 
 
 def test_the_command_converts_a_bert_with_its_vocabulary_to_a_preset(minilm, tmp_path, capsys):

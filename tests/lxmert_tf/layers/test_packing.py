@@ -1,12 +1,15 @@
-"""Leaving out what is not there: the same rows come back, the same gradients, nothing mixed up."""
+"""Packed sequences: the same rows come back, gradients reach them, and nothing is mixed up."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from tensorflow import keras
 
-from lxmert_tf.layers.packing import Positions
+from lxmert_tf.layers.packing import PackedSequence, Packing, as_given, as_rows
+from lxmert_tf.layers.transformer import CrossModalityLayer, TransformerLayer
 
 MASKS = arrays.arrays(
     np.int32, st.tuples(st.integers(1, 4), st.integers(1, 6)), elements=st.integers(0, 1)
@@ -14,8 +17,13 @@ MASKS = arrays.arrays(
 
 
 def numbered(mask):
-    """A batch [B, L, 2] in which every place has its own numbers."""
+    """Return a batch [B, L, 2] with other numbers at every position."""
     return tf.reshape(tf.range(2 * mask.size, dtype=tf.float32), [*mask.shape, 2])
+
+
+def pack(batch, mask) -> PackedSequence:
+    packing = Packing(mask)
+    return PackedSequence(packing.pack(batch), packing)
 
 
 def kept(mask):
@@ -24,62 +32,72 @@ def kept(mask):
     return there
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 @given(MASKS)
-def test_packed_rows_are_what_is_there_and_the_first_place_in_order(mask):
-    batch, positions = numbered(mask), Positions(mask, packed=True)
-    rows = positions.to_rows(batch)
-    np.testing.assert_array_equal(rows, batch.numpy()[kept(mask)])
-    again = positions.to_batch(rows).numpy()
-    np.testing.assert_array_equal(again[kept(mask)], batch.numpy()[kept(mask)])
-    np.testing.assert_array_equal(positions.first_rows(rows), batch[:, 0])
-    # What is not there shows the same example's first place, and never another example.
-    np.testing.assert_array_equal(again, np.where(kept(mask)[..., None], batch, batch[:, :1]))
+def test_packed_rows_are_the_kept_positions_in_order(mask):
+    batch = numbered(mask)
+    packed = pack(batch, mask)
+    np.testing.assert_array_equal(packed.rows, batch.numpy()[kept(mask)])
+    np.testing.assert_array_equal(packed.first(), batch[:, 0])
+    # Padding shows the first position of its own example, never another example.
+    expected = np.where(kept(mask)[..., None], batch, batch[:, :1])
+    np.testing.assert_array_equal(packed.unpack(), expected)
+    np.testing.assert_array_equal(packed.with_rows(2 * packed.rows).unpack(), 2 * expected)
+    assert as_rows(packed) is packed
+    assert as_given(packed, packed) is packed
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=15)
 @given(MASKS)
-def test_all_places_are_rows_where_nothing_is_packed(mask):
-    batch, positions = numbered(mask), Positions(mask)
-    rows = positions.to_rows(batch)
-    np.testing.assert_array_equal(rows, tf.reshape(batch, [-1, 2]))
-    np.testing.assert_array_equal(positions.to_batch(rows), batch)
-    np.testing.assert_array_equal(positions.first_rows(rows), batch[:, 0])
-
-
-@settings(deadline=None, max_examples=20)
-@given(MASKS)
-def test_gradients_go_to_the_places_that_they_came_from(mask):
-    batch, positions = numbered(mask), Positions(mask, packed=True)
+def test_gradients_reach_the_positions_that_they_came_from(mask):
+    batch = numbered(mask)
     weights = tf.cast(kept(mask), tf.float32)[..., tf.newaxis] * tf.sqrt(batch + 1)
     with tf.GradientTape() as tape:
         tape.watch(batch)
-        total = tf.reduce_sum(positions.to_batch(positions.to_rows(batch)) * weights)
-    np.testing.assert_array_equal(tape.gradient(total, batch), weights)
+        total = tf.reduce_sum(pack(batch, mask).unpack() * weights)
+    np.testing.assert_array_equal(tf.convert_to_tensor(tape.gradient(total, batch)), weights)
 
 
-def test_a_batch_without_regions_is_possible():
-    positions = Positions(np.zeros([2, 0], np.int32), packed=True)
-    rows = positions.to_rows(tf.zeros([2, 0, 3]))
-    assert rows.shape == (0, 3)
-    assert positions.to_batch(rows).shape == (2, 0, 3)
+def test_all_positions_of_a_padded_batch_may_be_rows():
+    batch = numbered(np.ones([2, 3], np.int32))
+    rows = as_rows(batch)
+    np.testing.assert_array_equal(rows.rows, tf.reshape(batch, [6, 2]))
+    np.testing.assert_array_equal(as_given(rows, batch), batch)
+    np.testing.assert_array_equal(rows.first(), batch[:, 0])
 
 
-def test_masked_columns_get_the_reference_constant():
-    bias = Positions(np.array([[1, 0], [1, 1]])).bias
-    assert bias.shape == (2, 1, 1, 2)
-    np.testing.assert_array_equal(bias[:, 0, 0], [[0, -10000], [0, 0]])
+def test_a_batch_without_regions_can_be_packed():
+    packed = pack(tf.zeros([2, 0, 3]), np.zeros([2, 0], np.int32))
+    assert packed.rows.shape == (0, 3)
+    assert packed.unpack().shape == (2, 0, 3)
 
 
-def test_a_width_is_known_whichever_was_traced_before():
+@pytest.mark.parametrize("width", [None, 2])
+def test_the_width_of_packed_rows_is_known_where_that_of_the_batch_is(width):
     widths = []
 
-    def pack(batch):
-        rows = Positions(np.array([[1, 0]], np.int32), packed=True).to_rows(batch)
-        widths.append(rows.shape[-1])
+    def trace(batch):
+        widths.append(Packing(np.array([[1, 0]], np.int32)).pack(batch).shape[-1])
 
-    # The features of records have a width that only their bytes tell.
-    for width in (None, 2):
-        graph = tf.function(pack, autograph=False)
-        graph.get_concrete_function(tf.TensorSpec([1, 2, width]))
-    assert widths == [None, 2]
+    tf.function(trace, autograph=False).get_concrete_function(tf.TensorSpec([1, 2, width]))
+    assert widths == [width]
+
+
+@pytest.mark.parametrize("pooled_only", [False, True])
+def test_layers_compute_the_same_on_packed_sequences(pooled_only):
+    keras.utils.set_random_seed(0)
+    words, regions = (np.array(m, np.int32) for m in ([[1, 1, 0], [1, 0, 0]], [[1, 1], [1, 0]]))
+    language, vision = tf.random.normal([2, 3, 8]), tf.random.normal([2, 2, 8])
+    single = TransformerLayer(2, 12, initializer_range=0.4)
+    cross = CrossModalityLayer(2, 12, initializer_range=0.4, pooled_only=pooled_only)
+    expected = single(language, words)
+    packed = single(pack(language, words), words)
+    np.testing.assert_allclose(packed.unpack()[words == 1], expected[words == 1], atol=1e-6)
+
+    expected = cross(language, vision, words, regions)
+    outputs = cross(pack(language, words), pack(vision, regions), words, regions)
+    if pooled_only:
+        np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6)
+        return
+    for output, plain, mask in zip(outputs, expected, (words, regions)):
+        np.testing.assert_allclose(output.unpack()[mask == 1], plain[mask == 1], atol=1e-6)

@@ -6,16 +6,18 @@ import pytest
 import tensorflow as tf
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertBackbone
+from lxmert_tf.models.backbone import ATTENTIONS
 from tests.lxmert_tf.samples import CONFIG, MODEL_CLASSES, model_inputs
 
 # Each layer has one, and a cross-modality layer two of its own beside those between the sides.
 SOFTMAXES = CONFIG.language_layers + CONFIG.relationship_layers + 4 * CONFIG.cross_layers
 
 
-def computed_softmaxes(cls) -> int:
-    """How many a call has that is not asked for attentions."""
-    # Its head reads the words of the last layer alone, which is then all that is computed.
-    return SOFTMAXES - 2 * (cls is LxmertAnswerClassifier)
+def computed_softmaxes(cls, asked=False) -> int:
+    """Return how many attentions a call computes."""
+    # The classifier's head reads the first token alone: the last layer leaves out the attention
+    # among the regions, and the one from regions to words unless it is asked for.
+    return SOFTMAXES - (2 - asked) * (cls is LxmertAnswerClassifier)
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_what_is_asked_for_is_what_the_layers_computed(cls, softmaxes):
     softmaxes.clear()
     attentions = model(model_inputs(), output_attentions=True)["attentions"]
     asked = {id(layer) for layers in attentions.values() for layer in layers}
-    assert len(softmaxes) == SOFTMAXES
+    assert len(softmaxes) == computed_softmaxes(cls, asked=True)
     kept = {id(reference()) for reference, _ in softmaxes if reference() is not None}
     # Not those within the sides of the cross-modality layers, which are no part of the contract.
     assert kept == asked
@@ -62,7 +64,7 @@ def test_what_is_asked_for_is_what_the_layers_computed(cls, softmaxes):
 def test_a_graph_computes_each_attention_once(cls, asked):
     model = cls(CONFIG)
     graph = tf.function(model).get_concrete_function(model_inputs(), output_attentions=asked).graph
-    assert _count(graph, "Softmax") == (SOFTMAXES if asked else computed_softmaxes(cls))
+    assert _count(graph, "Softmax") == computed_softmaxes(cls, asked)
 
 
 def _count(graph, kind: str) -> int:
@@ -77,10 +79,10 @@ def test_the_parts_of_a_call_give_attentions_where_asked():
     inputs = model_inputs()
     mask = inputs["region_mask"]
     regions = (inputs["region_features"], inputs["region_boxes"], mask)
-    state, without = backbone.encode_image(*regions)
-    _, more_without = backbone.read_image(inputs, state, mask)
-    assert all(x is None for x in tf.nest.flatten([without, more_without]))
-    _, vision = backbone.encode_image(*regions, output_attentions=True)
-    _, others = backbone.read_image(inputs, state, mask, output_attentions=True)
+    attentions = {kind: [] for kind in ATTENTIONS}
+    state = backbone.encode_image(*regions, attentions=attentions)
+    words, padding = (inputs["token_ids"], inputs["segment_ids"]), inputs["padding_mask"]
+    text = backbone.encode_text(*words, padding, attentions=attentions)
+    backbone.relate(text, padding, state, mask, attentions=attentions)
     expected = backbone(inputs, output_attentions=True)["attentions"]
-    tf.nest.map_structure(tf.debugging.assert_equal, {"vision": vision, **others}, dict(expected))
+    tf.nest.map_structure(tf.debugging.assert_equal, attentions, dict(expected))

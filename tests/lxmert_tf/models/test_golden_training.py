@@ -49,7 +49,7 @@ class Reference:
         self.variables = list(model_variables(self.model))
         golden.load_weights(self.variables, self.directory)
         # The reference's tables have padding_idx=0.
-        self.model.backbone.language_encoder.embeddings.freeze_first_rows = True
+        self.model.backbone.language_embeddings.freeze_first_rows = True
         self.inputs = golden.model_inputs(self.directory)
         arrays = np.load(self.directory / "inputs.npz")
         self.targets = {ours: tf.constant(arrays[theirs]) for ours, theirs in TARGETS.items()}
@@ -178,7 +178,7 @@ count = int(sys.argv[1])
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
 from lxmert_tf.training.optimization import BertAdamW
 from lxmert_tf.training.strategy import mirrored_strategy
-from tests.lxmert_tf.test_golden_training import Reference
+from tests.lxmert_tf.models.test_golden_training import Reference
 
 with mirrored_strategy().scope():
     reference = Reference()
@@ -207,7 +207,7 @@ print([[round(values[0], 5) for values in step.values()] for step in history])
 
 def test_by_default_the_first_rows_of_the_tables_are_trained():
     model = LxmertPretrainer(LxmertConfig.from_dict(golden.TINY))
-    embeddings = model.backbone.language_encoder.embeddings
+    embeddings = model.backbone.language_embeddings
     ids = tf.zeros([1, 1], tf.int32)
 
     def gradient_of_position_zero():

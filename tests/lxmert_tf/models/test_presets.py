@@ -39,8 +39,8 @@ def classifier():
 
 
 def assert_same_weights(one, other):
-    # By name, because Keras lists what is not trained last; the first part is the model's own.
-    ours, theirs = ({v.name.split("/", 1)[1]: v for v in m.weights} for m in (one, other))
+    # By name, because Keras lists what is not trained last.
+    ours, theirs = ({v.name: v for v in m.weights} for m in (one, other))
     assert set(ours) == set(theirs) != set()
     for name, value in ours.items():
         np.testing.assert_array_equal(value, theirs[name], err_msg=name)
@@ -118,9 +118,10 @@ def test_a_preset_of_another_class_gives_its_backbone(saved, loaded, tmp_path):
     target = loaded.from_preset(tmp_path / "preset")
     one, other = (getattr(m, "backbone", m) for m in (source, target))
     assert_same_weights(one, other)
-    expected = one(model_inputs())
-    for name, value in other(model_inputs()).items():
-        np.testing.assert_array_equal(value, expected[name])
+    # A classifier's backbone computes the first token alone, in sums of another order.
+    expected = one(model_inputs())["pooled_output"]
+    pooled = other(model_inputs())["pooled_output"]
+    np.testing.assert_allclose(pooled, expected, rtol=0, atol=1e-5)
 
 
 def test_saving_again_replaces_the_preset_whole(tmp_path):
@@ -147,7 +148,7 @@ def test_what_is_no_preset_is_never_overwritten(classifier, tmp_path):
     for name in ("thesis", "file"):
         with pytest.raises(InputError) as raised:
             classifier.save_preset(tmp_path / name)
-        assert "exists and is no preset; name another place" in one_line(raised)
+        assert "already exists" in one_line(raised)
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
     assert sorted(os.listdir(tmp_path)) == ["file", "thesis"]
 
@@ -240,10 +241,10 @@ def test_flipped_bits_in_the_weights_are_noticed(classifier, tmp_path):
 
 
 def test_a_directory_that_is_missing_or_is_no_preset_is_named(tmp_path):
-    with pytest.raises(InputError, match="no such directory; a preset is one"):
+    with pytest.raises(InputError, match="preset not found: "):
         LxmertBackbone.from_preset(tmp_path / "absent")
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="no such directory; a preset is one"):
+    with pytest.raises(InputError, match="preset not found: "):
         LxmertBackbone.from_preset(tmp_path / "file")
     with pytest.raises(InputError, match=r"config.json: No such file"):
         LxmertBackbone.from_preset(tmp_path)

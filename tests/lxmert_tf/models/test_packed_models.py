@@ -1,4 +1,4 @@
-"""What is left out changes no result: not an output, not a loss, not a gradient."""
+"""Leaving out padding changes no output, no loss and no gradient."""
 
 import functools
 
@@ -41,10 +41,10 @@ MODELS = {LxmertAnswerClassifier: answer_inputs, LxmertPairClassifier: pair_inpu
 
 
 def with_and_without(model, compute):
-    """What `compute` gives with the shortcuts and without them, each traced anew."""
+    """Return what `compute` gives with packing and without it, each traced anew."""
     results = []
-    for shortcuts in (True, False):
-        model.shortcuts = shortcuts
+    for packing in (True, False):
+        model.packing = packing
         results.append(tf.nest.flatten(tf.function(compute)()))
     return results
 
@@ -67,7 +67,7 @@ def test_outputs_and_gradients_of_a_classifier_are_those_of_the_plain_path(cls, 
 
     def compute():
         with tf.GradientTape() as tape:
-            logits = model(inputs)
+            logits = model(inputs, packed=model.packing)
             total = tf.reduce_sum(logits * weights[:, np.newaxis])
         return logits, tape.gradient(total, model.trainable_variables)
 
@@ -78,9 +78,9 @@ def test_outputs_and_gradients_of_a_classifier_are_those_of_the_plain_path(cls, 
 def test_a_cached_image_state_gives_the_plain_answers():
     model, inputs = LxmertAnswerClassifier(CONFIG), answer_inputs()
     regions = [inputs[f"region_{name}"] for name in ("features", "boxes", "mask")]
-    state, _ = model.backbone.encode_image(*regions, packed=True)
+    state = model.backbone.encode_image(*regions, packed=True)
     logits = model.answer_about_state(inputs, state, inputs["region_mask"])
-    model.shortcuts = False
+    model.packing = False
     np.testing.assert_allclose(logits, model(inputs), rtol=0, atol=1e-5)
 
 
@@ -116,9 +116,9 @@ def test_a_pretraining_step_is_that_of_the_plain_path(masked):
     targets = pretraining_targets(inputs, masked)
     model = LxmertPretrainer(SMALL)
     weights, told = model.get_weights(), []
-    for shortcuts in (True, False):
+    for packing in (True, False):
         model.set_weights(weights)
-        model.shortcuts = shortcuts
+        model.packing = packing
         model.compile(BertAdamW(1e-3))
         losses = model.train_on_batch(inputs, targets, return_dict=True)
         told.append((losses, model.test_on_batch(inputs, targets, return_dict=True)))
