@@ -312,7 +312,8 @@ def _explaining_missing_records(files: Sequence[str]):
     """Turn the failed assertion on an epoch's length into an InputError that names the cause."""
     try:
         yield
-    except tf.errors.InvalidArgumentError as error:
-        if "expected to contain" in str(error):
-            check_all_records(files)
-        raise
+    except tf.errors.OpError as error:
+        if "expected to contain" not in str(error):
+            raise
+        check_all_records(files)
+        raise InputError(f"{files[0]} (of {len(files)}): records changed during the run") from error
