@@ -3,20 +3,16 @@
 import dataclasses
 import json
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 from lxmert_tf.config_file import load_config
 from lxmert_tf.errors import InputError
 
 # The pre-training tasks (paper section 3.2), by the names that configurations and losses use.
-PRETRAINING_TASKS = (
-    "masked_lm",
-    "matched",
-    "objects",
-    "attributes",
-    "region_features",
-    "answers",
-)
+PretrainingTask = Literal[
+    "masked_lm", "matched", "objects", "attributes", "region_features", "answers"
+]
+PRETRAINING_TASKS: tuple[PretrainingTask, ...] = get_args(PretrainingTask)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,13 +14,13 @@ import pydantic
 from lxmert_tf.data.masking_rates import MaskingRates
 from lxmert_tf.errors import InputError
 from lxmert_tf.json_file import describe_mismatch
-from lxmert_tf.models.config import PRETRAINING_TASKS
+from lxmert_tf.models.config import PRETRAINING_TASKS, PretrainingTask
 
 Count = Annotated[int, pydantic.Field(ge=1)]
 # The bounds also refuse NaN.
 Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
-LossWeights = dict[Literal[PRETRAINING_TASKS], NonNegative]  # type: ignore[valid-type]
+LossWeights = dict[PretrainingTask, NonNegative]
 
 
 @dataclasses.dataclass(frozen=True)

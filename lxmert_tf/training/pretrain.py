@@ -53,6 +53,7 @@ class PretrainingRecipe(Recipe):
     """The five pre-training tasks, with weights that may change from stage to stage."""
 
     name = "pretraining"
+    config: PretrainingConfig
     model_class = LxmertPretrainer
 
     def needs_answers(self):
