@@ -1,6 +1,7 @@
-"""How far an ingestion is: workers leave notes in the work folder, the driver adds them up.
+"""A progress bar for an ingestion.
 
-In files, because workers may be other processes, on other machines.
+Workers write their counts into files in the work folder, because they may be other processes on
+other machines. The process that started the job adds them up.
 """
 
 import json
@@ -12,43 +13,54 @@ import uuid
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-ENDING = ".progress"
+SUFFIX = ".progress"
+# Between two updates.
 SECONDS = 0.5
 
 
 class WorkerProgress:
-    """What one worker has read; noted every half second."""
+    """The counts of one worker, which are saved every half second.
+
+    Args:
+        folder: the work folder.
+    """
 
     def __init__(self, folder):
-        self._path = pathlib.Path(folder) / f"{uuid.uuid4().hex}{ENDING}"
+        self._path = pathlib.Path(folder) / f"{uuid.uuid4().hex}{SUFFIX}"
         self._counts = {"bytes": 0, "images": 0, "rejected": 0}
-        self._noted = time.monotonic()
+        self._saved = time.monotonic()
 
     def add(self, size: int, images: int = 0, rejected: int = 0) -> None:
-        """Counts so many bytes, with images that are written or rejected."""
+        """Add to the counts.
+
+        Args:
+            size: number of bytes.
+            images: number of valid images in them.
+            rejected: number of invalid images in them.
+        """
         self._counts["bytes"] += size
         self._counts["images"] += images
         self._counts["rejected"] += rejected
-        if time.monotonic() - self._noted > SECONDS:
-            self._note()
+        if time.monotonic() - self._saved > SECONDS:
+            self._save()
 
     def close(self) -> None:
-        """Notes the last counts."""
-        self._note()
+        """Save the last counts."""
+        self._save()
 
-    def _note(self) -> None:
-        self._noted = time.monotonic()
+    def _save(self) -> None:
+        self._saved = time.monotonic()
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(self._counts), encoding="utf-8")
         partial.replace(self._path)
 
 
 class IngestProgress:
-    """Shows it on the terminal, if there is one, while the `with` block runs.
+    """A context manager that shows a progress bar on a terminal.
 
     Args:
-        folder: where the workers' notes are.
-        size: bytes that are to be read; 0 if that is not known.
+        folder: the work folder.
+        size: number of bytes to read; 0 if unknown.
     """
 
     def __init__(self, folder, size: int):
@@ -60,12 +72,12 @@ class IngestProgress:
             BarColumn(),
             DownloadColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[counts]}"),
             console=console,
             disable=not console.is_terminal,
             transient=True,
         )
-        self._task = self._bar.add_task("reading", total=size or None, told="")
+        self._task = self._bar.add_task("reading", total=size or None, counts="")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -84,16 +96,16 @@ class IngestProgress:
         while not self._stop.wait(SECONDS):
             counts = add_up(self._folder)
             rate = counts["images"] / (time.monotonic() - self._started)
-            told = f"{counts['images']:,} images  {rate:,.0f}/s  {counts['rejected']:,} rejected"
-            # What is compressed gives more bytes than it takes.
+            text = f"{counts['images']:,} images  {rate:,.0f}/s  {counts['rejected']:,} rejected"
+            # A compressed file gives more bytes than it has.
             done = min(counts["bytes"], self._size) if self._size else counts["bytes"]
-            self._bar.update(self._task, completed=done, told=told)
+            self._bar.update(self._task, completed=done, counts=text)
 
 
 def add_up(folder) -> dict[str, int]:
-    """The sum of the workers' notes: `bytes`, `images`, `rejected`."""
+    """Return the sums of `bytes`, `images` and `rejected` over all workers."""
     total = {"bytes": 0, "images": 0, "rejected": 0}
-    for path in pathlib.Path(folder).glob(f"*{ENDING}"):
+    for path in pathlib.Path(folder).glob(f"*{SUFFIX}"):
         for name, count in json.loads(path.read_text(encoding="utf-8")).items():
             total[name] += count
     return total

@@ -1,4 +1,4 @@
-"""What every reader of region files asks of the arrays of one image, with the same words."""
+"""Checks of the arrays of one image, shared by all readers of region files."""
 
 import math
 
@@ -8,22 +8,22 @@ from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.regions.extractor import Regions
 from pipeline.ingest.interfaces import ReadError
 
-# The reference's own tolerance for a normalised box (airsplay/lxmert, src/tasks/vqa_data.py);
-# rounding alone goes this far, so it is cut off.
+# The tolerance of the release for a normalized box (airsplay/lxmert, src/tasks/vqa_data.py), which
+# allows for rounding. Values within it are clipped.
 TOLERANCE = 1e-5
-# Records hold float16 by default; a larger feature would silently become infinite. Detectors'
-# features stay far below.
+# Records hold float16 by default, in which a larger feature would become infinite. Features of
+# detectors are much smaller.
 LARGEST_FEATURE = float(np.finfo(np.float16).max)
-# Beyond any picture, and within what a float32 can divide by.
+# Larger than any image, and small enough for division in float32.
 LARGEST_SIDE = 10**9
 _INFINITE_BITS = 0x7C00
 
 
-class RegionFault(Exception):
-    """What is wrong with an image; its text is the `reason` of the `ReadError`."""
+class RegionError(Exception):
+    """An image is invalid; the message is the `reason` of the `ReadError`."""
 
-    def problem(self, line: int | None, image_id: str, size: int = 0) -> ReadError:
-        """What is told of it; of an id that is no text, what can be shown."""
+    def read_error(self, line: int | None, image_id: str, size: int = 0) -> ReadError:
+        """Return the `ReadError` of an image, with its id as valid Unicode."""
         shown = image_id.encode(errors="replace").decode()
         return ReadError(line, shown, str(self), size)
 
@@ -39,21 +39,25 @@ def checked_image(
     attribute_ids: np.ndarray | None = None,
     attribute_confidences: np.ndarray | None = None,
 ) -> SceneImage:
-    """Makes an image of the arrays that a file has for it.
+    """Build an image from the arrays of a file.
 
     Args:
-        image_id: unique in the data set.
-        height, width: in pixels.
-        boxes_in_pixels: float [n, 4], x1 y1 x2 y2.
-        features: float [n, F]; float16 and float32 stay what they are, others become float32.
-        object_ids, attribute_ids: integers [n], from 0, or -1 where the extractor could not tell.
-        object_confidences, attribute_confidences: float [n] in 0..1; given with the ids or not.
+        image_id: id, unique in the data set.
+        height: in pixels.
+        width: in pixels.
+        boxes_in_pixels: float [R, 4], x1 y1 x2 y2.
+        features: float [R, F]; other types than float16 and float32 are converted to float32.
+        object_ids: integers [R] from 0, or -1 if unknown; None if the file has none.
+        object_confidences: float [R] in 0..1; None if there are no ids.
+        attribute_ids: as object_ids.
+        attribute_confidences: as object_confidences.
 
     Returns:
-        the image, with boxes in 0..1. Features may be a view of what was given.
+        The image, with boxes in 0..1. Its features may be a view of those given. Boxes and
+        confidences within 1e-5 of their range are clipped.
 
     Raises:
-        RegionFault: something is wrong with it. What can be cut off within 1e-5 of the range is.
+        RegionError: the arrays are invalid.
     """
     labels = {
         "object_ids": object_ids,
@@ -65,7 +69,7 @@ def checked_image(
     boxes_in_pixels, features = np.asarray(boxes_in_pixels), np.asarray(features)
     check_id(image_id)
     if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
-        raise RegionFault("the image's height or width is no number of pixels")
+        raise RegionError("the image's height or width is no number of pixels")
     _check_shapes(boxes_in_pixels, features, labels)
     regions = Regions(
         features=_checked_features(features),
@@ -79,20 +83,20 @@ def checked_image(
 
 
 def check_id(image_id: str) -> None:
-    """Raises RegionFault unless an image can be called so."""
+    """Raise a RegionError if an id is empty or not valid Unicode."""
     if not image_id:
-        raise RegionFault("the image has no id")
+        raise RegionError("the image has no id")
     try:
-        # Names of files may hold bytes that are no text.
+        # Names of files may have bytes that are not UTF-8.
         image_id.encode()
     except UnicodeEncodeError as error:
-        raise RegionFault("the image's id is not UTF-8") from error
+        raise RegionError("the image's id is not UTF-8") from error
 
 
 def _check_shapes(boxes: np.ndarray, features: np.ndarray, labels: dict[str, np.ndarray]) -> None:
     count = len(features) if features.ndim else None
     if count == 0 and not boxes.size:
-        raise RegionFault("the image has no regions")
+        raise RegionError("the image has no regions")
     shapes_fit = (
         features.ndim == 2
         and features.size
@@ -100,22 +104,22 @@ def _check_shapes(boxes: np.ndarray, features: np.ndarray, labels: dict[str, np.
         and all(values.shape == (count,) for values in labels.values())
     )
     if not shapes_fit:
-        raise RegionFault("the lengths of features, boxes, ids or confidences do not fit")
+        raise RegionError("the lengths of features, boxes, ids or confidences do not fit")
     for kind in ("object", "attribute"):
         if (f"{kind}_ids" in labels) != (f"{kind}_confidences" in labels):
-            raise RegionFault("there are ids without confidences, or confidences without ids")
+            raise RegionError("there are ids without confidences, or confidences without ids")
 
 
 def _checked_features(features: np.ndarray) -> np.ndarray:
     if features.dtype == np.float16:
-        # By the bits, which is 20 times as fast as NumPy's arithmetic on float16.
+        # Comparing bits is 20 times as fast as NumPy's arithmetic on float16.
         if (features.view(np.uint16) & 0x7FFF).max() >= _INFINITE_BITS:
-            raise RegionFault("features are NaN or infinite")
+            raise RegionError("features are NaN or infinite")
         return features
     features = _float32(features, "features")
     lowest, highest = _finite_range(features, "features")
     if lowest < -LARGEST_FEATURE or highest > LARGEST_FEATURE:
-        raise RegionFault("features are larger than 65504, the most that float16 holds")
+        raise RegionError("features are larger than 65504, the most that float16 holds")
     return features
 
 
@@ -123,7 +127,7 @@ def _checked_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
     size = np.array([width, height, width, height], np.float32)
     boxes = _in_unit_range(_float32(boxes, "boxes") / size, "boxes", "boxes lie outside the image")
     if (boxes[:, :2] > boxes[:, 2:]).any():
-        raise RegionFault("boxes are inverted: their right or lower edge comes first")
+        raise RegionError("boxes are inverted: their right or lower edge comes first")
     return boxes
 
 
@@ -134,31 +138,31 @@ def _checked_confidences(confidences: np.ndarray) -> np.ndarray:
 
 def _checked_ids(ids: np.ndarray) -> np.ndarray:
     if ids.dtype.kind not in "iu":
-        raise RegionFault("object or attribute ids are not whole numbers")
+        raise RegionError("object or attribute ids are not whole numbers")
     ids = ids.astype(np.int64)
     if ids.min() < -1:
-        raise RegionFault("object or attribute ids are negative")
+        raise RegionError("object or attribute ids are negative")
     return ids
 
 
 def _float32(values: np.ndarray, what: str) -> np.ndarray:
     if values.dtype.kind not in "fiu":
-        raise RegionFault(f"{what} are not numbers")
+        raise RegionError(f"{what} are not numbers")
     with np.errstate(over="ignore"):
-        # What float32 can't hold becomes infinite, and is refused as such.
+        # A value too large for float32 becomes infinite, which is refused later.
         return values.astype(np.float32, copy=False)
 
 
 def _in_unit_range(values: np.ndarray, what: str, otherwise: str) -> np.ndarray:
     lowest, highest = _finite_range(values, what)
     if lowest < -TOLERANCE or highest > 1 + TOLERANCE:
-        raise RegionFault(otherwise)
+        raise RegionError(otherwise)
     return values.clip(0.0, 1.0)
 
 
 def _finite_range(values: np.ndarray, what: str) -> tuple[float, float]:
-    # An end is NaN where any value is; two reductions cost less than a look at each value.
+    # The ends are NaN if any value is. Two reductions cost less than a test of each value.
     lowest, highest = float(values.min()), float(values.max())
     if not math.isfinite(highest - lowest):
-        raise RegionFault(f"{what} are NaN or infinite")
+        raise RegionError(f"{what} are NaN or infinite")
     return lowest, highest

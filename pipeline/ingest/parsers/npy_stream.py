@@ -6,12 +6,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pipeline.ingest.checks.region_checks import RegionFault
+from pipeline.ingest.checks.region_checks import RegionError
 from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
 
-# More than the regions of any image: what claims to be longer is not even read.
+# More than the regions of any image. Longer arrays are not read.
 LARGEST = 256 << 20
-# What NumPy's and Python's parsers raise on a header that makes no sense.
+# Errors of NumPy's and Python's parsers on an invalid header.
 _HEADER_ERRORS = (
     *(ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError, OverflowError),
     tokenize.TokenError,
@@ -19,16 +19,19 @@ _HEADER_ERRORS = (
 
 
 def read_npy(stream: BinaryIO) -> Any:
-    """Reads an array; of one that holds a single object (a dict that was saved), that object.
+    """Read an array.
+
+    Returns:
+        The array; if it holds a single object (a dict that was saved), that object.
 
     Raises:
-        RegionFault: it is damaged, cut short, larger than 256 MB, or holds other things than
+        RegionError: the array is damaged, cut short, larger than 256 MB, or holds anything but
             numbers, text and plain containers of them.
     """
     try:
         # Later versions are for arrays with many fields.
         if np.lib.format.read_magic(stream) != (1, 0):
-            raise RegionFault("an array is not of version 1.0 of the format")
+            raise RegionError("an array is not of version 1.0 of the format")
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
         length = math.prod(shape) * dtype.itemsize
     except _HEADER_ERRORS as error:
@@ -36,7 +39,7 @@ def read_npy(stream: BinaryIO) -> Any:
     if dtype.hasobject:
         return _object(stream)
     if dtype.kind not in "fiubSU" or any(size < 0 for size in shape):
-        raise RegionFault("an array holds neither numbers nor text")
+        raise RegionError("an array holds neither numbers nor text")
     if length > LARGEST:
         raise _too_large()
     data = stream.read(length)
@@ -51,13 +54,13 @@ def _object(stream: BinaryIO) -> Any:
         raise _too_large()
     value = load_numpy_pickle(data)
     if not isinstance(value, np.ndarray) or value.size != 1:
-        raise RegionFault("an array holds several objects, or something else than it says")
+        raise RegionError("an array holds several objects, or something else than it says")
     return value.item()
 
 
-def _damaged() -> RegionFault:
-    return RegionFault("the array is damaged or cut short")
+def _damaged() -> RegionError:
+    return RegionError("the array is damaged or cut short")
 
 
-def _too_large() -> RegionFault:
-    return RegionFault("an array is larger than 256 MB")
+def _too_large() -> RegionError:
+    return RegionError("an array is larger than 256 MB")

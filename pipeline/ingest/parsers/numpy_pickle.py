@@ -1,8 +1,8 @@
-"""Pickles of NumPy arrays in plain containers, read without executing anything.
+"""Safe reading of pickled NumPy arrays in plain containers.
 
-What region files hold: dicts of arrays and numbers, by any protocol from 2 on, by Python 2 or 3,
-by NumPy 1 or 2. The few calls that such a pickle is made of are NumPy's own: `__reduce__` of
-arrays, scalars and dtypes.
+Region files hold dicts of arrays and numbers, in pickle protocol 2 or later, written by Python 2 or
+3 and NumPy 1 or 2. Such a pickle calls only what NumPy's `__reduce__` of arrays, scalars and dtypes
+names.
 """
 
 import io
@@ -14,33 +14,33 @@ import numpy as np
 
 from lxmert_tf.converters.formats.safe_unpickler import DamagedPickle, SafeUnpickler
 from lxmert_tf.errors import InputError
-from pipeline.ingest.checks.region_checks import RegionFault
+from pipeline.ingest.checks.region_checks import RegionError
 
-# Numbers, truth values, strings, and objects: in an array of those lies a dict that was saved.
+# Numbers, booleans, strings, and objects. A dict is saved in an array of one object.
 _DTYPE_NAME = re.compile(r"[<>|=]?([fiu][1248]|b1|O8?|[SU][1-9][0-9]{0,5})")
 
 
 def load_numpy_pickle(data: bytes) -> Any:
-    """Reads a pickle of numbers, text, arrays, dicts, lists and tuples.
+    """Read a pickle of numbers, text, arrays, dicts, lists and tuples.
 
     Raises:
-        RegionFault: it is damaged, or asks for anything else, which is named.
+        RegionError: the pickle is damaged or asks for anything else, which the message names.
     """
     try:
         return _unpickler().load(io.BytesIO(data), len(data))
     except DamagedPickle as error:
-        raise RegionFault("the pickle is damaged or cut short") from error
+        raise RegionError("the pickle is damaged or cut short") from error
     except InputError as error:
-        # Names come from the file: not more of them than fits a line.
-        raise RegionFault(" ".join(str(error).split())[:200]) from error
+        # Names come from the file and may be long.
+        raise RegionError(" ".join(str(error).split())[:200]) from error
 
 
 class _Dtype:
-    """A dtype under construction: its byte order comes as a state, later."""
+    """A dtype whose byte order follows later, as a state."""
 
     def __init__(self, name: Any, *_: Any):
         if not isinstance(name, str) or not _DTYPE_NAME.fullmatch(name):
-            raise InputError("refused: a dtype of other things than numbers and text")
+            raise InputError("refused: a dtype of neither numbers nor text")
         self.dtype = np.dtype(name)
 
     def build(self, state: Any) -> None:
@@ -52,10 +52,10 @@ class _Dtype:
 
 
 def _unpickler() -> SafeUnpickler:
-    # How protocol 2 writes bytes, and none of them.
+    # Protocol 2 writes bytes as a call of encode, and empty bytes as a call of bytes.
     callables = {"_codecs encode": _encode, "__builtin__ bytes": lambda: b""}
     callables["numpy dtype"] = _Dtype
-    # NumPy 2 moved them.
+    # NumPy 2 renamed numpy.core.
     for core in ("numpy.core", "numpy._core"):
         callables[f"{core}.multiarray _reconstruct"] = _empty_array
         callables[f"{core}.multiarray scalar"] = _scalar
@@ -69,7 +69,7 @@ def _build(target: Any, state: Any) -> None:
     elif isinstance(target, np.ndarray):
         _, shape, dtype, is_fortran, data = state
         dtype = _plain(dtype)
-        # An array's own way to take a state; what it must not be told is checked before.
+        # `_content` has checked the state.
         target.__setstate__((1, shape, dtype, bool(is_fortran), _content(shape, dtype, data)))
     else:
         raise InputError(f"refused: a state for {type(target).__name__}, which has none")
@@ -99,11 +99,11 @@ def _plain(dtype: Any) -> np.dtype:
 
 
 def _content(shape: Any, dtype: np.dtype, data: Any) -> bytes | list:
-    """An array's values, exactly as many as its shape says."""
+    """Return the values of an array after a check of their number."""
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise TypeError("a shape is expected")
     if isinstance(data, str):
-        # Python 2's strings, which the disassembler reads as Latin-1.
+        # The disassembler reads Python 2's strings as Latin-1.
         data = data.encode("latin-1")
     kind = list if dtype.hasobject else (bytes, bytearray)
     length = math.prod(shape) * (1 if dtype.hasobject else dtype.itemsize)

@@ -1,7 +1,8 @@
-"""The rows of a text file that lie in one shard of it: lines that are not blank.
+"""The rows, which are the lines that are not blank, of a shard of a text file.
 
-A row belongs to the shard in which its line starts, so that any cut of a file gives every row once.
-What is compressed cannot be read from the middle: it is one shard, which counts rows, not bytes.
+A row belongs to the shard in which its line starts, so that the shards of a file give every row
+once. A compressed file cannot be read from the middle. It is one shard, which counts rows instead
+of bytes.
 """
 
 import collections
@@ -14,9 +15,9 @@ from pipeline.ingest.interfaces import Shard
 
 SHARD_BYTES = 128 << 20
 BLOCK_BYTES = 1 << 20
-# As much of a compressed file is lost before a place that is damaged.
+# So much of a compressed file is lost before the place where it is damaged.
 COMPRESSED_BLOCK_BYTES = 1 << 16
-# A file without line ends must not fill the memory. A row of 36 regions takes 0.4 MB.
+# A file without line ends must not fill the memory. A row of 36 regions has 0.4 MB.
 MAX_LINE_BYTES = 64 << 20
 
 
@@ -24,10 +25,10 @@ class Line(NamedTuple):
     """A line of a file.
 
     Args:
-        offset: the byte of the content at which it starts.
-        size: its bytes, with the line end.
-        text: without "\\n"; only the beginning of a line that is too long.
-        ended: whether "\\n" ends it; False only for the last one.
+        offset: position of its first byte in the content.
+        size: number of bytes, with the line end.
+        text: the bytes without "\\n"; only the first ones of a line that is too long.
+        ended: whether it ends with "\\n"; False only for the last line.
     """
 
     offset: int
@@ -37,19 +38,19 @@ class Line(NamedTuple):
 
     @property
     def too_long(self) -> bool:
-        """Whether it is longer than MAX_LINE_BYTES."""
+        """Whether it is longer than `MAX_LINE_BYTES`."""
         return self.size > MAX_LINE_BYTES
 
 
 def text_shards(file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
-    """Cuts a file into shards of about SHARD_BYTES.
+    """Split a file into shards of about `SHARD_BYTES`.
 
     Args:
         file: the file.
-        rows: which rows, from and up to. They are found by their line ends.
+        rows: the range of rows to read.
 
     Returns:
-        shards that count in bytes, or for a file that is not seekable one that counts in rows.
+        Shards that count bytes; for a file that is not seekable, one that counts rows.
 
     Raises:
         InputError: the file cannot be opened.
@@ -62,12 +63,12 @@ def text_shards(file: InputFile, rows: tuple[int, int | None] = (0, None)) -> li
 
 
 def shard_rows(shard: Shard) -> Iterator[Line]:
-    """The rows of a shard, in the order of the file.
+    """Yield the rows of a shard, in the order of the file.
 
     Raises:
         InputError: the file cannot be opened.
-        READ_ERRORS: it is damaged, after the rows before the damage but for those in the last
-            COMPRESSED_BLOCK_BYTES.
+        READ_ERRORS: it is damaged. The rows before the damage come first, except those in the last
+            `COMPRESSED_BLOCK_BYTES`.
     """
     if not shard.file.seekable:
         with open_input(shard.file) as content:
@@ -86,16 +87,16 @@ def shard_rows(shard: Shard) -> Iterator[Line]:
 
 
 def split_lines(content: BinaryIO, offset: int, block_bytes: int) -> Iterator[Line]:
-    """The lines of a stream from where it stands.
+    """Yield the lines of a stream from its current position.
 
     Args:
         content: the stream.
-        offset: where it stands in the content.
-        block_bytes: the most that is read at once.
+        offset: the position in the content.
+        block_bytes: largest number of bytes to read at once.
     """
     parts: list[bytes] = []
     size = 0
-    # Not `read`, which loses what it has when a compressed file turns out to be damaged.
+    # `read` would lose what it has read when it finds a compressed file damaged.
     while block := content.read1(block_bytes):
         start = 0
         while start < len(block):
@@ -115,13 +116,13 @@ def split_lines(content: BinaryIO, offset: int, block_bytes: int) -> Iterator[Li
 
 
 def _first_line_start(shard: Shard) -> int:
-    """The byte at which the shard's first line starts, or one that is not in the shard."""
+    """Return the position of the shard's first line; it is past the shard if there is none."""
     if shard.start == 0:
         return 0
-    # From one byte earlier, which ends the line before if a line starts with this shard.
+    # One byte earlier, because that is a line end if a line starts with this shard.
     position = shard.start - 1
     with open_input(shard.file, position) as content:
-        # Only up to the shard's end: of one endless line, every shard would read all the rest.
+        # Not past the shard: all shards of one endless line would read the whole rest.
         while shard.stop is None or position < shard.stop:
             block = content.read1(BLOCK_BYTES)
             newline = block.find(b"\n")
@@ -134,7 +135,7 @@ def _first_line_start(shard: Shard) -> int:
 
 
 def _byte_range(file: InputFile, first: int, last: int | None) -> tuple[int, int]:
-    """The bytes of rows `first` up to `last`, which may lie behind the end."""
+    """Return the byte range of a range of rows, which may be past the end of the file."""
     if first == 0 and last is None:
         return 0, file.size
     starts = [0 if first == 0 else file.size, file.size]
@@ -158,7 +159,13 @@ def _is_blank(line: Line) -> bool:
 
 
 class ShardLines(NamedTuple):
-    """How many lines a shard has: the line numbers of those behind it start there."""
+    """The number of lines in a shard.
+
+    Args:
+        file: name of the file.
+        shard: start of the shard.
+        count: number of lines.
+    """
 
     file: str
     shard: int
@@ -166,7 +173,7 @@ class ShardLines(NamedTuple):
 
 
 def lines_before(shards: Iterable[ShardLines]) -> dict[tuple[str, int], int]:
-    """How many lines come before each shard of a file: {(file, shard's start): lines}."""
+    """Return the number of lines before each shard of a file, by (file, start of the shard)."""
     by_file = collections.defaultdict(list)
     for shard in shards:
         by_file[shard.file].append(shard)

@@ -1,29 +1,28 @@
-"""A row of tab-separated cells with numbers and arrays in base64, read strictly."""
+"""A strictly parsed row of tab-separated numbers and base64 arrays."""
 
 import binascii
 
 import numpy as np
 import pybase64
 
-from pipeline.ingest.checks.region_checks import RegionFault
+from pipeline.ingest.checks.region_checks import RegionError
 
 FLOAT, INTEGER = np.dtype("<f4"), np.dtype("<i8")
-# Far more digits than any image has pixels; Python would read thousands of them, slowly.
+# Python would parse thousands of digits, slowly. No image has so many pixels.
 MAX_DIGITS = 9
 CUT_SHORT = "the file ends in the middle of the row"
 
 
 class TsvRow:
-    """The cells of one row by the names of their columns.
+    """The cells of a row by the names of their columns. All methods raise a `RegionError`.
 
     Args:
-        columns: the names.
+        columns: names of the columns.
         text: the row without "\\n"; it may end with "\\r".
-        ended: whether a line end followed; without it the file may end in the middle of the row.
+        ended: whether a line end followed. If not, the file may be cut in the middle of the row.
 
     Raises:
-        RegionFault: it has another number of cells; and each method, if a cell is not what it
-            must be.
+        RegionError: the row has another number of cells.
     """
 
     def __init__(self, columns: tuple[str, ...], text: bytes, ended: bool = True):
@@ -31,63 +30,63 @@ class TsvRow:
         self._ended = ended
         cells = _split(text, len(columns))
         if len(cells) < len(columns) and not ended:
-            raise RegionFault(CUT_SHORT)
+            raise RegionError(CUT_SHORT)
         if len(cells) != len(columns):
-            raise RegionFault(f"the row does not have {len(columns)} columns separated by tabs")
+            raise RegionError(f"the row does not have {len(columns)} columns separated by tabs")
         self._cells = dict(zip(columns, cells))
 
     def text(self, name: str) -> str:
-        """A cell as text; it must be UTF-8."""
+        """Return a cell as text."""
         try:
             return str(self._cells[name], "utf-8")
         except UnicodeDecodeError as error:
-            raise RegionFault(f"{name} is not UTF-8") from error
+            raise RegionError(f"{name} is not UTF-8") from error
 
     def number(self, name: str) -> int:
-        """A cell as a whole number of at least 1."""
+        """Return a cell as a positive integer."""
         digits = self._cells[name].tobytes()
         if not digits.isdigit() or len(digits) > MAX_DIGITS or int(digits) < 1:
-            raise RegionFault(f"{name} is not a whole number of at least 1")
+            raise RegionError(f"{name} is not a whole number of at least 1")
         return int(digits)
 
     def region_count(self, name: str) -> int:
-        """A cell as the number of regions, at least 1."""
+        """Return a cell as a number of regions, at least 1."""
         if self._cells[name] == b"0":
-            raise RegionFault("the image has no regions")
+            raise RegionError("the image has no regions")
         return self.number(name)
 
     def integers(self, name: str, count: int) -> np.ndarray:
-        """A cell as int64 [count]."""
+        """Return a cell as int64 [count]."""
         return self._array(name, INTEGER, count).reshape(count)
 
     def floats(self, name: str, count: int) -> np.ndarray:
-        """A cell as float32 [count]."""
+        """Return a cell as float32 [count]."""
         return self._array(name, FLOAT, count).reshape(count)
 
     def vectors(self, name: str, count: int, size: int | None = None) -> np.ndarray:
-        """A cell as float32 [count, size]; where it is None, of whatever size fits the count."""
+        """Return a cell as float32 [count, size]; None stands for any size."""
         return self._array(name, FLOAT, count, size).reshape(count, -1)
 
     def _array(self, name: str, dtype: np.dtype, count: int, size: int | None = 1) -> np.ndarray:
         try:
             values = pybase64.b64decode(self._cells[name], validate=True)
         except binascii.Error as error:
-            raise self._fault(name, f"{name} is not base64") from error
+            raise self._error(name, f"{name} is not base64") from error
         row_size = count * dtype.itemsize * (size or 1)
         fits = len(values) == row_size if size else values and len(values) % row_size == 0
         if not fits:
-            raise self._fault(name, f"{name} does not have the length for num_boxes")
+            raise self._error(name, f"{name} does not have the length for num_boxes")
         return np.frombuffer(values, dtype)
 
-    def _fault(self, name: str, reason: str) -> RegionFault:
+    def _error(self, name: str, reason: str) -> RegionError:
         cut = name == self._last and not self._ended
-        return RegionFault(CUT_SHORT if cut else reason)
+        return RegionError(CUT_SHORT if cut else reason)
 
 
 def _split(text: bytes, count: int) -> list[memoryview]:
-    """The cells as views of the text; one more than `count` stands for any more.
+    """Return the cells as views of the text, and if there are more than `count`, one more.
 
-    `bytes.split` would copy the features, nearly all of the row; `bytes.count` is slow.
+    `bytes.split` would copy the features, which are most of the row, and `bytes.count` is slow.
     """
     view, cells, start = memoryview(text), [], 0
     while len(cells) < count and (end := text.find(b"\t", start)) >= 0:

@@ -1,4 +1,4 @@
-"""MS COCO's captions as they are published (Lin et al. 2014, cocodataset.org)."""
+"""The published captions of MS COCO (Lin et al. 2014, cocodataset.org)."""
 
 import dataclasses
 import pathlib
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pydantic import StrictInt, TypeAdapter
 
 from lxmert_tf.data.scene import Sentence
-from pipeline.ingest.checks.annotation_fields import Id, SentenceText, checked
+from pipeline.ingest.checks.annotation_fields import Id, SentenceText, validate_items
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
 from pipeline.ingest.parsers.json_items import Item, read_list
@@ -16,11 +16,11 @@ from pipeline.ingest.parsers.json_items import Item, read_list
 class CocoCaptions(SentenceReader):
     """captions_*.json: {images: [{id, file_name}], annotations: [{id, image_id, caption}], ...}.
 
-    Image ids are the images' file names without ending, as feature files have them:
-    COCO_val2014_000000391895 of the 2014 files, 000000391895 of 2017's. The sentence's id is
-    "caption-" and the caption's number, since VQA's question ids are numbers too.
+    Image ids are the names of the image files without suffix, as in region files:
+    COCO_val2014_000000391895 in 2014, 000000391895 in 2017. The id of a sentence is "caption-" and
+    the number of the caption, because question ids of VQA are numbers too.
 
-    The file is read twice, first for the names of its images, which are held in memory (about
+    The file is read twice, first for the names of the images, which are kept in memory (about
     0.2 KB each).
     """
 
@@ -28,10 +28,10 @@ class CocoCaptions(SentenceReader):
 
     def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
         names: dict[int, str] = {}
-        for item in checked(read_list(file, "images"), _IMAGE, "id"):
+        for item in validate_items(read_list(file, "images"), _IMAGE, "id"):
             if isinstance(item, Item):
                 names[item.value.id] = pathlib.PurePosixPath(item.value.file_name).stem
-        for item in checked(read_list(file, "annotations"), _CAPTION, "id"):
+        for item in validate_items(read_list(file, "annotations"), _CAPTION, "id"):
             yield item if isinstance(item, ReadError) else self._sentence(item, names)
 
     def _sentence(self, item: Item, names: dict[int, str]) -> ReadSentence | ReadError:

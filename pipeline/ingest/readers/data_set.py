@@ -1,4 +1,4 @@
-"""A data set that a package brings: pictures and sentences by name, without files to be named."""
+"""Data sets that a Python package provides, so that no files need to be named."""
 
 import abc
 import dataclasses
@@ -11,6 +11,7 @@ from lxmert_tf.regions.image import read_image
 from lxmert_tf.regions.registry import make_extractor
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import (
+    ALL_ROWS,
     ReadError,
     ReadImage,
     ReadSentence,
@@ -22,11 +23,11 @@ from pipeline.ingest.interfaces import (
 
 @dataclasses.dataclass(frozen=True)
 class ImageFile:
-    """A picture that is still to be read.
+    """An image file of a data set.
 
     Args:
-        image_id: unique in the data set.
-        path: where it lies.
+        image_id: id, unique in the data set.
+        path: path of the file.
     """
 
     image_id: str
@@ -34,11 +35,11 @@ class ImageFile:
 
 
 class DataSet(abc.ABC):
-    """One data set: a small file in this folder.
+    """Base class of data sets.
 
     Attributes:
-        name: what configs call it.
-        splits: its official splits.
+        name: name in configurations.
+        splits: names of the official splits.
     """
 
     name: str
@@ -46,23 +47,23 @@ class DataSet(abc.ABC):
 
     @abc.abstractmethod
     def images(self, split: str) -> Iterable[ImageFile]:
-        """The pictures of a split."""
+        """Return the image files of a split."""
 
     @abc.abstractmethod
     def sentences(self, split: str) -> Iterable[tuple[str, Sentence]]:
-        """(image id, sentence) pairs of a split, in any order."""
+        """Yield (image id, sentence) of a split, in any order."""
 
     @abc.abstractmethod
     def fingerprint(self) -> str:
-        """Changes when the data does, so that results of older data are not reused."""
+        """Return a string that changes with the data, as the key of cached results."""
 
 
 class DataSetPicture(RegionReader):
-    """Reads one picture of a data set through an extractor.
+    """Reader of one image of a data set, whose regions an extractor makes.
 
     Args:
-        image_id: its id there.
-        extractor: the config of what makes its regions.
+        image_id: its id in the data set.
+        extractor: configuration of the extractor.
     """
 
     name = "picture"
@@ -71,16 +72,16 @@ class DataSetPicture(RegionReader):
         self._image_id = image_id
         self._extractor = extractor
 
-    def shards(self, file: InputFile, rows=(0, None)) -> Iterable[Shard]:
-        """The picture."""
+    def shards(self, file: InputFile, rows=ALL_ROWS) -> Iterable[Shard]:
+        """Return the whole file."""
         return [Shard(file, size=file.size)]
 
     def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
-        """Its regions."""
+        """Yield the image."""
         try:
             pixels = read_image(shard.file.path)
         except InputError as error:
-            # The reason without the file, which is told of apart.
+            # The reject names the file anyway.
             reason = str(error).removeprefix(f"{shard.file.path}: ")
             yield ReadError(None, self._image_id, reason, shard.size)
             return
@@ -90,11 +91,11 @@ class DataSetPicture(RegionReader):
 
 
 class DataSetSentences(SentenceReader):
-    """The sentences of a data set's split.
+    """Reader of the sentences of a split.
 
     Args:
         data_set: the data set.
-        split: one of its splits.
+        split: name of the split.
     """
 
     name = "data_set"
@@ -104,6 +105,6 @@ class DataSetSentences(SentenceReader):
         self._split = split
 
     def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
-        """All of them; the file means nothing here."""
+        """Yield all sentences; the file is not read."""
         for image_id, sentence in self._data_set.sentences(self._split):
             yield ReadSentence((image_id,), sentence)

@@ -1,4 +1,4 @@
-"""easy-VQA: 5,000 pictures of one figure each and questions about it (PyPI package easy-vqa)."""
+"""easy-VQA: 5,000 images of one shape each and questions about it (PyPI package easy-vqa)."""
 
 import importlib.metadata
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from pipeline.ingest.readers.data_set import DataSet, ImageFile
 
 
 class EasyVqa(DataSet):
-    """The package's own train and test splits; every question has one answer, with score 1."""
+    """The train and test splits of the package; every question has one answer, with score 1."""
 
     name = "easy_vqa"
     splits = ("train", "test")
@@ -39,7 +39,7 @@ class EasyVqa(DataSet):
 
 
 def question_type(question: str) -> str:
-    """What a question asks for: `color`, `shape`, `presence` or `absence`."""
+    """Return what a question asks for: `color`, `shape`, `presence` or `absence`."""
     words = question.rstrip("?").split()
     if words[0] == "what":
         return "color" if "color" in words else "shape"
@@ -50,5 +50,7 @@ def _package():
     try:
         import easy_vqa
     except ModuleNotFoundError as error:
-        raise InputError("easy_vqa: install the data: pip install 'lxmert-tf[demo]'") from error
+        raise InputError(
+            "the data set easy_vqa is not installed; run: pip install 'lxmert-tf[demo]'"
+        ) from error
     return easy_vqa

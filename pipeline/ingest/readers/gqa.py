@@ -1,4 +1,4 @@
-"""GQA as it is published (Hudson & Manning 2019, cs.stanford.edu/people/dorarad/gqa)."""
+"""Questions of GQA (Hudson & Manning 2019), as published and as in the LXMERT release."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from pipeline.ingest.checks.annotation_fields import (
     Id,
     SentenceText,
     TypeName,
-    checked,
+    validate_items,
 )
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
@@ -22,15 +22,15 @@ from pipeline.ingest.readers.vqa import VqaRelease
 class GqaOfficial(SentenceReader):
     """A JSON object {question id: {question, imageId, answer, types: {structural, ...}, ...}}.
 
-    The question type is the structural one (query, verify, logical, choose, compare). The answer
-    type is "open" for query and "binary" for the others, as the official evaluation tells them
-    apart. Test files have neither answers nor types.
+    The question type is the structural type (query, verify, logical, choose, compare). The answer
+    type is "open" for query and "binary" for others, as in the official evaluation. Test files
+    have neither answers nor types. (cs.stanford.edu/people/dorarad/gqa)
     """
 
     name = "gqa_official"
 
     def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
-        for item in checked(read_object(file), _QUESTION):
+        for item in validate_items(read_object(file), _QUESTION):
             yield item if isinstance(item, ReadError) else self._sentence(item)
 
     def _sentence(self, item: Item) -> ReadSentence:
@@ -70,7 +70,7 @@ _QUESTION = TypeAdapter(_Question)
 
 
 class GqaRelease(VqaRelease):
-    """The layout of the release's VQA files; the ids are GQA's. (data/gqa/*.json)"""
+    """The layout of `VqaRelease`, with ids of GQA. (github.com/airsplay/lxmert, data/gqa/*.json)"""
 
     name = "gqa_release"
     source = "gqa"

@@ -1,12 +1,10 @@
-"""GQA's `gqa_objects_info.json`: which row of which file is which image.
+"""Object features of GQA: `gqa_objects_N.h5` with `gqa_objects_info.json` beside them.
 
-{image id: {"width", "height", "objectsNum", "idx", "file"}} for all files `gqa_objects_N.h5`,
-beside which it lies (https://cs.stanford.edu/people/dorarad/gqa).
-
-GQA's object features: `gqa_objects_N.h5` with `gqa_objects_info.json` beside it.
-
-The HDF5 files hold `features` float [n, 100, 2048] and `bboxes` float [n, 100, 4], x1 y1 x2 y2 in
-pixels; of each image's rows only the first `objectsNum` are regions, the others are padding.
+The HDF5 files hold `features`, float [images, 100, 2048], and `bboxes`, float [images, 100, 4]:
+x1 y1 x2 y2 in pixels. Only the first `objectsNum` of the 100 are regions; the others are padding.
+The info file tells which row of which file an image is:
+{image id: {"width", "height", "objectsNum", "idx", "file"}}.
+(https://cs.stanford.edu/people/dorarad/gqa)
 """
 
 import contextlib
@@ -23,15 +21,15 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from lxmert_tf.errors import InputError
-from pipeline.ingest.checks.region_checks import RegionFault, checked_image
+from pipeline.ingest.checks.region_checks import RegionError, checked_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
-from pipeline.ingest.interfaces import ReadError, ReadImage, RegionReader, Shard
+from pipeline.ingest.interfaces import ALL_ROWS, ReadError, ReadImage, RegionReader, Shard
 
 _NUMBERED = re.compile(r"(.*)_([0-9]{1,6})\.(?:h5|hdf5)", re.DOTALL)
 
 
 class GqaEntry(NamedTuple):
-    """What the file says of one image, as it stands there."""
+    """The unchecked values of one image in the info file."""
 
     image_id: str
     width: Any
@@ -39,39 +37,39 @@ class GqaEntry(NamedTuple):
     count: Any
 
     def sizes(self) -> tuple[int, int, int]:
-        """Width, height in pixels and the number of regions; RegionFault if it has none."""
+        """Return width and height in pixels and the number of regions; RegionError if invalid."""
         sizes = (self.width, self.height, self.count)
         if any(type(size) is not int for size in sizes):
-            raise RegionFault("the info file has no whole width, height or objectsNum for it")
+            raise RegionError("the info file has no whole width, height or objectsNum for it")
         return sizes
 
 
 def gqa_entries(file: InputFile) -> dict[int, list[GqaEntry]]:
-    """The images of one file `NAME_N.h5` by their row, from `NAME_info.json` beside it.
+    """Return the images of a file `NAME_N.h5` by row, from `NAME_info.json` beside it.
 
-    An entry without a whole `file` or `idx` is for no row; its row will have no entry.
+    An entry whose `file` or `idx` is not an integer is left out.
 
     Raises:
-        InputError: the file's name has no number, or the info file is missing or no such JSON.
+        InputError: the file's name has no number, or the info file is missing or invalid.
     """
     match = _NUMBERED.fullmatch(file.path)
     if not match:
-        raise InputError(f"{file.name}: the name must be as GQA's, gqa_objects_0.h5: it is counted")
+        raise InputError(f"{file.name}: the name must have a number, as gqa_objects_0.h5")
     path = f"{match[1]}_info.json"
-    return _read(path, _changed(path)).get(int(match[2]), {})
+    return _read_info(path, _last_updated(path)).get(int(match[2]), {})
 
 
-def _changed(path: str) -> float:
+def _last_updated(path: str) -> float:
     try:
         return FileSystems.last_updated(path)
     except (OSError, BeamIOError):
-        # Why it cannot be read is told when it is opened.
+        # Opening the file will raise the error.
         return 0.0
 
 
 @functools.lru_cache(maxsize=1)
-def _read(path: str, changed: float) -> dict[int, dict[int, list[GqaEntry]]]:
-    # 149,000 entries for a thousand shards: parsed once per worker, and again when they changed.
+def _read_info(path: str, last_updated: float) -> dict[int, dict[int, list[GqaEntry]]]:
+    # The file has 149,000 entries, so each worker parses it once for many shards.
     try:
         with open_input(InputFile(path, 0)) as content:
             info = json.load(content)
@@ -80,7 +78,7 @@ def _read(path: str, changed: float) -> dict[int, dict[int, list[GqaEntry]]]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON, or cut short") from error
     if not isinstance(info, dict):
-        raise InputError(f"{path}: not a JSON object of image ids, as GQA's info file is")
+        raise InputError(f"{path}: not a JSON object of image ids, as the info file of GQA")
     files: dict[int, dict[int, list[GqaEntry]]] = {}
     for image_id, entry in info.items():
         if not isinstance(entry, dict):
@@ -93,23 +91,23 @@ def _read(path: str, changed: float) -> dict[int, dict[int, list[GqaEntry]]]:
 
 
 SHARD_BYTES = 128 << 20
-# A chunk is decompressed as a whole and kept for the rows that follow.
+# HDF5 decompresses a whole chunk and keeps it for the following rows.
 _LARGEST_CHUNK = 64 << 20
-# deflate, shuffle, fletcher32, lzf: HDF5 loads code for others.
+# Deflate, shuffle, fletcher32 and lzf. HDF5 would load code for other filters.
 _FILTERS = {1, 2, 3, 32000}
-# What h5py raises on damaged files.
+# Errors of h5py on damaged files.
 _HDF5_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError, OverflowError)
 
 
 class GqaHdf5(RegionReader):
-    """Reads one row after another; a row without an entry in the info file has no image."""
+    """Reader of GQA's HDF5 files, row by row."""
 
     name = "gqa_hdf5"
 
-    def shards(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
-        """Ranges of rows of about 128 MB."""
+    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
+        """Return ranges of rows of about 128 MB."""
         gqa_entries(file)
-        with _opened(file) as (features, boxes):
+        with _open_datasets(file) as (features, boxes):
             count, row_bytes = len(features), _row_bytes(features) + _row_bytes(boxes)
         step = max(1, SHARD_BYTES // row_bytes)
         first, last = rows[0], count if rows[1] is None else min(rows[1], count)
@@ -121,22 +119,22 @@ class GqaHdf5(RegionReader):
         ]
 
     def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
-        """The images of a shard; with the file's last rows, those that it lacks."""
+        """Yield the images of a shard; the last shard also reports images that the file lacks."""
         entries = gqa_entries(shard.file)
-        with _opened(shard.file) as (features, boxes):
+        with _open_datasets(shard.file) as (features, boxes):
             row_bytes = _row_bytes(features) + _row_bytes(boxes)
             for line, row in enumerate(range(shard.start, shard.stop), start=1):
                 entry, *others = entries.get(row) or [None]
                 yield _read_row(line, row, entry, features, boxes, row_bytes)
                 for other in others:
-                    yield RegionFault("another image has the same row").problem(
+                    yield RegionError("another image has the same row").read_error(
                         line, other.image_id
                     )
             if shard.stop == len(features):
                 for row in sorted(entries.keys() - range(len(features))):
                     for entry in entries[row]:
-                        fault = RegionFault("the file has no such row as the info file says")
-                        yield fault.problem(None, entry.image_id)
+                        error = RegionError("the file has no such row as the info file says")
+                        yield error.read_error(None, entry.image_id)
 
 
 def _read_row(
@@ -152,20 +150,20 @@ def _read_row(
     try:
         width, height, count = entry.sizes()
         if not 0 <= count <= features.shape[1]:
-            raise RegionFault("objectsNum is not within the regions of a row")
+            raise RegionError("objectsNum is not within the regions of a row")
         try:
             values, pixels = features[row, :count], boxes[row, :count]
         except _HDF5_ERRORS as error:
-            raise RegionFault("the row is damaged or cut short") from error
+            raise RegionError("the row is damaged or cut short") from error
         image = checked_image(entry.image_id, height, width, pixels, values)
-    except RegionFault as fault:
-        return fault.problem(line, entry.image_id, size)
+    except RegionError as error:
+        return error.read_error(line, entry.image_id, size)
     return ReadImage(line, image, size)
 
 
 @contextlib.contextmanager
-def _opened(file: InputFile) -> Iterator[tuple[h5py.Dataset, h5py.Dataset]]:
-    """The two datasets of a file, after all that can be checked without reading them."""
+def _open_datasets(file: InputFile) -> Iterator[tuple[h5py.Dataset, h5py.Dataset]]:
+    """Open the two datasets of a file and check all but their content."""
     if not file.seekable:
         raise InputError(f"{file.name}: HDF5 cannot be read from an archive; unpack it")
     with open_input(file) as raw, contextlib.ExitStack() as stack:
@@ -189,19 +187,19 @@ def _opened(file: InputFile) -> Iterator[tuple[h5py.Dataset, h5py.Dataset]]:
 def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
     link = file.get(name, getlink=True)
     if link is None:
-        raise InputError(f"not GQA's: it has no {name!r}")
+        raise InputError(f"not a file of GQA: it has no {name!r}")
     if not isinstance(link, h5py.HardLink):
         raise InputError(f"refused: {name!r} is a link to another place or file")
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != "f" or dataset.ndim != 3:
-        raise InputError(f"not GQA's: {name!r} is no array of numbers with three axes")
+        raise InputError(f"not a file of GQA: {name!r} is not a numeric array of rank 3")
     if dataset.is_virtual or dataset.external:
         raise InputError(f"refused: {name!r} lies in other files")
     return dataset
 
 
 def _check_storage(dataset: h5py.Dataset, file_size: int) -> None:
-    """HDF5 leaves it to its reader whether shape, storage and file fit each other."""
+    """Check that a dataset's shape, storage and file size agree, which HDF5 does not."""
     name, row_bytes = dataset.name.lstrip("/"), _row_bytes(dataset)
     if row_bytes > SHARD_BYTES:
         raise InputError(f"refused: a row of {name!r} has {row_bytes} bytes")

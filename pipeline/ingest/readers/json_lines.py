@@ -1,4 +1,4 @@
-"""Anybody's own questions, statements or captions: a JSON object a line."""
+"""Your own questions, statements or captions: a JSON object per line."""
 
 import dataclasses
 import pathlib
@@ -15,8 +15,8 @@ from pipeline.ingest.checks.annotation_fields import (
     Score,
     SentenceText,
     TypeName,
-    checked,
     parse_id,
+    validate_items,
 )
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
@@ -26,9 +26,9 @@ from pipeline.ingest.parsers.json_items import read_json_lines
 class JsonLines(SentenceReader):
     """Objects {image, sentence, answers, id, question_type, answer_type}, the last four optional.
 
-    `image` is an image's id. `answers` is a text, a list of texts (each is right: score 1) or an
-    object {text: score in 0..1}. Without an `id` it is made of the file's name and the line. Keys
-    that are not of the format are refused, so that a misspelt one does not lose anything.
+    `image` is the id of an image. `answers` is a string, a list of strings (each with score 1) or
+    an object {string: score in 0..1}. A missing `id` is made from the file's name and the line.
+    Unknown keys are refused, because they may be misspelled.
     """
 
     name = "json_lines"
@@ -36,7 +36,7 @@ class JsonLines(SentenceReader):
 
     def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
         stem = pathlib.PurePosixPath(file.content_name).stem
-        for item in checked(read_json_lines(file), self._fields, "id"):
+        for item in validate_items(read_json_lines(file), self._fields, "id"):
             if isinstance(item, ReadError):
                 yield item
                 continue
@@ -53,14 +53,14 @@ class JsonLines(SentenceReader):
 
 
 class JsonLinesPairs(JsonLines):
-    """The same about two images each: `image` is a list of two ids, the left one first."""
+    """The same format about two images; `image` is a list of the left and the right id."""
 
     name = "json_lines_pairs"
     images_per_scene = 2
 
 
 def _by_score(answers: Any) -> Any:
-    """The two short forms of answers as the long one; anything else as it is."""
+    """Expand the two short forms of answers; return anything else unchanged."""
     if isinstance(answers, str):
         return {answers: 1.0}
     if isinstance(answers, list) and all(isinstance(answer, str) for answer in answers):

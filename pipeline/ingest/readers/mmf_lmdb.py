@@ -1,11 +1,11 @@
-"""The LMDB of features that MMF publishes (its tools/scripts/features/lmdb_conversion.py).
+"""LMDB files of features as MMF publishes them (tools/scripts/features/lmdb_conversion.py).
 
-Keys are image ids; values are pickled dicts with `features`, `bbox`, `image_height`,
-`image_width`, `num_boxes`, `objects` and `cls_prob`. The key `keys` holds the list of the others
-and is not needed. The order of the file is that of its keys.
+Keys are image ids, in the order of the file. Values are pickled dicts with `features`, `bbox`,
+`image_height`, `image_width`, `num_boxes`, `objects` and `cls_prob`. The key `keys` holds a list of
+the others and is not used.
 
-LMDB maps the file into memory, so it must lie on this machine. It has no checksums: a file that is
-too short is refused, but wrong lengths within its pages may end the process.
+LMDB maps the file into memory, so it must be local. It has no checksums. A file that is too short
+is refused, but wrong lengths within its pages may crash the process.
 """
 
 import itertools
@@ -18,27 +18,27 @@ import lmdb
 
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
-from pipeline.ingest.checks.region_checks import RegionFault, check_id
+from pipeline.ingest.checks.region_checks import RegionError, check_id
 from pipeline.ingest.files import InputFile
-from pipeline.ingest.interfaces import ReadError, ReadImage, RegionReader, Shard
+from pipeline.ingest.interfaces import ALL_ROWS, ReadError, ReadImage, RegionReader, Shard
 from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
 from pipeline.ingest.readers.numpy_files import image_of_arrays
 
 SHARD_BYTES = 128 << 20
 _LIST_OF_KEYS = b"keys"
 
-# LMDB must not open a file twice in one process; shards may be read at the same time.
+# A process must not open an LMDB file twice, and may read several shards at once.
 _OPENED: weakref.WeakValueDictionary[str, lmdb.Environment] = weakref.WeakValueDictionary()
 _OPENING = threading.Lock()
 
 
 class MmfLmdb(RegionReader):
-    """Reads `NAME.lmdb/data.mdb`, or its folder `NAME.lmdb`."""
+    """Reader of `NAME.lmdb/data.mdb`, or of the folder `NAME.lmdb`."""
 
     name = "mmf_lmdb"
 
-    def shards(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
-        """Ranges of rows of about 128 MB."""
+    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
+        """Return ranges of rows of about 128 MB."""
         environment, path = _environment(file), _data_path(file)
         with environment.begin() as transaction:
             try:
@@ -59,7 +59,7 @@ class MmfLmdb(RegionReader):
         ]
 
     def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
-        """The images of a shard, in the order of their keys."""
+        """Yield the images of a shard, in the order of their keys."""
         line = 0
         try:
             with _environment(shard.file).begin() as transaction:
@@ -73,12 +73,12 @@ class MmfLmdb(RegionReader):
 
 
 def _read(line: int, key: bytes, value: bytes | None) -> ReadImage | ReadError:
-    # A damaged page may list a key that a search does not come by.
+    # A damaged page may list a key that `get` does not find.
     value = value or b""
     try:
         image = _image(key, value)
-    except RegionFault as fault:
-        return fault.problem(line, key.decode(errors="replace"), len(value))
+    except RegionError as error:
+        return error.read_error(line, key.decode(errors="replace"), len(value))
     return ReadImage(line, image, len(value))
 
 
@@ -87,13 +87,13 @@ def _image(key: bytes, value: bytes) -> SceneImage:
     check_id(image_id)
     arrays = load_numpy_pickle(value)
     if not isinstance(arrays, dict):
-        raise RegionFault("the value is no dict")
+        raise RegionError("the value is no dict")
     return image_of_arrays(image_id, arrays)
 
 
 def _data_path(file: InputFile) -> str:
     if "://" in file.path or not file.seekable:
-        raise InputError(f"{file.name}: LMDB is read from local files only; copy and unpack it")
+        raise InputError(f"{file.name}: an LMDB file must be local and unpacked")
     folder_data = os.path.join(file.path, "data.mdb")
     return folder_data if os.path.isdir(file.path) else file.path
 
@@ -109,7 +109,7 @@ def _environment(file: InputFile) -> lmdb.Environment:
 
 def _open(file: InputFile, path: str) -> lmdb.Environment:
     try:
-        # Python says best why a file cannot be opened.
+        # The errors of Python are clearer than those of LMDB.
         with open(path, "rb") as raw:
             size = raw.seek(0, os.SEEK_END)
         environment = lmdb.open(path, subdir=False, readonly=True, lock=False, readahead=False)
@@ -119,7 +119,7 @@ def _open(file: InputFile, path: str) -> lmdb.Environment:
         raise InputError(f"{file.name}: not an LMDB file ({error})") from error
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     if size < needed:
-        # What lies behind the end cannot even be looked at: the process would be killed.
+        # Reading past the end of a mapped file would kill the process.
         environment.close()
         raise InputError(f"{file.name}: cut short; it has {size} bytes of {needed}")
     return environment

@@ -1,4 +1,4 @@
-"""NLVR2 as it is published (Suhr et al. 2019, github.com/lil-lab/nlvr)."""
+"""Statements of NLVR2 (Suhr et al. 2019), as published and as in the LXMERT release."""
 
 import dataclasses
 import re
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, TypeAdapter
 from pydantic_core import PydanticCustomError
 
 from lxmert_tf.data.scene import Sentence
-from pipeline.ingest.checks.annotation_fields import Id, SentenceText, checked
+from pipeline.ingest.checks.annotation_fields import Id, SentenceText, validate_items
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
 from pipeline.ingest.parsers.json_items import read_json_lines, read_list
@@ -20,15 +20,15 @@ _IDENTIFIER = re.compile(r"[^-]+-[^-]+-[^-]+-[^-]+")
 class Nlvr2Official(SentenceReader):
     """JSON lines of {identifier, sentence, label: "True" or "False", ...}; label may be missing.
 
-    The identifier is split-set-pair-sentence; what is before the sentence's number names the two
-    images: "dev-850-0-0" is about dev-850-0-img0 (left) and dev-850-0-img1.
+    The identifier is split-set-pair-sentence, without the last part that of the two images:
+    "dev-850-0-0" is about dev-850-0-img0 (left) and dev-850-0-img1. (github.com/lil-lab/nlvr)
     """
 
     name = "nlvr2_official"
     images_per_scene = 2
 
     def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
-        for item in checked(read_json_lines(file), _STATEMENT, "identifier"):
+        for item in validate_items(read_json_lines(file), _STATEMENT, "identifier"):
             yield item if isinstance(item, ReadError) else self._sentence(item.value)
 
     def _sentence(self, statement: "_Statement") -> ReadSentence:
@@ -57,16 +57,15 @@ _STATEMENT = TypeAdapter(_Statement)
 class Nlvr2Release(SentenceReader):
     """A JSON list of {identifier, img0, img1, sent, label, uid}.
 
-    `label` is 1 for a true statement and 0 for a false one, or missing. The sentence's id is the
-    identifier, which the official evaluation asks for. (github.com/airsplay/lxmert,
-    data/nlvr2/*.json)
+    `label` is 1 for a true statement, 0 for a false one, or missing. The id of the sentence is the
+    identifier, as in the official evaluation. (github.com/airsplay/lxmert, data/nlvr2/*.json)
     """
 
     name = "nlvr2_release"
     images_per_scene = 2
 
     def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
-        for item in checked(read_list(file), _RELEASE_STATEMENT, "identifier"):
+        for item in validate_items(read_list(file), _RELEASE_STATEMENT, "identifier"):
             yield item if isinstance(item, ReadError) else self._sentence(item.value)
 
     def _sentence(self, statement: "_ReleaseStatement") -> ReadSentence:

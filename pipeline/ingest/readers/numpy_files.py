@@ -1,16 +1,12 @@
-"""The image that a file is for, by its name.
+"""NumPy files with one image each: `NAME.npz`, or `NAME.npy` with `NAME_info.npy` beside it.
 
-An image from the named arrays that extractors write, whichever names they have for them.
+`NAME.npz` is written by MILVLG's PyTorch port of bottom-up attention (utils/extract_utils.py), with
+the arrays `x`, `bbox`, `num_bbox`, `image_h`, `image_w`, and in `info` `objects_id`,
+`objects_conf`, `attrs_id`, `attrs_conf`; and by OpenVQA, where `x` is [F, R].
 
-MMF (tools/scripts/features/extract_features_vmb.py) has `features`, `bbox`, `num_boxes`, `objects`,
-`cls_prob`, `image_height`, `image_width`; the PyTorch port of bottom-up attention by MILVLG
-(utils/extract_utils.py) has `x`, `bbox`, `num_bbox`, `image_h`, `image_w`, and in `info`
-`objects_id`, `objects_conf`, `attrs_id`, `attrs_conf`. OpenVQA's files hold `x` as [F, n].
-
-A file of NumPy arrays per image: `NAME.npz`, or `NAME.npy` with `NAME_info.npy` beside it.
-
-The first is what MILVLG's port of bottom-up attention and OpenVQA have, the second what MMF's
-extractor writes: features alone, and a pickled dict of the rest. `named_arrays` knows the names.
+`NAME.npy` is written by MMF (tools/scripts/features/extract_features_vmb.py). It holds the
+features; `NAME_info.npy` holds a pickled dict of `bbox`, `num_boxes`, `objects`, `cls_prob`,
+`image_height` and `image_width`.
 """
 
 import contextlib
@@ -27,19 +23,19 @@ import numpy as np
 
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
-from pipeline.ingest.checks.region_checks import RegionFault, checked_image
+from pipeline.ingest.checks.region_checks import RegionError, checked_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
-from pipeline.ingest.interfaces import ReadError, ReadImage, RegionReader, Shard
+from pipeline.ingest.interfaces import ALL_ROWS, ReadError, ReadImage, RegionReader, Shard
 from pipeline.ingest.parsers.npy_stream import LARGEST, read_npy
 
-# OpenVQA's files are called NAME.jpg.npz.
-_PICTURE_ENDING = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
+# Files of OpenVQA are named NAME.jpg.npz.
+_PICTURE_SUFFIX = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
 
 
 def image_id_of(file: InputFile) -> str:
-    """The file's name without folder and ending: of `train2014/COCO_1.jpg.npz` it is `COCO_1`."""
+    """Return the name of a file without suffixes: `COCO_1` for `train2014/COCO_1.jpg.npz`."""
     stem, _ = posixpath.splitext(posixpath.basename(file.content_name.replace("\\", "/")))
-    return _PICTURE_ENDING.sub("", stem)
+    return _PICTURE_SUFFIX.sub("", stem)
 
 
 _FEATURES = ("features", "x")
@@ -54,27 +50,27 @@ NAMES = (*_FEATURES, *_BOXES, *_COUNT, *_HEIGHT, *_WIDTH, *_OBJECT_IDS, *_LABELS
 
 
 def image_of_arrays(image_id: str, arrays: Mapping[str, Any]) -> SceneImage:
-    """Makes an image; boxes are in pixels, and ids are taken as they are.
+    """Build an image from named arrays.
 
-    Regions behind `num_boxes` are left out: padding, or what the detector took for repetitions.
-    Ids without any confidence (neither `objects_conf` nor `cls_prob`, whose largest value it is)
-    cannot be weighed and are left out too.
+    Regions after the first `num_boxes` are left out, because they are padding or duplicates. The
+    confidence of an object is `objects_conf` or the largest value of `cls_prob`. Ids without
+    confidences are left out.
 
     Args:
-        image_id: unique in the data set.
-        arrays: by the names above; `None` stands for what is missing.
+        image_id: id, unique in the data set.
+        arrays: the arrays by the names above, with boxes in pixels; None is a missing array.
 
     Raises:
-        RegionFault: something is missing, or wrong.
+        RegionError: an array is missing or invalid.
     """
     features, boxes = _array(arrays, _FEATURES), _array(arrays, _BOXES)
     if features is None or boxes is None:
-        raise RegionFault(f"the image has no {'features' if features is None else 'boxes'}")
+        raise RegionError(f"the image has no {'features' if features is None else 'boxes'}")
     height, width = _whole(arrays, _HEIGHT), _whole(arrays, _WIDTH)
     if height is None or width is None:
-        raise RegionFault("the image has no height or width")
+        raise RegionError("the image has no height or width")
     if features.ndim == 2 and boxes.ndim == 2 and len(features) != len(boxes):
-        # [F, n]; if that does not fit either, the check will say so.
+        # OpenVQA stores [F, R]. If that does not fit either, `checked_image` raises the error.
         features = np.ascontiguousarray(features.T)
     labels = {
         "object_ids": _array(arrays, _OBJECT_IDS),
@@ -99,8 +95,8 @@ def _find(arrays: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 def _array(arrays: Mapping[str, Any], names: tuple[str, ...]) -> np.ndarray | None:
     value = _find(arrays, names)
     if value is not None and not isinstance(value, np.ndarray):
-        # Nested lists could be made to fill the memory.
-        raise RegionFault(f"{names[0]} is not an array")
+        # Converting nested lists could fill the memory.
+        raise RegionError(f"{names[0]} is not an array")
     return value
 
 
@@ -109,7 +105,7 @@ def _whole(arrays: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     if isinstance(value, np.ndarray | np.generic) and value.size == 1:
         value = value.item()
     if value is not None and type(value) is not int:
-        raise RegionFault(f"{names[0]} is not a whole number")
+        raise RegionError(f"{names[0]} is not a whole number")
     return value
 
 
@@ -121,7 +117,7 @@ def _object_confidences(arrays: Mapping[str, Any]) -> np.ndarray | None:
     if probabilities is None or probabilities.ndim != 2 or not probabilities.size:
         return probabilities
     if probabilities.dtype.kind != "f":
-        raise RegionFault("confidences are not numbers")
+        raise RegionError("confidences are not numbers")
     return probabilities.max(axis=1)
 
 
@@ -129,12 +125,12 @@ def _first(count: int, values: np.ndarray | None) -> np.ndarray | None:
     if values is None or not values.ndim:
         return values
     if not 0 <= count <= len(values):
-        raise RegionFault("the lengths of features, boxes, ids or confidences do not fit")
+        raise RegionError("the lengths of features, boxes, ids or confidences do not fit")
     return values[:count]
 
 
 _INFO = "_info.npy"
-# What Python's zipfile raises on damaged, encrypted or oddly compressed archives.
+# Errors of zipfile on damaged, encrypted or unusually compressed archives.
 _ZIP_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError),
     *(NotImplementedError, RuntimeError, OverflowError, MemoryError),
@@ -142,12 +138,12 @@ _ZIP_ERRORS = (
 
 
 class NumpyFiles(RegionReader):
-    """Reads one image of one file; its id is the file's name without the endings."""
+    """Reader of files with one image each, whose id is the name of the file."""
 
     name = "numpy_files"
 
-    def shards(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
-        """The file; nothing for a `NAME_info.npy`, which belongs to `NAME.npy`."""
+    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
+        """Return the file, or nothing for `NAME_info.npy`, which is read with `NAME.npy`."""
         if not file.content_name.endswith((".npy", ".npz")):
             raise InputError(f"{file.name}: neither .npy nor .npz")
         if file.content_name.endswith(_INFO) or rows[0] > 0 or rows[1] == 0:
@@ -155,12 +151,12 @@ class NumpyFiles(RegionReader):
         return [Shard(file, 0, 1, file.size)]
 
     def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
-        """Its image."""
+        """Yield the image."""
         image_id, size = image_id_of(shard.file), shard.size
         try:
             image = image_of_arrays(image_id, _arrays(shard.file))
-        except RegionFault as fault:
-            yield fault.problem(1, image_id, size)
+        except RegionError as error:
+            yield error.read_error(1, image_id, size)
         else:
             yield ReadImage(1, image, size)
 
@@ -175,11 +171,11 @@ def _arrays(file: InputFile) -> dict[str, Any]:
         with _open_info(file) as content:
             info = read_npy(content)
     except InputError as error:
-        raise RegionFault("the file cannot be opened") from error
+        raise RegionError("the file cannot be opened") from error
     except READ_ERRORS as error:
-        raise RegionFault("the file is damaged or cut short") from error
+        raise RegionError("the file is damaged or cut short") from error
     if not isinstance(info, dict):
-        raise RegionFault("its _info.npy holds no dict")
+        raise RegionError("its _info.npy holds no dict")
     return {**info, "features": features}
 
 
@@ -194,13 +190,13 @@ def _open_info(file: InputFile) -> Iterator[Any]:
             info = dataclasses.replace(file, **{beside: info_name})
             content = stack.enter_context(open_input(info))
         except (InputError, KeyError) as error:
-            raise RegionFault("there is no _info.npy beside it, which has its boxes") from error
+            raise RegionError("there is no _info.npy beside it, which has its boxes") from error
         yield content
 
 
 def _read_npz(data: bytes) -> dict[str, Any]:
     if len(data) > LARGEST:
-        raise RegionFault("the file is larger than 256 MB")
+        raise RegionError("the file is larger than 256 MB")
     arrays: dict[str, Any] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -210,7 +206,7 @@ def _read_npz(data: bytes) -> dict[str, Any]:
                     with archive.open(member) as content:
                         arrays[name] = read_npy(content)
     except _ZIP_ERRORS as error:
-        raise RegionFault("the file is damaged or cut short") from error
+        raise RegionError("the file is damaged or cut short") from error
     info = arrays.pop("info", None)
-    # What stands in both is the same.
+    # What is in both is equal.
     return {**info, **arrays} if isinstance(info, dict) else arrays

@@ -1,4 +1,4 @@
-"""Pictures, whose regions an extractor makes while they are read."""
+"""Pictures, from which an extractor makes regions."""
 
 import functools
 import io
@@ -11,52 +11,52 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.regions.extractor import RegionExtractor
 from lxmert_tf.regions.image import read_image
 from lxmert_tf.regions.registry import make_extractor
-from pipeline.ingest.checks.region_checks import RegionFault, check_id
+from pipeline.ingest.checks.region_checks import RegionError, check_id
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
-from pipeline.ingest.interfaces import ReadError, ReadImage, RegionReader, Shard
+from pipeline.ingest.interfaces import ALL_ROWS, ReadError, ReadImage, RegionReader, Shard
 from pipeline.ingest.readers.numpy_files import image_id_of
 
-# More than the largest picture that is decoded takes, uncompressed.
+# More than the largest decodable picture, uncompressed.
 _LARGEST = 512 << 20
 
 
 class Pictures(RegionReader):
-    """Reads a picture per file, in any format that Pillow reads; its id is the file's name.
+    """Reader of pictures in any format that Pillow reads; the id is the name of the file.
 
     Args:
-        extractor: the config of what makes the regions.
+        extractor: configuration of the extractor.
 
     Raises:
-        InputError: the config describes no extractor.
+        InputError: the configuration is invalid.
     """
 
     name = "pictures"
 
     def __init__(self, extractor: dict[str, Any]):
         make_extractor(extractor)
-        self._extractor = json.dumps(extractor)
+        self._config = json.dumps(extractor)
 
-    def shards(self, file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
-        """The file."""
+    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
+        """Return the whole file."""
         return [] if rows[0] > 0 or rows[1] == 0 else [Shard(file, 0, 1, file.size)]
 
     def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
-        """Its image."""
+        """Yield the image."""
         image_id, size = image_id_of(shard.file), shard.size
         try:
             check_id(image_id)
             pixels = _pixels(shard.file)
-        except RegionFault as fault:
-            yield fault.problem(1, image_id, size)
+        except RegionError as error:
+            yield error.read_error(1, image_id, size)
             return
-        regions = _made(self._extractor).extract(pixels)
+        regions = _extractor(self._config).extract(pixels)
         height, width, _ = pixels.shape
         yield ReadImage(1, SceneImage(image_id, height, width, regions), size)
 
 
 @functools.lru_cache(maxsize=1)
-def _made(config: str) -> RegionExtractor:
-    # Once per worker, not per picture: it may load a network.
+def _extractor(config: str) -> RegionExtractor:
+    # Cached per worker, because an extractor may load a network.
     return make_extractor(json.loads(config))
 
 
@@ -65,11 +65,11 @@ def _pixels(file: InputFile):
         with open_input(file) as content:
             data = io.BytesIO(content.read(_LARGEST))
     except InputError as error:
-        raise RegionFault("the file cannot be opened") from error
+        raise RegionError("the file cannot be opened") from error
     except READ_ERRORS as error:
-        raise RegionFault("the file is damaged or cut short") from error
+        raise RegionError("the file is damaged or cut short") from error
     try:
         return read_image(data)
     except InputError as error:
-        # The reason alone: neither which file it is nor the decoder's numbers.
-        raise RegionFault(str(error).removeprefix(f"{data}: ").partition(" (")[0]) from error
+        # Without the file, which the reject names, and without the numbers of the decoder.
+        raise RegionError(str(error).removeprefix(f"{data}: ").partition(" (")[0]) from error

@@ -1,4 +1,4 @@
-"""The LXMERT release's pre-training sentences: all that several data sets say about an image."""
+"""Pre-training sentences of the LXMERT release, from several data sets."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from pipeline.ingest.checks.annotation_fields import (
     Id,
     SentenceText,
     SoftLabel,
-    checked,
     parse_id,
     reason_of,
+    validate_items,
 )
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
@@ -23,16 +23,16 @@ from pipeline.ingest.parsers.json_items import Item, read_list
 class PretrainingJson(SentenceReader):
     """A JSON list of {img_id, sentf: {source: [sentence]}, labelf: {source: [{answer: score}]}}.
 
-    `labelf[source][i]` belongs to `sentf[source][i]`; captions have none. A sentence's id is
-    image-source-i, i counted from 0. A wrong sentence or label is a problem of its own; where a
-    source's labels are not as many as its sentences, all its sentences are.
+    `labelf[source][i]` is the label of `sentf[source][i]`; captions have none. The id of a sentence
+    is image-source-i, with i from 0. An invalid sentence or label is an error of that sentence. If
+    a source has different numbers of labels and sentences, all its sentences are errors.
     (github.com/airsplay/lxmert, data/lxmert/*.json)
     """
 
     name = "pretraining"
 
     def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
-        for item in checked(read_list(file), _IMAGE, "img_id"):
+        for item in validate_items(read_list(file), _IMAGE, "img_id"):
             if isinstance(item, ReadError):
                 yield item
             else:
@@ -43,20 +43,20 @@ class PretrainingJson(SentenceReader):
         for source, texts in image.sentf.items():
             labels = image.labelf.get(source)
             aligned = labels is None or len(labels) == len(texts)
-            for place, text in enumerate(texts):
-                sentence_id = f"{image.img_id}-{source}-{place}"
+            for number, text in enumerate(texts):
+                sentence_id = f"{image.img_id}-{source}-{number}"
                 if not aligned:
                     reason = "labelf has not as many labels of its source as sentf has sentences"
                     yield ReadError(item.number, sentence_id, reason)
                     continue
-                fields = {"sentf": text, "labelf": labels[place] if labels else {}}
+                fields = {"sentf": text, "labelf": labels[number] if labels else {}}
                 try:
-                    said = _SAID.validate_python(fields)
+                    labeled = _LABELED_SENTENCE.validate_python(fields)
                 except ValidationError as error:
                     yield ReadError(item.number, sentence_id, reason_of(error))
                     continue
-                answers = tuple(said.labelf.items())
-                sentence = Sentence(sentence_id, said.sentf, source, answers=answers)
+                answers = tuple(labeled.labelf.items())
+                sentence = Sentence(sentence_id, labeled.sentf, source, answers=answers)
                 yield ReadSentence((image.img_id,), sentence)
         for source in image.labelf.keys() - image.sentf.keys():
             reason = "labelf has a source that sentf lacks"
@@ -74,10 +74,10 @@ class _Image:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Said:
+class _LabeledSentence:
     sentf: SentenceText
     labelf: SoftLabel
 
 
 _IMAGE = TypeAdapter(_Image)
-_SAID = TypeAdapter(_Said)
+_LABELED_SENTENCE = TypeAdapter(_LabeledSentence)

@@ -1,4 +1,4 @@
-"""VQA v2 as it is published (Goyal et al. 2017, visualqa.org): two files that belong together."""
+"""Questions of VQA v2 (Goyal et al. 2017), as published and as in the LXMERT release."""
 
 import dataclasses
 import pathlib
@@ -19,7 +19,7 @@ from pipeline.ingest.checks.annotation_fields import (
     SoftLabel,
     TypeName,
     check_line,
-    checked,
+    validate_items,
 )
 from pipeline.ingest.files import MEMBER, InputFile, find_inputs
 from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
@@ -31,16 +31,16 @@ _PEOPLE = 10
 
 
 class VqaOfficial(SentenceReader):
-    """v2_OpenEnded_mscoco_*_questions.json, with the annotations of that name beside it.
+    """v2_OpenEnded_mscoco_*_questions.json with its annotations file (visualqa.org).
 
-    Configs name the questions file; its annotations (v2_mscoco_*_annotations.json, or in the
-    archive v2_Annotations_*_mscoco.zip beside v2_Questions_*_mscoco.zip) are found by the official
-    naming. Test questions have none. A question's ten answers become a soft label (`soft_score`);
-    image ids are as the feature files have them: COCO_val2014_000000262148.
+    The annotations are found by their official name, v2_mscoco_*_annotations.json, beside the
+    questions or in the archive v2_Annotations_*_mscoco.zip beside v2_Questions_*_mscoco.zip. Test
+    questions have none. The ten answers to a question become a soft label (`soft_score`). Image
+    ids are as in region files: COCO_val2014_000000262148.
 
-    Both files are read side by side, as they are in the same order. From the first question on
-    that is not, the labels that were passed over are held in memory (about 1 KB each).
-    Annotations of questions that are not in the file are not looked at.
+    Both files are read side by side, because they have the same order. Where the order differs, the
+    labels that are passed over are kept in memory (about 1 KB each). Annotations of questions that
+    are not in the file are ignored.
     """
 
     name = "vqa_official"
@@ -51,14 +51,14 @@ class VqaOfficial(SentenceReader):
     def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
         subset = _subset(file)
         labels = None if subset.startswith("test") else _Labels(_annotations_of(file))
-        for item in checked(read_list(file, "questions"), _QUESTION, "question_id"):
+        for item in validate_items(read_list(file, "questions"), _QUESTION, "question_id"):
             if isinstance(item, ReadError):
                 yield item
                 continue
             question: _Question = item.value
             label = _Label() if labels is None else labels.of(question.question_id)
             if labels is not None:
-                yield from labels.take_problems()
+                yield from labels.take_errors()
             if isinstance(label, str):
                 yield ReadError(item.number, question.question_id, label)
                 continue
@@ -73,16 +73,16 @@ class _Label(NamedTuple):
 
 
 class _Labels:
-    """The labels of an annotations file, asked for in about its order."""
+    """The labels of an annotations file, to be looked up in about its order."""
 
     def __init__(self, file: InputFile):
         items = read_list(file, "annotations")
-        self._rest = checked(items, _ANNOTATION, "question_id")
+        self._rest = validate_items(items, _ANNOTATION, "question_id")
         self._passed: dict[str, _Label | str] = {}
-        self._problems: list[ReadError] = []
+        self._errors: list[ReadError] = []
 
     def of(self, question_id: str) -> _Label | str:
-        """The label of a question, or why there is none."""
+        """Return the label of a question, or the reason why it has none."""
         if question_id in self._passed:
             return self._passed.pop(question_id)
         for item in self._rest:
@@ -92,13 +92,13 @@ class _Labels:
             if name:
                 self._passed[name] = label
             else:
-                self._problems.append(dataclasses.replace(item, reason=label))
+                self._errors.append(dataclasses.replace(item, reason=label))
         return "the annotations file has none of this question"
 
-    def take_problems(self) -> list[ReadError]:
-        """Annotations of which not even the question is known, each told once."""
-        problems, self._problems = self._problems, []
-        return problems
+    def take_errors(self) -> list[ReadError]:
+        """Return, once, the invalid annotations whose question is unknown."""
+        errors, self._errors = self._errors, []
+        return errors
 
 
 def _label(item: Item | ReadError) -> tuple[str, _Label | str]:
@@ -110,13 +110,12 @@ def _label(item: Item | ReadError) -> tuple[str, _Label | str]:
 
 
 def _subset(file: InputFile) -> str:
-    """The images' part of MS COCO; those of test-dev are some of test's."""
+    """Return the subset of MS COCO that the images are in; those of test-dev are in test."""
     subset = read_member(file, "data_subtype")
     match = _SUBSET.fullmatch(subset) if isinstance(subset, str) else None
     if match is None:
         raise InputError(
-            f"{file.name}: its 'data_subtype' must tell where the images are from, for example "
-            "'val2014'"
+            f"{file.name}: 'data_subtype' must be a subset of MS COCO, for example 'val2014'"
         )
     return subset.replace(match["dev"], "") if match["dev"] else subset
 
@@ -126,8 +125,8 @@ def _annotations_of(questions: InputFile) -> InputFile:
     match = _QUESTIONS_FILE.fullmatch(path.name)
     if match is None:
         raise InputError(
-            f"{questions.name}: must have its official name, v2_OpenEnded_..._questions.json: the "
-            "annotations are found by it"
+            f"{questions.name}: must have its official name, v2_OpenEnded_..._questions.json, "
+            "from which that of the annotations is derived"
         )
     name = f"{match['version']}{match['subset']}_annotations.json{match['gz']}"
     candidates = _beside(questions, name)
@@ -136,7 +135,7 @@ def _annotations_of(questions: InputFile) -> InputFile:
             return find_inputs([candidate])[0]
         except InputError:
             continue
-    raise InputError(f"{questions.name}: {' or '.join(candidates)} must be there with the answers")
+    raise InputError(f"{questions.name}: annotations not found: {' or '.join(candidates)}")
 
 
 def _beside(questions: InputFile, name: str) -> list[str]:
@@ -181,7 +180,7 @@ _ANNOTATION = TypeAdapter(_Annotation)
 class VqaRelease(SentenceReader):
     """A JSON list of {question_id, img_id, sent, question_type, answer_type, label}.
 
-    `label` is {answer: score in 0..1}; test files have none. The types may be missing.
+    `label` is {answer: score in 0..1}, and is missing in test files. The types may be missing.
     (github.com/airsplay/lxmert, data/vqa/*.json)
     """
 
@@ -189,7 +188,7 @@ class VqaRelease(SentenceReader):
     source = "vqa"
 
     def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
-        for item in checked(read_list(file), _RELEASE_QUESTION, "question_id"):
+        for item in validate_items(read_list(file), _RELEASE_QUESTION, "question_id"):
             yield item if isinstance(item, ReadError) else self._sentence(item.value)
 
     def _sentence(self, question: "_ReleaseQuestion") -> ReadSentence:

@@ -193,9 +193,9 @@ def test_refuses_what_is_not_as_gqa_has_it(folder):
         return make(folder, fill)
 
     assert "it has no 'features'" in refused(make(folder, lambda file: None))
-    assert "no array of numbers" in refused(make(folder, lambda f: f.create_group("features")))
-    assert "no array of numbers" in refused(with_shapes((1, 2, 8), (1, 2, 4), "S1"))
-    assert "no array of numbers" in refused(with_shapes((1, 2), (1, 2, 4)))
+    assert "not a numeric array" in refused(make(folder, lambda f: f.create_group("features")))
+    assert "not a numeric array" in refused(with_shapes((1, 2, 8), (1, 2, 4), "S1"))
+    assert "not a numeric array" in refused(with_shapes((1, 2), (1, 2, 4)))
     assert "do not fit" in refused(with_shapes((2, 2, 8), (1, 2, 4)))
     assert "do not fit" in refused(with_shapes((1, 2, 8), (1, 2, 5)))
     assert "do not fit" in refused(with_shapes((0, 2, 8), (0, 2, 4)))

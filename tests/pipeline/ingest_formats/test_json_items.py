@@ -14,7 +14,7 @@ from lxmert_tf.errors import InputError
 from pipeline.ingest.files import InputFile, find_inputs
 from pipeline.ingest.interfaces import ReadError
 from pipeline.ingest.parsers import json_items
-from pipeline.ingest.parsers.json_items import DoubledKey, read_list, read_member, read_object
+from pipeline.ingest.parsers.json_items import DuplicateKey, read_list, read_member, read_object
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -119,7 +119,7 @@ def test_what_is_wrong_inside_an_item_stays_there(file_of, broken, intact):
 
 def test_an_object_with_a_key_twice(file_of):
     [item] = values(read_list(file_of('[{"a": 1, "a": 2}]')))
-    assert isinstance(item, DoubledKey)
+    assert isinstance(item, DuplicateKey)
 
 
 @pytest.mark.parametrize(

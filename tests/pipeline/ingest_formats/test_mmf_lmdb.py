@@ -187,5 +187,5 @@ def test_refuses_one_that_was_cut_short_before_it_looks_behind_the_end(tmp_path)
 
 def test_refuses_files_elsewhere_and_in_archives():
     for file in (InputFile("gs://bucket/a.lmdb", 1), InputFile("a.zip", 1, "data.mdb")):
-        with pytest.raises(InputError, match="local files only"):
+        with pytest.raises(InputError, match="must be local and unpacked"):
             MmfLmdb().shards(file)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
-from pipeline.ingest.checks.region_checks import RegionFault
+from pipeline.ingest.checks.region_checks import RegionError
 from pipeline.ingest.files import InputFile, find_inputs
 from pipeline.ingest.parsers.npy_stream import read_npy
 from pipeline.ingest.readers.numpy_files import NumpyFiles
@@ -174,13 +174,13 @@ def npy_claiming(shape, dtype="<f4") -> io.BytesIO:
 
 
 def test_claims_of_a_header_take_no_memory():
-    with pytest.raises(RegionFault, match="larger than 256 MB"):
+    with pytest.raises(RegionError, match="larger than 256 MB"):
         read_npy(npy_claiming((10**12, 4)))
-    with pytest.raises(RegionFault, match="damaged or cut short"):
+    with pytest.raises(RegionError, match="damaged or cut short"):
         read_npy(npy_claiming((10**6, 4)))
-    with pytest.raises(RegionFault, match="damaged or cut short"):
+    with pytest.raises(RegionError, match="damaged or cut short"):
         read_npy(npy_claiming((10**12,), "<U0"))
-    with pytest.raises(RegionFault, match="neither numbers nor text"):
+    with pytest.raises(RegionError, match="neither numbers nor text"):
         read_npy(npy_claiming((-2, -2)))
     assert read_npy(npy_claiming((2, 2))).shape == (2, 2)
 
@@ -215,5 +215,5 @@ def test_a_damaged_archive_is_one_problem_or_image(whole, tmp_path_factory, data
 def test_any_bytes_behind_the_magic_are_an_array_or_a_fault(content):
     header = b"\x93NUMPY\x01\x00" + len(content).to_bytes(2, "little")
     for data in (content, header + content):
-        with contextlib.suppress(RegionFault):
+        with contextlib.suppress(RegionError):
             read_npy(io.BytesIO(data))

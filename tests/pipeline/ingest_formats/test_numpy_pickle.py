@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from pipeline.ingest.checks.region_checks import RegionFault
+from pipeline.ingest.checks.region_checks import RegionError
 from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
 from tests.pipeline.ingest_formats.foreign_pickles import Command, by_numpy_2, by_python_2
 
@@ -58,7 +58,7 @@ def test_reads_a_saved_dict_in_an_array():
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_executes_nothing(tmp_path, protocol):
     data = pickle.dumps({"features": Command(tmp_path / "made")}, protocol)
-    with pytest.raises(RegionFault, match=r"refused: the file asks for posix\.mkdir"):
+    with pytest.raises(RegionError, match=r"refused: the file asks for posix\.mkdir"):
         load_numpy_pickle(data)
     assert not (tmp_path / "made").exists()
 
@@ -83,13 +83,13 @@ class _Kind(np.ndarray):
     ],
 )
 def test_refuses_by_name_what_is_no_plain_data(value):
-    with pytest.raises(RegionFault, match="refused: "):
+    with pytest.raises(RegionError, match="refused: "):
         load_numpy_pickle(pickle.dumps(value, 4))
 
 
 def test_a_refused_name_stays_one_short_line():
     hostile = b"\x80\x04\x8c\x05a\nb\rc" + b"\x8d" + (5000).to_bytes(8, "little") + b"x" * 5000
-    with pytest.raises(RegionFault) as caught:
+    with pytest.raises(RegionError) as caught:
         load_numpy_pickle(hostile + b"\x93.")
     assert len(str(caught.value)) <= 200 and len(str(caught.value).splitlines()) == 1
 
@@ -97,7 +97,7 @@ def test_a_refused_name_stays_one_short_line():
 def test_values_that_do_not_fit_their_shape_are_damage():
     data = pickle.dumps(np.arange(4, dtype=np.float32), 2)
     for shape in (b"K\x05", b"K\x03", b"J\xfc\xff\xff\xff"):
-        with pytest.raises(RegionFault, match="damaged"):
+        with pytest.raises(RegionError, match="damaged"):
             load_numpy_pickle(data.replace(b"K\x04", shape))
 
 
@@ -113,8 +113,8 @@ def test_damage_is_a_fault(data):
         broken = whole[:place] + data.draw(st.binary(min_size=1, max_size=4)) + whole[place + 1 :]
     try:
         load_numpy_pickle(broken)
-    except RegionFault as fault:
-        assert len(str(fault).splitlines()) == 1
+    except RegionError as error:
+        assert len(str(error).splitlines()) == 1
 
 
 # A busy machine is no failure.

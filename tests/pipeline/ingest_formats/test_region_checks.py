@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from pipeline.ingest.checks.region_checks import RegionFault, check_id, checked_image
+from pipeline.ingest.checks.region_checks import RegionError, check_id, checked_image
 from tests.pipeline.ingest_formats import detections
 
 
@@ -25,7 +25,7 @@ def checked(image):
 
 
 def reason(**changes) -> str:
-    with pytest.raises(RegionFault) as caught:
+    with pytest.raises(RegionError) as caught:
         checked(dataclasses.replace(detections.small("a"), **changes))
     return str(caught.value)
 
@@ -116,7 +116,7 @@ def test_takes_a_box_without_area():
 
 def test_refuses_no_regions():
     image = detections.small("a", count=0)
-    with pytest.raises(RegionFault, match="the image has no regions"):
+    with pytest.raises(RegionError, match="the image has no regions"):
         checked(image)
 
 
@@ -162,11 +162,11 @@ def test_refuses_sizes_that_no_image_has(side):
 
 
 def test_refuses_ids_that_records_cannot_hold():
-    with pytest.raises(RegionFault, match="no id"):
+    with pytest.raises(RegionError, match="no id"):
         check_id("")
-    with pytest.raises(RegionFault, match="not UTF-8") as caught:
+    with pytest.raises(RegionError, match="not UTF-8") as caught:
         check_id("a\udce4")
-    assert caught.value.problem(3, "a\udce4").id == "a?"
+    assert caught.value.read_error(3, "a\udce4").id == "a?"
 
 
 _ARRAYS = npst.arrays(
@@ -181,7 +181,7 @@ _ARRAYS = npst.arrays(
 def test_any_arrays_are_an_image_or_a_fault(boxes, features, ids, confidences, height, width):
     try:
         image = checked_image("a", height, width, boxes, features, ids, confidences)
-    except RegionFault:
+    except RegionError:
         return
     assert len(image.regions) > 0
     assert np.isfinite(image.regions.features).all()
