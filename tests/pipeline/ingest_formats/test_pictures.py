@@ -80,5 +80,5 @@ def test_travels_to_workers(tmp_path):
 
 
 def test_refuses_an_extractor_that_there_is_not():
-    with pytest.raises(InputError, match="'gird' is not known"):
+    with pytest.raises(InputError, match="unknown extractor 'gird'"):
         Pictures({"name": "gird"})
