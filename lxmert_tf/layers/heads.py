@@ -16,7 +16,7 @@ class Pooler(keras.layers.Layer):
         initializer_range: Standard deviation of the initial kernel.
 
     Call arguments:
-        first_token: [B, H].
+        language_output: [B, T, H], or its first token [B, H].
 
     Returns:
         [B, H].
@@ -34,8 +34,14 @@ class Pooler(keras.layers.Layer):
         build_sublayer(self.dense, input_shape)
         super().build(input_shape)
 
-    def call(self, first_token):
+    def call(self, language_output):
+        first_token = language_output
+        if language_output.shape.rank == 3:
+            first_token = language_output[:, 0]
         return self.dense(first_token)
+
+    def compute_output_shape(self, input_shape):
+        return tf.TensorShape([input_shape[0], self.hidden_size])
 
     def get_config(self):
         return {

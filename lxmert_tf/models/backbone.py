@@ -299,11 +299,10 @@ class LxmertBackbone(PresetModel):
                 [first] = sides if attentions is not None else [sides]
                 return {"pooled_output": self.pooler(first)}
             language, vision = sides
-        first = language.first() if packed else language[:, 0]
         return {
             "language_output": _padded(language),
             "vision_output": _padded(vision),
-            "pooled_output": self.pooler(first),
+            "pooled_output": self.pooler(language.first() if packed else language),
         }
 
     def compute_output_shape(self, input_shape):

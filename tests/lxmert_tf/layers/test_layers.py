@@ -217,6 +217,7 @@ def test_the_pooler_equals_its_formula():
     kernel, bias = pooler.get_weights()
     expected = np.tanh(LANGUAGE[:, 0] @ kernel + bias)
     np.testing.assert_allclose(output, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(pooler(LANGUAGE), output, rtol=0, atol=1e-6)
 
 
 def test_initial_weights_are_normal_with_the_given_deviation_and_biases_zero():

@@ -8,9 +8,14 @@ import stat
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow import keras
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertBackbone, LxmertConfig, LxmertPretrainer
 from lxmert_tf.errors import InputError
+from lxmert_tf.models.presets import _checkpoint as preset_checkpoint
+from lxmert_tf.models.presets import weight_paths
+from lxmert_tf.models.soft_answers import SoftAnswerLoss
+from lxmert_tf.models.task import build_optimizer
 from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 from tests.lxmert_tf.samples import MODEL_CLASSES, config, model_inputs, named_outputs, one_line
 
@@ -72,6 +77,39 @@ def test_a_preset_holds_the_files_of_the_contract(classifier, tmp_path):
     names = [name for name, _ in tf.train.list_variables(str(tmp_path / "preset" / "weights"))]
     prefix = "model/backbone/language_encoder/transformer_layers/0/self_attention"
     assert f"{prefix}/query_key_value/kernel/.ATTRIBUTES/VARIABLE_VALUE" in names
+
+
+@pytest.mark.parametrize("cls", MODEL_CLASSES, ids=lambda cls: cls.__name__)
+def test_a_preset_of_a_trained_model_holds_its_weights_alone(cls, tmp_path):
+    model = make(cls)
+    build_optimizer(optimizer := keras.optimizers.Adam(), model.trainable_variables)
+    model.compile(optimizer, metrics=None)
+    model.save_preset(tmp_path / "preset")
+    names = {name for name, _ in tf.train.list_variables(str(tmp_path / "preset" / "weights"))}
+    ending = "/.ATTRIBUTES/VARIABLE_VALUE"
+    expected = {f"model/{path}{ending}" for path, _ in weight_paths(model)}
+    assert len(expected) == len(model.weights)
+    assert names == {*expected, "_CHECKPOINTABLE_OBJECT_GRAPH"}
+
+
+def test_an_optimizer_in_an_old_preset_is_ignored(classifier, tmp_path):
+    classifier.save_preset(tmp_path / "preset")
+    # As `Checkpoint(model=model)` of a compiled model wrote it.
+    optimizer = keras.optimizers.Adam(0.5)
+    build_optimizer(optimizer, classifier.trainable_variables)
+    optimizer.iterations.assign(2368)
+    checkpoint = preset_checkpoint(classifier, "model")
+    checkpoint.model.optimizer = optimizer
+    checkpoint.write(str(tmp_path / "preset" / "weights"))
+
+    model = LxmertAnswerClassifier.from_preset(tmp_path / "preset")
+    assert_same_weights(model, classifier)
+    model.compile(keras.optimizers.Adam(0.1), SoftAnswerLoss())
+    history = model.fit(model_inputs(), np.ones([3, 17]), epochs=2, verbose=0).history
+    assert int(model.optimizer.iterations) == 2
+    assert np.isfinite(history["loss"]).all()
+    moved = [np.abs(a - b).max() > 0 for a, b in zip(model.get_weights(), classifier.get_weights())]
+    assert sum(moved) >= len(model.trainable_weights) - 1
 
 
 def test_a_preset_is_readable_by_others(classifier, tmp_path):
