@@ -19,7 +19,7 @@ from lxmert_tf.training.run_directory import RUN, RunDirectory
 
 @dataclasses.dataclass(frozen=True)
 class AblationRun:
-    """What all variants share.
+    """The data and settings that all variants share.
 
     Args:
         train_files: TFRecord files of scenes.

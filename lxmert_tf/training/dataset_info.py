@@ -1,4 +1,4 @@
-"""What the training data determine: number of sentences, vocabulary, and answer table."""
+"""Facts about the training data: number of sentences, vocabulary, and answer table."""
 
 import collections
 import dataclasses
@@ -24,7 +24,7 @@ FILE_NAME = "dataset.json"
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """What the training data determine.
+    """Facts about the training data.
 
     Args:
         sentences: number of training sentences.

@@ -159,7 +159,7 @@ def run_settings(
         kind: "finetuning" or "pretraining"; the key of `config`.
         config: how to train.
         model: model to train. Only a digest of its vocabulary and answers is kept.
-        info: what the training data determine.
+        info: facts about the training data.
         files: training files. Their total size stands for their content.
     """
     text = "\n".join([*(model.vocabulary or ()), *(model.answers or ())])

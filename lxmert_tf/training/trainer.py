@@ -154,7 +154,7 @@ def train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_damaged_files([*train_files, *validation_files]))
 
-        # What the data determine. A resumed run has kept it.
+        # Number of sentences, vocabulary, answers. A resumed run has kept them.
         info = kept_dataset_info(directory) if directory and resume else None
         info = info or read_dataset_info(train_files, config, recipe.needs_answers())
         recipe.check(info)

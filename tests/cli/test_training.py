@@ -39,7 +39,7 @@ def configs(tmp_path_factory):
         "model": MODEL,
         "pretraining": f"{TRAINING}stages: [{{epochs: 1}}]\n",
         "answers": f"{TRAINING}epochs: 1\n",
-        "statements": f"{TRAINING}epochs: 2\ntask: statements\n",
+        "statements": f"{TRAINING}epochs: 1\ntask: statements\n",
         "ablation": 'variants: {no pre-training: null, no QA: ["loss_weights={answers: 0}"]}\n',
     }
     for name, text in texts.items():
@@ -130,9 +130,7 @@ def test_statements_about_two_images(lxmert, configs, tiny, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_ablation_prints_a_row_a_variant_and_goes_on_where_it_was(
-    lxmert, configs, tiny, tmp_path
-):
+def test_an_ablation_prints_a_row_per_variant_and_is_resumed(lxmert, configs, tiny, tmp_path):
     arguments = (
         *("ablate", "--config", configs / "ablation.yaml", "--train", tiny.grouped),
         *("--pretraining", configs / "pretraining.yaml", "--task", configs / "answers.yaml"),
@@ -142,8 +140,8 @@ def test_an_ablation_prints_a_row_a_variant_and_goes_on_where_it_was(
     assert first.status == 0, first
     rows = re.findall(r"│ (no \S+) +│ +\d+ │ +([\d.]+%) │", first.stdout)
     assert [variant for variant, _ in rows] == ["no pre-training", "no QA"]
-    told = json.loads((tmp_path / "set/no-qa/pretraining/run.json").read_text())
-    assert told["pretraining"]["loss_weights"] == {"answers": 0.0}
+    settings = json.loads((tmp_path / "set/no-qa/pretraining/run.json").read_text())
+    assert settings["pretraining"]["loss_weights"] == {"answers": 0.0}
     assert not (tmp_path / "set/no-pre-training/pretraining").exists()
     again = lxmert(*arguments)
     assert re.findall(r"│ (no \S+) +│ +\d+ │ +([\d.]+%) │", again.stdout) == rows
