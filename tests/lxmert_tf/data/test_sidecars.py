@@ -10,7 +10,7 @@ from lxmert_tf.data.sidecars import check_sentence_count
 from lxmert_tf.errors import InputError
 from lxmert_tf.training.config import FinetuningConfig
 from lxmert_tf.training.dataset_info import read_dataset_info
-from tests.lxmert_tf.data.test_length_buckets import write
+from tests.lxmert_tf.data.test_batches import write
 from tests.lxmert_tf.samples import easy_vqa_scenes, one_line
 
 SCENES = easy_vqa_scenes(6)
