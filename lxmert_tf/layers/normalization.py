@@ -29,8 +29,12 @@ class LayerNorm(keras.layers.Layer):
         self.epsilon = epsilon
 
     def build(self, input_shape):
-        # Not cast to the compute dtype: statistics and result are float32.
-        size = {"shape": input_shape[-1:], "experimental_autocast": False}
+        # Float32 under every policy, also bfloat16, and not cast to the compute dtype.
+        size = {
+            "shape": input_shape[-1:],
+            "dtype": tf.float32,
+            "experimental_autocast": False,
+        }
         self.gamma = self.add_weight(name="gamma", initializer="ones", **size)
         self.beta = self.add_weight(name="beta", initializer="zeros", **size)
         super().build(input_shape)
