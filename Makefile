@@ -36,9 +36,10 @@ test-e2e: venv ## run the tests of whole TFX pipelines, without the slow ones (P
 test-all: lint ## lint, and run all tests
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-lint: venv ## check rules and format
+lint: venv ## check rules, format, and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 format: venv ## fix what ruff can fix
 	$(VENV)/bin/ruff check --fix .

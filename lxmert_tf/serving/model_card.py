@@ -7,13 +7,14 @@ import platform
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lxmert_tf import __version__
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
 from lxmert_tf.serving.layout import EXTRA
 from lxmert_tf.text_file import write_text
 
 MODEL_CARD = "model_card.md"
-PACKAGES = ("lxmert-tf", "tensorflow", "tensorflow-text")
+PACKAGES = ("tensorflow", "tensorflow-text")
 
 _INTRODUCTION = """\
 # Answers to questions about images
@@ -52,7 +53,8 @@ def write_model_card(
         "word pieces": f"{len(model.vocabulary or ()):,}",
         "answers": f"{len(model.answers or ()):,}",
     }
-    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    packages = {"lxmert-tf": __version__}
+    packages |= {name: importlib.metadata.version(name) for name in PACKAGES}
     pairs = isinstance(model, LxmertPairClassifier)
     sections = [
         _PAIR_INTRODUCTION if pairs else _INTRODUCTION,
