@@ -113,8 +113,8 @@ def encode_scene(scene: Scene) -> bytes:
         elif any(given):
             raise ValueError(f"only some images of the scene have {attribute}")
     example = tf.train.Example()
-    for name, values in {**features, **_sentence_features(scene.sentences)}.items():
-        _fill(example.features.feature[name], name, values)
+    for name, content in {**features, **_sentence_features(scene.sentences)}.items():
+        _fill(example.features.feature[name], name, content)
     return example.SerializeToString(deterministic=True)
 
 

@@ -86,7 +86,7 @@ def evaluate_answers(
             examples = examples.map(_spell_labels_as_answers)
         for batch, answers in _answer(model, examples):
             gold = batch["answers"].to_list(), batch["scores"].to_list()
-            scores = np.float32([_score(*row) for row in zip(answers, *gold)])
+            scores = np.array([_score(*row) for row in zip(answers, *gold)], np.float32)
             types = batch["question_type"].numpy()
             for name in np.unique(types):
                 scores_by_type[name.decode() or "(none)"].append(scores[types == name])
@@ -122,7 +122,7 @@ def _answer(
 ) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Yield each batch with the model's answers."""
     preprocessor = LxmertTextPreprocessor(model.vocabulary, pad_to_longest=True)
-    answers = model.answers
+    answers = model.answers or []
 
     @tf.function(reduce_retracing=True)
     def best(text, image_ids, regions):

@@ -210,7 +210,8 @@ class PresetModel(keras.Model):
             checkpoint = _checkpoint(self, "model")
         else:
             root = "model" if saved_class == "LxmertBackbone" else "model/backbone"
-            checkpoint = _checkpoint(getattr(self, "backbone", self), root)
+            backbone: Any = getattr(self, "backbone", self)
+            checkpoint = _checkpoint(backbone, root)
         try:
             status = checkpoint.read(str(prefix))
             status.assert_existing_objects_matched().expect_partial()

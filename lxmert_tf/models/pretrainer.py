@@ -80,7 +80,7 @@ class LxmertPretrainer(TaskModel):
         super().__init__(backbone, backbone.input, outputs, config=config, **kwargs)
         for name, layer in heads.items():
             setattr(self, name, layer)
-        self._tracker = None
+        self._tracker: _LossTracker | None = None
 
     def call(self, inputs, training=None, mask=None, output_attentions=None):
         wanted = self.returns_attentions(output_attentions)
@@ -149,8 +149,9 @@ class LxmertPretrainer(TaskModel):
                 f"no loss is named {sorted(unknown)[0]!r}; the losses are {', '.join(LOSSES)}"
             )
         weights = {name: float(loss_weights.get(name, 1.0)) for name in LOSSES}
-        self._tracker = _LossTracker({name: weight for name, weight in weights.items() if weight})
-        user_metrics = _metrics_by_output(metrics, self._tracker.accuracies)
+        tracker = _LossTracker({name: weight for name, weight in weights.items() if weight})
+        self._tracker = tracker
+        user_metrics = _metrics_by_output(metrics, tracker.accuracies)
         self._accumulation_steps = accumulation_steps
         # Keras stores metrics and weights for SavedModels; it has no loss to apply them to.
         super().compile(
@@ -222,6 +223,7 @@ class LxmertPretrainer(TaskModel):
 
     def _counts_everywhere(self, targets) -> dict[str, tf.Tensor]:
         # Replicas have different numbers of masked words; the loss is divided by all of them.
+        assert self._tracker is not None  # set by `compile`
         replica = tf.distribute.get_replica_context()
         counts = target_counts(targets)
         return {name: replica.all_reduce("SUM", counts[name]) for name in self._tracker.weights}

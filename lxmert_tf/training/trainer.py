@@ -236,7 +236,8 @@ def train(
 
 
 def _build_model(recipe: Recipe, info: DatasetInfo, files: Sequence[str]) -> TaskModel:
-    config, cls = recipe.config, recipe.model_class
+    config = recipe.config
+    cls: Any = recipe.model_class
     feature_size = read_feature_size(files, cls.images_per_scene)
     if config.init_from:
         source = describe_starting_preset(config.init_from, feature_size)
