@@ -5,9 +5,11 @@ import dataclasses
 
 import easy_vqa
 import numpy as np
+import tensorflow as tf
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertBackbone, LxmertConfig, LxmertPretrainer
 from lxmert_tf.data.scene import Scene, SceneImage, Sentence
+from lxmert_tf.data.schema import encode_scene
 from lxmert_tf.regions.grid import GridExtractor
 from lxmert_tf.regions.image import read_image
 
@@ -97,6 +99,14 @@ def pair_scenes(count: int, extractor: GridExtractor | None = None) -> list[Scen
         )
         for i in range(count)
     ]
+
+
+def write_records(path, scenes, compression="") -> str:
+    """Write a TFRecord file of scenes; return its name."""
+    with tf.io.TFRecordWriter(str(path), compression) as writer:
+        for scene in scenes:
+            writer.write(encode_scene(scene))
+    return str(path)
 
 
 def one_line(raised) -> str:

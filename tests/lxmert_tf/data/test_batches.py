@@ -30,7 +30,7 @@ from lxmert_tf.data.schema import encode_scene
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 from lxmert_tf.regions.extractor import Regions
-from tests.lxmert_tf.samples import easy_vqa_scenes, one_line, pair_scenes
+from tests.lxmert_tf.samples import easy_vqa_scenes, one_line, pair_scenes, write_records
 
 # More than a window, and no multiple of one.
 SCENES = easy_vqa_scenes(70)
@@ -44,22 +44,15 @@ PREPROCESSOR = LxmertTextPreprocessor(
 )
 
 
-def write(path: pathlib.Path, scenes, compression="") -> str:
-    with tf.io.TFRecordWriter(str(path), compression) as writer:
-        for scene in scenes:
-            writer.write(encode_scene(scene))
-    return str(path)
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     directory = tmp_path_factory.mktemp("records")
     flat = [single for scene in SCENES for single in scene.flat()]
     return {
-        "grouped": write(directory / "grouped.tfrecord", SCENES),
-        "flat": write(directory / "flat.tfrecord", flat),
-        "gzipped": write(directory / "grouped.tfrecord.gz", SCENES, "GZIP"),
-        "pairs": write(directory / "pairs.tfrecord", PAIR_SCENES),
+        "grouped": write_records(directory / "grouped.tfrecord", SCENES),
+        "flat": write_records(directory / "flat.tfrecord", flat),
+        "gzipped": write_records(directory / "grouped.tfrecord.gz", SCENES, "GZIP"),
+        "pairs": write_records(directory / "pairs.tfrecord", PAIR_SCENES),
     }
 
 
@@ -113,14 +106,17 @@ def test_every_sentence_comes_once_with_its_image_and_answers(
         )
     )
     for batch in batches:
-        rows = {name: value.numpy() for name, value in batch.items() if name != "answers"}
+        answers, scores = batch["answers"].to_list(), batch["scores"].to_list()
+        rows = {
+            name: value.numpy() for name, value in batch.items() if isinstance(value, tf.Tensor)
+        }
         for i, name in enumerate(rows["id"]):
             sentence, image = SENTENCES[name.decode()], IMAGE_OF[name.decode()]
             assert rows["image_id"][i].decode() == image.id
             assert rows["text"][i].decode() == sentence.text
             assert rows["answer_type"][i].decode() == sentence.answer_type
-            answers, scores = batch["answers"][i].numpy(), batch["scores"][i].numpy()
-            assert [(a.decode(), s) for a, s in zip(answers, scores)] == list(sentence.answers)
+            given = [(a.decode(), s) for a, s in zip(answers[i], scores[i])]
+            assert given == list(sentence.answers)
             count = len(image.regions)
             assert rows["region_mask"][i].tolist() == [1] * count + [0] * (MAX_REGIONS - count)
             features, boxes = rows["region_features"][i, :count], rows["region_boxes"][i, :count]
@@ -200,7 +196,7 @@ def test_each_sentence_of_sharded_records_comes_to_one_worker(files):
 
 
 def test_windows_continue_across_files(tmp_path):
-    parts = [write(tmp_path / f"part-{i}.tfrecord", SCENES[i::3]) for i in range(3)]
+    parts = [write_records(tmp_path / f"part-{i}.tfrecord", SCENES[i::3]) for i in range(3)]
     batches = example_batches(read_records(parts), 64, MAX_REGIONS)
     assert sorted(ids(batches)) == sorted(SENTENCES)
 
@@ -215,7 +211,7 @@ def test_memory_holds_images_not_their_copies_for_each_sentence(tmp_path):
         )
         for number in range(64)
     ]
-    file = write(tmp_path / "many.tfrecord", scenes)
+    file = write_records(tmp_path / "many.tfrecord", scenes)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     count = 0
     for batch in example_batches(read_records([file]), 32, 16, 1, bucket_by_length=True):
@@ -279,15 +275,18 @@ def test_every_statement_comes_once_with_both_its_images(files, seed, bucket_by_
         )
     )
     for batch in batches:
+        rows = {
+            name: value.numpy() for name, value in batch.items() if isinstance(value, tf.Tensor)
+        }
         assert not [name for name in batch if "object" in name or "attribute" in name]
-        for i, name in enumerate(batch["id"].numpy()):
+        for i, name in enumerate(rows["id"]):
             scene = scene_of[name.decode()]
-            image_ids = [image_id.decode() for image_id in batch["image_id"][i].numpy()]
+            image_ids = [image_id.decode() for image_id in rows["image_id"][i]]
             assert image_ids == [image.id for image in scene.images]
             for k, image in enumerate(scene.images):
                 count = len(image.regions)
-                assert batch["region_mask"][i, k].numpy().sum() == count
-                features, boxes = batch["region_features"][i, k], batch["region_boxes"][i, k]
+                assert rows["region_mask"][i, k].sum() == count
+                features, boxes = rows["region_features"][i, k], rows["region_boxes"][i, k]
                 np.testing.assert_array_equal(features[:count], image.regions.features)
                 np.testing.assert_array_equal(boxes[:count], image.regions.boxes)
     expected = [sentence.id for sentence in STATEMENTS]
@@ -334,7 +333,7 @@ def test_statement_without_a_label_is_an_error_of_its_file(tmp_path):
     scenes = list(PAIR_SCENES[:4])
     wrong = dataclasses.replace(scenes[2].sentences[1], answers=())
     scenes[2] = dataclasses.replace(scenes[2], sentences=(scenes[2].sentences[0], wrong))
-    file = write(tmp_path / "pairs.tfrecord", scenes)
+    file = write_records(tmp_path / "pairs.tfrecord", scenes)
     examples = example_batches(read_records([file]), 32, MAX_REGIONS, images_per_scene=2)
     with pytest.raises(InputError) as raised:
         with naming_damaged_files([file]):
@@ -469,7 +468,7 @@ def test_damaged_file_is_named(files, read_file, tmp_path, layout, damage):
     data = pathlib.Path(files[layout]).read_bytes()
     suffix = ".gz" if layout == "gzipped" else ""
     good, bad = tmp_path / f"good.tfrecord{suffix}", tmp_path / f"bad.tfrecord{suffix}"
-    write(good, SCENES[:2], "GZIP" if suffix else "")
+    write_records(good, SCENES[:2], "GZIP" if suffix else "")
     bad.write_bytes(damage(data))
     with pytest.raises(InputError) as raised:
         with naming_damaged_files([str(good), str(bad)]):

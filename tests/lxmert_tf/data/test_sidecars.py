@@ -10,8 +10,7 @@ from lxmert_tf.data.sidecars import check_sentence_count
 from lxmert_tf.errors import InputError
 from lxmert_tf.training.config import FinetuningConfig
 from lxmert_tf.training.dataset_info import read_dataset_info
-from tests.lxmert_tf.data.test_batches import write
-from tests.lxmert_tf.samples import easy_vqa_scenes, one_line
+from tests.lxmert_tf.samples import easy_vqa_scenes, one_line, write_records
 
 SCENES = easy_vqa_scenes(6)
 SENTENCES = sum(len(scene.sentences) for scene in SCENES)
@@ -20,7 +19,7 @@ SENTENCES = sum(len(scene.sentences) for scene in SCENES)
 @pytest.fixture
 def folder(tmp_path):
     for number in range(2):
-        write(tmp_path / f"scenes-{number}.tfrecord", SCENES[number::2])
+        write_records(tmp_path / f"scenes-{number}.tfrecord", SCENES[number::2])
     summary = {"sentences": {"read": SENTENCES + 3, "written": SENTENCES, "rejected": 3}}
     (tmp_path / "ingest-summary.json").write_text(json.dumps(summary))
     return tmp_path
@@ -64,7 +63,7 @@ def test_records_without_a_summary_are_read(folder):
 
 def test_folders_are_added_up(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
-    write(other / "scenes-0.tfrecord", SCENES[:1])
+    write_records(other / "scenes-0.tfrecord", SCENES[:1])
     count = len(SCENES[0].sentences)
     (other / "ingest-summary.json").write_text(json.dumps({"sentences": {"written": count}}))
     files = find_records(folder, other)

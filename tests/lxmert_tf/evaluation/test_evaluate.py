@@ -14,11 +14,10 @@ from lxmert_tf import (
     LxmertPretrainer,
     LxmertTextPreprocessor,
 )
-from lxmert_tf.data.schema import encode_scene
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation.evaluate import evaluate_answers, predict_answers
 from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
-from tests.lxmert_tf.samples import config, easy_vqa_scenes, one_line, pair_scenes
+from tests.lxmert_tf.samples import config, easy_vqa_scenes, one_line, pair_scenes, write_records
 
 SCENES = {LxmertAnswerClassifier: easy_vqa_scenes(5), LxmertPairClassifier: pair_scenes(6)}
 WORDS = ["what", "is", "the", "color", "shape", "a", "picture", "left", "right", "other", "red"]
@@ -73,13 +72,6 @@ def by_hand(model):
     return {name: model.answers[int(np.argmax(row - middle))] for name, row in logits.items()}
 
 
-def write(path, scenes) -> str:
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for scene in scenes:
-            writer.write(encode_scene(scene))
-    return str(path)
-
-
 def ask(model, scene, sentence) -> np.ndarray:
     """The logits for one sentence about the images of one scene, without padding."""
     regions = [image.regions for image in scene.images]
@@ -107,9 +99,9 @@ def without_answers(scene):
 def test_predictions_are_the_models_answers_in_the_order_of_the_records(
     model, scenes, by_hand, tmp_path
 ):
-    first = write(tmp_path / "a", scenes[:2])
+    first = write_records(tmp_path / "a", scenes[:2])
     # Predictions need no answers in the records.
-    second = write(tmp_path / "b", map(without_answers, scenes[2:]))
+    second = write_records(tmp_path / "b", map(without_answers, scenes[2:]))
     predictions = predict_answers(model, [first, second], max_regions=8, batch_size=7)
     assert list(predictions.items()) == list(by_hand.items())
     assert len(set(predictions.values())) > 1
@@ -127,13 +119,13 @@ def test_consecutive_questions_about_an_image_encode_it_once(eager, tmp_path, mo
     flat = [single for scene in scenes for single in scene.flat()]
     predictions = []
     for name, records in (("grouped", scenes), ("flat", flat)):
-        predictions.append(predict_answers(model, [write(tmp_path / name, records)], 8))
+        predictions.append(predict_answers(model, [write_records(tmp_path / name, records)], 8))
     assert predictions[0] == predictions[1]
     assert encoded == [len(scenes), len(scenes)]
 
 
 def test_accuracy_is_that_of_counting_by_hand(eager, model, scenes, by_hand, tmp_path):
-    file = write(tmp_path / "records", scenes)
+    file = write_records(tmp_path / "records", scenes)
     earned: dict[str, list[float]] = {}
     for scene in scenes:
         for sentence in scene.sentences:
@@ -163,7 +155,7 @@ def test_soft_scores_count_and_the_higher_of_two(eager, tmp_path):
         dataclasses.replace(sentence, question_type=kind, answers=answers)
         for kind, (answers, _) in kinds.items()
     )
-    file = write(tmp_path / "records", [dataclasses.replace(scene, sentences=sentences)])
+    file = write_records(tmp_path / "records", [dataclasses.replace(scene, sentences=sentences)])
     expected = {kind: (score, 1) for kind, (_, score) in kinds.items()}
     assert evaluate_answers(model, [file], 8) == {**expected, "all": (0.25, 4)}
 
@@ -177,18 +169,18 @@ def relabelled(scenes, answers):
 
 def test_labels_of_statements_may_be_in_any_case_but_must_be_there(eager, tmp_path):
     model, scenes = make(LxmertPairClassifier), SCENES[LxmertPairClassifier]
-    file = write(tmp_path / "records", scenes)
+    file = write_records(tmp_path / "records", scenes)
     [(label, _)] = scenes[2].sentences[0].answers
-    upper = write(tmp_path / "upper", relabelled(scenes, ((label.upper(), 1.0),)))
+    upper = write_records(tmp_path / "upper", relabelled(scenes, ((label.upper(), 1.0),)))
     assert evaluate_answers(model, [upper], 8) == evaluate_answers(model, [file], 8)
-    without = write(tmp_path / "without", relabelled(scenes, ()))
+    without = write_records(tmp_path / "without", relabelled(scenes, ()))
     with pytest.raises(InputError) as raised:
         evaluate_answers(model, [without], 8)
     assert "the sentence pair-2-0 must have one answer, True or False" in one_line(raised)
 
 
 def test_duplicate_id_is_named(eager, model, scenes, tmp_path):
-    files = [write(tmp_path / "a", scenes[:3]), write(tmp_path / "b", scenes[1:4])]
+    files = [write_records(tmp_path / "a", scenes[:3]), write_records(tmp_path / "b", scenes[1:4])]
     with pytest.raises(InputError) as raised:
         predict_answers(model, files, 8)
     assert one_line(raised).startswith(f"{files[0]} (of 2 files): ")
@@ -205,7 +197,7 @@ def test_bad_records_are_refused(eager, model, scenes, tmp_path, measure):
         ("other", other, "a record has another number"),
         ("cut", scenes, "damaged or cut short"),
     ):
-        file = write(tmp_path / name, content)
+        file = write_records(tmp_path / name, content)
         if name == "cut":
             data = (tmp_path / name).read_bytes()
             (tmp_path / name).write_bytes(data[:-9])
@@ -216,7 +208,7 @@ def test_bad_records_are_refused(eager, model, scenes, tmp_path, measure):
 
 @pytest.mark.parametrize("measure", [evaluate_answers, predict_answers])
 def test_a_model_that_cannot_answer_is_refused(tmp_path, measure):
-    file = write(tmp_path / "records", SCENES[LxmertAnswerClassifier])
+    file = write_records(tmp_path / "records", SCENES[LxmertAnswerClassifier])
     for model, message in (
         (make(LxmertPretrainer), "a LxmertPretrainer answers no questions; fine-tune it first"),
         (make(LxmertAnswerClassifier, answers=None), "the model has no vocabulary or no answers"),

@@ -10,8 +10,7 @@ from lxmert_tf.regions.grid import GridExtractor
 from lxmert_tf.training.config import PretrainingConfig, StageConfig
 from lxmert_tf.training.pretrain import pretrain
 from tests import golden
-from tests.lxmert_tf.data.test_length_buckets import write
-from tests.lxmert_tf.samples import easy_vqa_scenes, pair_scenes
+from tests.lxmert_tf.samples import easy_vqa_scenes, pair_scenes, write_records
 
 MODEL = LxmertConfig.from_dict({**golden.TINY, "num_objects": 5, "num_attributes": 12})
 # Answers are not trained in the first stage. Twelve pictures have about 120 questions, so that an
@@ -31,7 +30,7 @@ def write_folder(folder, scenes) -> list[str]:
     """Write scenes to two files, with the summary that ingestion leaves beside them."""
     folder.mkdir(exist_ok=True)
     for number in range(2):
-        write(folder / f"scenes-{number}.tfrecord", scenes[number::2])
+        write_records(folder / f"scenes-{number}.tfrecord", scenes[number::2])
     written = sum(len(scene.sentences) for scene in scenes)
     (folder / "ingest-summary.json").write_text(json.dumps({"sentences": {"written": written}}))
     return find_records(folder)
