@@ -10,7 +10,8 @@ import gzip
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from io import BufferedIOBase
+from typing import Any
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -69,7 +70,7 @@ def find_inputs(patterns: Iterable[str]) -> list[InputFile]:
 
 
 @contextlib.contextmanager
-def open_input(file: InputFile, start: int = 0) -> Iterator[BinaryIO]:
+def open_input(file: InputFile, start: int = 0) -> Iterator[BufferedIOBase]:
     """Open a file for reading its uncompressed content.
 
     Args:
@@ -130,16 +131,16 @@ def _members(path: str) -> list[InputFile]:
         ]
 
 
-def _open_archive(path: str, raw: BinaryIO) -> zipfile.ZipFile:
+def _open_archive(path: str, raw: BufferedIOBase) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(raw)
     except zipfile.BadZipFile as error:
         raise InputError(f"{path}: not a zip archive, or cut short") from error
 
 
-def _open_member(archive: zipfile.ZipFile, file: InputFile) -> BinaryIO:
+def _open_member(archive: zipfile.ZipFile, file: InputFile) -> Any:
     try:
-        return archive.open(file.member)
+        return archive.open(file.member or "")
     except (RuntimeError, NotImplementedError, KeyError, zipfile.BadZipFile) as error:
         # Encrypted, compressed in a way that Python does not know, or damaged.
         raise InputError(f"{file.name}: cannot be read: {error}") from error

@@ -81,20 +81,22 @@ def inputs_of(config: IngestConfig) -> Inputs:
         InputError: the data set or a format is unknown, no files match a pattern, a file has
             another format, or the sentences of the parts are about different numbers of images.
     """
+    records = config.records
+    assert records is not None  # configurations of several splits are read split by split
     if config.source is not None:
-        return _data_set_inputs(make_data_set(config.source), config.records, config.extractor)
-    parts = [config.parts[name] for name in config.records.names]
+        return _data_set_inputs(make_data_set(config.source), records, config.extractor)
+    parts = [config.parts[name] for name in records.names]
     sentences = tuple(task for part in parts for task in _sentence_tasks(part))
     images_per_scene = {task.reader.images_per_scene for task in sentences}
     if len(images_per_scene) > 1:
         raise InputError("one split cannot have sentences about one image and about two images")
-    if images_per_scene == {2} and config.records.percent != ALL_PERCENT:
+    if images_per_scene == {2} and records.percent != ALL_PERCENT:
         raise InputError("percent needs sentences about one image; use the splits of NLVR2")
     return Inputs(
-        tuple(_region_tasks(parts, config)),
+        tuple(_region_tasks(parts, config, records.limit)),
         sentences,
         images_per_scene.pop(),
-        complete=config.records.limit is None,
+        complete=records.limit is None,
     )
 
 
@@ -159,8 +161,10 @@ def _sentence_tasks(part: PartConfig) -> Iterator[SentenceTask]:
                 yield SentenceTask(reader, file)
 
 
-def _region_tasks(parts: Iterable[PartConfig], config: IngestConfig) -> Iterator[RegionTask]:
-    number, limit = itertools.count(), config.records.limit
+def _region_tasks(
+    parts: Iterable[PartConfig], config: IngestConfig, limit: int | None
+) -> Iterator[RegionTask]:
+    number = itertools.count()
     for files in (files for part in parts for files in part.regions):
         for file in find_inputs(files.files):
             if limit == 0:

@@ -132,6 +132,8 @@ def _run_beam(
     work: pathlib.Path,
     beam_args: Iterable[str],
 ) -> None:
+    assert config.records is not None  # configurations of several splits are read split by split
+    layout = config.records.layout
     options = PipelineOptions([*DIRECT_RUNNER, *beam_args], save_main_session=False)
     with IngestProgress(work, inputs.size), beam.Pipeline(options=options) as root:
         scenes = root | ReadScenes(config, inputs, work)
@@ -142,7 +144,7 @@ def _run_beam(
                 lambda joined: "\n".join(joined.image_ids),
                 config.shards,
                 lambda name, joined: write_records(
-                    folder / f"scenes-{name}.tfrecord", joined, config.records.layout
+                    folder / f"scenes-{name}.tfrecord", joined, layout
                 ),
             ),
             scenes.rejects
@@ -241,7 +243,9 @@ def write_records(path: pathlib.Path, scenes: Iterable[JoinedScene], layout: str
         scenes: the scenes.
         layout: "grouped" or "flat".
     """
-    images, sizes, sentences, answers = set(), set(), 0, 0
+    images: set[str] = set()
+    sizes: set[int] = set()
+    sentences, answers = 0, 0
     store = RegionStoreReader()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for joined in sorted(scenes, key=lambda joined: joined.image_ids):

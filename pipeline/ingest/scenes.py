@@ -10,7 +10,7 @@ Tagged outputs would be the usual way, but Beam's Dask runner merges all tags.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -61,7 +61,7 @@ class ReadCount(NamedTuple):
     """
 
     kind: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
 
 
 class AnnotatedSentence(NamedTuple):
@@ -333,7 +333,7 @@ def each_answer(annotated: AnnotatedSentence, normalize: bool) -> Iterator[tuple
 
 
 def filter_answers(
-    annotated: AnnotatedSentence, table: Collection[str] | None, normalize: bool
+    annotated: AnnotatedSentence, table: Set[str] | None, normalize: bool
 ) -> Iterator[AnnotatedSentence | Reject]:
     """Yield the sentence with the answers that are in the table, and a reject for each other."""
     sentence, unknown = keep_answers(annotated.sentence, table, normalize)
@@ -528,8 +528,9 @@ def make_pair(
     for ref in regions:
         if ref:
             yield ImageUse(ref, all(regions))
-    if all(regions):
-        yield JoinedScene(image_ids, tuple(regions), _ordered(sentences))
+    found = tuple(ref for ref in regions if ref)
+    if len(found) == len(regions):
+        yield JoinedScene(image_ids, found, _ordered(sentences))
     elif complete:
         missing_image = image_ids[regions.index(None)]
         for annotated in sentences:

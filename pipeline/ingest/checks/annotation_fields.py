@@ -135,7 +135,7 @@ def reason_of(error: ValidationError) -> str:
 
 
 def _reported_id(item: Item, id_key: str | None) -> str:
-    value = item.key
+    value: Any = item.key
     if id_key is not None:
         value = item.value.get(id_key) if isinstance(item.value, dict) else None
     if type(value) not in (int, str):

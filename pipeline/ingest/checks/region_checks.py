@@ -59,13 +59,13 @@ def checked_image(
     Raises:
         RegionError: the arrays are invalid.
     """
-    labels = {
+    given = {
         "object_ids": object_ids,
         "object_confidences": object_confidences,
         "attribute_ids": attribute_ids,
         "attribute_confidences": attribute_confidences,
     }
-    labels = {name: np.asarray(value) for name, value in labels.items() if value is not None}
+    labels = {name: np.asarray(value) for name, value in given.items() if value is not None}
     boxes_in_pixels, features = np.asarray(boxes_in_pixels), np.asarray(features)
     check_id(image_id)
     if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):

@@ -14,7 +14,8 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, NamedTuple
+from io import BufferedIOBase
+from typing import Any, NamedTuple
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
@@ -115,7 +116,7 @@ class _InvalidRestError(Exception):
 class _Window:
     """A position in a JSON text, of which only the surroundings are in memory."""
 
-    def __init__(self, stream: BinaryIO):
+    def __init__(self, stream: BufferedIOBase):
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
         self._text, self._at = "", 0
@@ -128,7 +129,7 @@ class _Window:
             following = self._text[self._at : self._at + 1]
             if following and following not in _BLANK:
                 return following
-            self._at = _BLANKS.match(self._text, self._at).end()
+            self._at = _BLANKS.match(self._text, self._at).end()  # type: ignore[union-attr]  # always matches
             if self._at == len(self._text) and not self._more():
                 return ""
 
@@ -281,7 +282,7 @@ def _line_item(number: int, line: bytes) -> Item | ReadError:
     return Item(number, "", value)
 
 
-def _lines(stream: BinaryIO) -> Iterator[bytes | None]:
+def _lines(stream: BufferedIOBase) -> Iterator[bytes | None]:
     """Yield lines (only the start of a long one), and None where the file is damaged."""
     try:
         while line := stream.readline(LONGEST + 1):

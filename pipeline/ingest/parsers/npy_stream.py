@@ -2,7 +2,8 @@
 
 import math
 import tokenize
-from typing import Any, BinaryIO
+from io import BufferedIOBase
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ _HEADER_ERRORS = (
 )
 
 
-def read_npy(stream: BinaryIO) -> Any:
+def read_npy(stream: BufferedIOBase) -> Any:
     """Read an array.
 
     Returns:
@@ -48,7 +49,7 @@ def read_npy(stream: BinaryIO) -> Any:
     return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
-def _object(stream: BinaryIO) -> Any:
+def _object(stream: BufferedIOBase) -> Any:
     data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise _too_large()

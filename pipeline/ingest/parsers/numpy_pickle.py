@@ -8,6 +8,7 @@ names.
 import io
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,10 @@ class _Dtype:
 
 def _unpickler() -> SafeUnpickler:
     # Protocol 2 writes bytes as a call of encode, and empty bytes as a call of bytes.
-    callables = {"_codecs encode": _encode, "__builtin__ bytes": lambda: b""}
+    callables: dict[str, Callable[..., Any]] = {
+        "_codecs encode": _encode,
+        "__builtin__ bytes": lambda: b"",
+    }
     callables["numpy dtype"] = _Dtype
     # NumPy 2 renamed numpy.core.
     for core in ("numpy.core", "numpy._core"):
@@ -98,7 +102,7 @@ def _plain(dtype: Any) -> np.dtype:
     return dtype.dtype
 
 
-def _content(shape: Any, dtype: np.dtype, data: Any) -> bytes | list:
+def _content(shape: Any, dtype: np.dtype, data: Any) -> Any:
     """Return the values of an array after a check of their number."""
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise TypeError("a shape is expected")

@@ -8,7 +8,8 @@ of bytes.
 import collections
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, NamedTuple
+from io import BufferedIOBase
+from typing import NamedTuple
 
 from pipeline.ingest.files import InputFile, open_input
 from pipeline.ingest.interfaces import Shard
@@ -86,7 +87,7 @@ def shard_rows(shard: Shard) -> Iterator[Line]:
                 return
 
 
-def split_lines(content: BinaryIO, offset: int, block_bytes: int) -> Iterator[Line]:
+def split_lines(content: BufferedIOBase, offset: int, block_bytes: int) -> Iterator[Line]:
     """Yield the lines of a stream from its current position.
 
     Args:
@@ -169,7 +170,7 @@ class ShardLines(NamedTuple):
 
     file: str
     shard: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
 
 
 def lines_before(shards: Iterable[ShardLines]) -> dict[tuple[str, int], int]:

@@ -88,7 +88,8 @@ def _split(text: bytes, count: int) -> list[memoryview]:
 
     `bytes.split` would copy the features, which are most of the row, and `bytes.count` is slow.
     """
-    view, cells, start = memoryview(text), [], 0
+    view, start = memoryview(text), 0
+    cells: list[memoryview] = []
     while len(cells) < count and (end := text.find(b"\t", start)) >= 0:
         cells.append(view[start:end])
         start = end + 1

@@ -123,8 +123,8 @@ class GqaHdf5(RegionReader):
         entries = gqa_entries(shard.file)
         with _open_datasets(shard.file) as (features, boxes):
             row_bytes = _row_bytes(features) + _row_bytes(boxes)
-            for line, row in enumerate(range(shard.start, shard.stop), start=1):
-                entry, *others = entries.get(row) or [None]
+            for line, row in enumerate(range(shard.start, shard.stop), start=1):  # type: ignore[arg-type]
+                entry, *others = entries.get(row) or [None]  # type: ignore[list-item]
                 yield _read_row(line, row, entry, features, boxes, row_bytes)
                 for other in others:
                     yield RegionError("another image has the same row").read_error(

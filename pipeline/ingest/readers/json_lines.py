@@ -40,7 +40,7 @@ class JsonLines(SentenceReader):
             if isinstance(item, ReadError):
                 yield item
                 continue
-            line: _Line = item.value
+            line: Any = item.value
             sentence = Sentence(
                 id=line.id or f"{stem}-{item.number}",
                 text=line.sentence,

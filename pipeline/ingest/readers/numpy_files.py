@@ -72,7 +72,7 @@ def image_of_arrays(image_id: str, arrays: Mapping[str, Any]) -> SceneImage:
     if features.ndim == 2 and boxes.ndim == 2 and len(features) != len(boxes):
         # OpenVQA stores [F, R]. If that does not fit either, `checked_image` raises the error.
         features = np.ascontiguousarray(features.T)
-    labels = {
+    labels: dict[str, Any] = {
         "object_ids": _array(arrays, _OBJECT_IDS),
         "object_confidences": _object_confidences(arrays),
         "attribute_ids": _array(arrays, ("attrs_id",)),
@@ -81,7 +81,7 @@ def image_of_arrays(image_id: str, arrays: Mapping[str, Any]) -> SceneImage:
     for kind in ("object", "attribute"):
         if labels[f"{kind}_confidences"] is None or labels[f"{kind}_ids"] is None:
             labels[f"{kind}_confidences"] = labels[f"{kind}_ids"] = None
-    parts = {"boxes_in_pixels": boxes, "features": features, **labels}
+    parts: dict[str, Any] = {"boxes_in_pixels": boxes, "features": features, **labels}
     count = _whole(arrays, _COUNT)
     if count is not None:
         parts = {name: _first(count, values) for name, values in parts.items()}
@@ -187,7 +187,8 @@ def _open_info(file: InputFile) -> Iterator[Any]:
     beside = "member" if file.member else "path"
     with contextlib.ExitStack() as stack:
         try:
-            info = dataclasses.replace(file, **{beside: info_name})
+            names: dict[str, Any] = {beside: info_name}
+            info = dataclasses.replace(file, **names)
             content = stack.enter_context(open_input(info))
         except (InputError, KeyError) as error:
             raise RegionError("there is no _info.npy beside it, which has its boxes") from error
@@ -204,7 +205,7 @@ def _read_npz(data: bytes) -> dict[str, Any]:
                 name, ending = posixpath.splitext(member.filename)
                 if ending == ".npy" and name in (*NAMES, "info"):
                     with archive.open(member) as content:
-                        arrays[name] = read_npy(content)
+                        arrays[name] = read_npy(content)  # type: ignore[arg-type]
     except _ZIP_ERRORS as error:
         raise RegionError("the file is damaged or cut short") from error
     info = arrays.pop("info", None)

@@ -54,7 +54,7 @@ class RegionTsv(RegionReader):
         try:
             for number, line in enumerate(shard_rows(shard), start=1):
                 item = self._read_row(number, line)
-                if not line.ended and _is_narrower(item, previous):
+                if isinstance(item, ReadImage) and not line.ended and _is_narrower(item, previous):
                     # The file is cut where what is left divides evenly among the regions.
                     item = ReadError(number, item.image.id, CUT_SHORT, line.size)
                 yield item

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, StrictStr, TypeAdapter
 from pydantic_core import PydanticCustomError
@@ -91,8 +91,8 @@ class _Labels:
                 return label
             if name:
                 self._passed[name] = label
-            else:
-                self._errors.append(dataclasses.replace(item, reason=label))
+            elif isinstance(item, ReadError):
+                self._errors.append(dataclasses.replace(item, reason=str(label)))
         return "the annotations file has none of this question"
 
     def take_errors(self) -> list[ReadError]:
@@ -105,7 +105,8 @@ def _label(item: Item | ReadError) -> tuple[str, _Label | str]:
     if isinstance(item, ReadError):
         return item.id, f"annotations: {item.reason}"
     annotation: _Annotation = item.value
-    label = _Label(annotation.question_type, annotation.answer_type, annotation.answers)
+    answers: Any = annotation.answers  # `_soft_label` makes tuples of the list
+    label = _Label(annotation.question_type, annotation.answer_type, answers)
     return annotation.question_id, label
 
 
