@@ -85,6 +85,8 @@ def check_model(model, inputs, targets, fresh_compile, tmp_path) -> None:
     assert [w.name for w in model.trainable_weights] == trainable
 
     fresh_compile(model)
+    # Eagerly, because a trace takes longer than the steps; other tests train in graphs.
+    model.run_eagerly = True
     history = model.fit(inputs, targets, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     steps = int(model.optimizer.iterations)
@@ -113,16 +115,15 @@ def check_model(model, inputs, targets, fresh_compile, tmp_path) -> None:
     for name, twin in compiled.items():
         assert type(twin) is type(model), name
         assert_equal(twin(inputs), trained)
-        told = evaluate(twin, inputs, targets)
-        assert told == scores, (name, told, scores)
         assert twin.optimizer.get_config() == model.optimizer.get_config(), name
-    # The optimizer goes on where it was: the next step leads to the same weights. Of a SavedModel
-    # Keras itself starts the optimizer anew.
-    model.fit(inputs, targets, verbose=0)
+        # A deep copy is a `.keras` file in memory.
+        if name != "deepcopy":
+            twin.run_eagerly = True
+            assert evaluate(twin, inputs, targets) == scores, name
+    # The optimizer is where it was. Of a SavedModel, Keras itself starts the optimizer anew.
     for name in ("keras", "deepcopy"):
-        assert int(compiled[name].optimizer.iterations) == steps, name
-        compiled[name].fit(inputs, targets, verbose=0)
-        assert_equal(compiled[name](inputs), model(inputs), atol=1e-6)
+        ours, theirs = compiled[name].optimizer.variables, model.optimizer.variables
+        assert_equal([v.numpy() for v in ours], [v.numpy() for v in theirs])
 
 
 def evaluate(model, inputs, targets) -> dict[str, float]:

@@ -82,13 +82,16 @@ def test_attentions_by_default_change_nothing_that_fit_sees(cls):
     model = cls(SMALL, output_attentions=True)
     assert "attentions" in model(inputs)
     compile_model(model)
+    model.run_eagerly = True
     assert np.isfinite(model.fit(inputs, targets, verbose=0).history["loss"]).all()
     assert np.isfinite(model.evaluate(inputs, targets, verbose=0, return_dict=True)["loss"])
     predicted = model.predict(inputs, verbose=0)
     assert "attentions" not in (predicted if isinstance(predicted, dict) else {})
 
 
-@pytest.mark.parametrize("cls", [LxmertAnswerClassifier, LxmertPretrainer])
+@pytest.mark.parametrize(
+    "cls", [pytest.param(LxmertAnswerClassifier, marks=pytest.mark.slow), LxmertPretrainer]
+)
 def test_mixed_precision_and_xla_train(cls):
     inputs, targets, _ = CASES[cls]()
     model = cls(SMALL, dtype="mixed_bfloat16")

@@ -91,21 +91,6 @@ def test_a_graph_for_all_sizes_computes_what_the_eager_model_does(model):
         assert_equal_outputs(compiled(inputs), model(inputs), atol=1e-5)
 
 
-def test_a_config_makes_an_equal_model(model):
-    twin = type(model).from_config(model.get_config())
-    assert twin.get_config() == model.get_config()
-    assert [v.name for v in twin.weights] == [v.name for v in model.weights]
-    twin.set_weights(model.get_weights())
-    assert_equal_outputs(twin(model_inputs()), model(model_inputs()))
-
-
-def test_a_keras_file_brings_the_model_back(model, tmp_path):
-    model.save(tmp_path / "model.keras")
-    back = keras.models.load_model(tmp_path / "model.keras", compile=False)
-    assert type(back) is type(model)
-    assert_equal_outputs(back(model_inputs()), model(model_inputs()))
-
-
 # The pre-trainer has losses of its own, which the golden numbers test.
 @pytest.mark.parametrize("cls", [LxmertBackbone, LxmertAnswerClassifier])
 def test_fit_evaluate_and_predict_agree_with_calls(cls):

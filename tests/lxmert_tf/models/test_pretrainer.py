@@ -50,7 +50,8 @@ def pretraining_batch(config, size, length=6, regions=4):
 def trained(config, batch, steps=3, **arguments):
     keras.utils.set_random_seed(1)
     model = LxmertPretrainer(config)
-    model.compile(BertAdamW(1e-2), **arguments)
+    # Eagerly, because a trace takes longer than the steps, unless a test asks for graphs.
+    model.compile(BertAdamW(1e-2), **{"run_eagerly": True, **arguments})
     told = [model.train_on_batch(*batch, return_dict=True) for _ in range(steps)]
     return model, told
 
@@ -60,7 +61,7 @@ def test_a_batch_in_parts_takes_the_steps_of_the_whole(parts):
     # Seven examples with different numbers of masked words; five parts leave one of them empty.
     batch = pretraining_batch(CONFIG, size=7)
     whole, expected = trained(WITHOUT_DROPOUT, batch)
-    cut, told = trained(WITHOUT_DROPOUT, batch, accumulation_steps=parts)
+    cut, told = trained(WITHOUT_DROPOUT, batch, accumulation_steps=parts, run_eagerly=False)
     for ours, theirs in zip(cut.trainable_variables, whole.trainable_variables):
         np.testing.assert_allclose(ours, theirs, atol=2e-5, err_msg=ours.name)
     for ours, theirs in zip(told, expected):
@@ -72,7 +73,7 @@ def test_a_batch_in_parts_has_the_loss_of_the_whole_when_it_is_measured():
     batch = pretraining_batch(CONFIG, size=6)
     model, _ = trained(WITHOUT_DROPOUT, batch, accumulation_steps=3)
     in_parts = model.evaluate(*batch, verbose=0, return_dict=True)
-    model.compile(model.optimizer)
+    model.compile(model.optimizer, run_eagerly=True)
     whole = model.evaluate(*batch, verbose=0, return_dict=True)
     np.testing.assert_allclose(in_parts["loss"], whole["loss"], rtol=1e-6)
 
@@ -83,10 +84,11 @@ def test_a_loss_that_is_off_leaves_its_head_alone_until_it_is_on(parts):
     model = LxmertPretrainer(CONFIG)
     before = model.answer_head.answers.kernel.numpy()
     optimizer = BertAdamW(1e-2)
-    model.compile(optimizer, loss_weights={"answers": 0.0}, accumulation_steps=parts)
+    how = {"accumulation_steps": parts, "run_eagerly": True}
+    model.compile(optimizer, loss_weights={"answers": 0.0}, **how)
     model.train_on_batch(*batch)
     np.testing.assert_array_equal(model.answer_head.answers.kernel, before)
-    model.compile(optimizer, accumulation_steps=parts)
+    model.compile(optimizer, **how)
     model.train_on_batch(*batch)
     assert np.abs(model.answer_head.answers.kernel.numpy() - before).max() > 0
 
@@ -99,7 +101,7 @@ def test_dropout_is_another_each_step_and_the_same_each_run():
         model = LxmertPretrainer(CONFIG)
         model.dropout_seed = seed
         # A rate of zero: only dropout can make a difference between the steps.
-        model.compile(BertAdamW(0.0))
+        model.compile(BertAdamW(0.0), run_eagerly=True)
         return model
 
     def losses(model):
