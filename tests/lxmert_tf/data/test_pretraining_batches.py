@@ -8,41 +8,38 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf import LxmertConfig, LxmertPretrainer, LxmertTextPreprocessor
-from lxmert_tf.data.batches import example_batches, find_records, read_records
+from lxmert_tf.data.batches import example_batches, read_records
 from lxmert_tf.data.masking_rates import MaskingRates
 from lxmert_tf.data.pretraining_batches import pretraining_batches
-from lxmert_tf.training.config import FinetuningConfig
-from lxmert_tf.training.dataset_info import read_dataset_info
-from pipeline.ingest.config import IngestConfig, SplitConfig
-from pipeline.ingest.job import run_ingest
+from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 from tests import golden
+from tests.lxmert_tf.samples import easy_vqa_scenes, write_records
 
 RATES = MaskingRates()
 
 
 class Data:
-    """Forty real pictures with their questions."""
+    """Forty real images with their questions."""
 
     def __init__(self, folder):
-        run_ingest(IngestConfig("easy_vqa", SplitConfig("train", limit=40)), folder)
-        self.files = find_records(folder)
-        words = read_dataset_info(self.files, FinetuningConfig(vocabulary_size=200))
-        self.answers = words.answers
-        self.preprocessor = LxmertTextPreprocessor(words.vocabulary)
-
-    def pairs(self):
-        return example_batches(read_records(self.files), 64, max_regions=8)
+        scenes = easy_vqa_scenes(40)
+        sentences = [sentence for scene in scenes for sentence in scene.sentences]
+        words = sorted({word for s in sentences for word in s.text.rstrip("?").split()})
+        self.answers = sorted({answer for s in sentences for answer, _ in s.answers})
+        self.preprocessor = LxmertTextPreprocessor([*SPECIAL_PIECES, *words, "?"])
+        records = read_records([write_records(folder / "scenes.tfrecord", scenes)])
+        self.examples = example_batches(records, 64, max_regions=8).take(2).cache()
 
     def batches(self, seed=0, epoch=0, rates=RATES):
         batches = pretraining_batches(
-            self.pairs(), self.preprocessor, self.answers, rates, seed, epoch
+            self.examples, self.preprocessor, self.answers, rates, seed, epoch
         )
         return list(batches)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return Data(tmp_path_factory.mktemp("records") / "train")
+    return Data(tmp_path_factory.mktemp("records"))
 
 
 def assert_same(one, other):
@@ -58,24 +55,24 @@ def test_a_run_sees_the_same_again_and_another_epoch_something_else(data):
 
 def test_with_all_rates_zero_the_batches_are_the_records(data):
     nothing = MaskingRates(words=0.0, regions=0.0, swapped=0.0)
-    for (inputs, targets), pair in zip(data.batches(rates=nothing), data.pairs(), strict=True):
-        text = data.preprocessor(pair["text"])
+    for (inputs, targets), batch in zip(data.batches(rates=nothing), data.examples, strict=True):
+        text = data.preprocessor(batch["text"])
         np.testing.assert_array_equal(inputs["token_ids"], text["token_ids"])
-        np.testing.assert_array_equal(inputs["region_features"], pair["region_features"])
+        np.testing.assert_array_equal(inputs["region_features"], batch["region_features"])
         assert (targets["masked_lm_labels"].numpy() == -1).all()
         assert (targets["matched_labels"].numpy() == 1).all()
-        truths = [data.answers.index(row[0].decode()) for row in pair["answers"].to_list()]
+        truths = [data.answers.index(row[0].decode()) for row in batch["answers"].to_list()]
         assert targets["answer_labels"].numpy().tolist() == truths
 
 
 def test_a_swapped_sentence_is_of_the_batch_and_has_no_answer(data):
     always = MaskingRates(words=0.0, swapped=1.0)
-    for (inputs, targets), pair in zip(data.batches(rates=always), data.pairs(), strict=True):
+    for (inputs, targets), batch in zip(data.batches(rates=always), data.examples, strict=True):
         of_image = {}
-        words = data.preprocessor(pair["text"])["token_ids"].numpy()
-        for image, row in zip(pair["image_id"].numpy(), words):
+        words = data.preprocessor(batch["text"])["token_ids"].numpy()
+        for image, row in zip(batch["image_id"].numpy(), words):
             of_image.setdefault(row.tobytes(), set()).add(image)
-        for image, row in zip(pair["image_id"].numpy(), inputs["token_ids"].numpy()):
+        for image, row in zip(batch["image_id"].numpy(), inputs["token_ids"].numpy()):
             assert of_image[row.tobytes()] - {image}
         assert (targets["matched_labels"].numpy() == 0).all()
         assert (targets["answer_labels"].numpy() == -1).all()
