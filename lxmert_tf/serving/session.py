@@ -1,8 +1,8 @@
 """A SavedModel as a graph in a session, the way TensorFlow Serving runs it.
 
 `tf.saved_model.load` builds a Python function for each function in the file, which takes longer
-than reading the weights: the first answer of a command takes 0.7 to 1.0 s in a session and 3.0 to
-3.4 s after `tf.saved_model.load` (docs/performance.md).
+than reading the weights. Loading the published size takes 1.6 s in a session and 3.9 s without
+(docs/experiments.md).
 """
 
 import pathlib
@@ -38,7 +38,7 @@ class SavedModelSession:
     def __init__(self, directory: pathlib.Path):
         config = tf.compat.v1.ConfigProto()
         # Each call prepares only what it needs. Optimizing the graph delays the first call and
-        # makes no later call faster (docs/performance.md).
+        # makes no later call faster (docs/experiments.md).
         config.graph_options.place_pruned_graph = True
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
@@ -97,7 +97,8 @@ def _inline_functions(graph: tf.compat.v1.GraphDef) -> None:
 
     The attribute is private to TensorFlow: its pass `lower_functional_ops` reads it, and a version
     that does not know it ignores it. Without it, TensorFlow's passes visit a function again for
-    every level of calls above it, and the first answer takes a second longer.
+    every level of calls above it, and the first call takes 1.4 s instead of 0.8 s
+    (docs/experiments.md).
     """
     for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
         for node in nodes:
