@@ -8,6 +8,7 @@ weights.*       a TensorFlow checkpoint of the model's weights, and of nothing e
 """
 
 import dataclasses
+import importlib
 import json
 import pathlib
 from collections.abc import Iterator
@@ -24,7 +25,13 @@ from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.text_file import read_lines
 
 FORMAT = 1
-MODELS = ("LxmertBackbone", "LxmertPretrainer", "LxmertAnswerClassifier", "LxmertPairClassifier")
+# The classes of models and their modules, which import this one.
+MODELS = {
+    "LxmertBackbone": "lxmert_tf.models.backbone",
+    "LxmertPretrainer": "lxmert_tf.models.pretrainer",
+    "LxmertAnswerClassifier": "lxmert_tf.models.answer_classifier",
+    "LxmertPairClassifier": "lxmert_tf.models.pair_classifier",
+}
 
 
 def dtype_policy(dtype) -> keras.mixed_precision.Policy:
@@ -324,13 +331,11 @@ def load_preset(directory) -> PresetModel:
     Raises:
         InputError: As for `from_preset`, or the class is not one of this library.
     """
-    import lxmert_tf
-
     path = pathlib.Path(directory) / "preset.json"
     name = describe_preset(directory).model
     if name not in MODELS:
         raise InputError(f"{path}: model is {name!r}; it must be one of {', '.join(MODELS)}")
-    return getattr(lxmert_tf, name).from_preset(directory)
+    return getattr(importlib.import_module(MODELS[name]), name).from_preset(directory)
 
 
 def _check_lines(name: str, lines, field: str, size: int) -> None:
