@@ -20,7 +20,7 @@ from pipeline.ingest.readers.pretraining_json import PretrainingJson
 from pipeline.ingest.readers.region_tsv import BottomUpTsv, LxmertTsv
 from pipeline.ingest.readers.vqa import VqaOfficial, VqaRelease
 
-# A new reader needs an entry here and a test in tests/pipeline/ingest/readers.
+# A new reader needs an entry here and a test in tests/pipeline/ingest.
 DATA_SETS: dict[str, type[DataSet]] = {EasyVqa.name: EasyVqa}
 REGION_READERS: dict[str, type[RegionReader]] = {
     reader.name: reader

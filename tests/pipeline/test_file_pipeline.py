@@ -25,7 +25,7 @@ from pipeline.ingest.config import PartConfig, RegionFiles, SentenceFiles, Split
 from pipeline.metadata import METADATA_FILE
 from pipeline.pipeline import SCHEMA_FILE, create_pipeline
 from pipeline.run_record import RunRecord, read_last_run
-from tests.pipeline.test_ingest_files import write_questions, write_regions
+from tests.pipeline.ingest.job_files import write_questions, write_regions
 
 PARTS = ("train", "minival")
 GATE = "AnomalyGate"

@@ -22,7 +22,7 @@ from pipeline.config import load_pipeline
 from pipeline.pipeline import create_components
 from pipeline.run_record import RunRecord, read_last_run
 from tests.pipeline.fake_docker_engine import running_engine
-from tests.pipeline.test_ingest_files import write_regions
+from tests.pipeline.ingest.job_files import write_regions
 from tests.pipeline.tiny_pipeline import MODEL
 
 TASK = """

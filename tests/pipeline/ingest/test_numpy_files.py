@@ -14,9 +14,9 @@ from pipeline.ingest.checks.region_checks import RegionError
 from pipeline.ingest.files import InputFile, find_inputs
 from pipeline.ingest.parsers.npy_stream import read_npy
 from pipeline.ingest.readers.numpy_files import NumpyFiles
-from tests.pipeline.ingest_formats import detections
-from tests.pipeline.ingest_formats.foreign_pickles import Command
-from tests.pipeline.ingest_formats.reading import input_file, read_all, reasons
+from tests.pipeline.ingest import detections
+from tests.pipeline.ingest.foreign_pickles import Command
+from tests.pipeline.ingest.reading import input_file, read_all, reasons
 
 
 def write_npz(path, image, **changes):

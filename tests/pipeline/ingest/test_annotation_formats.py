@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.interfaces import ReadSentence
-from tests.pipeline.ingest_formats.annotations import (
+from tests.pipeline.ingest.annotations import (
     FORMATS,
     content_of,
     encode,
@@ -19,7 +19,7 @@ from tests.pipeline.ingest_formats.annotations import (
     sentences,
     write,
 )
-from tests.pipeline.ingest_formats.test_json_items import VALUES
+from tests.pipeline.ingest.test_json_items import VALUES
 
 REQUIRED = [(name, key) for name, (*_, keys) in FORMATS.items() for key in keys]
 # Of an item of the pre-training file, four sentences hang on one id.
@@ -47,6 +47,12 @@ def _intact(tmp_path_factory):
     for name in FORMATS:
         folder = tmp_path_factory.mktemp(name)
         INTACT[name] = read_content(name, folder, content_of(name))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder for files that are overwritten many times."""
+    return tmp_path_factory.mktemp("any")
 
 
 INTACT: dict[str, list[ReadSentence]] = {}
@@ -139,7 +145,8 @@ def test_control_characters_in_a_sentence_stay_for_the_tokenizer(tmp_path, name)
 def test_a_file_cut_anywhere_gives_what_is_before(tmp_path, name):
     reader, data = FORMATS[name][0](), encode(name, content_of(name))
     counts = []
-    for length in range(len(data)):
+    # About 400 places, which hit all kinds of tokens.
+    for length in (*range(0, len(data), 1 + len(data) // 400), len(data) - 1):
         path = write(name, tmp_path, data[:length])
         try:
             items = read(reader, path)
@@ -177,13 +184,13 @@ def with_value(content, place: tuple, value):
 @pytest.mark.parametrize("name", FORMATS)
 @settings(derandomize=True, deadline=None, max_examples=80)
 @given(data=st.data())
-def test_any_value_at_any_place(tmp_path_factory, name, data):
+def test_any_value_at_any_place(folder, name, data):
     content = FORMATS[name][1]
     place = data.draw(st.sampled_from(places_in(content)))
     changed = with_value(content, place, data.draw(VALUES))
     whole_items = len(place) > len(FORMATS[name][2])
     try:
-        items = read_content(name, tmp_path_factory.mktemp("any"), changed)
+        items = read_content(name, folder, changed)
     except InputError as error:
         # The file has another form; never the fault of one item.
         # A list as the first of the lines looks like a file that is one list.

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as npst
 
 from pipeline.ingest.checks.region_checks import RegionError
 from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
-from tests.pipeline.ingest_formats.foreign_pickles import Command, by_numpy_2, by_python_2
+from tests.pipeline.ingest.foreign_pickles import Command, by_numpy_2, by_python_2
 
 VALUE = {
     "features": np.arange(12, dtype=np.float32).reshape(3, 4),

@@ -7,75 +7,24 @@ import zipfile
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lxmert_tf.data.schema import decode_scene
 from lxmert_tf.data.sidecars import INGEST_SUMMARY
 from lxmert_tf.errors import GateError, InputError
-from pipeline.ingest.config import (
-    IngestConfig,
-    PartConfig,
-    RegionFiles,
-    SentenceFiles,
-    SplitConfig,
-)
 from pipeline.ingest.job import run_ingest
 from pipeline.ingest.parsers import text_rows
-from tests.pipeline.ingest_formats import detections, tsv_rows
-
-
-def lxmert_row(image: detections.Detections) -> bytes:
-    return tsv_rows.row(tsv_rows.lxmert_cells(image))
-
-
-def write_regions(path: pathlib.Path, ids, size=8) -> pathlib.Path:
-    path.write_bytes(b"".join(lxmert_row(detections.small(i, size=size)) for i in ids))
-    return path
-
-
-def write_questions(path: pathlib.Path, ids, each=2, label=None) -> pathlib.Path:
-    questions = [
-        {
-            "question_id": f"{image_id}-{number}",
-            "img_id": image_id,
-            "sent": f"what is {number}?",
-            "question_type": "what is",
-            "answer_type": "other",
-            "label": {"cat": 1.0, "A dog.": 0.3} if label is None else label,
-        }
-        for image_id in ids
-        for number in range(each)
-    ]
-    path.write_text(json.dumps(questions))
-    return path
-
-
-def config_of(regions, sentences, form="vqa_release", layout="grouped", **options) -> IngestConfig:
-    limit = options.pop("limit", None)
-    rows = options.pop("rows", (0, None))
-    part = PartConfig(
-        (RegionFiles(tuple(map(str, regions)), rows=rows),),
-        (SentenceFiles(tuple(map(str, sentences)), form),),
-    )
-    records = SplitConfig("all", layout, limit=limit)
-    return IngestConfig(records=records, parts={"all": part}, **options)
-
-
-def scenes_in(folder):
-    files = sorted(str(path) for path in pathlib.Path(folder).glob("scenes-*"))
-    return [decode_scene(r.numpy()) for r in tf.data.TFRecordDataset(files)]
-
-
-def rejects_in(folder):
-    paths = sorted(pathlib.Path(folder).glob("rejects-*.jsonl"))
-    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir()}
+from tests.pipeline.ingest import detections
+from tests.pipeline.ingest.job_files import (
+    config_of,
+    contents,
+    lxmert_row,
+    rejects_in,
+    scenes_in,
+    write_questions,
+    write_regions,
+)
 
 
 @pytest.fixture
@@ -334,7 +283,7 @@ def test_a_config_makes_a_folder_a_split_out_of_several_parts(tmp_path, monkeypa
     assert contents(tmp_path / "one") == contents(tmp_path / "out" / "validation")
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(data=st.data())
 def test_whatever_is_broken_the_counts_add_up(tmp_path_factory, data):
     ids = [f"i{n}" for n in range(4)]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from pipeline.ingest.checks.region_checks import RegionError, check_id, checked_image
-from tests.pipeline.ingest_formats import detections
+from tests.pipeline.ingest import detections
 
 
 def checked(image):

@@ -12,8 +12,8 @@ from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import ReadError
 from pipeline.ingest.readers import gqa_hdf5
 from pipeline.ingest.readers.gqa_hdf5 import GqaHdf5
-from tests.pipeline.ingest_formats import detections
-from tests.pipeline.ingest_formats.reading import input_file, read_all, reasons
+from tests.pipeline.ingest import detections
+from tests.pipeline.ingest.reading import input_file, read_all, reasons
 
 REGIONS = 6
 

@@ -16,9 +16,9 @@ from pipeline.ingest.files import find_inputs
 from pipeline.ingest.interfaces import ReadError, ReadImage
 from pipeline.ingest.parsers import text_rows
 from pipeline.ingest.readers.region_tsv import BottomUpTsv, LxmertTsv
-from tests.pipeline.ingest_formats.detections import real, small
-from tests.pipeline.ingest_formats.reading import input_file, read_all, reasons
-from tests.pipeline.ingest_formats.tsv_rows import bottom_up_cells, encode, lxmert_cells, row
+from tests.pipeline.ingest.detections import real, small
+from tests.pipeline.ingest.reading import input_file, read_all, reasons
+from tests.pipeline.ingest.tsv_rows import bottom_up_cells, encode, lxmert_cells, row
 from tests.reference import reference_file
 
 FORMATS = [(LxmertTsv, lxmert_cells), (BottomUpTsv, bottom_up_cells)]

@@ -14,7 +14,7 @@ from lxmert_tf.errors import InputError
 from pipeline.ingest.files import find_inputs
 from pipeline.ingest.interfaces import ReadSentence
 from pipeline.ingest.readers.vqa import VqaOfficial
-from tests.pipeline.ingest_formats.annotations import (
+from tests.pipeline.ingest.annotations import (
     ANNOTATIONS_FILE,
     QUESTIONS_FILE,
     VQA_ANNOTATIONS,
@@ -23,8 +23,14 @@ from tests.pipeline.ingest_formats.annotations import (
     read,
     sentences,
 )
-from tests.pipeline.ingest_formats.test_annotation_formats import places_in, with_value
-from tests.pipeline.ingest_formats.test_json_items import VALUES
+from tests.pipeline.ingest.test_annotation_formats import places_in, with_value
+from tests.pipeline.ingest.test_json_items import VALUES
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder for files that are overwritten many times."""
+    return tmp_path_factory.mktemp("any")
 
 
 def read_both(folder, annotations, questions=None):
@@ -50,7 +56,7 @@ def test_questions_and_answers(tmp_path):
 
 @settings(derandomize=True, deadline=None, max_examples=30)
 @given(st.integers(), st.integers(0, 8))
-def test_the_order_does_not_matter(tmp_path_factory, seed, missing):
+def test_the_order_does_not_matter(folder, seed, missing):
     questions, annotations = content_of("vqa_official"), annotations_with(lambda items: None)
     for number in range(8):
         questions["questions"].append(
@@ -59,12 +65,12 @@ def test_the_order_does_not_matter(tmp_path_factory, seed, missing):
         annotations["annotations"].append(
             {**VQA_ANNOTATIONS["annotations"][0], "question_id": number, "answer_type": str(number)}
         )
-    expected = read_both(tmp_path_factory.mktemp("a"), annotations, questions)
+    expected = read_both(folder, annotations, questions)
     assert problems(expected) == []
     random.Random(seed).shuffle(annotations["annotations"])
     gone = [a["question_id"] for a in annotations["annotations"][:missing]]
     del annotations["annotations"][:missing]
-    items = read_both(tmp_path_factory.mktemp("b"), annotations, questions)
+    items = read_both(folder, annotations, questions)
     assert sentences(items) == [e for e in expected if int(e.sentence.id) not in gone]
     assert sorted(int(question_id) for _, question_id, _ in problems(items)) == sorted(gone)
 
@@ -105,7 +111,7 @@ def test_annotations_cut_anywhere(tmp_path):
     (tmp_path / QUESTIONS_FILE).write_text(json.dumps(content_of("vqa_official")))
     whole = read_both(tmp_path, VQA_ANNOTATIONS)
     data = json.dumps(VQA_ANNOTATIONS).encode()
-    for length in range(1, len(data)):
+    for length in (*range(1, len(data), 1 + len(data) // 400), len(data) - 1):
         (tmp_path / ANNOTATIONS_FILE).write_bytes(data[:length])
         items = read(VqaOfficial(), tmp_path / QUESTIONS_FILE)
         found = sentences(items)
@@ -116,11 +122,11 @@ def test_annotations_cut_anywhere(tmp_path):
 
 @settings(derandomize=True, deadline=None, max_examples=80)
 @given(st.data())
-def test_any_value_at_any_place_of_an_annotation(tmp_path_factory, data):
+def test_any_value_at_any_place_of_an_annotation(folder, data):
     items = VQA_ANNOTATIONS["annotations"]
     place = data.draw(st.sampled_from([place for place in places_in(items) if place]))
     content = {**VQA_ANNOTATIONS, "annotations": with_value(items, place, data.draw(VALUES))}
-    read_items = read_both(tmp_path_factory.mktemp("any"), content)
+    read_items = read_both(folder, content)
     of_questions = [problem for problem in problems(read_items) if problem[1]]
     assert len(sentences(read_items)) + len(of_questions) == 3
     assert len(sentences(read_items)) >= 2

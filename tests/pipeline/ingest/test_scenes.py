@@ -1,10 +1,12 @@
-"""The joins: whatever falls under one id comes out once, in a scene or as a reject."""
+"""The Beam functions of ingestion: joins lose and double nothing, answers are kept or rejected."""
 
 import pickle
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lxmert_tf.data.answer_table import normalize_answer
 from lxmert_tf.data.scene import Sentence
 from pipeline.ingest.region_store import RegionRef
 from pipeline.ingest.scenes import (
@@ -13,6 +15,7 @@ from pipeline.ingest.scenes import (
     ImageUse,
     JoinedScene,
     Reject,
+    keep_answers,
     make_image_group,
     make_pair,
     make_scene,
@@ -120,3 +123,42 @@ def test_lines_are_counted_through_the_units_of_a_file():
         ShardLines("a", 200, 1),
     ]
     assert lines_before(shards) == {("a", 0): 0, ("a", 100): 5, ("a", 200): 12, ("b", 0): 0}
+
+
+ANSWERS = st.lists(
+    st.tuples(st.sampled_from(["a cup", "cup", "Two", "2", "", "grey."]), st.floats(0, 1))
+)
+
+
+def asked(*answers) -> Sentence:
+    return Sentence("1", "what?", "vqa", "what", "other", answers)
+
+
+@pytest.mark.parametrize(
+    ("table", "normalize", "kept", "left_out"),
+    [
+        (None, False, (("A cup.", 0.3), ("cup", 0.9), ("mug", 0.6)), []),
+        (None, True, (("cup", 0.9), ("mug", 0.6)), []),
+        ({"cup"}, False, (("cup", 0.9),), ["A cup.", "mug"]),
+        ({"cup"}, True, (("cup", 0.9),), ["mug"]),
+        (set(), True, (), ["cup", "mug"]),
+    ],
+)
+def test_known_cases(table, normalize, kept, left_out):
+    sentence = asked(("A cup.", 0.3), ("cup", 0.9), ("mug", 0.6))
+    assert keep_answers(sentence, table, normalize) == (asked(*kept), left_out)
+
+
+@settings(derandomize=True)
+@given(ANSWERS, st.none() | st.sets(st.sampled_from(["cup", "2", ""])), st.booleans())
+def test_every_answer_is_kept_or_told(answers, table, normalize):
+    sentence, left_out = keep_answers(asked(*answers), table, normalize)
+    spelled = [(normalize_answer(a) if normalize else a, score) for a, score in answers]
+    kept = dict(sentence.answers)
+    assert len(kept) == len(sentence.answers)
+    assert {*kept, *left_out} == {answer for answer, _ in spelled}
+    assert not set(kept) & set(left_out)
+    assert table is None or set(kept) <= table
+    for answer, score in kept.items():
+        assert score == max(other for name, other in spelled if name == answer)
+    assert keep_answers(sentence, table, normalize) == (sentence, [])

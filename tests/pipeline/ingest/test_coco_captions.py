@@ -2,7 +2,7 @@
 
 from lxmert_tf.data.scene import Sentence
 from pipeline.ingest.interfaces import ReadSentence
-from tests.pipeline.ingest_formats.annotations import content_of, problems, read_content, sentences
+from tests.pipeline.ingest.annotations import content_of, problems, read_content, sentences
 
 
 def test_images_are_named_as_their_files(tmp_path):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pipeline.ingest.job import run_ingest
-from tests.pipeline.test_ingest_files import config_of, contents, write_questions, write_regions
+from tests.pipeline.ingest.job_files import config_of, contents, write_questions, write_regions
 
 pytest.importorskip("distributed", reason="needs apache-beam[dask]")
 

@@ -9,9 +9,9 @@ from lxmert_tf.errors import InputError
 from pipeline.ingest.files import InputFile, find_inputs
 from pipeline.ingest.readers import mmf_lmdb
 from pipeline.ingest.readers.mmf_lmdb import MmfLmdb
-from tests.pipeline.ingest_formats import detections
-from tests.pipeline.ingest_formats.foreign_pickles import Command, by_python_2
-from tests.pipeline.ingest_formats.reading import input_file, read_all, reasons
+from tests.pipeline.ingest import detections
+from tests.pipeline.ingest.foreign_pickles import Command, by_python_2
+from tests.pipeline.ingest.reading import input_file, read_all, reasons
 
 
 def value_of(image, **changes) -> dict:

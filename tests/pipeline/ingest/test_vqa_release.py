@@ -4,7 +4,7 @@ import pytest
 
 from lxmert_tf.data.scene import Sentence
 from pipeline.ingest.interfaces import ReadSentence
-from tests.pipeline.ingest_formats.annotations import content_of, problems, read_content, sentences
+from tests.pipeline.ingest.annotations import content_of, problems, read_content, sentences
 
 
 def test_questions(tmp_path):

@@ -11,7 +11,7 @@ from lxmert_tf.regions.registry import make_extractor
 from pipeline.ingest.files import find_inputs
 from pipeline.ingest.interfaces import ReadError
 from pipeline.ingest.readers.pictures import Pictures
-from tests.pipeline.ingest_formats.reading import input_file, read_all
+from tests.pipeline.ingest.reading import input_file, read_all
 
 GRID = {"name": "grid"}
 

@@ -5,7 +5,7 @@ import pytest
 from lxmert_tf.data.scene import Sentence
 from pipeline.ingest.interfaces import ReadSentence
 from pipeline.ingest.readers.json_lines import JsonLines
-from tests.pipeline.ingest_formats.annotations import (
+from tests.pipeline.ingest.annotations import (
     content_of,
     problems,
     read,

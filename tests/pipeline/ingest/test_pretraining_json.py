@@ -4,7 +4,7 @@ import pytest
 
 from lxmert_tf.data.scene import Sentence
 from pipeline.ingest.interfaces import ReadSentence
-from tests.pipeline.ingest_formats.annotations import content_of, problems, read_content, sentences
+from tests.pipeline.ingest.annotations import content_of, problems, read_content, sentences
 
 IMAGE = "COCO_train2014_000000318550"
 

@@ -4,7 +4,7 @@ import base64
 
 import numpy as np
 
-from tests.pipeline.ingest_formats.detections import Detections
+from tests.pipeline.ingest.detections import Detections
 
 
 def lxmert_cells(image: Detections) -> dict[str, bytes]:

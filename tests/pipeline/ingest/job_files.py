@@ -1,0 +1,68 @@
+"""Region and question files for tests of the job, and what the job writes."""
+
+import json
+import pathlib
+
+import tensorflow as tf
+
+from lxmert_tf.data.scene import Scene
+from lxmert_tf.data.schema import decode_scene
+from pipeline.ingest.config import (
+    IngestConfig,
+    PartConfig,
+    RegionFiles,
+    SentenceFiles,
+    SplitConfig,
+)
+from tests.pipeline.ingest import detections, tsv_rows
+
+
+def lxmert_row(image: detections.Detections) -> bytes:
+    return tsv_rows.row(tsv_rows.lxmert_cells(image))
+
+
+def write_regions(path: pathlib.Path, ids, size=8) -> pathlib.Path:
+    path.write_bytes(b"".join(lxmert_row(detections.small(i, size=size)) for i in ids))
+    return path
+
+
+def write_questions(path: pathlib.Path, ids, each=2, label=None) -> pathlib.Path:
+    questions = [
+        {
+            "question_id": f"{image_id}-{number}",
+            "img_id": image_id,
+            "sent": f"what is {number}?",
+            "question_type": "what is",
+            "answer_type": "other",
+            "label": {"cat": 1.0, "A dog.": 0.3} if label is None else label,
+        }
+        for image_id in ids
+        for number in range(each)
+    ]
+    path.write_text(json.dumps(questions))
+    return path
+
+
+def config_of(regions, sentences, form="vqa_release", layout="grouped", **options) -> IngestConfig:
+    limit = options.pop("limit", None)
+    rows = options.pop("rows", (0, None))
+    part = PartConfig(
+        (RegionFiles(tuple(map(str, regions)), rows=rows),),
+        (SentenceFiles(tuple(map(str, sentences)), form),),
+    )
+    records = SplitConfig("all", layout, limit=limit)
+    return IngestConfig(records=records, parts={"all": part}, **options)
+
+
+def scenes_in(folder) -> list[Scene]:
+    files = sorted(str(path) for path in pathlib.Path(folder).glob("scenes-*"))
+    return [decode_scene(r.numpy()) for r in tf.data.TFRecordDataset(files)]
+
+
+def rejects_in(folder) -> list[dict]:
+    paths = sorted(pathlib.Path(folder).glob("rejects-*.jsonl"))
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir()}
