@@ -128,7 +128,7 @@ def test_a_mistake_is_refused_with_file_key_and_cure(read, text, message):
     assert message in one_line(raised)
 
 
-def test_a_misspelt_key_is_named_rather_than_the_one_that_it_leaves_missing(read):
+def test_a_misspelled_key_is_named_rather_than_the_one_that_it_leaves_missing(read):
     with pytest.raises(InputError, match="unknown key 'nam'; did you mean 'name'"):
         read("nam: a")
 

@@ -100,7 +100,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told anything")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
 def test_commands_that_train_keep_freed_memory_and_prefer_onednn():
     choices = json.loads(run_python(CHOICES, COMMANDS=json.dumps(COMMANDS)).stdout)
     assert choices == {

@@ -34,12 +34,12 @@ def test_accuracy_grows_with_the_people_who_said_so(people, accuracy):
     assert soft_score(answers).get("red", 0.0) == accuracy
 
 
-def test_prediction_and_answers_are_normalised():
+def test_prediction_and_answers_are_normalized():
     assert vqa_accuracy("A Dog.", ten("dog", "the dog", "dog!")) == 0.9
     assert vqa_accuracy("two", ten("2")) == 0.3
 
 
-def test_nothing_is_normalised_where_all_agree():
+def test_nothing_is_normalized_where_all_agree():
     assert vqa_accuracy("2", ["two"] * 10) == 0
     assert vqa_accuracy("two", ["two"] * 10) == 1
     assert vqa_accuracy("Two", ["two"] * 10) == 0
@@ -47,7 +47,7 @@ def test_nothing_is_normalised_where_all_agree():
     assert vqa_accuracy(" two\n", ["two"] * 9 + ["\ttwo"]) == 1
     assert vqa_accuracy("2", ["two"] * 9 + ["\ttwo"]) == 0
     assert vqa_accuracy("on top", ["on\ttop"] * 10) == 1
-    # One who writes it otherwise, and all are normalised.
+    # One who writes it otherwise, and all are normalized.
     assert vqa_accuracy("2", ["two"] * 9 + ["Two"]) == 1
 
 
@@ -56,7 +56,7 @@ def test_an_answer_of_articles_alone_equals_others_of_that_kind():
     assert soft_score(ten("a", "?"))[""] == 0.6
 
 
-def test_labels_are_normalised_also_where_all_agree():
+def test_labels_are_normalized_also_where_all_agree():
     assert soft_score(["Two"] * 10) == {"2": 1.0}
     assert soft_score(["yes"] * 7 + ["no"] * 2 + ["No."]) == {"yes": 1.0, "no": 0.9}
 

@@ -1,4 +1,4 @@
-"""VQA's normalisation, rule by rule, and on the answers of the release."""
+"""VQA's normalization, rule by rule, and on the answers of the release."""
 
 import json
 
@@ -30,7 +30,7 @@ from tests.reference import reference_file
         # Marks that are not in the list stay.
         ("50%", "50%"),
         ("$5 & 5:30 #1 *", "$5 & 5:30 #1 *"),
-        # Periods vanish unless a digit follows; what stands before is the same.
+        # Periods vanish unless a digit follows; what comes before stays the same.
         ("yes.", "yes"),
         ("u.s.a.", "usa"),
         ("3.5", "3.5"),
@@ -83,7 +83,7 @@ ANSWERS = st.lists(PIECES, max_size=20).map("".join)
 
 
 @given(ANSWERS)
-def test_normalising_again_changes_nothing(answer):
+def test_normalizing_again_changes_nothing(answer):
     normalized = normalize_vqa_answer(answer)
     assert normalize_vqa_answer(normalized) == normalized
 
@@ -95,7 +95,7 @@ def test_no_mark_and_no_stray_blank_is_left(answer):
     assert normalized == " ".join(normalized.split())
 
 
-def test_answers_of_the_release_are_normalised_already():
+def test_answers_of_the_release_are_normalized_already():
     answers = json.loads(reference_file("vqa_trainval_label2ans.json").read_text())
     assert len(answers) == 3129
     assert [normalize_vqa_answer(answer) for answer in answers] == answers
