@@ -80,7 +80,7 @@ def test_wheel_has_all_modules_and_data(dist):
 def test_command_of_the_wheel_lists_all_commands(fresh, tmp_path):
     text = run(fresh / "lxmert", "--help", cwd=tmp_path, PATH="/usr/bin:/bin")
     for command in ("ask", "finetune", "ingest", "pipeline", "serve"):
-        assert f"    {command} " in text
+        assert f"\n  {command} " in text
 
 
 def test_wheel_answers_a_question(fresh, tmp_path, tmp_path_factory):
