@@ -78,4 +78,4 @@ def test_more_regions_than_max_regions_are_refused(refused, tiny):
 
 def test_missing_preset_is_refused(refused, tiny, tmp_path):
     line = refused("evaluate", "--model", tmp_path / "none", "--examples", tiny.flat)
-    assert f"{tmp_path / 'none'}: no such directory; a preset is one" in line
+    assert f"preset not found: {tmp_path / 'none'}" in line
