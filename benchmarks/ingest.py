@@ -1,10 +1,10 @@
-"""What ingestion of region files costs: images a second, memory, and the same beside a plain loop.
+"""Measure ingestion of region files: images per second and memory, beside a minimal loop.
 
     .venv/bin/python benchmarks/ingest.py --sample coco_obj36_sample.tsv
 
-Makes TSV files by repeating the rows of a sample under new ids, and a file of questions about them,
-in a temporary folder (0.4 MB an image, and as much again while ingestion runs). Each ingestion is
-a process of its own. The plain loop reads the same file, splits its rows and decodes the base64.
+The script writes TSV files that repeat the rows of a sample under new ids, and a file of questions
+about them, to a temporary folder (0.4 MB per image; ingestion needs as much again). Each ingestion
+is a separate process. The minimal loop reads the same file, splits its rows and decodes the base64.
 """
 
 import argparse
@@ -24,16 +24,17 @@ from rich.table import Table
 
 QUESTIONS_PER_IMAGE = 5
 ARRAY_COLUMNS = (3, 4, 5, 6, 8, 9)
-# The file, the regions that wait for their sentences, and the records, both in half precision.
+# Bytes on disk per byte of TSV: the file itself, then the regions that wait for their sentences and
+# the records, both in float16.
 DISK_PER_BYTE = 2.5
 SAMPLING_SECONDS = 0.2
 
 
 def main() -> None:
-    """Makes the data, ingests it, and prints a table."""
+    """Write the data, ingest it, and print a table."""
     args = _arguments()
     table = Table("images", title="lxmert ingest")
-    for column in ("workers", "seconds", "images/s", "peak memory (MB)", "plain loop", "ratio"):
+    for column in ("workers", "seconds", "images/s", "peak memory (MB)", "minimal loop", "ratio"):
         table.add_column(column, justify="right")
     for images in args.images:
         with tempfile.TemporaryDirectory(prefix="lxmert-ingest-", dir=args.folder) as folder:
@@ -43,10 +44,31 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sample", required=True, metavar="FILE", help="a few rows of the release")
-    parser.add_argument("--images", type=int, nargs="+", default=[400, 4000, 12000], metavar="N")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N")
-    parser.add_argument("--folder", metavar="DIR", help="where the temporary folder is made")
+    parser.add_argument(
+        "--sample",
+        required=True,
+        metavar="FILE",
+        help="TSV file with a few rows of the published region features",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        nargs="+",
+        default=[400, 4000, 12000],
+        metavar="N",
+        help="numbers of images to ingest (default: 400 4000 12000)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        nargs="+",
+        default=[1, 2],
+        metavar="N",
+        help="numbers of ingestion workers (default: 1 2)",
+    )
+    parser.add_argument(
+        "--folder", metavar="DIR", help="parent of the temporary folder (default: the system's)"
+    )
     return parser.parse_args()
 
 
@@ -54,12 +76,12 @@ def _measure(folder: pathlib.Path, images: int, args: argparse.Namespace, table:
     rows = pathlib.Path(args.sample).read_bytes().splitlines(keepends=True)
     needed = images * len(rows[0]) * DISK_PER_BYTE
     if shutil.disk_usage(folder).free < needed:
-        sys.exit(f"{folder}: {images:,} images need {needed / 1e9:.1f} GB; name another --folder")
+        sys.exit(f"{folder}: {images:,} images need {needed / 1e9:.1f} GB; choose another --folder")
     regions, sentences = folder / "regions.tsv", folder / "questions.json"
     _write_regions(regions, rows, images)
     _write_questions(sentences, images)
     for workers in args.workers:
-        plain = images / _plain_loop(regions)
+        minimal = images / _minimal_loop(regions)
         seconds, memory = _ingest(regions, sentences, folder / f"records-{workers}", workers)
         table.add_row(
             f"{images:,}",
@@ -67,8 +89,8 @@ def _measure(folder: pathlib.Path, images: int, args: argparse.Namespace, table:
             f"{seconds:.1f}",
             f"{images / seconds:,.0f}",
             f"{memory / 1e6:,.0f}",
-            f"{plain:,.0f} images/s",
-            f"{images / seconds / plain:.2f}",
+            f"{minimal:,.0f} images/s",
+            f"{images / seconds / minimal:.2f}",
         )
 
 
@@ -100,8 +122,8 @@ def _write_questions(path: pathlib.Path, images: int) -> None:
     path.write_text(json.dumps(questions), encoding="utf-8")
 
 
-def _plain_loop(path: pathlib.Path) -> float:
-    """Seconds of the least that reading can be."""
+def _minimal_loop(path: pathlib.Path) -> float:
+    """Return the seconds of reading rows and decoding arrays, which no ingestion can avoid."""
     start = time.perf_counter()
     with path.open("rb") as file:
         for row in file:
@@ -112,7 +134,7 @@ def _plain_loop(path: pathlib.Path) -> float:
 
 
 def _ingest(regions, sentences, output: pathlib.Path, workers: int) -> tuple[float, int]:
-    """Seconds of a whole run, and the most bytes that its processes held together."""
+    """Return the seconds of a whole run, and the peak memory of its processes in bytes."""
     command = [sys.executable, "-m", "lxmert_tf.cli", "ingest", "--regions", str(regions)]
     command += ["--sentences", str(sentences), "--sentences-format", "vqa_release"]
     command += ["--output", str(output), "--workers", str(workers)]
@@ -132,15 +154,15 @@ def _ingest(regions, sentences, output: pathlib.Path, workers: int) -> tuple[flo
 
 
 def _memory(process: psutil.Process) -> int:
-    """What a process and those that it started hold, pages that they share counted in part."""
-    held = 0
+    """Return the memory of a process and its descendants in bytes, shared pages counted once."""
+    total = 0
     try:
         for one in [process, *process.children(recursive=True)]:
-            held += one.memory_full_info().pss
+            total += one.memory_full_info().pss
     except psutil.NoSuchProcess:
-        # It ended in between; the next sample counts.
+        # A process ended meanwhile; skip this sample.
         return 0
-    return held
+    return total
 
 
 if __name__ == "__main__":

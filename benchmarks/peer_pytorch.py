@@ -1,7 +1,7 @@
-"""Times LXMERT of Hugging Face transformers in PyTorch on the batches that `peers.py` wrote.
+"""Time the PyTorch LXMERT of Hugging Face transformers on batches written by `peers.py`.
 
-Runs in an environment of its own (peers-requirements.txt) and knows nothing of lxmert_tf. Prints
-one JSON object: the seconds of steps, by batch.
+The script runs in a separate environment (peers-requirements.txt) without lxmert_tf. It prints one
+JSON object with the seconds of each batch's steps, the peak memory, and versions.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from transformers import LxmertConfig, LxmertForPreTraining, LxmertModel
 WARM_UP = 3
 LEARNING_RATE, WEIGHT_DECAY, CLIP_NORM, EPSILON = 1e-5, 0.01, 1.0, 1e-6
 TOP_K = 5
-# What PyTorch's cross-entropy leaves out; in the files it is -1.
+# Label that PyTorch's cross-entropy ignores; in the files it is -1.
 IGNORED = -100
 
 
 def main() -> None:
-    """Makes a model with random weights and times it."""
+    """Build a model with random weights, time it, and print the times."""
     args = _arguments()
     torch.manual_seed(0)
     with np.load(args.inputs) as file:
@@ -46,14 +46,24 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--inputs", required=True, metavar="FILE.npz")
+    parser.add_argument("--inputs", required=True, metavar="FILE.npz", help="batches from peers.py")
     parser.add_argument("--mode", choices=("eager", "compile"), default="eager")
-    # autocast: float32 weights; bfloat16: the weights, too, which only answering can do.
     parser.add_argument(
-        "--precision", choices=("float32", "autocast", "bfloat16"), default="float32"
+        "--precision",
+        choices=("float32", "autocast", "bfloat16"),
+        default="float32",
+        help="autocast: bfloat16 products of float32 weights; bfloat16: also the weights, for "
+        "answering only (default: %(default)s)",
     )
-    parser.add_argument("--length", type=int, metavar="N", help="pad to it, not to the longest")
-    parser.add_argument("--steps", type=int, default=8, metavar="N")
+    parser.add_argument(
+        "--length",
+        type=int,
+        metavar="N",
+        help="pad to N word pieces instead of the longest sentence",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=8, metavar="N", help="timed steps (default: 8)"
+    )
     return parser.parse_args()
 
 
@@ -95,7 +105,10 @@ def _config(about) -> LxmertConfig:
 
 
 class AnswerModel(nn.Module):
-    """LXMERT with the answer head of the paper; gives the loss where scores are given."""
+    """LXMERT with the answer head of the paper.
+
+    It returns the best answers, or the loss if the batch has scores.
+    """
 
     def __init__(self, config: LxmertConfig):
         super().__init__()
@@ -118,7 +131,7 @@ class AnswerModel(nn.Module):
 
 
 class PretrainingModel(nn.Module):
-    """All pre-training tasks; gives the loss."""
+    """LXMERT with the heads of all pre-training tasks; it returns the loss."""
 
     def __init__(self, config: LxmertConfig):
         super().__init__()
@@ -158,7 +171,7 @@ def _answering(about, args):
     if args.mode == "compile":
         inductor_config.freezing = True
         model = torch.compile(model)
-    # Freezing wants no_grad; it cannot be in inference_mode.
+    # Freezing fails in inference_mode.
     without_gradients = torch.no_grad if args.mode == "compile" else torch.inference_mode
 
     def step(batch):

@@ -1,7 +1,7 @@
-"""Times LXMERT of Hugging Face transformers in TensorFlow on the batches that `peers.py` wrote.
+"""Time the TensorFlow LXMERT of Hugging Face transformers on batches written by `peers.py`.
 
-Runs in an environment of its own (peers-requirements.txt) and knows nothing of lxmert_tf. Prints
-one JSON object: the seconds of steps, by batch.
+The script runs in a separate environment (peers-requirements.txt) without lxmert_tf. It prints one
+JSON object with the seconds of each batch's steps, the peak memory, and versions.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import tensorflow as tf
 import transformers
 from transformers import LxmertConfig, TFLxmertForPreTraining, TFLxmertModel
 
-# Keras or tf_keras, whichever it takes itself.
+# The Keras that transformers uses: Keras 2 or tf-keras.
 from transformers.modeling_tf_utils import keras
 
 WARM_UP = 3
@@ -23,7 +23,7 @@ TOP_K = 5
 
 
 def main() -> None:
-    """Makes a model with random weights and times it."""
+    """Build a model with random weights, time it, and print the times."""
     args = _arguments()
     keras.utils.set_random_seed(0)
     if args.precision == "bfloat16":
@@ -47,10 +47,22 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--inputs", required=True, metavar="FILE.npz")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--length", type=int, metavar="N", help="pad to it, not to the longest")
-    parser.add_argument("--steps", type=int, default=8, metavar="N")
+    parser.add_argument("--inputs", required=True, metavar="FILE.npz", help="batches from peers.py")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="default: %(default)s",
+    )
+    parser.add_argument(
+        "--length",
+        type=int,
+        metavar="N",
+        help="pad to N word pieces instead of the longest sentence",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=8, metavar="N", help="timed steps (default: 8)"
+    )
     return parser.parse_args()
 
 
@@ -58,7 +70,7 @@ def _batch(file, number: int, length: int | None) -> dict[str, tf.Tensor]:
     prefix = f"{number}/"
     arrays = {name[len(prefix) :]: file[name] for name in file.files if name.startswith(prefix)}
     for name in [name for name in arrays if name.endswith("_labels")]:
-        # These losses know no label that is left out. What they compute is the same for any.
+        # These losses cannot ignore labels; any valid label costs the same time.
         arrays[name] = np.maximum(arrays[name], 0)
     if length:
         missing = length - arrays["token_ids"].shape[1]
@@ -89,7 +101,7 @@ def _config(about) -> LxmertConfig:
 
 
 class AnswerModel(keras.Model):
-    """LXMERT with the answer head of the paper: logits [B, A] in float32."""
+    """LXMERT with the answer head of the paper; it returns float32 logits [B, A]."""
 
     def __init__(self, config: LxmertConfig):
         super().__init__()
@@ -118,7 +130,7 @@ def _inputs(batch):
 
 
 def _signature(batch) -> dict[str, tf.TensorSpec]:
-    """For any length, so that it is traced once."""
+    """Return a signature for any batch size and length, so that a step is traced once."""
     return {
         name: tf.TensorSpec([None, None, *tensor.shape[2:]][: tensor.shape.rank], tensor.dtype)
         for name, tensor in batch.items()

@@ -1,12 +1,12 @@
-"""Speed beside other implementations of LXMERT, on the same machine and the same inputs.
+"""Compare the speed with other implementations of LXMERT, on the same machine and inputs.
 
     .venv/bin/python benchmarks/peers.py --peer-python build/peers/bin/python --task answer
 
 The peers are Hugging Face transformers in PyTorch (eager and compiled) and in TensorFlow, in the
-environment of peers-requirements.txt, which says how to make it. All models have the same sizes,
-random weights and dropout. Each is a process of its own, and they take turns: ours, first peer,
-second peer, ..., ours, first peer, ... A ratio is ours over the peer's, in examples per second of
-the same round. Ours reads questions in words, the peers ids.
+environment that peers-requirements.txt describes. All models have the same sizes and dropout, and
+random weights. Each runs in a separate process, in rounds: first ours, then each peer. A ratio is
+our examples per second divided by the peer's in the same round. Ours starts from the text of the
+questions, the peers from token ids.
 """
 
 import argparse
@@ -34,18 +34,18 @@ PYTORCH, TENSORFLOW = "peer_pytorch.py", "peer_tensorflow.py"
 
 
 class PeerFailed(Exception):
-    """A process ended with an error; the text is one line of what it said."""
+    """A process ended with an error; the message is one line of its output."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
-    """Another implementation in one setting.
+    """Another implementation with its options.
 
     Args:
-        script: beside this file.
-        options: of the script.
-        precision: of ours, to compare with.
-        tasks: that it can do.
+        script: File name in this folder.
+        options: Options of the script.
+        precision: The precision of ours to compare with.
+        tasks: Tasks that it supports.
     """
 
     script: str
@@ -60,7 +60,7 @@ def _peers() -> dict[str, Peer]:
         "eager_autocast": Peer(PYTORCH, ("--precision", "autocast"), "bfloat16"),
         "eager_bf16": Peer(PYTORCH, ("--precision", "bfloat16"), "bfloat16", ("answer",)),
         "tf_f32": Peer(TENSORFLOW, ("--precision", "float32"), "float32"),
-        # Its pre-training adds float32 losses to bfloat16 ones, which TensorFlow refuses.
+        # Its pre-training fails, because it adds float32 losses to bfloat16 ones.
         "tf_bf16": Peer(
             TENSORFLOW, ("--precision", "bfloat16"), "bfloat16", ("answer", "finetune")
         ),
@@ -74,16 +74,16 @@ def _peers() -> dict[str, Peer]:
         name: dataclasses.replace(peer, options=(*peer.options, "--length", str(MAX_LENGTH)))
         for name, peer in settings.items()
     }
-    # By themselves they pad to the longest sentence of the batch.
     return {**padded, **{f"{name}_dynamic": peer for name, peer in settings.items()}}
 
 
-# Padded to 20 pieces, as the release does; `_dynamic`: to the longest sentence of the batch.
+# Peers named `_dynamic` pad to the longest sentence of the batch, the others to 20 word pieces, as
+# the original code does.
 PEERS = _peers()
 
 
 def main() -> None:
-    """Writes the inputs, lets all take turns, and prints the ratios."""
+    """Write the inputs, run all implementations, and print the ratios."""
     args = _arguments()
     silence_tensorflow()
     names = [name for name in args.peers if args.task in PEERS[name].tasks]
@@ -110,44 +110,64 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--peer-python", required=True, metavar="FILE", help="of the peers' environment"
+        "--peer-python",
+        required=True,
+        metavar="FILE",
+        help="Python interpreter of the peers' environment",
     )
-    parser.add_argument("--task", required=True, choices=TASKS)
-    parser.add_argument("--model", choices=MODELS, default="base")
-    parser.add_argument("--lengths", choices=LENGTHS, default="questions")
+    parser.add_argument("--task", required=True, choices=TASKS, help="what to measure")
+    parser.add_argument(
+        "--model", choices=MODELS, default="base", help="model sizes (default: base)"
+    )
+    parser.add_argument(
+        "--lengths", choices=LENGTHS, default="questions", help="as for lxmert benchmark"
+    )
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per step")
-    parser.add_argument("--questions-per-image", type=int, default=1, metavar="N")
-    parser.add_argument("--steps", type=int, default=12, metavar="N", help="timed in each process")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument(
+        "--questions-per-image",
+        type=int,
+        default=1,
+        metavar="N",
+        help="as for lxmert benchmark",
+    )
+    parser.add_argument("--steps", type=int, default=12, metavar="N", help="timed steps per run")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="runs of each")
     parser.add_argument(
         "--peers",
         type=peer_names,
         default=list(PEERS),
         metavar="NAME,...",
-        help=f"some of {', '.join(PEERS)} (default: all)",
+        help=f"names from {', '.join(PEERS)} (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser.parse_args()
 
 
 def peer_names(text: str) -> list[str]:
-    """Names of `PEERS`, separated by commas."""
+    """Return the names in a comma-separated list, for `type=` of argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: A name is not in `PEERS`.
+    """
     names = text.split(",")
     for name in names:
         if name not in PEERS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(PEERS)}")
+            raise argparse.ArgumentTypeError(
+                f"unknown peer {name!r}; the peers are {', '.join(PEERS)}"
+            )
     return names
 
 
 def take_turns(runners: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Runs each once, and all again.
+    """Run each runner once per round.
 
     Args:
-        runners: give a rate each, or fail with `PeerFailed`.
-        rounds: how often.
+        runners: Functions by name that return a rate in examples per second, or raise `PeerFailed`.
+            One that has failed is not run again.
+        rounds: Number of rounds.
 
     Returns:
-        the rates by name; none of what failed, which is not run again.
+        The rates of each runner, by name; an empty list if it failed.
     """
     rates: dict[str, list[float]] = {name: [] for name in runners}
     failed = set()
@@ -167,7 +187,17 @@ def take_turns(runners: Mapping[str, Callable[[], float]], rounds: int) -> dict[
 
 
 def compare(name: str, ours: list[float], theirs: list[float]) -> dict:
-    """The rates of both and the ratios of the rounds, empty if one failed."""
+    """Return the rates of ours and of a peer, and statistics of their ratio.
+
+    Args:
+        name: Name of the peer.
+        ours: Our rates, by round.
+        theirs: Rates of the peer, by round; empty if it failed.
+
+    Returns:
+        A dict of `peer`, `ours`, `theirs` and `ratio`; the last has `median`, `min` and `max`, or
+        is empty if the peer failed.
+    """
     ratios = [our / their for our, their in zip(ours, theirs)]
     return {
         "peer": name,
@@ -180,9 +210,8 @@ def compare(name: str, ours: list[float], theirs: list[float]) -> dict:
 
 
 def _write_inputs(path: pathlib.Path, args: argparse.Namespace) -> list[int]:
-    """Writes what all read, and gives the examples of each batch."""
-    from lxmert_tf.benchmarking.measurement import BATCHES
-    from lxmert_tf.benchmarking.workloads import draw_batches
+    """Write the inputs of the peers, and return the number of examples of each batch."""
+    from lxmert_tf.benchmarking.workloads import BATCHES, draw_batches
 
     config = model_sizes(args.model, args.task)
     batches = draw_batches(
@@ -196,7 +225,7 @@ def _write_inputs(path: pathlib.Path, args: argparse.Namespace) -> list[int]:
     arrays = {}
     for number, batch in enumerate(batches):
         for name, array in {**batch.inputs, **batch.targets}.items():
-            # They know no image that is encoded already: each question comes with its regions.
+            # The peers cannot reuse an encoded image, so each question comes with its regions.
             repeats = len(batch.lengths) // len(array)
             arrays[f"{number}/{name}"] = np.repeat(array, repeats, axis=0)
     about = {"task": args.task, "config": config.to_dict(), "batches": len(batches)}
@@ -230,18 +259,18 @@ def _last_json(command: list[str]) -> dict:
     outcome = subprocess.run(command, capture_output=True, text=True, env=quiet)
     if outcome.returncode:
         lines = outcome.stderr.strip().splitlines() or [f"ended with {outcome.returncode}"]
-        # Keras says more after the error itself.
+        # Keras prints more lines after that of the error.
         errors = [line.strip() for line in lines if "Error: " in line]
         raise PeerFailed((errors or lines)[-1])
     return json.loads(outcome.stdout.splitlines()[-1])
 
 
 def _table(rows: list[dict], args: argparse.Namespace) -> Table:
-    title = f"{args.task}, {args.model}, {args.lengths}, {args.batch_size} images a step"
+    title = f"{args.task}, {args.model}, {args.lengths}, {args.batch_size} images per step"
     if args.questions_per_image > 1:
-        title += f", {args.questions_per_image} questions an image"
+        title += f", {args.questions_per_image} questions per image"
     table = Table("peer", title=title)
-    for column in ("theirs (examples/s)", "ours", "ratio", "least", "most"):
+    for column in ("theirs (examples/s)", "ours", "ratio", "min", "max"):
         table.add_column(column, justify="right")
     for row in rows:
         if not row["ratio"]:

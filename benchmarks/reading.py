@@ -1,12 +1,12 @@
-"""How fast records become batches, at the published sizes: 36 x 2048 float16 regions, 20 tokens.
+"""Measure how fast records are read into batches, at the published sizes.
 
     .venv/bin/python benchmarks/reading.py --records build/reading
 
-Makes records of random numbers, once: 2,000 images with 5 sentences (as in MS COCO) and 200 with
-300 (as in Visual Genome). Each case reads them from the page cache through `answer_batches`, in a
-process of its own, and takes turns with copying the float32 features of as many examples, which is
-what no reader can do without. Prints examples per second of both, and how much memory reading takes
-on top of TensorFlow.
+The first run writes random records with 36 x 2048 float16 region features: 2,000 images with 5
+sentences each (as in MS COCO) and 200 with 300 (as in Visual Genome). Each case runs in a separate
+process and reads the records from the page cache through `answer_batches`. For comparison, it
+copies the float32 features of as many examples, which no reader can avoid. The table shows examples
+per second of both, and the memory of reading on top of TensorFlow's.
 """
 
 import argparse
@@ -30,7 +30,7 @@ ANSWERS = tuple(f"answer {number}" for number in range(3129))
 
 
 def main() -> None:
-    """Makes the records, reads them, and prints a table."""
+    """Write the records, read them, and print a table."""
     args = _arguments()
     silence_tensorflow()
     for name in SETS:
@@ -40,7 +40,7 @@ def main() -> None:
         table.add_column(column, justify="right")
     for name in SETS:
         for batch_size in args.batch_sizes:
-            # Peak memory is a process's own.
+            # Peak memory is measured per process.
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 case = (pathlib.Path(args.records) / f"{name}.tfrecord", batch_size, args.rounds)
                 reading, copying, memory = pool.apply(_measure, case)
@@ -53,9 +53,20 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", required=True, metavar="DIR")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[32, 256], metavar="N")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N")
+    parser.add_argument(
+        "--records", required=True, metavar="DIR", help="folder of the records; written if missing"
+    )
+    parser.add_argument(
+        "--batch-sizes",
+        type=int,
+        nargs="+",
+        default=[32, 256],
+        metavar="N",
+        help="examples per batch (default: 32 256)",
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="passes, of which the best counts"
+    )
     return parser.parse_args()
 
 
@@ -102,7 +113,12 @@ def _scene(number: int, sentences: int, random: np.random.Generator):
 
 
 def _measure(path: pathlib.Path, batch_size: int, rounds: int) -> tuple[float, float, float]:
-    """Examples per second of reading and of copying, the better of the rounds; bytes of memory."""
+    """Measure one case.
+
+    Returns:
+        The best rates of reading and of copying in examples per second, and the memory of both in
+        bytes.
+    """
     silence_tensorflow()
     from lxmert_tf import LxmertTextPreprocessor
     from lxmert_tf.data.batches import answer_batches, example_batches, read_records

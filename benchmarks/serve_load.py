@@ -1,10 +1,10 @@
-"""`lxmert serve` under load, with a new version pushed in the middle: no request may fail.
+"""Load `lxmert serve`, and deploy a new version meanwhile: no request may fail.
 
     .venv/bin/python benchmarks/serve_load.py --model saved_models/easy_vqa/VERSION
 
-Starts a server on a copy of the SavedModel, asks it from many threads as fast as it answers, copies
-the SavedModel in as the next version at half time, goes on until that answers, and tells requests,
-failures and latencies.
+The script starts a server on a copy of the SavedModel and sends requests from many threads, each as
+fast as the server answers. After half the time it copies the SavedModel in as the next version, and
+goes on until that is served. It prints the number of requests, their latencies, and failures.
 """
 
 import argparse
@@ -25,12 +25,12 @@ from rich.table import Table
 from lxmert_tf.serving.client import Client, ServerError
 
 NAME = "model"
-# Regions per image; each thread asks about another number of them, so that batches are padded.
+# Range of the regions per image. The number differs between threads, so that batches are padded.
 REGIONS = (8, 36)
 
 
 def main() -> int:
-    """Starts a server, loads it through a swap, and says what came of it; 1 if a request failed."""
+    """Run the benchmark and print its result; return 1 if a request failed."""
     args = _arguments()
     with tempfile.TemporaryDirectory() as folder:
         versions = pathlib.Path(folder) / NAME
@@ -48,15 +48,21 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, type=pathlib.Path, metavar="DIR")
-    parser.add_argument("--clients", type=int, default=32, metavar="N")
-    parser.add_argument("--seconds", type=float, default=60, metavar="N")
+    parser.add_argument(
+        "--model", required=True, type=pathlib.Path, metavar="DIR", help="SavedModel to serve"
+    )
+    parser.add_argument(
+        "--clients", type=int, default=32, metavar="N", help="threads that ask (default: 32)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=60, metavar="N", help="time under load (default: 60)"
+    )
     return parser.parse_args()
 
 
 def _measure(url: str, versions: pathlib.Path, args: argparse.Namespace) -> int:
-    inputs = requests.get(f"{url}/metadata", timeout=60).json()
-    definitions = inputs["metadata"]["signature_def"]["signature_def"]
+    metadata = requests.get(f"{url}/metadata", timeout=60).json()
+    definitions = metadata["metadata"]["signature_def"]["signature_def"]
     shape = definitions["serving_default"]["inputs"]["region_features"]["tensor_shape"]
     feature_size = int(shape["dim"][-1]["size"])
     endpoint = url.split("/v1/")[0]
@@ -88,7 +94,7 @@ def _measure(url: str, versions: pathlib.Path, args: argparse.Namespace) -> int:
     while _served(url) != "2":
         time.sleep(0.2)
     swap = time.monotonic() - pushed
-    # At least some of it with the new version.
+    # At least a tenth of the time is spent on the new version.
     time.sleep(max(args.seconds / 2 - swap, args.seconds / 10))
     stop.set()
     for thread in threads:
@@ -105,7 +111,7 @@ def _served(url: str) -> str:
 def _print(latencies, failures, seconds: float, swap: float) -> None:
     table = Table("", "", title="lxmert serve under load")
     table.add_row("requests", f"{len(latencies):,}")
-    table.add_row("requests a second", f"{len(latencies) / seconds:.0f}")
+    table.add_row("requests per second", f"{len(latencies) / seconds:.0f}")
     for percent in (50, 95, 99, 100):
         table.add_row(f"latency, {percent}%", f"{1000 * np.percentile(latencies, percent):.0f} ms")
     table.add_row("failed", f"{sum(failures.values()):,}")

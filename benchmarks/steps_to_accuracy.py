@@ -1,11 +1,11 @@
-"""What pre-training saves: fine-tuning steps until a validation accuracy, from scratch and from it.
+"""Compare the fine-tuning steps to an accuracy with and without pre-training.
 
     .venv/bin/python benchmarks/steps_to_accuracy.py --train build/records/train \
         --validation build/records/validation --output build/steps
 
-Each seed trains from scratch with the task's file, and once more from a model that was pre-trained
-with the same seed. A checkpoint is saved every few steps and measured afterwards. What is there
-already in --output is not trained again.
+For each seed, the script trains from scratch, pre-trains, and fine-tunes the pre-trained model.
+It saves a checkpoint every few steps and evaluates the checkpoints afterwards. Finished runs in
+--output are not trained again; unfinished ones are resumed.
 """
 
 import argparse
@@ -21,11 +21,11 @@ CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 
 def main() -> None:
-    """Trains what is not trained yet, and prints the table."""
+    """Train, evaluate the checkpoints, and print a table."""
     args = _arguments()
     silence_tensorflow()
-    table = Table("seed", title=f"Steps to {args.accuracy:.0%} of the validation questions")
-    for column in ("from scratch", "fine-tuning", "pre-training", "of both"):
+    table = Table("seed", title=f"Steps to a validation accuracy of {args.accuracy:.0%}")
+    for column in ("from scratch", "fine-tuning", "pre-training", "both"):
         table.add_column(column, justify="right")
     rows = [_measure(seed, args) for seed in args.seeds]
     for seed, row in zip(args.seeds, rows):
@@ -37,22 +37,57 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--train", required=True, nargs="+", metavar="GLOB")
-    parser.add_argument("--validation", required=True, nargs="+", metavar="GLOB")
-    parser.add_argument("--output", required=True, metavar="DIR")
-    parser.add_argument("--task", default=CONFIGS / "task" / "easy_vqa.yaml", metavar="FILE")
+    for split in ("train", "validation"):
+        parser.add_argument(
+            f"--{split}", required=True, nargs="+", metavar="GLOB", help=f"{split} records"
+        )
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the runs")
     parser.add_argument(
-        "--pretraining", default=CONFIGS / "pretraining" / "easy_vqa.yaml", metavar="FILE"
+        "--task",
+        default=CONFIGS / "task" / "easy_vqa.yaml",
+        metavar="FILE",
+        help="fine-tuning config",
     )
-    parser.add_argument("--model-config", default=CONFIGS / "model" / "mini.yaml", metavar="FILE")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
-    parser.add_argument("--accuracy", type=float, default=0.99, metavar="SHARE")
-    parser.add_argument("--every", type=int, default=50, metavar="STEPS")
+    parser.add_argument(
+        "--pretraining",
+        default=CONFIGS / "pretraining" / "easy_vqa.yaml",
+        metavar="FILE",
+        help="pre-training config",
+    )
+    parser.add_argument(
+        "--model-config",
+        default=CONFIGS / "model" / "mini.yaml",
+        metavar="FILE",
+        help="model sizes",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0, 1, 2],
+        metavar="N",
+        help="one run each (default: 0 1 2)",
+    )
+    parser.add_argument(
+        "--accuracy",
+        type=float,
+        default=0.99,
+        metavar="A",
+        help="accuracy to reach, in 0..1 (default: 0.99)",
+    )
+    parser.add_argument(
+        "--every", type=int, default=50, metavar="N", help="steps between checkpoints (default: 50)"
+    )
     return parser.parse_args()
 
 
 def _measure(seed: int, args: argparse.Namespace):
-    """Steps from scratch, and of fine-tuning, of pre-training and of both; None if never."""
+    """Train with one seed and count steps.
+
+    Returns:
+        Steps to the accuracy from scratch and in fine-tuning, all steps of pre-training, and the
+        sum of the last two; None where the accuracy is not reached.
+    """
     from lxmert_tf.config_file import load_config
     from lxmert_tf.data.batches import find_records
     from lxmert_tf.models.config import LxmertConfig
@@ -67,11 +102,11 @@ def _measure(seed: int, args: argparse.Namespace):
     task = dataclasses.replace(load_config(FinetuningConfig, args.task), **saving)
     pretraining = dataclasses.replace(load_config(PretrainingConfig, args.pretraining), seed=seed)
 
-    def run(train_it, name: str, config):
+    def run(train_model, name: str, config):
         directory = output / f"{name}-{seed}"
         if not (directory / "preset").exists():
             resume = (directory / "run.json").exists()
-            train_it(train, [], config, model_config, directory=directory, resume=resume)
+            train_model(train, [], config, model_config, directory=directory, resume=resume)
         return directory
 
     scratch = _first_step(run(finetune, "scratch", task), validation, task, args.accuracy)

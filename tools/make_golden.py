@@ -1,30 +1,31 @@
-"""Makes golden numbers: what the reference LXMERT computes, from seeded random weights.
+"""Compute golden data: outputs, gradients and losses of the reference LXMERT for random weights.
 
-It needs PyTorch and transformers, and nothing of this project, in an environment of their own:
+The script needs PyTorch and transformers in a separate environment, and nothing of this project:
 
     python3.11 -m venv oracle && oracle/bin/pip install -r requirements/oracle.txt
     oracle/bin/python tools/make_golden.py --size small --output golden
 
-Then `LXMERT_GOLDEN=golden make test-all` compares. `--output` gets a folder named for the size:
+`LXMERT_GOLDEN=golden make test-all` then compares the models with it. The script writes to a
+subfolder of `--output` that is named for the size:
 
-config.json             the fields of LxmertConfig
-optimizer.json          the settings of the optimizer
-inputs.npz              one batch with its labels (-1: ignored) and the detector's confidences
-weights.safetensors     under the release's names
-*_LXRT.pth              the same in PyTorch's three forms; not at the published size
+config.json             fields of LxmertConfig
+optimizer.json          settings of the optimizer
+inputs.npz              a batch with labels (-1: ignored) and the detector's confidences
+weights.safetensors     weights, named as in the original code
+*_LXRT.pth              the same in three forms of PyTorch checkpoints; not at the published size
 outputs.npz             hidden states, logits, losses (`loss_*`, as they enter the total), and
                         `bertadam_losses`: the loss before each step of the optimizer
-gradients.safetensors   of the total, by name; at the published size vectors and small tables alone
-gradient_norms.json     the norm of every gradient, by name
+gradients.safetensors   gradients of the total loss, by name; at the published size only small ones
+gradient_norms.json     norms of all gradients, by name
 
-At the published size (228 million weights) weights.safetensors has 0.9 GB, the rest 9 MB; making
-them takes two minutes and 5 GB of memory on two cores.
+At the published size (228 million weights) weights.safetensors has 0.9 GB and the rest 9 MB;
+computing them takes two minutes on two cores and 5 GB of memory.
 
 The model is transformers' LxmertForPreTraining, in float32 and without dropout. The losses are
-written here, since transformers' differ from the release's. Two things surprise in the release, and
-are as there: object and attribute losses are weighted by the detector's confidence over ALL
-regions, masked or not; and row 0 of each embedding table gets no gradient from look-ups
-(padding_idx=0).
+computed here, because those of transformers differ from the original code's (airsplay/lxmert). Two
+properties of the original code may surprise: object and attribute losses are weighted by the
+detector's confidence over ALL regions, masked or not; and row 0 of each embedding table gets no
+gradient from look-ups (padding_idx=0).
 """
 
 import argparse
@@ -42,7 +43,7 @@ import torch
 import transformers
 from torch.nn import functional
 
-# The release divides the losses over regions by the rate at which it masks them.
+# The original code divides the losses over regions by the rate at which it masks them.
 REGION_LOSS_SCALE = 1 / 0.15
 IGNORED = -1
 
@@ -95,8 +96,8 @@ REGION_MASK = {
     "num_attributes": 5,
     "num_answers": 9,
 }
-# transformers' names for the fields that it calls otherwise.
-THEIR_FIELDS = {
+# Fields that transformers names differently.
+TRANSFORMERS_FIELDS = {
     "language_layers": "l_layers",
     "cross_layers": "x_layers",
     "relationship_layers": "r_layers",
@@ -112,16 +113,19 @@ THEIR_FIELDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """One set of numbers.
+    """Sizes of one set of golden data.
 
     Args:
-        config: the fields of LxmertConfig.
-        batch, tokens, regions: of the inputs.
-        kernel_scale: standard deviation of matrices and tables.
-        learning_rate, steps: of the optimizer.
-        has_region_mask: whether some of the regions are padding.
-        largest_gradient: gradients of more elements are left to their norms.
-        has_torch_files: whether the weights are written for PyTorch too.
+        config: Fields of LxmertConfig.
+        batch: Examples in the batch.
+        tokens: Word pieces per sentence.
+        regions: Regions per image.
+        kernel_scale: Standard deviation of matrices and embedding tables.
+        learning_rate: Peak learning rate of the optimizer.
+        steps: Steps of the optimizer.
+        has_region_mask: Whether some of the regions are padding.
+        largest_gradient: Most elements of a gradient that is written; larger ones have only a norm.
+        has_torch_files: Whether to write PyTorch checkpoints, too.
     """
 
     config: dict
@@ -146,15 +150,17 @@ SIZES = {
 
 
 def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Golden numbers of the reference LXMERT.")
-    parser.add_argument("--size", required=True, choices=SIZES)
-    parser.add_argument("--output", required=True, type=pathlib.Path, help="the folder of folders")
-    parser.add_argument("--seed", type=int, default=0)
+    """Parse the command line and write the golden data; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", required=True, choices=SIZES, help="sizes of model and batch")
+    parser.add_argument(
+        "--output", required=True, type=pathlib.Path, help="parent of the new folder"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     args = parser.parse_args()
     folder = args.output / args.size
     if folder.exists():
-        parser.error(f"{folder} already exists; remove it, or name another --output")
+        parser.error(f"{folder} already exists; remove it or choose another --output")
     args.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.output, prefix=".golden-") as scratch:
         written = pathlib.Path(scratch) / args.size
@@ -166,7 +172,13 @@ def main() -> int:
 
 
 def write(size: Size, random: np.random.Generator, folder: pathlib.Path) -> None:
-    """Writes one set of numbers."""
+    """Write one set of golden data.
+
+    Args:
+        size: Sizes of model and batch.
+        random: Source of weights and inputs.
+        folder: An empty folder.
+    """
     model = make_model(size, random)
     inputs = make_inputs(size, random)
     parameters = {release_name(name): p for name, p in model.named_parameters()}
@@ -199,8 +211,8 @@ def write(size: Size, random: np.random.Generator, folder: pathlib.Path) -> None
 
 
 def make_model(size: Size, random: np.random.Generator) -> transformers.LxmertForPreTraining:
-    """The model, with weights that leave no term of its formulas at zero or one."""
-    fields = {THEIR_FIELDS.get(name, name): value for name, value in size.config.items()}
+    """Build a model whose random weights keep every term of its formulas away from zero and one."""
+    fields = {TRANSFORMERS_FIELDS.get(name, name): value for name, value in size.config.items()}
     model = transformers.LxmertForPreTraining(transformers.LxmertConfig(**fields)).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -216,7 +228,7 @@ def make_model(size: Size, random: np.random.Generator) -> transformers.LxmertFo
 
 
 def make_inputs(size: Size, random: np.random.Generator) -> dict[str, np.ndarray]:
-    """A batch: sentences of different lengths in two segments, regions, and what to predict."""
+    """Draw a batch: sentences of different lengths in two segments, regions, and labels."""
     config = size.config
     words, regions = (size.batch, size.tokens), (size.batch, size.regions)
     lengths = random.integers(size.tokens // 2, size.tokens + 1, size.batch)
@@ -234,7 +246,7 @@ def make_inputs(size: Size, random: np.random.Generator) -> dict[str, np.ndarray
         "token_ids": token_ids,
         "token_mask": token_mask.astype(np.int64),
         "segment_ids": (second & token_mask).astype(np.int64),
-        # A detector's features come out of a ReLU.
+        # The features of the detector are outputs of a ReLU.
         "region_features": np.maximum(random.standard_normal(features, np.float32), 0),
         "region_boxes": corners.reshape(*regions, 4),
         "lm_labels": np.where(is_masked, lm_labels, IGNORED),
@@ -247,7 +259,7 @@ def make_inputs(size: Size, random: np.random.Generator) -> dict[str, np.ndarray
         "feat_target": random.standard_normal(features, np.float32),
         "feat_mask": (random.random(regions) < 0.3).astype(np.float32),
     }
-    # A region of which the detector names no attribute.
+    # The detector finds no attribute for some regions.
     inputs["attr_labels"][:, 0] = IGNORED
     if size.has_region_mask:
         counts = random.integers(size.regions // 2, size.regions + 1, size.batch)
@@ -256,7 +268,7 @@ def make_inputs(size: Size, random: np.random.Generator) -> dict[str, np.ndarray
 
 
 def forward(model, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Hidden states and logits, by the names of outputs.npz."""
+    """Return hidden states and logits, named as in outputs.npz."""
     states = model.lxmert(
         input_ids=batch["token_ids"],
         token_type_ids=batch["segment_ids"],
@@ -281,33 +293,40 @@ def forward(model, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def loss_terms(outputs, batch) -> dict[str, torch.Tensor]:
-    """The release's losses, as they enter the sum."""
+    """Return the losses of the original code, whose sum is the total."""
     smooth = functional.smooth_l1_loss(outputs["feat_pred"], batch["feat_target"], reduction="none")
     return {
         "masked_lm": cross_entropy(outputs["lm_logits"], batch["lm_labels"]),
         "matched": cross_entropy(outputs["matched_logits"], batch["matched_labels"]),
-        "obj": confident(outputs["obj_logits"], batch["obj_labels"], batch["obj_weights"]),
-        "attr": confident(outputs["attr_logits"], batch["attr_labels"], batch["attr_weights"]),
+        "obj": weighted_cross_entropy(
+            outputs["obj_logits"], batch["obj_labels"], batch["obj_weights"]
+        ),
+        "attr": weighted_cross_entropy(
+            outputs["attr_logits"], batch["attr_labels"], batch["attr_weights"]
+        ),
         "feat": REGION_LOSS_SCALE * (smooth.mean(-1) * batch["feat_mask"]).mean(),
         "answer": cross_entropy(outputs["answer_logits"], batch["answer_labels"]),
     }
 
 
 def cross_entropy(logits, labels, reduction: str = "mean") -> torch.Tensor:
-    """Cross-entropy of every position that has a label."""
+    """Return the cross-entropy over the positions that have a label."""
     return functional.cross_entropy(
         logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction=reduction
     )
 
 
-def confident(logits, labels, confidences) -> torch.Tensor:
-    """Cross-entropy times the detector's confidence, over all regions."""
+def weighted_cross_entropy(logits, labels, confidences) -> torch.Tensor:
+    """Return the cross-entropy times the detector's confidence, averaged over all regions."""
     each = cross_entropy(logits, labels, reduction="none")
     return REGION_LOSS_SCALE * (each * confidences.flatten()).mean()
 
 
 def train(model, batch, settings: dict) -> list[float]:
-    """The loss before each step of BERT's optimizer: Adam without bias correction, decay apart."""
+    """Train with BertAdam and return the loss before each step.
+
+    BertAdam is Adam without bias correction and with decoupled weight decay.
+    """
     parameters = list(model.parameters())
     slots = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
     losses = []
@@ -329,19 +348,19 @@ def train(model, batch, settings: dict) -> list[float]:
 
 
 def warmup_linear(progress: float, warmup: float) -> float:
-    """The share of the peak rate: rising to 1 at `warmup`, then falling to 0 at 1."""
+    """Return the factor of the peak rate: 0 to 1 until `warmup`, then back to 0 at progress 1."""
     if progress < warmup:
         return progress / warmup
     return (1 - progress) / (1 - warmup)
 
 
 def release_name(name: str) -> str:
-    """The release's name for a parameter of transformers'."""
+    """Return the original code's name of a parameter in transformers."""
     return name.replace("lxmert.", "bert.", 1)
 
 
 def write_weights(parameters, size: Size, folder: pathlib.Path) -> None:
-    """Writes the weights, for PyTorch with the masked-LM output's second name as well."""
+    """Write the weights; PyTorch checkpoints hold the tied masked-LM weights under both names."""
     tensors = {name: parameter.detach() for name, parameter in parameters.items()}
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     safetensors.numpy.save_file(arrays, folder / "weights.safetensors")
@@ -356,7 +375,7 @@ def write_weights(parameters, size: Size, folder: pathlib.Path) -> None:
 
 
 def write_gradients(parameters, size: Size, folder: pathlib.Path) -> None:
-    """Writes the gradients, the large ones as norms alone."""
+    """Write the gradients, large ones only as norms."""
     gradients = {name: parameter.grad.numpy() for name, parameter in parameters.items()}
     norms = {name: float(np.linalg.norm(g.astype(np.float64))) for name, g in gradients.items()}
     write_json(folder / "gradient_norms.json", norms)
@@ -365,7 +384,7 @@ def write_gradients(parameters, size: Size, folder: pathlib.Path) -> None:
 
 
 def write_json(path: pathlib.Path, content: dict) -> None:
-    """Writes a mapping for people to read as well."""
+    """Write a mapping as indented JSON."""
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

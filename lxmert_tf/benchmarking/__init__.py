@@ -1,1 +1,1 @@
-"""How fast models answer and train on this machine, as `lxmert benchmark` measures it."""
+"""Measurements of how fast models answer and train, for `lxmert benchmark`."""

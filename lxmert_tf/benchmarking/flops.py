@@ -1,8 +1,9 @@
-"""How many floating-point operations a batch asks for: two for each multiply-add of its products.
+"""Counts of the floating-point operations of a batch, two for each multiply-add.
 
-What is not a matrix product (LayerNorm, GELU, softmax, look-ups) is left out. Parts by name:
-`language`, `relationship` and `cross_modality` are the encoders' dense layers, `attention` the
-scores and contexts of all of them, `heads` the pooler and what comes after it.
+Only matrix products count; LayerNorm, GELU, softmax and look-ups are left out. The counts have
+names: `language`, `relationship` and `cross_modality` are the dense layers of the encoders,
+`attention` is the products of queries, keys and values in all of them, and `heads` is the pooler
+and the heads.
 """
 
 import collections
@@ -11,21 +12,21 @@ import dataclasses
 from lxmert_tf.models.config import LxmertConfig
 
 Flops = collections.Counter
-# A backward pass multiplies each gradient with the weights and with the inputs. The first layers
-# need no gradient of their inputs, which is not taken off.
+# A forward pass and a backward pass, which multiplies each gradient with the weights and with the
+# inputs. The first layers need no gradients of their inputs; the count ignores that.
 TRAINING_FACTOR = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchShape:
-    """What decides the work of a batch.
+    """The sizes that determine the operations of a batch.
 
     Args:
-        examples: B.
-        words: word pieces that go through the dense layers: B x T, or where padding is left out
-            the sum of the sentences' lengths.
-        longest: T, the length that attention works on.
-        regions: R per example.
+        examples: Number of examples, B.
+        words: Word pieces in the dense layers: B x T, or the sum of the sentence lengths if padding
+            is left out.
+        longest: Length of the longest sentence, T; attention computes on padded sentences.
+        regions: Regions per example, R.
     """
 
     examples: int
@@ -35,7 +36,7 @@ class BatchShape:
 
 
 def encode_image_flops(config: LxmertConfig, examples: int, regions: int) -> Flops:
-    """The part that depends on the image alone, as `LxmertBackbone.encode_image`."""
+    """Count `LxmertBackbone.encode_image`: the part that depends on the image alone."""
     rows = examples * regions
     inputs = config.region_feature_size + config.region_box_size
     return Flops(
@@ -46,7 +47,7 @@ def encode_image_flops(config: LxmertConfig, examples: int, regions: int) -> Flo
 
 
 def encode_text_flops(config: LxmertConfig, shape: BatchShape) -> Flops:
-    """The part that depends on the words alone, as `LxmertBackbone.encode_text`."""
+    """Count `LxmertBackbone.encode_text`: the part that depends on the words alone."""
     attention = _attention(config, shape.examples, shape.longest, shape.longest)
     return Flops(
         language=config.language_layers * _transformer_layer(config, shape.words),
@@ -55,25 +56,16 @@ def encode_text_flops(config: LxmertConfig, shape: BatchShape) -> Flops:
 
 
 def relate_flops(config: LxmertConfig, shape: BatchShape) -> Flops:
-    """The cross-modality encoder, for every word and every region, as `LxmertBackbone.relate`."""
+    """Count the cross-modality encoder of `LxmertBackbone.relate`, without the pooler."""
     return _times(config.cross_layers, _cross_layer(config, shape))
 
 
-def relate_words_flops(config: LxmertConfig, shape: BatchShape) -> Flops:
-    """As `relate_flops`, without what no word depends on: the last layer's vision side."""
-    rows = shape.examples * shape.regions
-    unread = Flops(
-        cross_modality=_transformer_layer(config, rows),
-        attention=_attention(config, shape.examples, shape.regions, shape.regions),
-    )
-    return relate_flops(config, shape) - unread
-
-
-def relate_first_word_flops(config: LxmertConfig, shape: BatchShape) -> Flops:
-    """As `relate_flops`, the last layer only as far as the first word's output depends on it."""
+def relate_pooled_flops(config: LxmertConfig, shape: BatchShape) -> Flops:
+    """Count as `relate_flops`, for a backbone with `pooled_only`."""
     hidden = config.hidden_size
-    # Queries and output of the words, keys and values of the regions; then keys and values of the
-    # words, and the rest for one word.
+    # In the last layer, cross-attention needs queries and outputs of the words, and keys and values
+    # of the regions. Self-attention needs keys and values of the words; only the first word has a
+    # query and an output, and goes through the feed-forward block.
     last = Flops(
         cross_modality=_dense(shape.words, hidden, 2 * hidden)
         + _dense(shape.examples * shape.regions, hidden, 2 * hidden)
@@ -87,7 +79,7 @@ def relate_first_word_flops(config: LxmertConfig, shape: BatchShape) -> Flops:
 
 
 def answer_head_flops(config: LxmertConfig, examples: int) -> Flops:
-    """The pooler and the answer head."""
+    """Count the pooler and the answer head."""
     hidden = config.hidden_size
     return Flops(
         heads=_dense(examples, hidden, hidden)
@@ -97,13 +89,19 @@ def answer_head_flops(config: LxmertConfig, examples: int) -> Flops:
 
 
 def masked_lm_head_flops(config: LxmertConfig, words: int) -> Flops:
-    """The masked-LM head on as many words."""
+    """Count the masked-LM head on `words` word pieces."""
     hidden = config.hidden_size
     return Flops(heads=_dense(words, hidden, hidden + config.vocab_size))
 
 
 def region_head_flops(config: LxmertConfig, regions: int, with_features: int) -> Flops:
-    """The head on regions, of which some have their features predicted, too."""
+    """Count the heads on regions.
+
+    Args:
+        config: Sizes of the model.
+        regions: Number of regions whose objects and attributes are predicted.
+        with_features: Number of regions whose features are predicted.
+    """
     hidden = config.hidden_size
     classes = config.num_objects + config.num_attributes
     return Flops(
@@ -113,7 +111,7 @@ def region_head_flops(config: LxmertConfig, regions: int, with_features: int) ->
 
 
 def matched_head_flops(config: LxmertConfig, examples: int) -> Flops:
-    """Whether the sentence is of the image."""
+    """Count the head that predicts if sentence and image match."""
     return Flops(heads=_dense(examples, config.hidden_size, 2))
 
 
@@ -133,7 +131,7 @@ def _transformer_layer(config: LxmertConfig, rows: int) -> int:
 
 
 def _projections(config: LxmertConfig, rows: int) -> int:
-    # Queries, keys, values and the output.
+    # Queries, keys, values and outputs.
     return _dense(rows, config.hidden_size, 4 * config.hidden_size)
 
 
@@ -142,7 +140,7 @@ def _feed_forward(config: LxmertConfig, rows: int) -> int:
 
 
 def _attention(config: LxmertConfig, examples: int, queries: int, keys: int) -> int:
-    # Scores, and the contexts.
+    # Queries times keys, and probabilities times values.
     return 2 * 2 * examples * queries * keys * config.hidden_size
 
 

@@ -1,15 +1,14 @@
-"""What is measured: steps on a few batches, and what each costs."""
+"""Workloads of `lxmert benchmark`: answering, fine-tuning and pre-training on random batches."""
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from lxmert_tf.benchmarking import flops
-from lxmert_tf.benchmarking.settings import MAX_LENGTH, draw_lengths
-from lxmert_tf.benchmarking.timing import WARM_UP, MatrixProduct, StepTimes
+from lxmert_tf.benchmarking.settings import Setting, draw_lengths
+from lxmert_tf.benchmarking.timing import Workload
 from lxmert_tf.data.masking import RngKeys, mask_regions, mask_words
 from lxmert_tf.data.masking_rates import MaskingRates
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
@@ -21,73 +20,50 @@ from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 from lxmert_tf.serving.signatures import AnswerModule
 from lxmert_tf.training.optimization import BertAdamW
 
-
-@dataclasses.dataclass(frozen=True)
-class Workload:
-    """Steps on batches in turn.
-
-    Args:
-        step: runs one step on the batch of a number and waits for its result. Called with 0, 1,
-            ... and again from 0.
-        examples: of each batch.
-        flops: floating-point operations of a step on each batch.
-        requests: single requests, whose latencies matter.
-    """
-
-    step: Callable[[int], None]
-    examples: Sequence[int]
-    flops: Sequence[int]
-    requests: Sequence[Callable[[], None]] = ()
-
-
-def time_steps(workload: Workload, steps: int, product: MatrixProduct) -> StepTimes:
-    """Times steps, and `product` between them.
-
-    Args:
-        workload: what to run.
-        steps: how many to time, at least one for each batch.
-        product: of the same precision.
-    """
-    batches = len(workload.examples)
-    warm_up = max(WARM_UP, batches)
-    times = StepTimes(workload.examples)
-    for number in range(warm_up + steps):
-        product.time()
-        start = time.perf_counter()
-        workload.step(number % batches)
-        if number >= warm_up:
-            times.add(number % batches, time.perf_counter() - start)
-    return times
-
-
-def time_requests(workload: Workload) -> list[float]:
-    """Seconds of each request, after all were made once."""
-    for request in workload.requests:
-        request()
-    latencies = []
-    for request in workload.requests:
-        start = time.perf_counter()
-        request()
-        latencies.append(time.perf_counter() - start)
-    return latencies
-
-
+# Regions per image, as published.
 REGIONS = 36
+# Number of different batches; over four of them the mean sentence length is representative.
+BATCHES = 4
+# Number of single questions whose latency is measured.
+REQUESTS = 50
 SEED = 0
+LEARNING_RATE = 1e-5
 _PAD, _CLS, _SEP, _MASK = map(SPECIAL_PIECES.index, ("[PAD]", "[CLS]", "[SEP]", "[MASK]"))
 _FIRST_PIECE = len(SPECIAL_PIECES)
 
 Arrays = dict[str, np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """One batch.
+def make_workload(setting: Setting, config: LxmertConfig) -> Workload:
+    """Build a model with random weights and the workload of a setting.
 
     Args:
-        inputs: of the model, as `LxmertBackbone` takes them, padded to the longest sentence. With
-            several sentences per image there are as many times more rows of text.
-        targets: of `LxmertPretrainer` by name, or `scores` of `LxmertAnswerClassifier`.
+        setting: What to measure.
+        config: Sizes of the model.
+    """
+    # Each batch is timed at least once.
+    count = min(BATCHES, setting.steps)
+    batches = draw_batches(
+        setting.task,
+        config,
+        setting.lengths,
+        setting.batch_size,
+        count,
+        setting.questions_per_image,
+    )
+    make = {"answer": _answering, "finetune": _finetuning, "pretrain": _pretraining}
+    return make[setting.task](setting, config, batches)
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """A batch of random examples.
+
+    Args:
+        inputs: Inputs of `LxmertBackbone`, padded to the longest sentence. With Q questions per
+            image, text inputs have Q rows for each row of region inputs.
+        targets: Targets of `LxmertPretrainer` by name, `scores` [B, A] of
+            `LxmertAnswerClassifier`, or nothing.
     """
 
     inputs: Arrays
@@ -98,6 +74,11 @@ class Batch:
         """Word pieces of each sentence, int [B]."""
         return self.inputs["padding_mask"].sum(axis=1)
 
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.inputs["region_mask"])
+
 
 def draw_batches(
     task: str,
@@ -107,15 +88,15 @@ def draw_batches(
     count: int,
     questions_per_image: int = 1,
 ) -> list[Batch]:
-    """Draws batches for a task.
+    """Draw random batches for a task; the same arguments give the same batches.
 
     Args:
         task: "answer", "finetune" or "pretrain".
-        config: sizes.
-        lengths: of the sentences, a key of `LENGTHS`.
-        batch_size: images per batch.
-        count: how many batches.
-        questions_per_image: of "answer"; those of one image stand together.
+        config: Sizes of the model.
+        lengths: Distribution of sentence lengths, a key of `LENGTHS`.
+        batch_size: Images per batch.
+        count: Number of batches.
+        questions_per_image: Questions about each image, in consecutive rows; for "answer" only.
     """
     random = np.random.default_rng(SEED)
     sentences = batch_size * questions_per_image
@@ -125,40 +106,16 @@ def draw_batches(
 
 
 def vocabulary(config: LxmertConfig) -> list[str]:
-    """Word pieces, such that each but the special ones is a word of its own."""
+    """Return a vocabulary whose pieces are whole words, except for the special pieces."""
     return [*SPECIAL_PIECES, *(f"w{i}" for i in range(_FIRST_PIECE, config.vocab_size))]
 
 
 def questions(batch: Batch) -> list[str]:
-    """Texts that a preprocessor with `vocabulary` turns into the batch's ids."""
+    """Return the texts that a preprocessor with `vocabulary` turns into the ids of a batch."""
     return [
         " ".join(f"w{piece}" for piece in ids[1 : length - 1])
         for ids, length in zip(batch.inputs["token_ids"], batch.lengths)
     ]
-
-
-def padded(values: np.ndarray, fill: int = 0) -> np.ndarray:
-    """[B, T] as [B, `MAX_LENGTH`]."""
-    missing = MAX_LENGTH - values.shape[1]
-    return np.pad(values, [(0, 0), (0, missing)], constant_values=fill)
-
-
-def _inputs(config: LxmertConfig, lengths: np.ndarray, images: int, random) -> Arrays:
-    sentences, longest = len(lengths), lengths.max()
-    token_ids = random.integers(_FIRST_PIECE, config.vocab_size, [sentences, longest], np.int32)
-    mask = np.arange(longest) < lengths[:, np.newaxis]
-    token_ids[:, 0] = _CLS
-    token_ids[np.arange(sentences), lengths - 1] = _SEP
-    corners = np.sort(random.random([images, REGIONS, 2, 2], np.float32), axis=2)
-    features = random.standard_normal([images, REGIONS, config.region_feature_size], np.float32)
-    return {
-        "token_ids": np.where(mask, token_ids, _PAD),
-        "segment_ids": np.zeros_like(token_ids),
-        "padding_mask": mask.astype(np.int32),
-        "region_features": features,
-        "region_boxes": corners.reshape(images, REGIONS, 4),
-        "region_mask": np.ones([images, REGIONS], np.int32),
-    }
 
 
 def _questions(config: LxmertConfig, lengths: np.ndarray, images: int, random) -> Batch:
@@ -199,69 +156,83 @@ def _pretraining_batch(config: LxmertConfig, lengths: np.ndarray, size: int, ran
     return Batch({**inputs, **hidden}, targets)
 
 
-REQUESTS = 50
+def _inputs(config: LxmertConfig, lengths: np.ndarray, images: int, random) -> Arrays:
+    sentences, longest = len(lengths), lengths.max()
+    token_ids = random.integers(_FIRST_PIECE, config.vocab_size, [sentences, longest], np.int32)
+    mask = np.arange(longest) < lengths[:, np.newaxis]
+    token_ids[:, 0] = _CLS
+    token_ids[np.arange(sentences), lengths - 1] = _SEP
+    corners = np.sort(random.random([images, REGIONS, 2, 2], np.float32), axis=2)
+    features = random.standard_normal([images, REGIONS, config.region_feature_size], np.float32)
+    return {
+        "token_ids": np.where(mask, token_ids, _PAD),
+        "segment_ids": np.zeros_like(token_ids),
+        "padding_mask": mask.astype(np.int32),
+        "region_features": features,
+        "region_boxes": corners.reshape(images, REGIONS, 4),
+        "region_mask": np.ones([images, REGIONS], np.int32),
+    }
 
-Call = Callable[[], None]
 
+def _answering(setting: Setting, config: LxmertConfig, batches: Sequence[Batch]) -> Workload:
+    """Return batches of questions, and single ones, for the functions of an exported model.
 
-def answering(
-    config: LxmertConfig,
-    policy: str,
-    lengths: str,
-    batch_size: int,
-    batches: int,
-    questions_per_image: int,
-    plain: bool,
-) -> Workload:
-    """Answers batches of questions, and single ones.
-
-    Args:
-        config: sizes; the weights are random.
-        policy: of Keras.
-        lengths: of the questions, a key of `LENGTHS`.
-        batch_size: images per batch.
-        batches: how many.
-        questions_per_image: if more than one, those about an image follow each other, so that it is
-            encoded once, and a single request is one question about an image that is encoded
-            already.
-        plain: whether to compute what the answers do not depend on, too.
+    With several questions per image, each image is encoded once, and a single request is a
+    question about an image that is already encoded.
     """
-    served = _served_functions(config, policy, plain)
-    drawn = draw_batches("answer", config, lengths, batch_size, batches, questions_per_image)
-    singles = draw_batches("answer", config, lengths, 1, REQUESTS)
-    once = questions_per_image > 1
-    calls = [_call(served, batch) for batch in drawn]
+    singles = draw_batches("answer", config, setting.lengths, 1, REQUESTS)
+    served = _served_functions(setting, config)
+    once = setting.questions_per_image > 1
+    steps = [
+        (_about_states if once and not setting.plain else _about_regions)(served, batch)
+        for batch in batches
+    ]
     return Workload(
-        step=lambda number: calls[number](),
-        examples=[len(batch.lengths) for batch in drawn],
-        flops=[_flops(config, batch, plain) for batch in drawn],
-        requests=[(_call_about_state if once else _call)(served, batch) for batch in singles],
+        step=lambda number: steps[number](),
+        examples=[len(batch.lengths) for batch in batches],
+        flops=[_answering_flops(config, batch, setting.plain).total() for batch in batches],
+        requests=[(_about_state if once else _about_regions)(served, batch) for batch in singles],
     )
 
 
-def _served_functions(config: LxmertConfig, policy: str, plain: bool) -> dict[str, Callable]:
-    """The signatures of what `export_answer_model` writes."""
+def _served_functions(setting: Setting, config: LxmertConfig) -> dict[str, Callable]:
+    """Return the signatures that `export_answer_model` writes."""
     model = LxmertAnswerClassifier(
         config,
         vocabulary=vocabulary(config),
         answers=[f"answer {i}" for i in range(config.num_answers)],
-        dtype=policy,
+        dtype=setting.precision,
     )
-    model.packing = not plain
+    model.packing = not setting.plain
     return AnswerModule(model).signatures()
 
 
-def _call(served: dict[str, Callable], batch: Batch) -> Call:
-    regions = _regions(batch)
-    each = len(batch.lengths) // len(regions["region_count"])
+def _about_regions(served: dict[str, Callable], batch: Batch) -> Callable[[], None]:
+    """Return a call that answers all questions at once, each with the regions of its image."""
+    each = len(batch.lengths) // batch.images
     inputs = {
         "question": tf.constant(questions(batch)),
-        **{name: tf.repeat(value, each, axis=0) for name, value in regions.items()},
+        **{name: tf.repeat(value, each, axis=0) for name, value in _regions(batch).items()},
     }
     return lambda: served["serving_default"](**inputs)["scores"].numpy()
 
 
-def _call_about_state(served: dict[str, Callable], batch: Batch) -> Call:
+def _about_states(served: dict[str, Callable], batch: Batch) -> Callable[[], None]:
+    """Return a call that encodes all images, then answers the questions image by image."""
+    regions = _regions(batch)
+    asked = tf.split(tf.constant(questions(batch)), batch.images)
+
+    def answer():
+        states = served["encode_image"](**regions)["image_state"]
+        for number, text in enumerate(asked):
+            state = states[number : number + 1]
+            served["answer_about_image"](question=text, image_state=state)["scores"].numpy()
+
+    return answer
+
+
+def _about_state(served: dict[str, Callable], batch: Batch) -> Callable[[], None]:
+    """Return a call that answers the questions about one image, which is encoded beforehand."""
     state = served["encode_image"](**_regions(batch))["image_state"]
     text = tf.constant(questions(batch))
     return lambda: served["answer_about_image"](question=text, image_state=state)["scores"].numpy()
@@ -275,80 +246,59 @@ def _regions(batch: Batch) -> dict[str, tf.Tensor]:
     }
 
 
-def _flops(config: LxmertConfig, batch: Batch, plain: bool) -> int:
-    images = len(batch.lengths if plain else batch.inputs["region_mask"])
-    encoded = flops.encode_image_flops(config, images, REGIONS)
-    return (encoded + answer_flops(config, batch.lengths, plain)).total()
-
-
-def answer_flops(config: LxmertConfig, lengths: np.ndarray, plain: bool) -> flops.Flops:
-    """Operations of answering questions of these lengths when the images are encoded.
+def _answering_flops(config: LxmertConfig, batch: Batch, plain: bool) -> flops.Flops:
+    """Return the operations of answering, or of training's forward pass on, a batch.
 
     Args:
-        config: sizes.
-        lengths: in word pieces, int [B].
-        plain: whether padding goes through the model and the last layer computes every word. Its
-            vision side TensorFlow leaves out by itself, since nothing reads it.
+        config: Sizes of the model.
+        batch: Questions, one or more for each image.
+        plain: Whether padding is computed on, and an image is encoded for each of its questions.
     """
-    shape = batch_shape(lengths, plain)
-    relate = flops.relate_words_flops if plain else flops.relate_first_word_flops
-    return (
-        flops.encode_text_flops(config, shape)
-        + relate(config, shape)
-        + flops.answer_head_flops(config, shape.examples)
-    )
+    each = len(batch.lengths) // batch.images
+    if plain or each == 1:
+        calls, encoded = [batch.lengths], len(batch.lengths)
+    else:
+        calls, encoded = np.split(batch.lengths, batch.images), batch.images
+    total = flops.encode_image_flops(config, encoded, REGIONS)
+    for lengths in calls:
+        shape = _shape(lengths, plain)
+        total += flops.encode_text_flops(config, shape)
+        total += flops.relate_pooled_flops(config, shape)
+        total += flops.answer_head_flops(config, shape.examples)
+    return total
 
 
-def batch_shape(lengths: np.ndarray, plain: bool) -> flops.BatchShape:
-    """The shape of sentences of these lengths in one batch, with `REGIONS` regions each."""
-    examples, longest = len(lengths), int(lengths.max())
-    words = examples * longest if plain else int(lengths.sum())
-    return flops.BatchShape(examples, words, longest, REGIONS)
-
-
-LEARNING_RATE = 1e-5
-
-
-def finetuning(
-    config: LxmertConfig, policy: str, lengths: str, batch_size: int, batches: int, plain: bool
-) -> Workload:
-    """Steps that train an answer model.
-
-    Args:
-        config: sizes; the weights are random.
-        policy: of Keras.
-        lengths: of the questions, a key of `LENGTHS`.
-        batch_size: examples per batch.
-        batches: how many.
-        plain: whether to compute what the answers do not depend on, too.
-    """
-    drawn = draw_batches("finetune", config, lengths, batch_size, batches)
-    model = LxmertAnswerClassifier(config, dtype=policy)
-    model.packing = not plain
+def _finetuning(setting: Setting, config: LxmertConfig, batches: Sequence[Batch]) -> Workload:
+    """Return training steps of an answer model."""
+    model = LxmertAnswerClassifier(config, dtype=_training_policy(setting))
+    model.packing = not setting.plain
     model.compile(BertAdamW(LEARNING_RATE), SoftAnswerLoss(), [SoftAccuracy()])
-    forward = [
-        flops.encode_image_flops(config, batch_size, REGIONS)
-        + answer_flops(config, batch.lengths, plain)
-        for batch in drawn
-    ]
-    return _workload(model, [(batch.inputs, batch.targets["scores"]) for batch in drawn], forward)
+    forward = [_answering_flops(config, batch, setting.plain) for batch in batches]
+    return _training(model, [(batch.inputs, batch.targets["scores"]) for batch in batches], forward)
 
 
-def pretraining(
-    config: LxmertConfig, policy: str, lengths: str, batch_size: int, batches: int, plain: bool
-) -> Workload:
-    """Steps on all pre-training tasks; arguments as of `finetuning`."""
-    drawn = draw_batches("pretrain", config, lengths, batch_size, batches)
-    model = LxmertPretrainer(config, dtype=policy)
-    model.packing = not plain
+def _pretraining(setting: Setting, config: LxmertConfig, batches: Sequence[Batch]) -> Workload:
+    """Return training steps on all pre-training tasks."""
+    model = LxmertPretrainer(config, dtype=_training_policy(setting))
+    model.packing = not setting.plain
     model.compile(BertAdamW(LEARNING_RATE))
-    forward = [_pretraining_flops(config, batch, plain) for batch in drawn]
-    return _workload(model, [(batch.inputs, batch.targets) for batch in drawn], forward)
+    forward = [_pretraining_flops(config, batch, setting.plain) for batch in batches]
+    return _training(model, [(batch.inputs, batch.targets) for batch in batches], forward)
+
+
+def _training_policy(setting: Setting) -> str:
+    return "mixed_bfloat16" if setting.precision == "bfloat16" else setting.precision
 
 
 def _pretraining_flops(config: LxmertConfig, batch: Batch, plain: bool) -> flops.Flops:
-    """Of a forward pass; plain ones put every word and region through the heads."""
-    shape = batch_shape(batch.lengths, plain)
+    """Return the operations of a forward pass.
+
+    Args:
+        config: Sizes of the model.
+        batch: A batch with targets.
+        plain: Whether padding is computed on, and the heads see every word and region.
+    """
+    shape = _shape(batch.lengths, plain)
     regions = shape.examples * shape.regions
     words, with_features = shape.words, regions
     if not plain:
@@ -365,19 +315,25 @@ def _pretraining_flops(config: LxmertConfig, batch: Batch, plain: bool) -> flops
     )
 
 
-def _workload(model, batches: Sequence[tuple], forward: Sequence[flops.Flops]) -> Workload:
+def _shape(lengths: np.ndarray, plain: bool) -> flops.BatchShape:
+    examples, longest = len(lengths), int(lengths.max())
+    words = examples * longest if plain else int(lengths.sum())
+    return flops.BatchShape(examples, words, longest, REGIONS)
+
+
+def _training(model, batches: Sequence[tuple], forward: Sequence[flops.Flops]) -> Workload:
     # One signature for all lengths, so that the step is traced once, as in training.
     signature = tf.nest.map_structure(
         lambda array: tf.TensorSpec(([None, None, *array.shape[2:]])[: array.ndim], array.dtype),
         batches[0],
     )
     dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
-    # In memory after the first pass: reading is another benchmark's.
-    batches_in_turn = iter(dataset.cache().repeat().prefetch(1))
+    # Cached in memory, because benchmarks/reading.py measures reading.
+    iterator = iter(dataset.cache().repeat().prefetch(1))
     train = model.make_train_function()
 
     def step(number: int) -> None:
-        train(batches_in_turn)["loss"].numpy()
+        train(iterator)["loss"].numpy()
 
     return Workload(
         step=step,

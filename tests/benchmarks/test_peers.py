@@ -1,4 +1,4 @@
-"""Turns, ratios and names of the comparison; the peers have an environment of their own."""
+"""Order, ratios and names in the comparison with peers, which are not installed here."""
 
 import argparse
 
@@ -7,7 +7,7 @@ import pytest
 from benchmarks.peers import PEERS, PeerFailed, compare, peer_names, take_turns
 
 
-def test_all_take_turns():
+def test_runners_alternate():
     turns = []
 
     def runner(name, rate):
@@ -22,7 +22,7 @@ def test_all_take_turns():
     assert rates == {"ours": [11, 13, 15], "peer": [22, 24, 26]}
 
 
-def test_a_peer_that_fails_is_told_of_and_left_out(capsys):
+def test_a_peer_that_fails_is_reported_and_left_out(capsys):
     calls = []
 
     def broken():
@@ -35,21 +35,23 @@ def test_a_peer_that_fails_is_told_of_and_left_out(capsys):
     assert compare("peer", rates["ours"], rates["peer"])["ratio"] == {}
 
 
-def test_ratios_are_of_the_same_round():
+def test_ratios_compare_the_same_round():
     row = compare("peer", ours=[10.0, 20.0, 30.0], theirs=[10.0, 5.0, 10.0])
     assert row["ratio"] == {"median": 3.0, "min": 1.0, "max": 4.0}
 
 
-def test_each_peer_comes_with_both_paddings_and_ours_of_its_precision():
+def test_each_peer_has_both_paddings_and_a_precision_to_compare_with():
     assert set(PEERS) == {f"{name}{suffix}" for name in _names() for suffix in ("", "_dynamic")}
     for name, peer in PEERS.items():
         assert peer.precision == ("float32" if "f32" in name else "bfloat16")
         assert ("--length" in peer.options) == (not name.endswith("_dynamic"))
 
 
-def test_an_unknown_peer_is_refused():
+def test_an_unknown_peer_is_an_error():
     assert peer_names("tf_f32,eager_f32_dynamic") == ["tf_f32", "eager_f32_dynamic"]
-    with pytest.raises(argparse.ArgumentTypeError, match="'jax' is none of eager_f32"):
+    with pytest.raises(
+        argparse.ArgumentTypeError, match="unknown peer 'jax'; the peers are eager_f32"
+    ):
         peer_names("tf_f32,jax")
 
 

@@ -33,12 +33,12 @@ MOMENTS = ("start", "writing", "writing", "between")
 
 
 class Training:
-    """`lxmert finetune` or `lxmert pretrain` on easy-VQA's first pictures.
+    """`lxmert finetune` or `lxmert pretrain` on the first pictures of easy-VQA.
 
     Args:
         command: "finetune" or "pretrain".
-        folder: folder of records and runs.
-        epochs: length of the run, at least two.
+        folder: Folder of records and runs.
+        epochs: Length of the run, at least two.
     """
 
     def __init__(self, command: str, folder: pathlib.Path, epochs: int):
@@ -53,7 +53,7 @@ class Training:
             (folder / f"{name}.yaml").write_text(text)
 
     def start(self, run: pathlib.Path, resume: bool) -> subprocess.Popen:
-        """Start the command as a process of its own."""
+        """Start the command in a separate process."""
         records = self._folder / "records"
         command = [
             *(sys.executable, "-m", "lxmert_tf.cli", self._command),
@@ -88,16 +88,16 @@ def kill_and_compare(
 
     Args:
         command: "finetune" or "pretrain".
-        kills: most kills; there are fewer if the run reaches its end.
-        folder: folder of the records.
-        epochs: length of the run.
-        seed: seed of the moments.
+        kills: Most kills; there are fewer if the run ends earlier.
+        folder: Folder that holds `records`.
+        epochs: Length of the run, at least two.
+        seed: Seed of the random moments.
 
     Returns:
         The number of kills by moment.
 
     Raises:
-        AssertionError: something was lost.
+        AssertionError: The runs differ, or a checkpoint was lost.
     """
     training, chance = Training(command, folder, epochs), random.Random(seed)
     began = time.monotonic()
@@ -105,7 +105,7 @@ def kill_and_compare(
     seconds = time.monotonic() - began
     run, hits, newest = folder / "killed", collections.Counter(), 0
     for number in range(kills):
-        # The last kill is at the end of the run.
+        # The last kill interrupts the writing of the preset, at the end of the run.
         moment = MOMENTS[number % len(MOMENTS)] if number < kills - 1 else "preset"
         process = training.start(run, resume=number > 0)
         killed = _kill_at(moment, process, run, chance, seconds)
@@ -117,8 +117,8 @@ def kill_and_compare(
         if not killed:
             assert process.returncode == 0, messages
             break
-        left = "something unfinished" if any(run.glob("**/.*")) else "nothing unfinished"
-        print(f"{command}: killed at {moment}; step {newest} is saved, {left} is left", flush=True)
+        left = "unfinished files" if any(run.glob("**/.*")) else "no unfinished files"
+        print(f"{command}: killed at {moment}; step {newest} is saved, {left} left", flush=True)
         hits[moment] += 1
     _check_resumed(training.finish(run, resume=True), newest)
     _compare(run, folder / "whole")
@@ -168,14 +168,14 @@ def _compare(run: pathlib.Path, whole: pathlib.Path) -> None:
     for name, value in ours.items():
         assert value.tobytes() == theirs[name].tobytes(), f"{name} differs"
     assert _epochs(run) == _epochs(whole)
-    assert not list(run.glob("**/.*")), "something unfinished is left"
+    assert not list(run.glob("**/.*")), "unfinished files are left"
 
 
 def _weights(run: pathlib.Path) -> dict:
     import tensorflow as tf
 
     reader = tf.train.load_checkpoint(str(run / "preset" / "weights"))
-    # Without the metrics and the optimizer of a process that has trained.
+    # Without metrics and the optimizer, which only a process that trained has.
     return {
         name: reader.get_tensor(name)
         for name in reader.get_variable_to_shape_map()
@@ -195,20 +195,26 @@ def _epochs(run: pathlib.Path) -> list[dict]:
 
 
 def main() -> None:
-    """The command line."""
+    """Parse the command line and run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20, help="of each command")
-    parser.add_argument("--commands", nargs="+", default=COMMANDS, choices=COMMANDS)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--kills", type=int, default=20, help="kills of each command (default: 20)")
+    parser.add_argument(
+        "--commands",
+        nargs="+",
+        default=COMMANDS,
+        choices=COMMANDS,
+        help="commands to kill (default: both)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         make_records(pathlib.Path(folder), pictures=12)
         for command in args.commands:
-            place = pathlib.Path(folder) / command
-            place.mkdir()
-            (place / "records").symlink_to(pathlib.Path(folder) / "records")
-            hits = kill_and_compare(command, args.kills, place, 5, args.seed)
-            print(f"{command}: killed {sum(hits.values())} times ({hits}); the same end")
+            directory = pathlib.Path(folder) / command
+            directory.mkdir()
+            (directory / "records").symlink_to(pathlib.Path(folder) / "records")
+            hits = kill_and_compare(command, args.kills, directory, 5, args.seed)
+            print(f"{command}: killed {sum(hits.values())} times ({hits}); the results are equal")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Training that is killed three times ends like training that is not."""
+"""Training that is killed three times ends with the same weights as training that is not."""
 
 import pytest
 

@@ -33,7 +33,7 @@ def test_answering(lxmert):
     counted = (
         flops.encode_image_flops(config, 1, 36)
         + flops.encode_text_flops(config, shape)
-        + flops.relate_words_flops(config, shape)
+        + flops.relate_pooled_flops(config, shape)
         + flops.answer_head_flops(config, 1)
     )
     assert measured["gflop_per_example"] == pytest.approx(counted.total() / 1e9)

@@ -1,4 +1,4 @@
-"""Operations counted by hand elsewhere, and by parts that must add up."""
+"""Counts of operations: published totals, and parts that must add up."""
 
 import dataclasses
 
@@ -30,14 +30,14 @@ def test_attention_counts_scores_and_contexts():
     assert flops.encode_text_flops(config, ONE)["attention"] == 4 * 20 * 20 * 768
 
 
-def test_a_batch_costs_as_much_as_its_examples():
+def test_counts_grow_linearly_with_the_batch():
     batch = flops.BatchShape(examples=7, words=7 * 20, longest=20, regions=36)
-    for count in (flops.relate_flops, flops.relate_words_flops, flops.relate_first_word_flops):
+    for count in (flops.relate_flops, flops.relate_pooled_flops):
         one = count(PUBLISHED, ONE)
         assert count(PUBLISHED, batch) == {part: 7 * number for part, number in one.items()}
 
 
-def test_padding_that_is_left_out_still_counts_in_attention():
+def test_packing_saves_dense_layers_and_no_attention():
     batch = flops.BatchShape(examples=2, words=40, longest=20, regions=36)
     packed = dataclasses.replace(batch, words=30)
     padded, without = (flops.encode_text_flops(PUBLISHED, shape) for shape in (batch, packed))
@@ -45,24 +45,27 @@ def test_padding_that_is_left_out_still_counts_in_attention():
     assert without["attention"] == padded["attention"]
 
 
-def test_the_less_is_read_the_less_is_computed():
-    everything = flops.relate_flops(PUBLISHED, ONE)
-    words = flops.relate_words_flops(PUBLISHED, ONE)
-    first = flops.relate_first_word_flops(PUBLISHED, ONE)
-    for part in ("cross_modality", "attention"):
-        assert everything[part] > words[part] > first[part]
-    # The vision side of one layer: self-attention and feed-forward over the regions.
-    region_layer = flops.encode_image_flops(LxmertConfig(relationship_layers=1), 1, 36)
-    embeddings = flops.encode_image_flops(LxmertConfig(relationship_layers=0), 1, 36)
-    assert everything["cross_modality"] - words["cross_modality"] == (
-        region_layer["relationship"] - embeddings["relationship"]
-    )
-
-
-def test_the_first_word_alone_costs_what_a_sentence_of_one_word_costs():
-    # The region needs no query and no output, the word in cross-attention no key and no value.
+def test_pooled_only_saves_the_vision_side_of_the_last_layer():
     shape = flops.BatchShape(examples=1, words=1, longest=1, regions=1)
-    words = flops.relate_words_flops(PUBLISHED, shape)
-    first = flops.relate_first_word_flops(PUBLISHED, shape)
-    assert words["cross_modality"] - first["cross_modality"] == 4 * 2 * 768 * 768
-    assert words["attention"] - first["attention"] == 4 * 768
+    everything = flops.relate_flops(PUBLISHED, shape)
+    pooled = flops.relate_pooled_flops(PUBLISHED, shape)
+    # Self-attention and feed-forward block of one region.
+    layer = flops.encode_image_flops(LxmertConfig(relationship_layers=1), 1, 1)
+    embeddings = flops.encode_image_flops(LxmertConfig(relationship_layers=0), 1, 1)
+    region_layer = layer["relationship"] - embeddings["relationship"]
+    # In cross-attention, the region has no query and no output, the word no key and no value.
+    cross_attention = 4 * 2 * 768 * 768
+    assert everything["cross_modality"] - pooled["cross_modality"] == region_layer + cross_attention
+    assert everything["attention"] - pooled["attention"] == 2 * 4 * 768
+
+
+def test_pooled_only_saves_more_with_longer_sentences():
+    one_word = dataclasses.replace(ONE, words=1, longest=1)
+    savings = [
+        flops.relate_flops(PUBLISHED, shape)["cross_modality"]
+        - flops.relate_pooled_flops(PUBLISHED, shape)["cross_modality"]
+        for shape in (one_word, ONE)
+    ]
+    # For each further word: a query and an output in self-attention and the feed-forward block, and
+    # a key and a value in cross-attention.
+    assert savings[1] - savings[0] == 19 * (4 * 2 * 768 * 768 + 2 * 2 * 768 * 3072)

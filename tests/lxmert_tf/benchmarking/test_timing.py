@@ -1,12 +1,17 @@
-"""What is timed, and how times become rates."""
+"""Order of timed steps and requests, and rates computed from their times."""
 
 import pytest
 
-from lxmert_tf.benchmarking.timing import MatrixProduct, StepTimes
-from lxmert_tf.benchmarking.workloads import Workload, time_requests, time_steps
+from lxmert_tf.benchmarking.timing import (
+    MatrixProduct,
+    StepTimes,
+    Workload,
+    time_requests,
+    time_steps,
+)
 
 
-def test_a_rate_is_of_a_pass_over_all_batches():
+def test_rates_are_those_of_a_pass_over_all_batches():
     times = StepTimes(examples=[10, 30])
     for batch, seconds in ((0, 1.0), (0, 2.0), (0, 6.0), (1, 4.0), (1, 2.0)):
         times.add(batch, seconds)
@@ -16,7 +21,7 @@ def test_a_rate_is_of_a_pass_over_all_batches():
 
 
 @pytest.mark.parametrize("batches, warm_up", [(2, 3), (4, 4)])
-def test_batches_take_turns_and_the_first_steps_do_not_count(batches, warm_up):
+def test_batches_alternate_and_warm_up_steps_do_not_count(batches, warm_up):
     steps = []
     workload = Workload(steps.append, examples=[1] * batches, flops=[1] * batches)
     product = MatrixProduct("float32")
@@ -26,7 +31,7 @@ def test_batches_take_turns_and_the_first_steps_do_not_count(batches, warm_up):
     assert product.flops_per_second > 1e9
 
 
-def test_requests_are_timed_the_second_time():
+def test_requests_run_once_before_they_are_timed():
     calls = []
     requests = [lambda: calls.append("a"), lambda: calls.append("b")]
     latencies = time_requests(Workload(calls.append, [1], [1], requests))
