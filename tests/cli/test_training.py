@@ -161,7 +161,7 @@ def test_an_ablation_prints_a_row_per_variant_and_is_resumed(lxmert, configs, ti
         ("loss_weights.object=1", "loss_weights.object is 'object', should be 'masked_lm'"),
         ("masking.words=2", "masking.words is 2, should be less than or equal to 1"),
         ("vocabulary=[", "the value is not valid YAML"),
-        ("init_from=nowhere", "nowhere: no such directory; a preset is one"),
+        ("init_from=nowhere", "preset not found: nowhere"),
     ],
 )
 def test_an_override_that_makes_no_sense_is_refused(override, message, refused, configs, tiny):
