@@ -89,7 +89,7 @@ def test_annotations_that_lack_a_question_are_refused(refused, files, tmp_path):
 
 
 def test_submission_of_another_task_is_refused(refused, files):
-    assert "mine.json line 1: is" in refused(*files, "--task", "nlvr2")
+    assert "must be like 'dev-850-0-0,True'" in refused(*files, "--task", "nlvr2")
     assert "'[0].questionId' is missing" in refused(*files, "--task", "gqa")
 
 
