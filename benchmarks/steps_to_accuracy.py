@@ -126,7 +126,9 @@ def _first_step(directory: pathlib.Path, validation, task, accuracy: float) -> i
     model = load_preset(directory / "preset")
     for step in _steps(directory):
         checkpoint = tf.train.Checkpoint(model=model)
-        checkpoint.read(str(directory / "checkpoints" / f"step-{step}")).expect_partial()
+        status = checkpoint.read(str(directory / "checkpoints" / f"step-{step}"))
+        # The checkpoint also holds the optimizer and metrics, which evaluation does not need.
+        status.assert_existing_objects_matched().expect_partial()
         share, _ = evaluate_answers(model, validation, task.max_regions)[OVERALL]
         if share >= accuracy:
             return step
