@@ -7,7 +7,8 @@ VENV := $(if $(filter default,$(STACK)),.venv,.venv-$(STACK))
 PYTEST_ARGS ?= -n 2 --dist $(if $(filter test-e2e,$@),loadfile,worksteal)
 DEMO_ARGS ?=
 LOCK_ARGS ?=
-LOCK = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-https://pypi.org/simple}}" \
+# uv does not read pip's settings.
+LOCK = $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}") \
 	$(shell command -v uv || echo .uv/env/bin/uv) pip compile pyproject.toml --quiet \
 	--custom-compile-command "make lock" $(LOCK_ARGS)
 

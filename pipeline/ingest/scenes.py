@@ -333,7 +333,7 @@ def each_answer(annotated: AnnotatedSentence, normalize: bool) -> Iterator[tuple
 
 
 def filter_answers(
-    annotated: AnnotatedSentence, table: Set[str] | None, normalize: bool
+    annotated: AnnotatedSentence, table: frozenset[str] | None, normalize: bool
 ) -> Iterator[AnnotatedSentence | Reject]:
     """Yield the sentence with the answers that are in the table, and a reject for each other."""
     sentence, unknown = keep_answers(annotated.sentence, table, normalize)

@@ -15,6 +15,7 @@ from tensorflow import keras
 from lxmert_tf import LxmertAnswerClassifier, LxmertConfig
 from lxmert_tf.data import schema
 from lxmert_tf.data.scene import Scene
+from lxmert_tf.data.sidecars import write_extractor
 from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving.export import export_version
@@ -78,6 +79,7 @@ def write_tiny(tiny: Tiny) -> None:
     flat = [flat_scene for scene in grouped for flat_scene in scene.flat()]
     for folder, scenes in ((tiny.grouped, grouped), (tiny.flat, flat)):
         folder.mkdir(parents=True)
+        write_extractor(folder, EXTRACTOR)
         with tf.io.TFRecordWriter(str(folder / "scenes.tfrecord")) as writer:
             for scene in scenes:
                 writer.write(schema.encode_scene(scene))
