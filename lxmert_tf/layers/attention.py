@@ -130,7 +130,7 @@ class SelfAttention(_Attention):
         hidden: [B, L, H], or a `PackedSequence` of it.
         padding_mask: [B, L], 1 = token or region; None for no padding.
         training: Whether dropout is on.
-        output_attentions: Whether to return the probabilities, too.
+        output_attentions: Whether to return the probabilities, too; not with `pooled_only`.
         pooled_only: Whether to compute only the first position of each example.
 
     Returns:
@@ -190,7 +190,7 @@ class CrossAttention(_Attention):
         padding_mask: [B, T], 1 = token; None for no padding.
         region_mask: [B, R], 1 = region; None for no padding.
         training: Whether dropout is on.
-        output_attentions: Whether to return the probabilities, too.
+        output_attentions: Whether to return the probabilities, too; not with `pooled_only`.
         pooled_only: Whether to compute only the language side.
 
     Returns:

@@ -51,24 +51,6 @@ class Pooler(keras.layers.Layer):
         }
 
 
-@keras.utils.register_keras_serializable("lxmert_tf")
-class MatchedHead(keras.layers.Dense):
-    """A linear layer that tells whether a sentence belongs to an image (paper section 3.1.3).
-
-    Args:
-        **kwargs: The arguments of `keras.layers.Dense`; `units` is 2.
-
-    Call arguments:
-        pooled_output: [B, H].
-
-    Returns:
-        Logits [B, 2], float32; 1 = the sentence belongs to the image.
-    """
-
-    def call(self, pooled_output):
-        return tf.cast(super().call(pooled_output), tf.float32)
-
-
 class _TransformHead(keras.layers.Layer):
     """A head that begins with dense, activation and layer normalization."""
 

@@ -219,22 +219,26 @@ class CrossModalityLayer(_TransformerBlock):
     def __init__(self, num_heads: int, intermediate_size: int, pooled_only: bool = False, **kwargs):
         super().__init__(num_heads, intermediate_size, **kwargs)
         self.pooled_only = pooled_only
+        # The vision side last: Keras lists frozen weights last, so the order is always the same.
         self.cross_attention = self._attention(CrossAttention, "cross_attention")
         self.language_self_attention = self._attention(SelfAttention, "language_self_attention")
-        self.vision_self_attention = self._attention(SelfAttention, "vision_self_attention")
         self.language_feed_forward = self._feed_forward("language_feed_forward")
+        self.vision_self_attention = self._attention(SelfAttention, "vision_self_attention")
         self.vision_feed_forward = self._feed_forward("vision_feed_forward")
 
     def build(self, input_shape):
-        for layer in (
-            self.cross_attention,
-            self.language_self_attention,
-            self.vision_self_attention,
-            self.language_feed_forward,
-            self.vision_feed_forward,
-        ):
+        for layer in self._sublayers():
             build_sublayer(layer, input_shape)
         super().build(input_shape)
+
+    def _sublayers(self) -> tuple[keras.layers.Layer, ...]:
+        return (
+            self.cross_attention,
+            self.language_self_attention,
+            self.language_feed_forward,
+            self.vision_self_attention,
+            self.vision_feed_forward,
+        )
 
     def call(
         self,
@@ -281,7 +285,7 @@ class CrossModalityLayer(_TransformerBlock):
 
     @property
     def non_trainable_weights(self):
-        """The other weights."""
+        """All weights that are not trained."""
         trainable = {id(weight) for weight in self.trainable_weights}
         weights = [*super().trainable_weights, *super().non_trainable_weights]
         return [weight for weight in weights if id(weight) not in trainable]

@@ -39,15 +39,20 @@ def model_inputs(config: LxmertConfig, images: int = 1) -> dict[str, Any]:
     }
 
 
-def with_optional_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def with_optional_inputs(inputs: Mapping[str, Any] | list) -> dict[str, Any]:
     """Return the inputs of a model with those that were left out.
 
     Args:
-        inputs: As in a call of `LxmertBackbone`; other keys are ignored.
+        inputs: As in a call of `LxmertBackbone`; other keys are ignored. A list holds all inputs
+            in the order of `model.inputs`.
 
     Raises:
         ValueError: A required input is missing.
     """
+    if not isinstance(inputs, Mapping):
+        # Keras flattens a dict in the order of its keys.
+        names = sorted((*REQUIRED_INPUTS, "segment_ids", "region_mask"))
+        inputs = dict(zip(names, tf.nest.flatten(inputs)))
     missing = [name for name in REQUIRED_INPUTS if name not in inputs]
     if missing:
         raise ValueError(f"inputs lack {', '.join(missing)}; given are {', '.join(sorted(inputs))}")

@@ -119,6 +119,11 @@ class PresetModel(keras.Model):
         """The dtype that the layers compute in."""
         return self.dtype_policy.compute_dtype
 
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype of the weights."""
+        return self.dtype_policy.variable_dtype
+
     def returns_attentions(self, output_attentions: bool | None) -> bool:
         """Return whether a call with this argument returns attention probabilities."""
         return self.output_attentions if output_attentions is None else output_attentions
@@ -159,12 +164,24 @@ class PresetModel(keras.Model):
             "output_attentions": self.output_attentions,
             "name": self.name,
             "dtype": self.dtype_policy.name,
+            "frozen_layers": [layer.name for layer in self.all_layers() if not layer.trainable],
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Return a model with fresh weights."""
-        return cls(**config)
+        """Return a model with fresh weights, whose layers are frozen as in the config."""
+        config = dict(config)
+        frozen_layers = config.pop("frozen_layers", ())
+        model = cls(**config)
+        for layer in model.all_layers():
+            if layer.name in frozen_layers:
+                layer.trainable = False
+        return model
+
+    def all_layers(self) -> list[keras.layers.Layer]:
+        """Return the layers of the model, those of its backbone included."""
+        backbone = getattr(self, "backbone", None)
+        return [*self.layers, *(backbone.layers if backbone is not None else ())]
 
     def save_preset(self, directory) -> None:
         """Write a preset directory, whole or not at all; an older preset there is replaced.
@@ -263,6 +280,7 @@ def weight_paths(model: PresetModel) -> Iterator[tuple[str, tf.Variable]]:
 
 
 def _layer_paths(layer, path: str) -> Iterator[tuple[str, tf.Variable]]:
+    # Format 1 is older than the layer, which was two.
     if isinstance(layer, LayerNorm):
         path += "/float32"
     for name, child in tf.train.TrackableView(layer).children(layer).items():

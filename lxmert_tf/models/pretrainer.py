@@ -6,7 +6,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
-from lxmert_tf.layers.heads import AnswerHead, MaskedLMHead, MatchedHead, RegionHead
+from lxmert_tf.layers.dense import dense
+from lxmert_tf.layers.heads import AnswerHead, MaskedLMHead, RegionHead
 from lxmert_tf.models.backbone import LxmertBackbone
 from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.models.presets import dtype_policy
@@ -67,11 +68,9 @@ class LxmertPretrainer(TaskModel):
                 **head,
             ),
             "answer_head": AnswerHead(config.num_answers, name="answer_head", **head),
-            "matched_head": MatchedHead(
-                2,
-                kernel_initializer=keras.initializers.RandomNormal(stddev=config.initializer_range),
-                dtype=policy,
-                name="matched_head",
+            # Float32 logits under every policy.
+            "matched_head": dense(
+                2, config.initializer_range, dtype="float32", name="matched_head"
             ),
         }
 
@@ -142,6 +141,8 @@ class LxmertPretrainer(TaskModel):
             raise ValueError(
                 "the losses are those of the pre-training tasks; choose among them by loss_weights"
             )
+        if kwargs.get("weighted_metrics"):
+            raise ValueError("the pre-trainer takes metrics, not weighted_metrics")
         loss_weights = dict(loss_weights or {})
         unknown = set(loss_weights) - set(LOSSES)
         if unknown:
@@ -189,6 +190,7 @@ class LxmertPretrainer(TaskModel):
 
     def train_step(self, data):
         """Train on one batch of (inputs, targets)."""
+        data = _without_sample_weight(data)
         counts = self._counts_everywhere(data[1])
         if self._accumulation_steps == 1:
             gradients = self._gradients(data, counts)
@@ -201,7 +203,7 @@ class LxmertPretrainer(TaskModel):
 
     def test_step(self, data):
         """Evaluate one batch of (inputs, targets)."""
-        inputs, targets = data
+        inputs, targets = _without_sample_weight(data)
         outputs = self.outputs_at_targets(inputs, targets, training=False)
         self._total_loss(outputs, targets, self._counts_everywhere(targets))
         return {metric.name: metric.result() for metric in self.metrics}
@@ -305,6 +307,13 @@ def _apply_heads(heads, states, words, word_embeddings, feature_positions=None):
     }
 
 
+def _without_sample_weight(data) -> tuple:
+    inputs, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if sample_weight is not None:
+        raise ValueError("the pre-training losses take no sample_weight")
+    return inputs, targets
+
+
 def _metrics_by_output(metrics, tasks) -> dict[str, list[keras.metrics.Metric]]:
     """Return the compiled metrics by task, named as Keras names them: OUTPUT_METRIC.
 
@@ -333,7 +342,8 @@ def _metric(metric, output: str) -> keras.metrics.Metric:
     if isinstance(metric, str):
         metric = keras.metrics.get(metric)
     if not isinstance(metric, keras.metrics.Metric):
-        metric = keras.metrics.MeanMetricWrapper(metric, name=metric.__name__)
+        name = getattr(metric, "__name__", type(metric).__name__)
+        metric = keras.metrics.MeanMetricWrapper(metric, name=name)
     # A copy, since a list of metrics is for every output.
     return type(metric).from_config({**metric.get_config(), "name": f"{output}_{metric.name}"})
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from lxmert_tf.models.config import PRETRAINING_TASKS
-
 # The label of items that do not count.
 IGNORED = -1
 # The release divides the losses over regions by the rate at which it masks them.
@@ -124,9 +122,14 @@ def masked_regions(targets) -> tf.Tensor:
     return tf.where(tf.cast(targets["region_feature_mask"], tf.bool))
 
 
-# The loss of each pre-training task: the function above that is named for it.
+# The loss of each of `PRETRAINING_TASKS`, in the order of the release.
 LOSSES: dict[str, Callable[[Mapping, Mapping], LossTerm]] = {
-    task: globals()[f"{task}_loss"] for task in PRETRAINING_TASKS
+    "masked_lm": masked_lm_loss,
+    "matched": matched_loss,
+    "objects": objects_loss,
+    "attributes": attributes_loss,
+    "region_features": region_features_loss,
+    "answers": answers_loss,
 }
 
 
@@ -184,8 +187,8 @@ def counted_labels(name: str, outputs, targets) -> tuple[tf.Tensor, tf.Tensor]:
         targets: Targets of the batch.
     """
     logits, labels = _logits_and_labels(name, outputs, targets)
-    counted = tf.not_equal(labels, IGNORED)
-    return tf.boolean_mask(labels, counted), tf.boolean_mask(logits, counted)
+    counted = tf.where(tf.not_equal(labels, IGNORED))
+    return tf.gather_nd(labels, counted), tf.gather_nd(logits, counted)
 
 
 def _logits_and_labels(name: str, outputs, targets):

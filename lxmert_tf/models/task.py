@@ -35,6 +35,29 @@ class TaskModel(PresetModel):
         # The graph has the backbone's layers already; Keras would list them a second time.
         object.__setattr__(self, "backbone", backbone)
 
+    def get_config(self):
+        """Return the arguments of the constructor, and the attributes that training sets."""
+        return {
+            **super().get_config(),
+            "dropout_seed": self.dropout_seed,
+            "packing": self.packing,
+            "freeze_first_rows": self.backbone.language_embeddings.freeze_first_rows,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Return a model with fresh weights and the attributes of the config."""
+        config = dict(config)
+        attributes = {
+            name: config.pop(name) for name in ("dropout_seed", "packing") if name in config
+        }
+        freeze_first_rows = config.pop("freeze_first_rows", False)
+        model = super().from_config(config, custom_objects)
+        for name, value in attributes.items():
+            setattr(model, name, value)
+        model.backbone.language_embeddings.freeze_first_rows = freeze_first_rows
+        return model
+
     @property
     def packs(self) -> bool:
         """Whether `fit`, `evaluate` and `predict` leave out padding."""

@@ -84,6 +84,7 @@ def check_model(model, inputs, targets, fresh_compile, tmp_path) -> None:
     model.trainable = True
     assert [w.name for w in model.trainable_weights] == trainable
 
+    check_freezing_is_copied(model)
     fresh_compile(model)
     # Eagerly, because a trace takes longer than the steps; other tests train in graphs.
     model.run_eagerly = True
@@ -126,6 +127,21 @@ def check_model(model, inputs, targets, fresh_compile, tmp_path) -> None:
         assert_equal([v.numpy() for v in ours], [v.numpy() for v in theirs])
 
 
+def check_freezing_is_copied(model) -> None:
+    """Check that a copy is frozen as the model is, and that freezing keeps the weights' order."""
+    layers = [layer for layer in model.all_layers() if layer.name.startswith("language_")]
+    weights = model.get_weights()
+    for layer in layers:
+        layer.trainable = False
+    twin = type(model).from_config(model.get_config())
+    names = [weight.name for weight in model.trainable_weights]
+    assert [weight.name for weight in twin.trainable_weights] == names
+    assert len(names) < len(weights)
+    model.set_weights(weights)
+    for layer in layers:
+        layer.trainable = True
+
+
 def evaluate(model, inputs, targets) -> dict[str, float]:
     """Return the losses and metrics of a compiled model."""
     return model.evaluate(inputs, targets, verbose=0, return_dict=True)
@@ -137,6 +153,8 @@ def check_graph(model, inputs, expected) -> None:
     tensors = {name: tf.constant(value) for name, value in inputs.items()}
     # A call may leave out padding, in sums of another order.
     outputs = tf.nest.flatten(graph(tensors))
+    as_list = model([tensors[name] for name in sorted(tensors)])
+    assert_equal(as_list, expected)
     assert_equal(outputs, tf.nest.flatten(expected), atol=1e-5)
     shapes = model.compute_output_shape({name: value.shape for name, value in inputs.items()})
     tf.nest.map_structure(

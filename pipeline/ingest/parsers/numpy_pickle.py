@@ -74,7 +74,8 @@ def _build(target: Any, state: Any) -> None:
         _, shape, dtype, is_fortran, data = state
         dtype = _plain(dtype)
         # `_content` has checked the state.
-        target.__setstate__((1, shape, dtype, bool(is_fortran), _content(shape, dtype, data)))
+        content: Any = (1, shape, dtype, bool(is_fortran), _content(shape, dtype, data))
+        target.__setstate__(content)
     else:
         raise InputError(f"refused: a state for {type(target).__name__}, which has none")
 

@@ -11,7 +11,7 @@ from lxmert_tf.layers.attention import CrossAttention, SelfAttention, attention_
 from lxmert_tf.layers.dense import activation
 from lxmert_tf.layers.dropout import SeededDropout
 from lxmert_tf.layers.embeddings import LanguageEmbeddings, RegionEmbeddings
-from lxmert_tf.layers.heads import AnswerHead, MaskedLMHead, MatchedHead, Pooler, RegionHead
+from lxmert_tf.layers.heads import AnswerHead, MaskedLMHead, Pooler, RegionHead
 from lxmert_tf.layers.normalization import LayerNorm, ResidualNorm
 from lxmert_tf.layers.transformer import CrossModalityLayer, FeedForward, TransformerLayer
 from lxmert_tf.models.pair_classifier import FoldImages, JoinImages, RepeatBatch
@@ -62,7 +62,6 @@ LAYERS = [
     ),
     (Pooler, {"hidden_size": 16, "initializer_range": 0.5}, (LANGUAGE[:, 0],)),
     (MaskedLMHead, {"vocab_size": 20, **HEAD}, (LANGUAGE, TABLE)),
-    (MatchedHead, {"units": 2}, (LANGUAGE[:, 0],)),
     (RegionHead, {**REGION_HEAD, **HEAD}, (VISION,)),
     (AnswerHead, {"num_answers": 3, "transform_size": 5, **HEAD}, (LANGUAGE[:, 0],)),
     (TransformerLayer, TRANSFORMER, (LANGUAGE, WORDS)),

@@ -101,6 +101,43 @@ def test_mixed_precision_and_xla_train(cls):
     assert np.isfinite(model.fit(inputs, targets, verbose=0).history["loss"]).all()
 
 
+def test_a_frozen_model_goes_on_training_after_it_is_loaded(tmp_path):
+    inputs, targets, compile_model = answer_case()
+    model = LxmertAnswerClassifier(SMALL)
+    model.dropout_seed, model.packing = 7, False
+    model.backbone.language_embeddings.freeze_first_rows = True
+    model.backbone.trainable = False
+    compile_model(model)
+    model.run_eagerly = True
+    model.fit(inputs, targets, verbose=0)
+    model.save(tmp_path / "model.keras")
+    back = keras.models.load_model(tmp_path / "model.keras")
+    assert len(back.trainable_weights) == len(model.trainable_weights) == 6
+    assert int(back.optimizer.iterations) == 1
+    assert (back.dropout_seed, back.packing) == (7, False)
+    assert back.backbone.language_embeddings.freeze_first_rows
+
+
+def test_weights_have_one_order_with_and_without_pooled_only(tmp_path):
+    backbone = LxmertBackbone(SMALL)
+    backbone.save_weights(tmp_path / "weights.h5")
+    pooled = LxmertBackbone(SMALL, pooled_only=True)
+    pooled.load_weights(tmp_path / "weights.h5")
+    inputs = model_inputs(TOKENS, REGIONS)
+    expected = backbone(inputs)["pooled_output"]
+    np.testing.assert_allclose(pooled(inputs)["pooled_output"], expected, rtol=0, atol=1e-5)
+
+
+def test_the_pretrainer_refuses_what_it_would_ignore():
+    inputs, targets, _ = pretraining_case()
+    model = LxmertPretrainer(SMALL)
+    with pytest.raises(ValueError, match="takes metrics, not weighted_metrics"):
+        model.compile(optimizer(), weighted_metrics=["accuracy"])
+    model.compile(optimizer(), run_eagerly=True)
+    with pytest.raises(ValueError, match="the pre-training losses take no sample_weight"):
+        model.train_on_batch(inputs, targets, sample_weight=np.ones(3))
+
+
 def test_the_backbone_can_be_frozen_alone():
     model = LxmertAnswerClassifier(SMALL)
     model.backbone.trainable = False

@@ -8,6 +8,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf import LxmertConfig, LxmertPretrainer
+from lxmert_tf.models.config import PRETRAINING_TASKS
+from lxmert_tf.models.pretrainer_losses import LOSSES
 from lxmert_tf.training.optimization import BertAdamW
 from tests import golden
 
@@ -134,3 +136,7 @@ def test_a_step_drops_the_same_whether_steps_came_before_it_or_not():
         ours.assign(theirs)
     resumed = fresh.train_on_batch(*batch, return_dict=True)
     assert float(resumed["loss"]) == float(told[2]["loss"])
+
+
+def test_there_is_a_loss_for_each_task_of_the_configuration():
+    assert tuple(LOSSES) == PRETRAINING_TASKS
