@@ -18,13 +18,17 @@ def add_record_arguments(parser: argparse.ArgumentParser, required: bool) -> Non
     parser.add_argument("--examples", required=required, nargs="+", metavar="GLOB", help=RECORDS)
     parser.add_argument(
         "--max-regions",
-        type=int,
+        type=positive_int,
         default=36,
         metavar="N",
         help="most regions of an image (default 36, as published)",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=256, metavar="N", help="sentences per batch (default 256)"
+        "--batch-size",
+        type=positive_int,
+        default=256,
+        metavar="N",
+        help="sentences per batch (default 256)",
     )
 
 
@@ -105,12 +109,11 @@ def positive_int(text: str) -> int:
     """Return the number in an argument's text, for `type=` of argparse.
 
     Raises:
-        argparse.ArgumentTypeError: The number is below 1.
+        argparse.ArgumentTypeError: The text is not an integer of at least 1.
     """
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be an integer of at least 1")
+    return int(text)
 
 
 def read_model_config(args: argparse.Namespace):

@@ -64,4 +64,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _head(text: str) -> int | str:
-    return text if text == "mean" else int(text)
+    if text == "mean":
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} must be an integer or mean") from error

@@ -12,7 +12,7 @@ Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
 @pydantic.dataclasses.dataclass(frozen=True)
 class MaskingRates:
-    """How often the pre-training tasks hide and swap; defaults as published (paper section 3.2).
+    """How often the pre-training tasks hide and swap; defaults as published (paper section 3.1).
 
     Args:
         words: share of the word pieces to predict.

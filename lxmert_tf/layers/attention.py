@@ -174,7 +174,7 @@ class SelfAttention(_Attention):
 class CrossAttention(_Attention):
     """Attention from words to regions and from regions to words with one set of weights.
 
-    The cross-attention sub-layer of the paper, section 3.1. The release shares the weights between
+    The cross-attention sub-layer of the paper, section 2.2. The release shares the weights between
     the directions, so both sides go through one projection as one longer sequence.
 
     Args:

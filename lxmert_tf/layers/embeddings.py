@@ -10,7 +10,7 @@ from lxmert_tf.layers.normalization import LayerNorm
 
 @keras.utils.register_keras_serializable("lxmert_tf")
 class LanguageEmbeddings(keras.layers.Layer):
-    """LayerNorm(word + position + segment), then dropout (paper section 2, word embeddings).
+    """LayerNorm(word + position + segment), then dropout (paper section 2.1).
 
     Args:
         vocab_size: Rows of the word table.

@@ -9,7 +9,7 @@ from lxmert_tf.layers.normalization import LayerNorm
 
 @keras.utils.register_keras_serializable("lxmert_tf")
 class Pooler(keras.layers.Layer):
-    """tanh(dense(first language token)), the cross-modality output (paper section 3.2).
+    """tanh(dense(first language token)), the cross-modality output (paper section 2.3).
 
     Args:
         hidden_size: Width H.

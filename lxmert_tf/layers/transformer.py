@@ -187,7 +187,7 @@ class TransformerLayer(_TransformerBlock):
 
 @keras.utils.register_keras_serializable("lxmert_tf")
 class CrossModalityLayer(_TransformerBlock):
-    """Cross-attention both ways, then self-attention and feed-forward per side (section 3.1).
+    """Cross-attention both ways, then self-attention and feed-forward per side (paper section 2.2).
 
     Args:
         num_heads: Attention heads; must divide H.

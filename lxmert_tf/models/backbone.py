@@ -71,7 +71,7 @@ def with_optional_inputs(inputs: Mapping[str, Any] | list) -> dict[str, Any]:
 
 @keras.utils.register_keras_serializable("lxmert_tf")
 class LxmertBackbone(PresetModel):
-    """LXMERT without heads (Tan & Bansal 2019, section 3).
+    """LXMERT without heads (Tan & Bansal 2019, section 2).
 
     Args:
         config: Sizes and rates.

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from lxmert_tf.config_file import load_config
 from lxmert_tf.errors import InputError
 
-# The pre-training tasks (paper section 3.2), by the names that configurations and losses use.
+# The pre-training tasks (paper section 3.1), by the names that configurations and losses use.
 PretrainingTask = Literal[
     "masked_lm", "matched", "objects", "attributes", "region_features", "answers"
 ]
@@ -17,7 +17,7 @@ PRETRAINING_TASKS: tuple[PretrainingTask, ...] = get_args(PretrainingTask)
 
 @dataclasses.dataclass(frozen=True)
 class LxmertConfig:
-    """Sizes and rates of an LXMERT model (Tan & Bansal 2019, section 4.1); defaults as published.
+    """Sizes and rates of an LXMERT model (Tan & Bansal 2019, section 3.3); defaults as published.
 
     Args:
         hidden_size: Width H of all three encoders.

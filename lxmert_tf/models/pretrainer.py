@@ -25,7 +25,7 @@ from lxmert_tf.models.task import TaskModel, build_optimizer
 
 @keras.utils.register_keras_serializable("lxmert_tf")
 class LxmertPretrainer(TaskModel):
-    """LXMERT with the heads of its pre-training tasks (paper sections 3.1 to 3.3).
+    """LXMERT with the heads of its pre-training tasks (paper section 3.1).
 
     Args:
         config: Sizes and rates.

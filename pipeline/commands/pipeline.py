@@ -120,11 +120,13 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
-    roots = [pathlib.Path(args.root)] if args.root else sorted(ROOTS.glob("*/"))
+    from pipeline.metadata import METADATA_FILE, print_status, read_status
+
+    # A run that failed before its first component leaves no metadata.
+    found = (path.parent for path in sorted(ROOTS.glob(f"*/{METADATA_FILE}")))
+    roots = [pathlib.Path(args.root)] if args.root else list(found)
     if not roots:
         raise InputError(f"no pipeline has run in {ROOTS}; use --root DIR")
-
-    from pipeline.metadata import METADATA_FILE, print_status, read_status
 
     for root in roots:
         print(root)
