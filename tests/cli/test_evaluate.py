@@ -79,3 +79,11 @@ def test_more_regions_than_max_regions_are_refused(refused, tiny):
 def test_missing_preset_is_refused(refused, tiny, tmp_path):
     line = refused("evaluate", "--model", tmp_path / "none", "--examples", tiny.flat)
     assert f"preset not found: {tmp_path / 'none'}" in line
+
+
+@pytest.mark.parametrize("option", ["--batch-size", "--max-regions"])
+@pytest.mark.parametrize("value", ["0", "-5", "many"])
+def test_counts_that_are_no_counts_are_refused(lxmert, option, value):
+    outcome = lxmert("evaluate", "--model", "preset", "--examples", "records", f"{option}={value}")
+    assert outcome.status == 2
+    assert outcome.stderr.endswith(f"{option}: '{value}' must be an integer of at least 1\n")

@@ -473,6 +473,15 @@ def test_status_shows_runs_artifacts_and_lineage(demo, refused, capsys):
     assert any(made[1:3] == ("ModelBlessing", "Evaluator") for made in status.artifacts)
 
 
+def test_status_skips_folders_of_runs_that_never_began(demo, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "build/pipeline/empty").mkdir(parents=True)
+    (tmp_path / "build/pipeline/later").symlink_to(demo.root)
+    assert cli.main(["pipeline", "status"]) == 0
+    printed = capsys.readouterr().out
+    assert "build/pipeline/later" in printed and "build/pipeline/empty" not in printed
+
+
 def test_blessed_model_answers_new_questions_as_a_submission(predicted, demo):
     images = {image.image_id: image.path for image in EasyVqa().images("test")}
     first = list(images)[:5]
