@@ -51,7 +51,7 @@ class RunRecord:
 
     @property
     def passed(self) -> bool:
-        """Whether the model passed all validation."""
+        """True if the model passed all validation."""
         return self.blessed and self.infra_blessed is not False
 
     def check_blessed(self) -> None:

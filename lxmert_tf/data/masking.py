@@ -1,4 +1,4 @@
-"""What the pre-training tasks hide and swap, as the LXMERT release does (paper section 3.1).
+"""Masking and swapping for the pre-training tasks, as in the LXMERT release (paper section 3.1).
 
 Functions on a batch. Their random numbers belong to the examples (see `RngKeys`); what they need
 of other examples, a region or a sentence, comes from the same batch.

@@ -306,7 +306,7 @@ def _checkpoint(model: PresetModel, root: str) -> tf.train.Checkpoint:
 
 @dataclasses.dataclass(frozen=True)
 class PresetDescription:
-    """What a preset says without its weights.
+    """The contents of a preset without its weights.
 
     Args:
         model: Name of the class that wrote it.

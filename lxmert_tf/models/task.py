@@ -60,7 +60,7 @@ class TaskModel(PresetModel):
 
     @property
     def packs(self) -> bool:
-        """Whether `fit`, `evaluate` and `predict` leave out padding."""
+        """True if `fit`, `evaluate` and `predict` leave out padding."""
         return self.packing and not self.jit_compile
 
     def dropout_keys(self, part=0, parts: int = 1):

@@ -136,7 +136,7 @@ def read_feature_size(files: Sequence[str], images_per_scene: int = 1) -> int:
 
 
 def describe_starting_preset(preset, feature_size: int) -> PresetDescription:
-    """Describe a preset that is to be trained on regions of `feature_size` features.
+    """Describe a preset to train on regions of `feature_size` features.
 
     Raises:
         InputError: it is no preset, it has no vocabulary, or its regions have another width.

@@ -49,7 +49,7 @@ class InputFile:
 
     @property
     def seekable(self) -> bool:
-        """Whether reading can start anywhere, which is so unless the file is compressed."""
+        """True if reading can start anywhere: unless the file is compressed."""
         return self.member is None and not self.path.endswith(".gz")
 
 

@@ -65,7 +65,7 @@ class Inputs:
 
     @property
     def has_pictures(self) -> bool:
-        """Whether an extractor makes the regions."""
+        """True if an extractor makes the regions."""
         return any(isinstance(task.reader, DataSetPicture | Pictures) for task in self.regions)
 
     @property

@@ -459,7 +459,7 @@ class ImageSide(NamedTuple):
 
 
 class ImageUse(NamedTuple):
-    """Whether an image became part of a scene.
+    """The outcome for an image: whether it became part of a scene.
 
     Args:
         regions: of the image.

@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
     @property
     def too_long(self) -> bool:
-        """Whether it is longer than `MAX_LINE_BYTES`."""
+        """True if it is longer than `MAX_LINE_BYTES`."""
         return self.size > MAX_LINE_BYTES
 
 
