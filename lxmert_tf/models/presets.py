@@ -179,9 +179,10 @@ class PresetModel(keras.Model):
         return model
 
     def all_layers(self) -> list[keras.layers.Layer]:
-        """Return the layers of the model, those of its backbone included."""
+        """Return the layers of the model, those of its backbone included, each once."""
         backbone = getattr(self, "backbone", None)
-        return [*self.layers, *(backbone.layers if backbone is not None else ())]
+        layers = [*self.layers, *(backbone.layers if backbone is not None else ())]
+        return list({id(layer): layer for layer in layers}.values())
 
     def save_preset(self, directory) -> None:
         """Write a preset directory, whole or not at all; an older preset there is replaced.

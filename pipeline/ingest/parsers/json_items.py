@@ -11,6 +11,7 @@ pass here, and the checks of fields refuse them.
 # 100,000 nested lists kill the process.
 
 import codecs
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -80,13 +81,12 @@ def read_member(file: InputFile, key: str) -> Any:
     """
     with open_input(file) as stream:
         window = _Window(stream)
-        try:
+        # What follows invalid JSON cannot be told apart; the member is not found.
+        with contextlib.suppress(_InvalidRestError):
             for name in window.each_key():
                 if name == key:
                     return window.value()
                 window.skip()
-        except _InvalidRestError:
-            pass
     return None
 
 
