@@ -23,13 +23,13 @@ def atomic_directory(path, marker: str | None = None) -> Iterator[pathlib.Path]:
     and `path` is as it was. A killed process leaves it behind; the next writer removes it.
 
     Args:
-        path: the directory to make; missing parents are created. An empty directory is replaced.
-        marker: the name of a file that tells a directory that may be replaced, such as
+        path: The directory to make; missing parents are created. An empty directory is replaced.
+        marker: The name of a file that tells a directory that may be replaced, such as
             "preset.json". Without it only an empty directory is replaced.
 
     Raises:
         InputError: `path` exists and may not be replaced, or another process is writing it.
-        OSError: the directory cannot be written.
+        OSError: The directory cannot be written.
 
     Example:
         >>> with atomic_directory("saved_models/vqa", marker="preset.json") as directory:
@@ -55,8 +55,8 @@ def check_replaceable(path, marker: str | None = None) -> None:
     """Check that `atomic_directory` may write `path`, before anything expensive is done.
 
     Args:
-        path: the directory to make.
-        marker: as for `atomic_directory`.
+        path: The directory to make.
+        marker: As for `atomic_directory`.
 
     Raises:
         InputError: `path` is a file, or a directory that is not empty and has no `marker`.
@@ -75,10 +75,10 @@ def atomic_file(path) -> Iterator[pathlib.Path]:
     """Yield the path of a temporary file that becomes `path` when the block ends without an error.
 
     Args:
-        path: the file to make; an older one is replaced. Its directory must exist.
+        path: The file to make; an older one is replaced. Its directory must exist.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
     """
     path = pathlib.Path(path)
     # Two processes may write the same file; the last one wins.

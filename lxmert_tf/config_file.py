@@ -54,7 +54,7 @@ def read_mapping(path) -> dict[str, Any]:
     """Read a YAML or JSON file whose top level is a mapping.
 
     Raises:
-        InputError: the file is missing, is not valid YAML, or holds something else.
+        InputError: The file is missing, is not valid YAML, or holds something else.
     """
     text = read_text(path)
     try:
@@ -79,16 +79,16 @@ def load_config(cls: type[T], path, overrides: Sequence[str] = ()) -> T:
     """Read a YAML or JSON file into a dataclass.
 
     Args:
-        cls: the dataclass; its fields may be dataclasses, and lists or dicts of them.
-        path: the file.
-        overrides: changes to the file's values, "KEY=VALUE" each. A dot in KEY steps into a mapping
+        cls: The dataclass; its fields may be dataclasses, and lists or dicts of them.
+        path: The file.
+        overrides: Changes to the file's values, "KEY=VALUE" each. A dot in KEY steps into a mapping
             or (with an index) into a list; VALUE is YAML.
 
     Returns:
-        an instance of `cls`.
+        An instance of `cls`.
 
     Raises:
-        InputError: the message names the file and the key, and for an unknown key the most similar
+        InputError: The message names the file and the key, and for an unknown key the most similar
             valid one.
 
     Example:
@@ -104,15 +104,15 @@ def config_from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
     """Convert plain values to a dataclass, with exact types and without unknown keys.
 
     Args:
-        cls: the dataclass, as for `load_config`.
-        values: the content of a file.
-        where: the file's name, for messages.
+        cls: The dataclass, as for `load_config`.
+        values: The content of a file.
+        where: The file's name, for messages.
 
     Returns:
-        an instance of `cls`.
+        An instance of `cls`.
 
     Raises:
-        InputError: as for `load_config`.
+        InputError: As for `load_config`.
     """
     # Through JSON, because a strict dataclass accepts a mapping in JSON only.
     try:
@@ -185,10 +185,10 @@ def check_fields(config) -> None:
     `config_from_mapping` does so for files; this is for dataclasses that are made in Python.
 
     Args:
-        config: an instance of a dataclass.
+        config: An instance of a dataclass.
 
     Raises:
-        InputError: naming the field and its value.
+        InputError: A value is invalid; the message names the field and the value.
     """
     for name, kind in typing.get_type_hints(type(config), include_extras=True).items():
         try:

@@ -18,7 +18,7 @@ def read_json(path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file cannot be read, or as for `parse_json`.
+        InputError: The file cannot be read, or as for `parse_json`.
     """
     return parse_json(read_text(path), str(path))
 
@@ -27,14 +27,14 @@ def parse_json(text: str, where: str) -> Any:
     """Parse a JSON text (RFC 8259, so without NaN and Infinity).
 
     Args:
-        text: the JSON text.
-        where: the file's name (and line), for messages.
+        text: The JSON text.
+        where: The file's name (and line), for messages.
 
     Returns:
-        its content, as Python objects.
+        Its content, as Python objects.
 
     Raises:
-        InputError: the text is not valid JSON, an object has the same key twice (the first would
+        InputError: The text is not valid JSON, an object has the same key twice (the first would
             be lost), or a string is not valid Unicode.
     """
     try:
@@ -55,15 +55,15 @@ def check_json(kind: Any, content: Any, where: str) -> Any:
     """Convert parsed JSON to a type.
 
     Args:
-        kind: the type, of dataclasses with strict fields. Keys that they lack are ignored.
-        content: from `parse_json`.
-        where: the file's name, for messages.
+        kind: The type, of dataclasses with strict fields. Keys that they lack are ignored.
+        content: From `parse_json`.
+        where: The file's name, for messages.
 
     Returns:
-        an instance of `kind`.
+        An instance of `kind`.
 
     Raises:
-        InputError: the content does not fit; the message names the first place.
+        InputError: The content does not fit; the message names the first place.
     """
     try:
         return pydantic.TypeAdapter(kind).validate_python(content)

@@ -10,7 +10,7 @@ def read_text(path) -> str:
     """Return the text of a UTF-8 file.
 
     Raises:
-        InputError: the file is missing, a directory, or not UTF-8.
+        InputError: The file is missing, a directory, or not UTF-8.
     """
     try:
         return pathlib.Path(path).read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ def read_lines(path) -> list[str]:
     """Return the lines of a UTF-8 file, without line breaks.
 
     Raises:
-        InputError: the file is missing, a directory, or not UTF-8.
+        InputError: The file is missing, a directory, or not UTF-8.
     """
     # Not splitlines: BERT's vocabulary has pieces that Unicode counts as line separators.
     return read_text(path).removesuffix("\n").split("\n")
@@ -34,11 +34,11 @@ def write_text(path, text: str) -> None:
     """Write a UTF-8 file, whole or not at all.
 
     Args:
-        path: the file; an older one is replaced.
-        text: its content.
+        path: The file; an older one is replaced.
+        text: Its content.
 
     Raises:
-        InputError: the parent directory is missing, or the file cannot be written.
+        InputError: The parent directory is missing, or the file cannot be written.
     """
     try:
         with atomic_file(path) as partial:

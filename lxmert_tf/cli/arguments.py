@@ -12,8 +12,8 @@ def add_record_arguments(parser: argparse.ArgumentParser, required: bool) -> Non
     """Declare the records that a model answers, and the batch size.
 
     Args:
-        parser: the command's parser.
-        required: whether the command needs records.
+        parser: The command's parser.
+        required: Whether the command needs records.
     """
     parser.add_argument("--examples", required=required, nargs="+", metavar="GLOB", help=RECORDS)
     parser.add_argument(
@@ -36,8 +36,8 @@ def add_training_arguments(parser: argparse.ArgumentParser, example: str) -> Non
     """Declare what is trained on what, and where the run is kept.
 
     Args:
-        parser: the command's parser.
-        example: an example of its configuration file.
+        parser: The command's parser.
+        example: An example of its configuration file.
     """
     parser.add_argument(
         "--config", required=True, metavar="FILE", help=f"how to train, such as {example}"
@@ -89,8 +89,8 @@ def read_training_configs(args: argparse.Namespace, config_class: type):
     """Read the configuration files, before TensorFlow is imported, which takes seconds.
 
     Args:
-        args: from `add_training_arguments`.
-        config_class: class of the training configuration.
+        args: From `add_training_arguments`.
+        config_class: Class of the training configuration.
 
     Returns:
         The training configuration and the `LxmertConfig` of a model that starts from scratch.

@@ -24,10 +24,10 @@ class AnswerTable:
     """Look-ups of answers in TensorFlow: answers to IDs, and to soft targets.
 
     Args:
-        answers: the answers, in the order of the logits.
+        answers: The answers, in the order of the logits.
 
     Raises:
-        InputError: an answer occurs twice.
+        InputError: An answer occurs twice.
     """
 
     answers: tuple[str, ...]
@@ -41,10 +41,10 @@ class AnswerTable:
         """Look up the IDs of answers.
 
         Args:
-            texts: ragged string [B, (a)].
+            texts: Ragged string [B, (a)].
 
         Returns:
-            ragged int64 [B, (a)]; -1 for answers that are not in the table.
+            Ragged int64 [B, (a)]; -1 for answers that are not in the table.
         """
         table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
@@ -58,8 +58,8 @@ class AnswerTable:
         """Make soft targets.
 
         Args:
-            texts: ragged string [B, (a)], the answers to each question.
-            scores: ragged float32 [B, (a)], their scores in 0..1.
+            texts: Ragged string [B, (a)], the answers to each question.
+            scores: Ragged float32 [B, (a)], their scores in 0..1.
 
         Returns:
             float32 [B, A], the score of each answer of the table. Answers that are not in the table
@@ -95,16 +95,16 @@ def read_answer_table(path) -> list[str]:
     """Read the answers of a file, in the order of the logits.
 
     Args:
-        path: a text file with one answer per line, or (named *.json) a JSON file of the LXMERT
+        path: A text file with one answer per line, or (named *.json) a JSON file of the LXMERT
             release: a list of answers (`label2ans`), a list of objects with an answer under "ans"
             (`all_ans`), or an object that maps answers to IDs (`ans2label`). The empty answer is
             valid; VQA's table has it.
 
     Returns:
-        the answers.
+        The answers.
 
     Raises:
-        InputError: the file is none of these or empty, or an answer occurs twice, has a line break,
+        InputError: The file is none of these or empty, or an answer occurs twice, has a line break,
             or has no valid ID.
     """
     path = pathlib.Path(path)

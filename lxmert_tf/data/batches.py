@@ -41,14 +41,14 @@ def find_records(*patterns) -> list[str]:
     """Find record files.
 
     Args:
-        *patterns: names, glob patterns, or directories, which stand for `*tfrecord*` in them.
+        *patterns: Names, glob patterns, or directories, which stand for `*tfrecord*` in them.
             Hidden files are left out.
 
     Returns:
-        the names of the files, sorted, each once.
+        The names of the files, sorted, each once.
 
     Raises:
-        InputError: no files match a pattern.
+        InputError: No files match a pattern.
     """
     found: set[str] = set()
     for pattern in map(str, patterns):
@@ -69,10 +69,10 @@ def read_records(files: Sequence[str]) -> tf.data.Dataset:
         files: TFRecord files, gzipped if the names end in .gz.
 
     Returns:
-        a dataset of scalar strings.
+        A dataset of scalar strings.
 
     Raises:
-        InputError: only some of the files are gzipped.
+        InputError: Only some of the files are gzipped.
     """
     compressed = {name.endswith(".gz") for name in files}
     if len(compressed) > 1:
@@ -99,17 +99,17 @@ def example_batches(
     images of a few windows and a few batches.
 
     Args:
-        records: serialized scenes, grouped or flat.
-        batch_size: examples per batch, B; the last batch may have fewer.
+        records: Serialized scenes, grouped or flat.
+        batch_size: Examples per batch, B; the last batch may have fewer.
         max_regions: R; images with fewer regions are padded, one with more is an error.
-        seed: shuffles; the same seed and epoch give the same order. None keeps the records' order.
-        epoch: the number of this pass over the data, an integer or an integer scalar tensor.
-        images_per_scene: how many images each scene must have.
-        bucket_by_length: whether sentences of similar length come together, within each window.
+        seed: Shuffles; the same seed and epoch give the same order. None keeps the records' order.
+        epoch: The number of this pass over the data, an integer or an integer scalar tensor.
+        images_per_scene: How many images each scene must have.
+        bucket_by_length: Whether sentences of similar length come together, within each window.
             The number of batches and their sizes stay the same.
 
     Returns:
-        a dataset of dicts of `region_features` [B, R, F], `region_boxes` [B, R, 4], `region_mask`
+        A dataset of dicts of `region_features` [B, R, F], `region_boxes` [B, R, 4], `region_mask`
         [B, R], `object_labels`, `object_confidences`, `attribute_labels`, `attribute_confidences`
         [B, R], `image_id`, `text`, `id`, `question_type`, `answer_type` [B], and ragged `answers`
         and `scores` [B, (a)]. With two images per scene, regions and `image_id` have an axis of 2
@@ -153,14 +153,14 @@ def split_window(
     Args:
         lengths: int [N], the lengths of the window's sentences in any unit.
         before: int64 scalar, the number of sentences in the windows before.
-        batch_size: sentences per batch.
-        window: the window's number, an integer scalar.
+        batch_size: Sentences per batch.
+        window: The window's number, an integer scalar.
         seed: int64 scalar that shuffles sentences and batches. None keeps the order of the
             sentences, or with buckets sorts them by length.
-        bucket_by_length: whether sentences of similar length come together.
+        bucket_by_length: Whether sentences of similar length come together.
 
     Returns:
-        ragged int32 [parts, (rows)], a permutation of 0..N-1: the rest of the batch that an
+        Ragged int32 [parts, (rows)], a permutation of 0..N-1: the rest of the batch that an
         earlier window began, whole batches, and the beginning of the next batch.
     """
     before = tf.cast(before, tf.int64)
@@ -193,12 +193,12 @@ def answer_batches(
     """Make batches for `fit` of an answer classifier.
 
     Args:
-        examples: from `example_batches`, one image per scene.
-        preprocessor: a `LxmertTextPreprocessor`.
-        answers: the answer table, in the order of the logits.
+        examples: From `example_batches`, one image per scene.
+        preprocessor: A `LxmertTextPreprocessor`.
+        answers: The answer table, in the order of the logits.
 
     Returns:
-        a dataset of (inputs of `LxmertAnswerClassifier`, soft scores float32 [B, A]).
+        A dataset of (inputs of `LxmertAnswerClassifier`, soft scores float32 [B, A]).
     """
     table = AnswerTable(tuple(answers))
 
@@ -214,11 +214,11 @@ def statement_batches(examples: tf.data.Dataset, preprocessor: Callable) -> tf.d
     """Make batches for `fit` of a pair classifier.
 
     Args:
-        examples: from `example_batches`, two images per scene.
-        preprocessor: a `LxmertTextPreprocessor`.
+        examples: From `example_batches`, two images per scene.
+        preprocessor: A `LxmertTextPreprocessor`.
 
     Returns:
-        a dataset of (inputs of `LxmertPairClassifier`, labels of `statement_labels`).
+        A dataset of (inputs of `LxmertPairClassifier`, labels of `statement_labels`).
     """
 
     def make(batch):
@@ -232,13 +232,13 @@ def statement_labels(batch: dict[str, Any]) -> tf.Tensor:
     """Return the labels of statements: 1 for the answer "True", 0 for "False", in any case.
 
     Args:
-        batch: from `example_batches`.
+        batch: From `example_batches`.
 
     Returns:
         int32 [B].
 
     Raises:
-        InvalidArgumentError: at run time, if an answer is neither; names the sentence's ID.
+        InvalidArgumentError: At run time, if an answer is neither; names the sentence's ID.
     """
     answers = batch["answers"]
     only = tf.strings.lower(answers.to_tensor("", shape=[None, 1])[:, 0])
@@ -263,7 +263,7 @@ def consecutive_images(image_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image_ids: string [B], `image_id` of a batch.
 
     Returns:
-        the position of each run's first example, int64 [M], and the number of each example's run,
+        The position of each run's first example, int64 [M], and the number of each example's run,
         int32 [B].
     """
     # An empty batch has no runs.
@@ -280,7 +280,7 @@ def read_sentences(files: Sequence[str]) -> tf.data.Dataset:
         files: TFRecord files, as for `read_records`.
 
     Returns:
-        a dataset of dicts of `text` [S] and ragged `answers` [S, (a)] for blocks of scenes, in the
+        A dataset of dicts of `text` [S] and ragged `answers` [S, (a)] for blocks of scenes, in the
         records' order.
     """
 
@@ -297,10 +297,10 @@ def naming_damaged_files(files: Sequence[str]) -> Iterator[None]:
     """Turn TensorFlow's errors into an InputError that names the damaged file.
 
     Args:
-        files: the record files that the block reads.
+        files: The record files that the block reads.
 
     Raises:
-        InputError: the block fails because a file is damaged or a record does not fit.
+        InputError: The block fails because a file is damaged or a record does not fit.
     """
     try:
         yield

@@ -28,13 +28,13 @@ def mask_words(
         token_ids: int32 [B, T].
         padding_mask: int32 [B, T], 1 = word piece.
         special_ids: IDs that are never hidden, such as those of [CLS] and [SEP].
-        mask_id: the ID of [MASK].
-        vocab_size: the number of word pieces; random ones are drawn from all of them.
-        keys: the random keys of the batch.
-        rates: the masking rates.
+        mask_id: The ID of [MASK].
+        vocab_size: The number of word pieces; random ones are drawn from all of them.
+        keys: The random keys of the batch.
+        rates: The masking rates.
 
     Returns:
-        the new `token_ids`, and `masked_lm_labels` int32 [B, T]: the piece to predict, or -1.
+        The new `token_ids`, and `masked_lm_labels` int32 [B, T]: the piece to predict, or -1.
     """
     chance = keys.uniform("words", [tf.shape(token_ids)[1], 3])
     special = tf.reduce_any(tf.equal(token_ids[..., tf.newaxis], tf.constant(special_ids)), axis=-1)
@@ -62,11 +62,11 @@ def mask_regions(
         region_mask: int [B, R], 1 = region.
         image_ids: string [B]; a region is replaced by one of another image of the batch. If the
             batch has no other image, it is erased.
-        keys: the random keys of the batch.
-        rates: the masking rates.
+        keys: The random keys of the batch.
+        rates: The masking rates.
 
     Returns:
-        the new `region_features`, and `region_feature_mask` float32 [B, R], 1 for regions to
+        The new `region_features`, and `region_feature_mask` float32 [B, R], 1 for regions to
         predict.
     """
     regions = tf.shape(region_features)[1]
@@ -100,11 +100,11 @@ def swap_sentences(
         padding_mask: int32 [B, T], 1 = word piece.
         image_ids: string [B]. A sentence is never replaced by one about the same image; if the
             batch has no other image, it stays.
-        keys: the random keys of the batch.
-        rates: the masking rates.
+        keys: The random keys of the batch.
+        rates: The masking rates.
 
     Returns:
-        the new `token_ids` and `padding_mask`, and `matched_labels` int32 [B], 1 where the sentence
+        The new `token_ids` and `padding_mask`, and `matched_labels` int32 [B], 1 where the sentence
         stayed.
     """
     chance = keys.uniform("swap", [2])
@@ -121,10 +121,10 @@ def draw_answers(
     """Draw one answer per sentence, with probabilities in proportion to the scores.
 
     Args:
-        answer_ids: ragged int64 [B, (a)]; -1 for an answer that is not in the table.
-        scores: ragged float32 [B, (a)].
+        answer_ids: Ragged int64 [B, (a)]; -1 for an answer that is not in the table.
+        scores: Ragged float32 [B, (a)].
         matched_labels: int32 [B], from `swap_sentences`; a swapped sentence has no answer.
-        keys: the random keys of the batch.
+        keys: The random keys of the batch.
 
     Returns:
         `answer_labels` int32 [B]: the answer's ID, or -1 if there is none to learn.
@@ -147,7 +147,7 @@ def _other_images(image_ids, chance):
     """Choose examples of other images.
 
     Returns:
-        rows of the batch, int32 [B, N] for `chance` [B, N], and whether there is one, bool [B, N].
+        Rows of the batch, int32 [B, N] for `chance` [B, N], and whether there is one, bool [B, N].
     """
     others = tf.not_equal(image_ids[:, tf.newaxis], image_ids[tf.newaxis, :])
     count = tf.reduce_sum(tf.cast(others, tf.int32), axis=1)

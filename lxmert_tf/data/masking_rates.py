@@ -15,15 +15,15 @@ class MaskingRates:
     """How often the pre-training tasks hide and swap; defaults as published (paper section 3.1).
 
     Args:
-        words: share of the word pieces to predict.
-        regions: share of the regions to predict.
-        erased: share of these that become [MASK], or zeros.
-        replaced: share of these that become a random piece, or a region of another image. The rest
+        words: Share of the word pieces to predict.
+        regions: Share of the regions to predict.
+        erased: Share of these that become [MASK], or zeros.
+        replaced: Share of these that become a random piece, or a region of another image. The rest
             stays as it is.
-        swapped: share of the sentences that are replaced by one about another image.
+        swapped: Share of the sentences that are replaced by one about another image.
 
     Raises:
-        pydantic.ValidationError: a share is not in 0..1, or `erased + replaced` exceeds 1.
+        pydantic.ValidationError: A share is not in 0..1, or `erased + replaced` exceeds 1.
     """
 
     words: Share = 0.15

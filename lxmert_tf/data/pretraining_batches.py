@@ -35,15 +35,15 @@ def pretraining_batches(
     it is given also depends on the other examples of the batch.
 
     Args:
-        examples: from `example_batches`, one image per scene.
-        preprocessor: tokenizes the sentences.
-        answers: the answer table, in the order of the logits.
-        rates: how often regions, words and sentences are hidden or swapped.
-        seed: the seed of the run.
-        epoch: the number of this pass over the data, an integer or an integer scalar tensor.
+        examples: From `example_batches`, one image per scene.
+        preprocessor: Tokenizes the sentences.
+        answers: The answer table, in the order of the logits.
+        rates: How often regions, words and sentences are hidden or swapped.
+        seed: The seed of the run.
+        epoch: The number of this pass over the data, an integer or an integer scalar tensor.
 
     Returns:
-        a dataset of (inputs of `LxmertPretrainer`, targets of `pretraining_losses`).
+        A dataset of (inputs of `LxmertPretrainer`, targets of `pretraining_losses`).
     """
     table = AnswerTable(tuple(answers))
     vocabulary = preprocessor.vocabulary

@@ -10,10 +10,10 @@ class SceneImage:
     """An image, represented by its regions.
 
     Args:
-        id: unique in the dataset.
-        height: in pixels.
-        width: in pixels.
-        regions: with features in float16 or float32; the record keeps the type.
+        id: Unique in the dataset.
+        height: In pixels.
+        width: In pixels.
+        regions: With features in float16 or float32; the record keeps the type.
     """
 
     id: str
@@ -27,11 +27,11 @@ class Sentence:
     """A caption, question or statement about a scene.
 
     Args:
-        id: unique in the dataset.
-        text: the sentence.
-        source: the dataset that it comes from, for example "easy_vqa".
-        question_type: metrics are sliced by it; may be empty.
-        answer_type: metrics are sliced by it; may be empty.
+        id: Unique in the dataset.
+        text: The sentence.
+        source: The dataset that it comes from, for example "easy_vqa".
+        question_type: Metrics are sliced by it; may be empty.
+        answer_type: Metrics are sliced by it; may be empty.
         answers: (answer, soft score in 0..1) tuples; none for a caption or a test question.
     """
 
@@ -48,8 +48,8 @@ class Scene:
     """The content of one record. In the flat layout every scene has one sentence.
 
     Args:
-        images: one, or two for NLVR2.
-        sentences: about the image, or about both.
+        images: One, or two for NLVR2.
+        sentences: About the image, or about both.
     """
 
     images: tuple[SceneImage, ...]

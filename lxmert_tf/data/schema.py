@@ -86,13 +86,13 @@ def encode_scene(scene: Scene) -> bytes:
     """Serialize a scene; the same scene gives the same bytes.
 
     Args:
-        scene: the scene.
+        scene: The scene.
 
     Returns:
-        a serialized tf.Example.
+        A serialized tf.Example.
 
     Raises:
-        ValueError: only some of the images have labels, or features are neither float16 nor
+        ValueError: Only some of the images have labels, or features are neither float16 nor
             float32.
     """
     features = {
@@ -122,11 +122,11 @@ def replace_sentences(serialized: bytes, sentences: Sequence[Sentence]) -> bytes
     """Replace the sentences of a serialized scene without decoding its images.
 
     Args:
-        serialized: from `encode_scene`.
-        sentences: the new sentences.
+        serialized: From `encode_scene`.
+        sentences: The new sentences.
 
     Returns:
-        what `encode_scene` returns for the scene with the new sentences.
+        What `encode_scene` returns for the scene with the new sentences.
     """
     example = tf.train.Example.FromString(serialized)
     for name, values in _sentence_features(sentences).items():
@@ -139,13 +139,13 @@ def decode_scene(serialized: bytes) -> Scene:
     """Decode a serialized scene to Python objects; the inverse of `encode_scene`.
 
     Args:
-        serialized: a record.
+        serialized: A record.
 
     Returns:
-        the scene.
+        The scene.
 
     Raises:
-        InputError: the bytes are not a scene, or its features do not fit each other.
+        InputError: The bytes are not a scene, or its features do not fit each other.
     """
     example = tf.train.Example()
     try:
@@ -163,7 +163,7 @@ def parse_scenes(serialized, features: Iterable[str] = DTYPES) -> dict[str, tf.R
 
     Args:
         serialized: string [N].
-        features: the features to parse.
+        features: The features to parse.
 
     Returns:
         {feature: ragged tensor [N, (values)]}.
@@ -178,16 +178,16 @@ def decode_regions(
     """Make the image inputs of the models from parsed scenes.
 
     Args:
-        scenes: from `parse_scenes`, N scenes.
+        scenes: From `parse_scenes`, N scenes.
         max_regions: R, the number of regions to pad to; None means the most that any image has.
         images_per_scene: I, the number of images that each scene must have.
 
     Returns:
-        a dict of `region_features` float32 [N, R, F], `region_boxes` float32 [N, R, 4] and
+        A dict of `region_features` float32 [N, R, F], `region_boxes` float32 [N, R, 4] and
         `region_mask` int32 [N, R]. If I is not 1, they have an axis of I after the first.
 
     Raises:
-        InvalidArgumentError: at run time, if a scene has another number of images, an image has
+        InvalidArgumentError: At run time, if a scene has another number of images, an image has
             more than R regions, or `regions/count` does not fit the features or boxes.
     """
     number = "one image" if images_per_scene == 1 else f"{images_per_scene} images"
@@ -249,11 +249,11 @@ def decode_region_labels(
     """Make the region targets of pre-training from parsed scenes of one image each.
 
     Args:
-        scenes: from `parse_scenes`, N scenes.
+        scenes: From `parse_scenes`, N scenes.
         max_regions: R, the number of regions to pad to.
 
     Returns:
-        a dict of `object_labels`, `attribute_labels` int32 [N, R], -1 where there is no region or
+        A dict of `object_labels`, `attribute_labels` int32 [N, R], -1 where there is no region or
         the extractor has no labels, and `object_confidences`, `attribute_confidences` float32
         [N, R].
     """
@@ -272,10 +272,10 @@ def sentence_answers(scenes: dict[str, tf.RaggedTensor]) -> tuple[tf.RaggedTenso
     """Group the answers of parsed scenes by sentence.
 
     Args:
-        scenes: from `parse_scenes`, with S sentences in all.
+        scenes: From `parse_scenes`, with S sentences in all.
 
     Returns:
-        the answers, ragged string [S, (a)], and their scores, ragged float32 [S, (a)].
+        The answers, ragged string [S, (a)], and their scores, ragged float32 [S, (a)].
     """
     lengths = scenes[ANSWER_COUNT].flat_values
     texts, scores = scenes[ANSWER_TEXT].flat_values, scenes[ANSWER_SCORE].flat_values

@@ -19,14 +19,14 @@ def count_ingested_sentences(files: Sequence[str]) -> int | None:
     """Return how many sentences the records hold, according to the summaries of their ingestions.
 
     Args:
-        files: record files.
+        files: Record files.
 
     Returns:
-        the number of sentences; None if a directory has no summary, or only some of its record
+        The number of sentences; None if a directory has no summary, or only some of its record
         files are given.
 
     Raises:
-        InputError: a summary does not give the number.
+        InputError: A summary does not give the number.
     """
     given = {pathlib.Path(name).resolve() for name in files}
     written = 0
@@ -45,11 +45,11 @@ def check_sentence_count(files: Sequence[str], sentences: int) -> None:
     leaves no trace. Where `count_ingested_sentences` returns None, nothing is checked.
 
     Args:
-        files: all record files that were read.
-        sentences: the number of sentences in them.
+        files: All record files that were read.
+        sentences: The number of sentences in them.
 
     Raises:
-        InputError: the numbers differ, or a summary does not give the number.
+        InputError: The numbers differ, or a summary does not give the number.
     """
     written = count_ingested_sentences(files)
     if written is not None and written != sentences:
@@ -70,10 +70,10 @@ def read_extractor(files: Sequence[str]) -> dict[str, Any] | None:
     """Read the config of the region extractor beside the first of some files.
 
     Returns:
-        the config, or None if there is none.
+        The config, or None if there is none.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: The file is damaged.
     """
     path = pathlib.Path(files[0]).parent / EXTRACTOR
     return read_mapping(path) if path.exists() else None

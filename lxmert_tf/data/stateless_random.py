@@ -17,8 +17,8 @@ class RngKeys:
     A number depends on the seed, the epoch, the example and the purpose, and on nothing else.
 
     Args:
-        seed: the seed of the run, at least 0.
-        epoch: the number of the pass over the data, an integer or an integer scalar tensor.
+        seed: The seed of the run, at least 0.
+        epoch: The number of the pass over the data, an integer or an integer scalar tensor.
         example_ids: string [B], unique among the examples.
     """
 
@@ -33,8 +33,8 @@ class RngKeys:
         word do not depend on how far its sentence is padded.
 
         Args:
-            purpose: what the numbers are for; those for two purposes are independent.
-            shape: the shape of the numbers for one example.
+            purpose: What the numbers are for; those for two purposes are independent.
+            shape: The shape of the numbers for one example.
 
         Returns:
             float32 [B, *shape].

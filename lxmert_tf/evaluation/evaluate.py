@@ -34,17 +34,17 @@ def predict_answers(
     """Answer each question of records; the records need no answers.
 
     Args:
-        model: a model with its vocabulary and answers.
+        model: A model with its vocabulary and answers.
         files: TFRecord files of scenes, grouped or flat.
-        max_regions: the most regions that an image has.
-        batch_size: questions per batch.
+        max_regions: The most regions that an image has.
+        batch_size: Questions per batch.
 
     Returns:
         {question ID: answer}, in the order of the records. A pair classifier answers "True" or
         "False".
 
     Raises:
-        InputError: a file is damaged, has no questions, or has features of another width; a
+        InputError: A file is damaged, has no questions, or has features of another width; a
             question ID occurs twice; or the model cannot answer.
 
     Example:
@@ -66,17 +66,17 @@ def evaluate_answers(
     """Measure the soft accuracy on records with answers.
 
     Args:
-        model: a model with its vocabulary and answers.
+        model: A model with its vocabulary and answers.
         files: TFRecord files of scenes, grouped or flat.
-        max_regions: the most regions that an image has.
-        batch_size: questions per batch.
+        max_regions: The most regions that an image has.
+        batch_size: Questions per batch.
 
     Returns:
         {question type: (accuracy in 0..1, number of questions)}, and the same over all questions
         under "all".
 
     Raises:
-        InputError: a file is damaged, has no questions, or has features of another width; a
+        InputError: A file is damaged, has no questions, or has features of another width; a
             statement about two images is neither true nor false; or the model cannot answer.
     """
     scores_by_type: dict[str, list[np.ndarray]] = collections.defaultdict(list)

@@ -26,18 +26,18 @@ def score_gqa(predictions: Mapping[str, str], annotations_path, choices_path=Non
     Args:
         predictions: {question ID: answer}. All balanced questions must be answered; others may be,
             for consistency.
-        annotations_path: an official questions file ({ID: question}), or a file of the LXMERT
+        annotations_path: An official questions file ({ID: question}), or a file of the LXMERT
             release (a list of labels), which gives the accuracy only.
-        choices_path: the official choices file, for validity and plausibility; None leaves them
+        choices_path: The official choices file, for validity and plausibility; None leaves them
             out. Only with an official questions file.
 
     Returns:
-        overall: accuracy; with an official file also accuracy on binary and on open questions,
+        Overall: accuracy; with an official file also accuracy on binary and on open questions,
         consistency, validity, plausibility and distribution (lower is better), and the accuracy
         by structural and by semantic type. A score without any questions is left out.
 
     Raises:
-        InputError: a file is damaged or of another kind, or the predictions are for other
+        InputError: A file is damaged or of another kind, or the predictions are for other
             questions.
     """
     content = read_json(annotations_path)

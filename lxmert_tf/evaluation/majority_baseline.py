@@ -10,7 +10,7 @@ class MajorityBaseline:
     For a question that is not in the training data, it is the most common answer to any question.
 
     Args:
-        answered: the (question, answer) tuples of the training data.
+        answered: The (question, answer) tuples of the training data.
     """
 
     def __init__(self, answered: Iterable[tuple[str, str]]):

@@ -22,14 +22,14 @@ def score_nlvr2(predictions: Mapping[str, str], annotations_path) -> ScoreReport
 
     Args:
         predictions: {identifier: "True" or "False"}, in upper or lower case.
-        annotations_path: an official file (a JSON object per line), or one of the LXMERT release (a
+        annotations_path: An official file (a JSON object per line), or one of the LXMERT release (a
             JSON list).
 
     Returns:
-        the scores.
+        The scores.
 
     Raises:
-        InputError: the file is damaged or of another kind, or the predictions are for other
+        InputError: The file is damaged or of another kind, or the predictions are for other
             examples.
     """
     labels = _read_labels(annotations_path)

@@ -17,14 +17,14 @@ def score(
     Args:
         task: "vqa", "gqa" or "nlvr2".
         predictions: {question ID: answer}; for NLVR2 {identifier: "True" or "False"}.
-        annotations_path: the official file of annotations, or the LXMERT release's.
+        annotations_path: The official file of annotations, or the LXMERT release's.
         choices_path: GQA's official choices file, or None.
 
     Returns:
-        the scores.
+        The scores.
 
     Raises:
-        InputError: a file is damaged or of another kind, or the predictions are for other
+        InputError: A file is damaged or of another kind, or the predictions are for other
             questions.
     """
     if task == "gqa":

@@ -12,14 +12,14 @@ def index_by_id(items: Iterable[tuple[str, T]], where: str) -> dict[str, T]:
     """Make a dict of (question ID, value) tuples.
 
     Args:
-        items: the tuples.
-        where: the file's name, for messages.
+        items: The tuples.
+        where: The file's name, for messages.
 
     Returns:
         {question ID: value}, in the order given.
 
     Raises:
-        InputError: an ID occurs twice.
+        InputError: An ID occurs twice.
     """
     result: dict[str, T] = {}
     duplicates = []
@@ -44,12 +44,12 @@ def check_predictions(
 
     Args:
         predictions: {question ID: answer}.
-        required: the IDs of the questions that must be answered.
-        where: the name of the file with the questions, for messages.
-        known: the IDs of the questions that may be answered; None means those required.
+        required: The IDs of the questions that must be answered.
+        where: The name of the file with the questions, for messages.
+        known: The IDs of the questions that may be answered; None means those required.
 
     Raises:
-        InputError: the message gives the number of wrong IDs and the first one.
+        InputError: The message gives the number of wrong IDs and the first one.
     """
     required = list(required)
     if not required:

@@ -18,9 +18,9 @@ class Score:
     """One score.
 
     Args:
-        name: the measure, or the type of question.
-        value: unrounded, in `unit`.
-        count: the number of questions (sentences for NLVR2's consistency) that it is the mean of.
+        name: The measure, or the type of question.
+        value: Unrounded, in `unit`.
+        count: The number of questions (sentences for NLVR2's consistency) that it is the mean of.
         unit: "%", or "" for a plain number that is better if lower (GQA's distribution).
     """
 
@@ -44,11 +44,11 @@ def means_by_type(types: Iterable[str], earned: Iterable[float]) -> tuple[Score,
     """Compute the mean score of each type.
 
     Args:
-        types: the type of each question.
-        earned: the points of each question, in 0..1.
+        types: The type of each question.
+        earned: The points of each question, in 0..1.
 
     Returns:
-        the scores, sorted by type.
+        The scores, sorted by type.
     """
     parts: dict[str, list[float]] = collections.defaultdict(list)
     for name, points in zip(types, earned):

@@ -29,10 +29,10 @@ def write_submission(task: str, predictions: Mapping[str, str], path) -> None:
     Args:
         task: "vqa", "gqa" or "nlvr2".
         predictions: {question ID: answer}; for NLVR2 {identifier: "True" or "False"}.
-        path: the file; an older one is replaced.
+        path: The file; an older one is replaced.
 
     Raises:
-        InputError: the task's format cannot hold an ID or an answer, or the file cannot be written.
+        InputError: The task's format cannot hold an ID or an answer, or the file cannot be written.
     """
     write_text(path, _WRITERS[task](predictions))
 
@@ -42,14 +42,14 @@ def read_submission(task: str, path) -> dict[str, str]:
 
     Args:
         task: "vqa", "gqa" or "nlvr2".
-        path: the file.
+        path: The file.
 
     Returns:
         {question ID: answer}, in the order of the file; for NLVR2 the answers are "True" or
         "False".
 
     Raises:
-        InputError: the file is damaged, of another task, or answers a question twice.
+        InputError: The file is damaged, of another task, or answers a question twice.
     """
     return index_by_id(_READERS[task](path), str(path))
 

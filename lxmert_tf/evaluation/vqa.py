@@ -27,11 +27,11 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     say "two", the prediction "2" is wrong.
 
     Args:
-        prediction: the predicted answer.
-        answers: people's answers; ten in VQA v2.
+        prediction: The predicted answer.
+        answers: People's answers; ten in VQA v2.
 
     Returns:
-        the accuracy in 0..1.
+        The accuracy in 0..1.
 
     Example:
         >>> vqa_accuracy("cat", ["cat", "cat"] + ["dog"] * 8)
@@ -52,7 +52,7 @@ def soft_score(answers: Sequence[str]) -> dict[str, float]:
     people agree have labels like the others.
 
     Args:
-        answers: people's answers; ten in VQA v2.
+        answers: People's answers; ten in VQA v2.
 
     Returns:
         {normalized answer: score in 0..1}, in the order given. An answer such as "a" or "?"
@@ -67,15 +67,15 @@ def score_vqa(predictions: Mapping[str, str], annotations_path) -> ScoreReport:
 
     Args:
         predictions: {question ID: answer}.
-        annotations_path: the official annotations of VQA v2 ({"annotations": [...]}), or a file of
+        annotations_path: The official annotations of VQA v2 ({"annotations": [...]}), or a file of
             the LXMERT release (a list with a `label` of soft scores, in which the exact text of
             the answer is looked up).
 
     Returns:
-        the scores.
+        The scores.
 
     Raises:
-        InputError: the file is damaged or of another kind, or the predictions are for other
+        InputError: The file is damaged or of another kind, or the predictions are for other
             questions.
     """
     annotations = _read_annotations(annotations_path)

@@ -20,7 +20,7 @@ class Regions:
         attribute_confidences: float32 [R] in 0..1, or None.
 
     Raises:
-        ValueError: the shapes do not match.
+        ValueError: The shapes do not match.
     """
 
     features: np.ndarray
@@ -52,11 +52,11 @@ class RegionExtractor(abc.ABC):
     """Computes the regions of an RGB image. Add a subclass to `EXTRACTORS` to make it available.
 
     Attributes:
-        name: the extractor's name in configs.
+        name: The extractor's name in configs.
         feature_size: F, the number of features of a region.
-        max_regions: the most regions that an image can have.
-        object_names: the names of the object IDs; empty if there are none.
-        attribute_names: the names of the attribute IDs; empty if there are none.
+        max_regions: The most regions that an image can have.
+        object_names: The names of the object IDs; empty if there are none.
+        attribute_names: The names of the attribute IDs; empty if there are none.
     """
 
     name: str
@@ -73,7 +73,7 @@ class RegionExtractor(abc.ABC):
             image: uint8 [height, width, 3], RGB.
 
         Returns:
-            at least one region, at most `max_regions`.
+            At least one region, at most `max_regions`.
         """
 
     @abc.abstractmethod

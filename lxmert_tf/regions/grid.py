@@ -51,12 +51,12 @@ class GridExtractor(RegionExtractor):
     attributes are their nearest color names.
 
     Args:
-        cells: the grid has cells x cells cells.
-        max_components: the most components per image.
-        crop_size: pixels per side of a crop.
+        cells: The grid has cells x cells cells.
+        max_components: The most components per image.
+        crop_size: Pixels per side of a crop.
 
     Raises:
-        InputError: an argument is out of range.
+        InputError: An argument is out of range.
     """
 
     name = "grid"

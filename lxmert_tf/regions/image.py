@@ -12,13 +12,13 @@ def read_image(path) -> np.ndarray:
     """Read an image as people see it: rotated according to EXIF, and with a white background.
 
     Args:
-        path: a file in any format that Pillow reads.
+        path: A file in any format that Pillow reads.
 
     Returns:
         uint8 [height, width, 3].
 
     Raises:
-        InputError: the file is missing, not an image, cut short, or too large.
+        InputError: The file is missing, not an image, cut short, or too large.
     """
     try:
         with warnings.catch_warnings():

@@ -16,10 +16,10 @@ def make_extractor(config: dict[str, Any]) -> RegionExtractor:
         config: `name`, and the arguments of that extractor.
 
     Returns:
-        the extractor.
+        The extractor.
 
     Raises:
-        InputError: no extractor has that name, or it has no such argument.
+        InputError: No extractor has that name, or it has no such argument.
 
     Example:
         >>> make_extractor({"name": "grid", "cells": 3})

@@ -24,8 +24,8 @@ class AblationRun:
     Args:
         train_files: TFRecord files of scenes.
         validation_files: TFRecord files of scenes to measure accuracy on.
-        model_config: sizes of variants that start from scratch.
-        task: how each variant is fine-tuned.
+        model_config: Sizes of variants that start from scratch.
+        task: How each variant is fine-tuned.
     """
 
     train_files: Sequence[str]
@@ -61,15 +61,15 @@ def run_ablation(
     """Measure each variant; results that an interrupted ablation has left are kept.
 
     Args:
-        variants: pre-training configuration by the variant's name; None for no pre-training.
-        run: what all variants share.
-        directory: of the ablation; each variant has a folder in it.
+        variants: Pre-training configuration by the variant's name; None for no pre-training.
+        run: What all variants share.
+        directory: Of the ablation; each variant has a folder in it.
 
     Returns:
         Accuracy (0..1) and number of sentences by variant.
 
     Raises:
-        InputError: the directory holds another ablation; or as `pretrain` and `finetune`.
+        InputError: The directory holds another ablation; or as `pretrain` and `finetune`.
     """
     directory = pathlib.Path(directory)
     settings = {

@@ -56,12 +56,12 @@ class BestEpoch(_StepCallback):
     better epoch. Adds `best_epoch` to the metrics of an epoch, for the callbacks that follow.
 
     Args:
-        directory: where to keep the weights.
-        metric: name of a validation metric; of a loss the lowest value is the best, of other
+        directory: Where to keep the weights.
+        metric: Name of a validation metric; of a loss the lowest value is the best, of other
             metrics the highest.
-        model: model whose weights are kept.
-        first_step: step at which training begins; later entries are forgotten.
-        checkpoints: checkpoints to which the run may have to go back, if there are any.
+        model: Model whose weights are kept.
+        first_step: Step at which training begins; later entries are forgotten.
+        checkpoints: Checkpoints to which the run may have to go back, if there are any.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class BestEpoch(_StepCallback):
         """Load the best weights into the model, and print their epoch.
 
         Raises:
-            InputError: the metric was never a number, or the weights cannot be read.
+            InputError: The metric was never a number, or the weights cannot be read.
         """
         if not self._records:
             raise InputError(f"{self._metric} was never a number; there is no best epoch")
@@ -138,11 +138,11 @@ class TrainingLog(_StepCallback):
     those of the validation data, `val_*`.
 
     Args:
-        directory: of the run.
-        learning_rate: schedule that returns the rate of a step.
-        first_step: step at which training begins; lines of later steps, which an interrupted run
+        directory: Of the run.
+        learning_rate: Schedule that returns the rate of a step.
+        first_step: Step at which training begins; lines of later steps, which an interrupted run
             has left, are removed.
-        every: steps between lines.
+        every: Steps between lines.
     """
 
     def __init__(self, directory, learning_rate, first_step: int = 0, every: int = 50):
@@ -207,9 +207,9 @@ class SaveCheckpoints(keras.callbacks.Callback):
     a resumed run begins after it.
 
     Args:
-        checkpoints: where to save.
-        every: steps between checkpoints.
-        steps_per_epoch: steps in an epoch.
+        checkpoints: Where to save.
+        every: Steps between checkpoints.
+        steps_per_epoch: Steps in an epoch.
     """
 
     def __init__(self, checkpoints: TrainingCheckpoints, every: int, steps_per_epoch: int):
@@ -239,9 +239,9 @@ class TrainingProgress(_StepCallback):
     """Shows a bar over all steps of a run (on a terminal only) and prints a line for each epoch.
 
     Args:
-        steps: steps of the whole run.
-        epochs: epochs of the whole run.
-        batch_size: sentences per step.
+        steps: Steps of the whole run.
+        epochs: Epochs of the whole run.
+        batch_size: Sentences per step.
     """
 
     def __init__(self, steps: int, epochs: int, batch_size: int):
@@ -290,9 +290,9 @@ def epoch_line(epoch: int, epochs: int, rate: float, logs: dict[str, float]) -> 
     """Return the line that is printed after an epoch: losses and accuracies.
 
     Args:
-        epoch: number of the epoch, from 0.
-        epochs: epochs of the whole run.
-        rate: examples per second.
+        epoch: Number of the epoch, from 0.
+        epochs: Epochs of the whole run.
+        rate: Examples per second.
         logs: Keras' metrics; accuracies are those of the validation data where there are any.
     """
     parts = [f"epoch {epoch + 1}/{epochs}", f"{rate:,.0f} examples/s", f"loss {logs['loss']:.4f}"]

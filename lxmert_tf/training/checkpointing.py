@@ -22,10 +22,10 @@ class TrainingCheckpoints:
     could be lost or out of date.
 
     Args:
-        directory: where they are.
-        model: model to save and restore.
-        optimizer: its optimizer; its variables are made if they do not exist yet.
-        keep: number of checkpoints to keep.
+        directory: Where they are.
+        model: Model to save and restore.
+        optimizer: Its optimizer; its variables are made if they do not exist yet.
+        keep: Number of checkpoints to keep.
     """
 
     def __init__(self, directory, model: keras.Model, optimizer, keep: int):
@@ -54,7 +54,7 @@ class TrainingCheckpoints:
         """Write a checkpoint, completely or not at all, and then delete the oldest.
 
         Raises:
-            InputError: it cannot be written, for example because the disk is full.
+            InputError: It cannot be written, for example because the disk is full.
         """
         now = self.step()
         write_checkpoint(self._checkpoint, self._prefix(now))
@@ -71,7 +71,7 @@ class TrainingCheckpoints:
             Its step (0 if there is no checkpoint), and the newer ones, which are damaged.
 
         Raises:
-            InputError: there are checkpoints, and none can be read.
+            InputError: There are checkpoints, and none can be read.
         """
         damaged: list[pathlib.Path] = []
         for step in reversed(self.saved_steps()):
@@ -93,7 +93,7 @@ def write_checkpoint(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> N
     """Write a checkpoint to `prefix`.index and .data-*; the index appears last.
 
     Raises:
-        InputError: it cannot be written. An earlier checkpoint of the same name may be gone.
+        InputError: It cannot be written. An earlier checkpoint of the same name may be gone.
     """
     directory = prefix.parent / WRITING
     try:

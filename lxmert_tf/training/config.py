@@ -28,8 +28,8 @@ class StageConfig:
     """Epochs that train with the same loss weights.
 
     Args:
-        epochs: number of epochs.
-        loss_weights: weight of each task; others keep the weight of the whole run.
+        epochs: Number of epochs.
+        loss_weights: Weight of each task; others keep the weight of the whole run.
     """
 
     epochs: Count
@@ -44,26 +44,26 @@ class TrainingConfig:
     """Settings of all training. Paths are relative to the working directory.
 
     Args:
-        init_from: preset to start from, with its sizes and vocabulary; random weights if left out.
-        vocabulary: a vocab.txt; by default the preset's, or one made from the training sentences.
-        vocabulary_size: most pieces of a vocabulary that is made.
-        answers: answer table (see `read_answer_table`); by default the answers of the training
+        init_from: Preset to start from, with its sizes and vocabulary; random weights if left out.
+        vocabulary: A vocab.txt; by default the preset's, or one made from the training sentences.
+        vocabulary_size: Most pieces of a vocabulary that is made.
+        answers: Answer table (see `read_answer_table`); by default the answers of the training
             data, the most frequent first.
-        max_length: word pieces per sentence, [CLS] and [SEP] included.
-        max_regions: most regions of an image.
-        batch_size: sentences per step, over all replicas.
-        bucket_by_length: batch sentences of similar length together. This saves padding, which
+        max_length: Word pieces per sentence, [CLS] and [SEP] included.
+        max_regions: Most regions of an image.
+        batch_size: Sentences per step, over all replicas.
+        bucket_by_length: Batch sentences of similar length together. This saves padding, which
             costs little here and much under XLA. Where questions follow patterns, a batch of one
             length holds few patterns, and training takes more epochs.
-        peak_learning_rate: learning rate at the end of the warm-up.
-        warmup: share of the steps in which the rate rises, in [0, 1); then it falls to zero.
-        weight_decay: decoupled weight decay of every parameter.
-        clip_norm: largest global norm of the gradients.
+        peak_learning_rate: Learning rate at the end of the warm-up.
+        warmup: Share of the steps in which the rate rises, in [0, 1); then it falls to zero.
+        weight_decay: Decoupled weight decay of every parameter.
+        clip_norm: Largest global norm of the gradients.
         precision: Keras dtype policy.
-        seed: seed of initial weights, dropout, order, and masking.
-        checkpoint_steps: steps between checkpoints; there is also one after each epoch.
-        checkpoints: number of checkpoints to keep.
-        best_by: validation metric, such as "val_loss", by which to choose the epoch whose weights
+        seed: Seed of initial weights, dropout, order, and masking.
+        checkpoint_steps: Steps between checkpoints; there is also one after each epoch.
+        checkpoints: Number of checkpoints to keep.
+        best_by: Validation metric, such as "val_loss", by which to choose the epoch whose weights
             are the result; the last epoch if left out.
         strategy: "mirrored" for the devices of this machine, "multi_worker" for those of the
             machines in TF_CONFIG.
@@ -114,7 +114,7 @@ class FinetuningConfig(TrainingConfig):
     Args:
         task: "answers" for questions about an image (VQA, GQA), "statements" for statements about
             two images, which are true or false (NLVR2).
-        epochs: passes over the training sentences.
+        epochs: Passes over the training sentences.
     """
 
     task: Literal["answers", "statements"] = "answers"
@@ -137,14 +137,14 @@ class PretrainingConfig(TrainingConfig):
     The learning rate rises and falls once over all stages.
 
     Args:
-        stages: stages, one after the other.
-        loss_weights: weight of each task: masked_lm, matched, objects, attributes,
+        stages: Stages, one after the other.
+        loss_weights: Weight of each task: masked_lm, matched, objects, attributes,
             region_features, answers. The default is 1; 0 switches a task off.
-        masking: how often words and regions are masked and sentences swapped.
+        masking: How often words and regions are masked and sentences swapped.
         optimizer: "bert_adamw", or "lamb" for large batches (needs tensorflow-addons).
-        accumulation_steps: parts into which a batch is split to save memory; a step still
+        accumulation_steps: Parts into which a batch is split to save memory; a step still
             updates with the gradient of the whole batch.
-        freeze_first_rows: give row 0 of each embedding table no gradient from look-ups, as the
+        freeze_first_rows: Give row 0 of each embedding table no gradient from look-ups, as the
             release does; see `LanguageEmbeddings`.
     """
 
@@ -193,7 +193,7 @@ class AblationConfig:
     """Named variants of pre-training: a file under configs/ablation/.
 
     Args:
-        variants: changes to the pre-training configuration by the variant's name, "KEY=VALUE" each
+        variants: Changes to the pre-training configuration by the variant's name, "KEY=VALUE" each
             (see `load_config`); null for a variant without pre-training.
     """
 

@@ -27,9 +27,9 @@ class DatasetInfo:
     """Facts about the training data.
 
     Args:
-        sentences: number of training sentences.
-        vocabulary: word pieces; empty where training starts from a preset, which has its own.
-        answers: answer table; empty if there are no answers, or none are needed.
+        sentences: Number of training sentences.
+        vocabulary: Word pieces; empty where training starts from a preset, which has its own.
+        answers: Answer table; empty if there are no answers, or none are needed.
     """
 
     sentences: int
@@ -60,11 +60,11 @@ def read_dataset_info(
 
     Args:
         files: TFRecord files of scenes.
-        config: may name a vocabulary, a preset, and an answer table.
-        needs_answers: whether answers are needed at all.
+        config: May name a vocabulary, a preset, and an answer table.
+        needs_answers: Whether answers are needed at all.
 
     Raises:
-        InputError: the files hold no sentence, or another number than was ingested; or a file that
+        InputError: The files hold no sentence, or another number than was ingested; or a file that
             `config` names cannot be read.
     """
     vocabulary, answers = [], []
@@ -94,7 +94,7 @@ def check_all_records(files: Sequence[str]) -> None:
     """Count the sentences of all records and compare with the summaries beside them.
 
     Raises:
-        InputError: the numbers differ.
+        InputError: The numbers differ.
     """
     check_sentence_count(files, _count(files, words=False).sentences)
 
@@ -139,7 +139,7 @@ def describe_starting_preset(preset, feature_size: int) -> PresetDescription:
     """Describe a preset to train on regions of `feature_size` features.
 
     Raises:
-        InputError: it is no preset, it has no vocabulary, or its regions have another width.
+        InputError: It is no preset, it has no vocabulary, or its regions have another width.
     """
     source = describe_preset(preset)
     if source.vocabulary is None:

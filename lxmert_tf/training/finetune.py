@@ -34,9 +34,9 @@ def finetune(
     Args:
         train_files: TFRecord files of scenes.
         validation_files: TFRecord files of scenes; may be empty.
-        config: what to train and how.
-        model_config: sizes of a model that starts from scratch; the published ones by default.
-        extractor: configuration of the region extractor that made the features.
+        config: What to train and how.
+        model_config: Sizes of a model that starts from scratch; the published ones by default.
+        extractor: Configuration of the region extractor that made the features.
         **run: `directory`, `resume`, and `log_directory`, as for `train`.
 
     Returns:
@@ -44,8 +44,8 @@ def finetune(
         preset without an answer head, or without a preset.
 
     Raises:
-        InputError: see `train`.
-        GateError: the loss became NaN or infinite.
+        InputError: See `train`.
+        GateError: The loss became NaN or infinite.
 
     Example:
         config = FinetuningConfig(init_from="build/pretraining/preset", epochs=4)

@@ -18,14 +18,14 @@ class BertAdamW(keras.optimizers.Optimizer):
     google-research/bert's AdamWeightDecayOptimizer and of the LXMERT release's BertAdam.)
 
     Args:
-        learning_rate: a float or a schedule.
-        decay: weight decay of every parameter, LayerNorms and biases included, as in the release.
-        clip_norm: largest global norm of the gradients; None for no clipping.
-        beta_1: decay rate of the first moment.
-        beta_2: decay rate of the second moment.
-        epsilon: added to the root of the second moment.
-        name: name of the optimizer.
-        **kwargs: see `keras.optimizers.Optimizer`.
+        learning_rate: A float or a schedule.
+        decay: Weight decay of every parameter, LayerNorms and biases included, as in the release.
+        clip_norm: Largest global norm of the gradients; None for no clipping.
+        beta_1: Decay rate of the first moment.
+        beta_2: Decay rate of the second moment.
+        epsilon: Added to the root of the second moment.
+        name: Name of the optimizer.
+        **kwargs: See `keras.optimizers.Optimizer`.
 
     Example:
         model.compile(BertAdamW(WarmupLinearDecay(1e-4, total_steps=10_000, warmup=0.1)), loss)
@@ -141,9 +141,9 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     Step t, counted from 0, uses the rate at t / total_steps, so the first step's rate is zero.
 
     Args:
-        peak: learning rate at the end of the warm-up.
-        total_steps: steps until the rate is zero again.
-        warmup: share of the steps in which the rate rises.
+        peak: Learning rate at the end of the warm-up.
+        total_steps: Steps until the rate is zero again.
+        warmup: Share of the steps in which the rate rises.
     """
 
     def __init__(self, peak: float, total_steps: int, warmup: float):
@@ -168,10 +168,10 @@ def lamb(learning_rate, weight_decay: float, clip_norm: float):
     You et al. 2020, arXiv 1904.00962.
 
     Args:
-        learning_rate: a float or a schedule.
-        weight_decay: decoupled weight decay. Biases and LayerNorms are neither decayed nor scaled
+        learning_rate: A float or a schedule.
+        weight_decay: Decoupled weight decay. Biases and LayerNorms are neither decayed nor scaled
             (the paper's recipe for BERT).
-        clip_norm: largest global norm of the gradients.
+        clip_norm: Largest global norm of the gradients.
 
     Returns:
         A Keras optimizer, of the legacy kind, because TensorFlow Addons has no other.

@@ -30,17 +30,17 @@ def pretrain(
     Args:
         train_files: TFRecord files of scenes of one image.
         validation_files: TFRecord files of scenes; may be empty.
-        config: how to train.
-        model_config: sizes of a model that starts from scratch; the published ones by default.
-        extractor: configuration of the region extractor that made the features.
+        config: How to train.
+        model_config: Sizes of a model that starts from scratch; the published ones by default.
+        extractor: Configuration of the region extractor that made the features.
         **run: `directory`, `resume`, and `log_directory`, as for `train`.
 
     Returns:
         The model with its vocabulary and answers.
 
     Raises:
-        InputError: see `train`.
-        GateError: the loss became NaN or infinite.
+        InputError: See `train`.
+        GateError: The loss became NaN or infinite.
 
     Example:
         model = pretrain(find_records("build/records/train"), [], PretrainingConfig())

@@ -41,14 +41,14 @@ class RunDirectory:
     was killed before has left nothing, and resuming it starts it.
 
     Args:
-        path: the directory.
-        settings: settings of the run, as JSON holds them; a resumed run must have the same.
-        resume: continue the run in the directory, if there is one.
-        writes: whether this process writes; of several workers one does, and the others only
+        path: The directory.
+        settings: Settings of the run, as JSON holds them; a resumed run must have the same.
+        resume: Continue the run in the directory, if there is one.
+        writes: Whether this process writes; of several workers one does, and the others only
             read the checkpoints.
 
     Raises:
-        InputError: there is a run and `resume` is false, it has other settings, or another process
+        InputError: There is a run and `resume` is false, it has other settings, or another process
             uses the directory.
     """
 
@@ -99,7 +99,7 @@ class RunDirectory:
         """Write the trained model, if this process is the one that writes.
 
         Raises:
-            InputError: it cannot be written, for example because the disk is full.
+            InputError: It cannot be written, for example because the disk is full.
         """
         if self._lock is None:
             return
@@ -157,10 +157,10 @@ def run_settings(
 
     Args:
         kind: "finetuning" or "pretraining"; the key of `config`.
-        config: how to train.
-        model: model to train. Only a digest of its vocabulary and answers is kept.
-        info: facts about the training data.
-        files: training files. Their total size stands for their content.
+        config: How to train.
+        model: Model to train. Only a digest of its vocabulary and answers is kept.
+        info: Facts about the training data.
+        files: Training files. Their total size stands for their content.
     """
     text = "\n".join([*(model.vocabulary or ()), *(model.answers or ())])
     return {

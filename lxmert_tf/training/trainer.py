@@ -44,10 +44,10 @@ class Recipe(abc.ABC):
     """The model, losses, and batches of one kind of training; `train` does everything else.
 
     Args:
-        config: how to train.
-        model_config: sizes of a model that starts from scratch; the published ones by default.
+        config: How to train.
+        model_config: Sizes of a model that starts from scratch; the published ones by default.
             Sizes that the data determine (vocabulary, answers, feature width) are replaced.
-        extractor: configuration of the region extractor that made the features; saved with the
+        extractor: Configuration of the region extractor that made the features; saved with the
             model unless the starting preset has its own.
     """
 
@@ -79,8 +79,8 @@ class Recipe(abc.ABC):
         """Load the model from the preset `config.init_from`.
 
         Args:
-            source: description of that preset.
-            info: vocabulary and answers of the training data.
+            source: Description of that preset.
+            info: Vocabulary and answers of the training data.
             **kwargs: `extractor` and `dtype`, for the model's constructor.
         """
 
@@ -103,9 +103,9 @@ class Recipe(abc.ABC):
         """Turn the batches of `example_batches` into (inputs, targets) for `fit`.
 
         Args:
-            examples: batches of sentences with their images.
-            preprocessor: tokenizer of the sentences.
-            answers: the model's answer table.
+            examples: Batches of sentences with their images.
+            preprocessor: Tokenizer of the sentences.
+            answers: The model's answer table.
             epoch: int64 scalar; always 0 for validation, so that epochs can be compared.
         """
 
@@ -129,20 +129,20 @@ def train(
     the same weights as one that was never interrupted.
 
     Args:
-        recipe: what to train and how.
+        recipe: What to train and how.
         train_files: TFRecord files of scenes.
         validation_files: TFRecord files of scenes to evaluate on after each epoch.
-        directory: of the run, see `lxmert_tf.training.run_directory`; None writes nothing.
-        resume: continue the run in `directory`, if there is one.
-        log_directory: for `log.jsonl` and TensorBoard where there is no `directory`.
+        directory: Of the run, see `lxmert_tf.training.run_directory`; None writes nothing.
+        resume: Continue the run in `directory`, if there is one.
+        log_directory: For `log.jsonl` and TensorBoard where there is no `directory`.
 
     Returns:
         The trained model with its vocabulary and answers.
 
     Raises:
-        InputError: a file is damaged or holds nothing to train on, the preset does not fit the
+        InputError: A file is damaged or holds nothing to train on, the preset does not fit the
             data, the directory holds a run already, or a checkpoint cannot be read or written.
-        GateError: the loss became NaN or infinite.
+        GateError: The loss became NaN or infinite.
     """
     config = recipe.config
     config.check_validation(validation_files)

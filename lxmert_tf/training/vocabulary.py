@@ -22,7 +22,7 @@ def split_words(sentences: tf.Tensor) -> tf.RaggedTensor:
     """Split sentences into the words and punctuation that BERT's uncased tokenizer sees.
 
     Args:
-        sentences: strings [S].
+        sentences: Strings [S].
 
     Returns:
         Ragged strings [S, (words)].
@@ -38,8 +38,8 @@ def build_vocabulary(word_counts: Mapping[str, int], size: int) -> list[str]:
     whole if all of them fit; parts of words do not take their place.
 
     Args:
-        word_counts: how often each word of `split_words` occurs in the training sentences.
-        size: most entries that the vocabulary may have.
+        word_counts: How often each word of `split_words` occurs in the training sentences.
+        size: Most entries that the vocabulary may have.
 
     Returns:
         At most `size` distinct pieces, the special ones first. The order of `word_counts` does not
@@ -77,8 +77,8 @@ def _learn(counts: list[tuple[str, int]], size: int) -> list[str]:
     are those at which 1/16, 2/16, ... of the pieces are whole words: 6 passes at most.
 
     Args:
-        counts: words and their counts, the most frequent first.
-        size: most pieces to return.
+        counts: Words and their counts, the most frequent first.
+        size: Most pieces to return.
     """
     params = learner.Params(
         upper_thresh=None,

@@ -105,7 +105,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     """Print how much was read, written and rejected, and the reasons.
 
     Args:
-        summary: as `run_ingest` returns it.
+        summary: As `run_ingest` returns it.
     """
     from rich.console import Console
     from rich.table import Table

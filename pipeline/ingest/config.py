@@ -23,16 +23,16 @@ class SplitConfig:
     """One split of the records.
 
     Args:
-        from_: where it comes from (key `from`): a split of the data set, or one or more parts. The
+        from_: Where it comes from (key `from`): a split of the data set, or one or more parts. The
             older key `split` is also read.
         layout: "grouped" for a record per image (training), "flat" for one per sentence
             (evaluation).
-        percent: range of image hashes, within [0, 100], that are in the split. Two splits of one
+        percent: Range of image hashes, within [0, 100], that are in the split. Two splits of one
             part with disjoint ranges share no image.
-        limit: the largest number of images, for a trial; None for all.
+        limit: The largest number of images, for a trial; None for all.
 
     Raises:
-        InputError: a value is out of range.
+        InputError: A value is out of range.
     """
 
     __pydantic_config__ = ConfigDict(
@@ -61,13 +61,13 @@ class RegionFiles:
     """Files with the regions of images, or images.
 
     Args:
-        files: paths or patterns, relative to the working directory or on a filesystem that Beam
+        files: Paths or patterns, relative to the working directory or on a filesystem that Beam
             knows. Gzipped files and members of zip archives are read as they are.
-        format: one of `REGION_READERS`; None to detect it from the name or the first lines.
-        rows: range of images in each file; the second is null for the end of the file.
+        format: One of `REGION_READERS`; None to detect it from the name or the first lines.
+        rows: Range of images in each file; the second is null for the end of the file.
 
     Raises:
-        InputError: a value is out of range.
+        InputError: A value is out of range.
     """
 
     files: Names
@@ -86,8 +86,8 @@ class SentenceFiles:
     """Files with sentences about images.
 
     Args:
-        files: as of `RegionFiles`.
-        format: one of `SENTENCE_READERS`.
+        files: As for `RegionFiles`.
+        format: One of `SENTENCE_READERS`.
     """
 
     files: Names
@@ -102,8 +102,8 @@ class PartConfig:
     """Images and the sentences about them, for example train2014 of VQA.
 
     Args:
-        regions: files with images.
-        sentences: files with sentences.
+        regions: Files with images.
+        sentences: Files with sentences.
     """
 
     regions: Annotated[tuple[RegionFiles, ...], Field(min_length=1)]
@@ -118,23 +118,23 @@ class IngestConfig:
     """One run of `lxmert ingest`, from a data set or from files.
 
     Args:
-        source: name of a data set; None for files.
-        records: the split to write, if there is only one.
-        extractor: configuration of what makes regions from images.
-        shards: number of record files.
-        parts: files by name, from which splits are made.
-        splits: the splits to write, each into a folder with its name.
-        feature_dtype: precision of the features in records.
-        answers: a table of answers (see `read_answer_table`); other answers are left out. None
+        source: Name of a data set; None for files.
+        records: The split to write, if there is only one.
+        extractor: Configuration of what makes regions from images.
+        shards: Number of record files.
+        parts: Files by name, from which splits are made.
+        splits: The splits to write, each into a folder with its name.
+        feature_dtype: Precision of the features in records.
+        answers: A table of answers (see `read_answer_table`); other answers are left out. None
             keeps all.
-        min_answer_count: build the table, `answers.txt`, of all answers that are given at least
+        min_answer_count: Build the table, `answers.txt`, of all answers that are given at least
             this often.
-        normalize_answers: whether to normalize answers before they are looked up, as the LXMERT
+        normalize_answers: Whether to normalize answers before they are looked up, as the LXMERT
             release does.
-        max_reject_fraction: fraction of the images or sentences that may be rejected, in 0..1.
+        max_reject_fraction: Fraction of the images or sentences that may be rejected, in 0..1.
 
     Raises:
-        InputError: a value is out of range, or keys contradict each other.
+        InputError: A value is out of range, or keys contradict each other.
     """
 
     source: str | None = None

@@ -28,9 +28,9 @@ class InputFile:
     """A file, or a member of a zip archive.
 
     Args:
-        path: the file, or the archive.
-        size: bytes on disk (the compressed size of a member).
-        member: name of the member; None for a file.
+        path: The file, or the archive.
+        size: Bytes on disk (the compressed size of a member).
+        member: Name of the member; None for a file.
     """
 
     path: str
@@ -57,10 +57,10 @@ def find_inputs(patterns: Iterable[str]) -> list[InputFile]:
     """Return the files that match patterns, each once, ordered by pattern and then by name.
 
     Args:
-        patterns: paths or patterns. An archive stands for all files in it.
+        patterns: Paths or patterns. An archive stands for all files in it.
 
     Raises:
-        InputError: no files match a pattern, or an archive is damaged.
+        InputError: No files match a pattern, or an archive is damaged.
     """
     found: dict[str, InputFile] = {}
     for pattern in patterns:
@@ -74,11 +74,11 @@ def open_input(file: InputFile, start: int = 0) -> Iterator[BufferedIOBase]:
     """Open a file for reading its uncompressed content.
 
     Args:
-        file: the file.
-        start: first byte to read; only for a seekable file.
+        file: The file.
+        start: First byte to read; only for a seekable file.
 
     Raises:
-        InputError: the file cannot be opened. If its content is damaged, reading raises one of
+        InputError: The file cannot be opened. If its content is damaged, reading raises one of
             `READ_ERRORS`.
     """
     try:

@@ -20,11 +20,11 @@ class RegionTask:
     """A part of a region file to read.
 
     Args:
-        reader: reads it.
-        shard: the part.
-        number: position among all tasks. Of two images with one id, that of the earlier task is
+        reader: Reads it.
+        shard: The part.
+        number: Position among all tasks. Of two images with one id, that of the earlier task is
             kept.
-        rows_before: unwanted rows of the file before its first shard.
+        rows_before: Unwanted rows of the file before its first shard.
     """
 
     reader: RegionReader
@@ -38,8 +38,8 @@ class SentenceTask:
     """An annotation file to read.
 
     Args:
-        reader: reads it.
-        file: the file.
+        reader: Reads it.
+        file: The file.
     """
 
     reader: SentenceReader
@@ -51,10 +51,10 @@ class Inputs:
     """All inputs of one split.
 
     Args:
-        regions: parts of region files.
-        sentences: annotation files.
+        regions: Parts of region files.
+        sentences: Annotation files.
         images_per_scene: 1, or 2 for NLVR2.
-        complete: whether the image of every sentence is expected; False for a trial that reads a
+        complete: Whether the image of every sentence is expected; False for a trial that reads a
             few images.
     """
 
@@ -78,7 +78,7 @@ def inputs_of(config: IngestConfig) -> Inputs:
     """Find the files of `config.records` and split them into tasks.
 
     Raises:
-        InputError: the data set or a format is unknown, no files match a pattern, a file has
+        InputError: The data set or a format is unknown, no files match a pattern, a file has
             another format, or the sentences of the parts are about different numbers of images.
     """
     records = config.records
@@ -112,12 +112,12 @@ def check_scenes(config: IngestConfig, reader: str, images: int) -> None:
     """Check that the sentences of all splits are about a number of images.
 
     Args:
-        config: the ingestion, with `splits`.
-        reader: name of what will read the scenes, for the message.
-        images: number of images that it needs in a scene.
+        config: The ingestion, with `splits`.
+        reader: Name of what will read the scenes, for the message.
+        images: Number of images that it needs in a scene.
 
     Raises:
-        InputError: a part has sentences about another number of images.
+        InputError: A part has sentences about another number of images.
     """
     needed = f"{reader} needs scenes of {images} image{'s' if images > 1 else ''}"
     if config.source and images != 1:

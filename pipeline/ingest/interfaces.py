@@ -16,11 +16,11 @@ class Shard:
     """A part of a file that one worker reads.
 
     Args:
-        file: the file.
-        start: first byte or row; the reader chooses which of them it counts. A line of text
+        file: The file.
+        start: First byte or row; the reader chooses which of them it counts. A line of text
             belongs to the shard in which it starts.
-        stop: byte or row after the last; None for the end of the file.
-        size: approximate bytes of the part in the file, for the progress bar.
+        stop: Byte or row after the last; None for the end of the file.
+        size: Approximate bytes of the part in the file, for the progress bar.
     """
 
     file: InputFile
@@ -34,9 +34,9 @@ class ReadImage:
     """An image that was read.
 
     Args:
-        line: number of its line or row in the shard, from 1.
-        image: the image, with features in the precision of the file.
-        size: its bytes in the file.
+        line: Number of its line or row in the shard, from 1.
+        image: The image, with features in the precision of the file.
+        size: Its bytes in the file.
     """
 
     line: int
@@ -49,11 +49,11 @@ class ReadError:
     """An image or a sentence that is invalid and is left out.
 
     Args:
-        line: number of its line or row in the shard or file, from 1; None if there are no lines.
-        id: id of the image or sentence, as far as it could be read; may be empty.
-        reason: what is wrong. It holds no id or number of this item, so that the same faults can be
+        line: Number of its line or row in the shard or file, from 1; None if there are no lines.
+        id: Id of the image or sentence, as far as it could be read; may be empty.
+        reason: What is wrong. It holds no id or number of this item, so that the same faults can be
             counted.
-        size: its bytes in the file.
+        size: Its bytes in the file.
     """
 
     line: int | None
@@ -67,8 +67,8 @@ class ReadSentence:
     """A sentence that was read.
 
     Args:
-        image_ids: the image that it is about, or the two images (NLVR2).
-        sentence: the sentence.
+        image_ids: The image that it is about, or the two images (NLVR2).
+        sentence: The sentence.
     """
 
     image_ids: tuple[str, ...]
@@ -79,7 +79,7 @@ class RegionReader(abc.ABC):
     """Reader of one format of region files.
 
     Attributes:
-        name: name of the format in configurations.
+        name: Name of the format in configurations.
     """
 
     name: str
@@ -89,14 +89,14 @@ class RegionReader(abc.ABC):
         """Split a file into parts that can be read independently.
 
         Args:
-            file: the file.
-            rows: the range of rows (images) to read.
+            file: The file.
+            rows: The range of rows (images) to read.
 
         Returns:
             The shards, in the order of the file.
 
         Raises:
-            InputError: the file cannot be opened, or is not of this format.
+            InputError: The file cannot be opened, or is not of this format.
         """
 
     @abc.abstractmethod
@@ -112,8 +112,8 @@ class SentenceReader(abc.ABC):
     """Reader of one format of annotation files.
 
     Attributes:
-        name: name of the format in configurations.
-        images_per_scene: number of images that a sentence is about.
+        name: Name of the format in configurations.
+        images_per_scene: Number of images that a sentence is about.
     """
 
     name: str
@@ -131,5 +131,5 @@ class SentenceReader(abc.ABC):
         valid JSON, a `ReadError` is the last item.
 
         Raises:
-            InputError: the file cannot be opened, or is not of this format.
+            InputError: The file cannot be opened, or is not of this format.
         """

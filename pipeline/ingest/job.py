@@ -42,18 +42,18 @@ def run_ingest(config: IngestConfig, output, beam_args: Iterable[str] = ()) -> d
     and any number of workers.
 
     Args:
-        config: what to ingest, with `records`.
-        output: the folder, on a disk that all workers share; it must be missing or empty.
-        beam_args: options of another Beam runner; they override `DIRECT_RUNNER`.
+        config: What to ingest, with `records`.
+        output: The folder, on a disk that all workers share; it must be missing or empty.
+        beam_args: Options of another Beam runner; they override `DIRECT_RUNNER`.
 
     Returns:
         The summary: {"images": {"read", "written", "rejected"}, "sentences": {the same},
         "answers": {the same}, "reasons": {reason: count}}.
 
     Raises:
-        InputError: an input is missing or of an unknown format, the folder is not empty, or no
+        InputError: An input is missing or of an unknown format, the folder is not empty, or no
             records were written.
-        GateError: more than `max_reject_fraction` of the images or sentences were rejected. The
+        GateError: More than `max_reject_fraction` of the images or sentences were rejected. The
             rejects are kept in a folder with the same name and the suffix `-rejected`.
 
     Example:
@@ -91,9 +91,9 @@ def check_rejects(
     """Raise a GateError if too many images or sentences were rejected.
 
     Args:
-        read: how many images and sentences were read, by kind ("image", "sentence").
-        rejects: how many were rejected, by kind and reason.
-        max_fraction: the largest fraction of a kind that may be rejected, in 0..1.
+        read: How many images and sentences were read, by kind ("image", "sentence").
+        rejects: How many were rejected, by kind and reason.
+        max_fraction: The largest fraction of a kind that may be rejected, in 0..1.
     """
     for kind in ("image", "sentence"):
         of_kind = {key: count for key, count in rejects.items() if key[0] == kind}
@@ -180,9 +180,9 @@ class WriteShards(beam.PTransform):
     """Spread elements over shards and write each shard once.
 
     Args:
-        key: returns the string of an element whose hash selects its shard.
-        shards: number of shards.
-        write: called with a shard's name, such as "00000-of-00004", and its elements.
+        key: Returns the string of an element whose hash selects its shard.
+        shards: Number of shards.
+        write: Called with a shard's name, such as "00000-of-00004", and its elements.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class WriteOnce(beam.PTransform):
     """Write all elements in one call; none if there are no elements.
 
     Args:
-        write: called with the elements.
+        write: Called with the elements.
     """
 
     def __init__(self, write: Callable[[Iterable[Any]], Any]):
@@ -239,8 +239,8 @@ def write_records(path: pathlib.Path, scenes: Iterable[JoinedScene], layout: str
     """Write a record file whose order depends on its content alone, and its counts.
 
     Args:
-        path: the file. Counts go to the folder `work` beside it.
-        scenes: the scenes.
+        path: The file. Counts go to the folder `work` beside it.
+        scenes: The scenes.
         layout: "grouped" or "flat".
     """
     images: set[str] = set()

@@ -22,7 +22,7 @@ class WorkerProgress:
     """The counts of one worker, which are saved every half second.
 
     Args:
-        folder: the work folder.
+        folder: The work folder.
     """
 
     def __init__(self, folder):
@@ -34,9 +34,9 @@ class WorkerProgress:
         """Add to the counts.
 
         Args:
-            size: number of bytes.
-            images: number of valid images in them.
-            rejected: number of invalid images in them.
+            size: Number of bytes.
+            images: Number of valid images in them.
+            rejected: Number of invalid images in them.
         """
         self._counts["bytes"] += size
         self._counts["images"] += images
@@ -59,8 +59,8 @@ class IngestProgress:
     """A context manager that shows a progress bar on a terminal.
 
     Args:
-        folder: the work folder.
-        size: number of bytes to read; 0 if unknown.
+        folder: The work folder.
+        size: Number of bytes to read; 0 if unknown.
     """
 
     def __init__(self, folder, size: int):

@@ -22,15 +22,15 @@ class RegionRef(NamedTuple):
     """A reference to the stored regions of an image.
 
     Args:
-        image_id: id of the image.
-        path: the store's file.
-        offset: first byte in it.
-        length: number of bytes.
-        feature_size: width of the features.
-        file: the region file that the image was read from.
-        shard: start of its shard in that file.
-        line: row of the image, counted from the start of the shard, from 1.
-        task: number of the task that read it. Of two images with one id, the one with the smaller
+        image_id: Id of the image.
+        path: The store's file.
+        offset: First byte in it.
+        length: Number of bytes.
+        feature_size: Width of the features.
+        file: The region file that the image was read from.
+        shard: Start of its shard in that file.
+        line: Row of the image, counted from the start of the shard, from 1.
+        task: Number of the task that read it. Of two images with one id, the one with the smaller
             `order` is kept.
     """
 
@@ -54,7 +54,7 @@ class RegionStoreWriter:
     """Writer of images into a new file.
 
     Args:
-        folder: a folder that all workers can read.
+        folder: A folder that all workers can read.
     """
 
     def __init__(self, folder: str):
@@ -66,8 +66,8 @@ class RegionStoreWriter:
         """Append an image.
 
         Args:
-            image: the image.
-            file, shard, line, task: as in `RegionRef`.
+            image: The image.
+            file, shard, line, task: As in `RegionRef`.
 
         Returns:
             A reference, which is valid after `close`.

@@ -62,7 +62,7 @@ def make_data_set(name: str) -> DataSet:
     """Return the data set with a name.
 
     Raises:
-        InputError: there is none.
+        InputError: There is none.
     """
     return _look_up("source", name, DATA_SETS)()
 
@@ -71,7 +71,7 @@ def make_sentence_reader(name: str) -> SentenceReader:
     """Return a reader of an annotation format.
 
     Raises:
-        InputError: there is none with that name.
+        InputError: There is none with that name.
     """
     return _look_up("sentences format", name, SENTENCE_READERS)()
 
@@ -82,12 +82,12 @@ def make_region_reader(
     """Return a reader of a region file.
 
     Args:
-        name: name of the format; None to detect it from the file.
-        file: the file.
-        extractor: configuration of what makes regions from images.
+        name: Name of the format; None to detect it from the file.
+        file: The file.
+        extractor: Configuration of what makes regions from images.
 
     Raises:
-        InputError: the format is unknown or cannot be detected.
+        InputError: The format is unknown or cannot be detected.
     """
     reader = _look_up("regions format", name or detect_format(file), REGION_READERS)
     return reader(extractor) if reader is Pictures else reader()
@@ -97,7 +97,7 @@ def detect_format(file: InputFile) -> str:
     """Return the name of a region file's format, by its suffix or its number of columns.
 
     Raises:
-        InputError: the format cannot be detected.
+        InputError: The format cannot be detected.
     """
     suffix = pathlib.PurePath(file.content_name).suffix.lower()
     for name, suffixes in _SUFFIXES.items():

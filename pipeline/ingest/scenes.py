@@ -35,12 +35,12 @@ class Reject(NamedTuple):
 
     Args:
         kind: "image", "sentence" or "answer".
-        id: id of the image or sentence, as far as it could be read.
-        reason: what is wrong.
-        file: the file it was read from; may be empty.
-        line: number of the line, row or item, from 1; None if unknown.
-        shard: start of the shard that `line` counts from; None if it counts from the file's start.
-        image: the missing image that a sentence is about.
+        id: Id of the image or sentence, as far as it could be read.
+        reason: What is wrong.
+        file: The file it was read from; may be empty.
+        line: Number of the line, row or item, from 1; None if unknown.
+        shard: Start of the shard that `line` counts from; None if it counts from the file's start.
+        image: The missing image that a sentence is about.
     """
 
     kind: str
@@ -57,7 +57,7 @@ class ReadCount(NamedTuple):
 
     Args:
         kind: "image" or "sentence".
-        count: how many.
+        count: How many.
     """
 
     kind: str
@@ -68,10 +68,10 @@ class AnnotatedSentence(NamedTuple):
     """A sentence with its images and its place in an annotation file.
 
     Args:
-        image_ids: the images it is about.
-        sentence: text, source and answers.
-        file: the annotation file.
-        line: number of the sentence in the file, from 1.
+        image_ids: The images it is about.
+        sentence: Text, source and answers.
+        file: The annotation file.
+        line: Number of the sentence in the file, from 1.
     """
 
     image_ids: tuple[str, ...]
@@ -101,9 +101,9 @@ class JoinedScene(NamedTuple):
     """A scene whose regions are still in the region store.
 
     Args:
-        image_ids: ids of its images.
-        regions: references to their regions.
-        sentences: its sentences, ordered by id.
+        image_ids: Ids of its images.
+        regions: References to their regions.
+        sentences: Its sentences, ordered by id.
     """
 
     image_ids: tuple[str, ...]
@@ -115,11 +115,11 @@ class Scenes(NamedTuple):
     """The collections that `ReadScenes` returns.
 
     Args:
-        joined: of `JoinedScene`.
-        rejects: of `Reject`.
-        counts: of `ReadCount`.
-        lines: of `ShardLines`.
-        answers: of (answer, how often it is given), the answer table; None if it is not built from
+        joined: Of `JoinedScene`.
+        rejects: Of `Reject`.
+        counts: Of `ReadCount`.
+        lines: Of `ShardLines`.
+        answers: Of (answer, how often it is given), the answer table; None if it is not built from
             the data.
     """
 
@@ -134,12 +134,12 @@ class ReadScenes(beam.PTransform):
     """Read all inputs of a split and join them.
 
     Args:
-        config: the ingestion; `records` is the split.
-        inputs: the files of the split.
-        work_folder: a folder that all workers can read, for regions and progress notes.
+        config: The ingestion; `records` is the split.
+        inputs: The files of the split.
+        work_folder: A folder that all workers can read, for regions and progress notes.
 
     Raises:
-        InputError: the answer table cannot be read.
+        InputError: The answer table cannot be read.
     """
 
     def __init__(self, config: IngestConfig, inputs: Inputs, work_folder):
@@ -199,10 +199,10 @@ class ReadRegions(beam.PTransform):
     """Read region files; emits `RegionRef`, `Reject`, `ReadCount` and `ShardLines`.
 
     Args:
-        tasks: shards of the files.
-        percent: range of image hashes that are wanted.
+        tasks: Shards of the files.
+        percent: Range of image hashes that are wanted.
         dtype: "float16" or "float32", for stored features.
-        folder: where to store regions and progress notes.
+        folder: Where to store regions and progress notes.
     """
 
     def __init__(
@@ -271,8 +271,8 @@ class ReadSentences(beam.PTransform):
     """Read annotation files; emits `AnnotatedSentence`, `Reject` and `ReadCount`.
 
     Args:
-        tasks: the files.
-        percent: range of image hashes that are wanted.
+        tasks: The files.
+        percent: Range of image hashes that are wanted.
     """
 
     def __init__(self, tasks: Iterable[SentenceTask], percent: tuple[int, int]):
@@ -305,8 +305,8 @@ class CountAnswers(beam.PTransform):
     """Count the answers of sentences; emits (answer, count) for frequent ones.
 
     Args:
-        normalize: whether to normalize answers first.
-        min_count: least count of an answer that is emitted.
+        normalize: Whether to normalize answers first.
+        min_count: Least count of an answer that is emitted.
     """
 
     def __init__(self, normalize: bool, min_count: int):
@@ -349,9 +349,9 @@ def keep_answers(
     """Split the answers of a sentence into those in a table and others.
 
     Args:
-        sentence: as it was read.
-        table: the answers to keep; None keeps all.
-        normalize: whether to normalize answers (`normalize_answer`) before the lookup. Of two
+        sentence: As it was read.
+        table: The answers to keep; None keeps all.
+        normalize: Whether to normalize answers (`normalize_answer`) before the lookup. Of two
             spellings of one answer, the higher score is kept.
 
     Returns:
@@ -370,9 +370,9 @@ class ImageGroup(NamedTuple):
     """All that was read under one image id.
 
     Args:
-        image_id: the id.
-        regions: of the image, in the order in which they were read. Only the first is used.
-        sentences: about the image.
+        image_id: The id.
+        regions: Of the image, in the order in which they were read. Only the first is used.
+        sentences: About the image.
     """
 
     image_id: str
@@ -419,7 +419,7 @@ class MakeScenes(beam.PTransform):
     """Make scenes of one image from `ImageGroup`; emits `JoinedScene` and `Reject`.
 
     Args:
-        complete: whether to reject sentences without an image; not in a trial of a few images.
+        complete: Whether to reject sentences without an image; not in a trial of a few images.
     """
 
     def __init__(self, complete: bool):
@@ -446,10 +446,10 @@ class ImageSide(NamedTuple):
     """An image as one side of a scene of two.
 
     Args:
-        image_ids: the images of the scene.
-        side: which of them this is.
-        regions: its regions; None if they are missing.
-        sentence: a sentence about the scene; only on side 0, so that each comes once.
+        image_ids: The images of the scene.
+        side: Position of the image in the pair: 0 for left, 1 for right.
+        regions: Its regions; None if they are missing.
+        sentence: A sentence about the scene; only on side 0, so that each comes once.
     """
 
     image_ids: tuple[str, ...]
@@ -462,7 +462,7 @@ class ImageUse(NamedTuple):
     """The outcome for an image: whether it became part of a scene.
 
     Args:
-        regions: of the image.
+        regions: Of the image.
         is_used: False if the scene lacks its other image.
     """
 
@@ -474,7 +474,7 @@ class MakePairs(beam.PTransform):
     """Make scenes of two images from `ImageGroup`; emits `JoinedScene` and `Reject`.
 
     Args:
-        complete: as of `MakeScenes`.
+        complete: As for `MakeScenes`.
     """
 
     def __init__(self, complete: bool):
@@ -548,8 +548,8 @@ def scene_records(joined: JoinedScene, store: RegionStoreReader, layout: str) ->
     """Yield the records of a scene, which are serialized tf.Examples.
 
     Args:
-        joined: the scene.
-        store: reads its regions.
+        joined: The scene.
+        store: Reads its regions.
         layout: "grouped" for one record, "flat" for one per sentence.
     """
     images = [store.read(ref) for ref in joined.regions]
@@ -567,7 +567,7 @@ class SerializeScenes(beam.DoFn):
     """Serialize `JoinedScene` elements; emits records.
 
     Args:
-        layout: as of `scene_records`.
+        layout: As for `scene_records`.
     """
 
     def __init__(self, layout: str):

@@ -26,7 +26,7 @@ def compile_kubeflow(
         output: The file to write.
 
     Raises:
-        InputError: kfp-pipeline-spec is not installed, the output's folder does not exist, or the
+        InputError: `kfp-pipeline-spec` is not installed, the output's folder does not exist, or the
             pipeline has infra validation.
     """
     if config.pipeline.infra_validation:

@@ -33,7 +33,7 @@ def parse_id(value: Any) -> str:
     """Return an id, which files give as a string or an integer.
 
     Raises:
-        PydanticCustomError: the value has another type, is empty, or has an invalid character.
+        PydanticCustomError: The value has another type, is empty, or has an invalid character.
     """
     if type(value) is int:
         return str(value)
@@ -46,7 +46,7 @@ def check_line(text: str) -> str:
     """Return a text that can be written into a file with one per line.
 
     Raises:
-        PydanticCustomError: the text is not valid Unicode, or has a control character.
+        PydanticCustomError: The text is not valid Unicode, or has a control character.
     """
     if text.isprintable():
         return text
@@ -94,9 +94,9 @@ def validate_items(
     """Yield items with validated values, and a `ReadError` for each invalid one.
 
     Args:
-        items: items of a JSON file; a `ReadError` is passed on.
-        fields: the type of a value.
-        id_key: the key of a value's id; None if the items' keys are the ids.
+        items: Items of a JSON file; a `ReadError` is passed on.
+        fields: The type of a value.
+        id_key: The key of a value's id; None if the items' keys are the ids.
     """
     for item in items:
         if isinstance(item, ReadError):

@@ -42,22 +42,22 @@ def checked_image(
     """Build an image from the arrays of a file.
 
     Args:
-        image_id: id, unique in the data set.
-        height: in pixels.
-        width: in pixels.
+        image_id: Id, unique in the data set.
+        height: In pixels.
+        width: In pixels.
         boxes_in_pixels: float [R, 4], x1 y1 x2 y2.
         features: float [R, F]; other types than float16 and float32 are converted to float32.
-        object_ids: integers [R] from 0, or -1 if unknown; None if the file has none.
+        object_ids: Integers [R] from 0, or -1 if unknown; None if the file has none.
         object_confidences: float [R] in 0..1; None if there are no ids.
-        attribute_ids: as object_ids.
-        attribute_confidences: as object_confidences.
+        attribute_ids: As object_ids.
+        attribute_confidences: As object_confidences.
 
     Returns:
         The image, with boxes in 0..1. Its features may be a view of those given. Boxes and
         confidences within 1e-5 of their range are clipped.
 
     Raises:
-        RegionError: the arrays are invalid.
+        RegionError: The arrays are invalid.
     """
     given = {
         "object_ids": object_ids,

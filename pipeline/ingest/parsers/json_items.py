@@ -41,9 +41,9 @@ class Item(NamedTuple):
     """An item of a list, a member of an object, or a line of JSON lines.
 
     Args:
-        number: position in the file, from 1.
-        key: key of a member; empty for others.
-        value: the decoded value.
+        number: Position in the file, from 1.
+        key: Key of a member; empty for others.
+        value: The decoded value.
     """
 
     number: int
@@ -59,11 +59,11 @@ def read_list(file: InputFile, key: str | None = None) -> Iterator[Item | ReadEr
     """Yield the items of a list. If the file is cut short or invalid, a `ReadError` is the last.
 
     Args:
-        file: a file that holds a list, or an object with a list.
-        key: key of the list in the object; None if the file holds a list.
+        file: A file that holds a list, or an object with a list.
+        key: Key of the list in the object; None if the file holds a list.
 
     Raises:
-        InputError: the file cannot be opened, or holds no such list.
+        InputError: The file cannot be opened, or holds no such list.
     """
     return _read(file, _list if key is None else lambda f, window: _list_under(key, f, window))
 
@@ -77,7 +77,7 @@ def read_member(file: InputFile, key: str) -> Any:
     """Return one member of the object that a file holds; None if it is not found.
 
     Raises:
-        InputError: the file cannot be opened.
+        InputError: The file cannot be opened.
     """
     with open_input(file) as stream:
         window = _Window(stream)
@@ -94,7 +94,7 @@ def read_json_lines(file: InputFile) -> Iterator[Item | ReadError]:
     """Yield the value of each line that is not blank, or a `ReadError` if the line is invalid.
 
     Raises:
-        InputError: the file cannot be opened, or holds a list.
+        InputError: The file cannot be opened, or holds a list.
     """
     with open_input(file) as stream:
         for number, line in enumerate(_lines(stream), start=1):

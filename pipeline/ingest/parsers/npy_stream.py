@@ -26,7 +26,7 @@ def read_npy(stream: BufferedIOBase) -> Any:
         The array; if it holds a single object (a dict that was saved), that object.
 
     Raises:
-        RegionError: the array is damaged, cut short, larger than 256 MB, or holds anything but
+        RegionError: The array is damaged, cut short, larger than 256 MB, or holds anything but
             numbers, text and plain containers of them.
     """
     try:

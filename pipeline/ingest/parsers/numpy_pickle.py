@@ -25,7 +25,7 @@ def load_numpy_pickle(data: bytes) -> Any:
     """Read a pickle of numbers, text, arrays, dicts, lists and tuples.
 
     Raises:
-        RegionError: the pickle is damaged or asks for anything else, which the message names.
+        RegionError: The pickle is damaged or asks for anything else, which the message names.
     """
     try:
         return _unpickler().load(io.BytesIO(data), len(data))

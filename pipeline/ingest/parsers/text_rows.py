@@ -26,10 +26,10 @@ class Line(NamedTuple):
     """A line of a file.
 
     Args:
-        offset: position of its first byte in the content.
-        size: number of bytes, with the line end.
-        text: the bytes without "\\n"; only the first ones of a line that is too long.
-        ended: whether it ends with "\\n"; False only for the last line.
+        offset: Position of its first byte in the content.
+        size: Number of bytes, with the line end.
+        text: The bytes without "\\n"; only the first ones of a line that is too long.
+        ended: Whether it ends with "\\n"; False only for the last line.
     """
 
     offset: int
@@ -47,14 +47,14 @@ def text_shards(file: InputFile, rows: tuple[int, int | None] = (0, None)) -> li
     """Split a file into shards of about `SHARD_BYTES`.
 
     Args:
-        file: the file.
-        rows: the range of rows to read.
+        file: The file.
+        rows: The range of rows to read.
 
     Returns:
         Shards that count bytes; for a file that is not seekable, one that counts rows.
 
     Raises:
-        InputError: the file cannot be opened.
+        InputError: The file cannot be opened.
     """
     if not file.seekable:
         return [Shard(file, *rows, size=file.size)]
@@ -67,8 +67,8 @@ def shard_rows(shard: Shard) -> Iterator[Line]:
     """Yield the rows of a shard, in the order of the file.
 
     Raises:
-        InputError: the file cannot be opened.
-        READ_ERRORS: it is damaged. The rows before the damage come first, except those in the last
+        InputError: The file cannot be opened.
+        READ_ERRORS: It is damaged. The rows before the damage come first, except those in the last
             `COMPRESSED_BLOCK_BYTES`.
     """
     if not shard.file.seekable:
@@ -91,9 +91,9 @@ def split_lines(content: BufferedIOBase, offset: int, block_bytes: int) -> Itera
     """Yield the lines of a stream from its current position.
 
     Args:
-        content: the stream.
-        offset: the position in the content.
-        block_bytes: largest number of bytes to read at once.
+        content: The stream.
+        offset: The position in the content.
+        block_bytes: Largest number of bytes to read at once.
     """
     parts: list[bytes] = []
     size = 0
@@ -163,9 +163,9 @@ class ShardLines(NamedTuple):
     """The number of lines in a shard.
 
     Args:
-        file: name of the file.
-        shard: start of the shard.
-        count: number of lines.
+        file: Name of the file.
+        shard: Start of the shard.
+        count: Number of lines.
     """
 
     file: str

@@ -17,12 +17,12 @@ class TsvRow:
     """The cells of a row by the names of their columns. All methods raise a `RegionError`.
 
     Args:
-        columns: names of the columns.
-        text: the row without "\\n"; it may end with "\\r".
-        ended: whether a line end followed. If not, the file may be cut in the middle of the row.
+        columns: Names of the columns.
+        text: The row without "\\n"; it may end with "\\r".
+        ended: Whether a line end followed. If not, the file may be cut in the middle of the row.
 
     Raises:
-        RegionError: the row has another number of cells.
+        RegionError: The row has another number of cells.
     """
 
     def __init__(self, columns: tuple[str, ...], text: bytes, ended: bool = True):

@@ -26,8 +26,8 @@ class ImageFile:
     """An image file of a data set.
 
     Args:
-        image_id: id, unique in the data set.
-        path: path of the file.
+        image_id: Id, unique in the data set.
+        path: Path of the file.
     """
 
     image_id: str
@@ -38,8 +38,8 @@ class DataSet(abc.ABC):
     """Base class of data sets.
 
     Attributes:
-        name: name in configurations.
-        splits: names of the official splits.
+        name: Name in configurations.
+        splits: Names of the official splits.
     """
 
     name: str
@@ -62,8 +62,8 @@ class DataSetPicture(RegionReader):
     """Reader of one image of a data set, whose regions an extractor makes.
 
     Args:
-        image_id: its id in the data set.
-        extractor: configuration of the extractor.
+        image_id: Its id in the data set.
+        extractor: Configuration of the extractor.
     """
 
     name = "picture"
@@ -94,8 +94,8 @@ class DataSetSentences(SentenceReader):
     """Reader of the sentences of a split.
 
     Args:
-        data_set: the data set.
-        split: name of the split.
+        data_set: The data set.
+        split: Name of the split.
     """
 
     name = "data_set"

@@ -50,7 +50,7 @@ def gqa_entries(file: InputFile) -> dict[int, list[GqaEntry]]:
     An entry whose `file` or `idx` is not an integer is left out.
 
     Raises:
-        InputError: the file's name has no number, or the info file is missing or invalid.
+        InputError: The file's name has no number, or the info file is missing or invalid.
     """
     match = _NUMBERED.fullmatch(file.path)
     if not match:

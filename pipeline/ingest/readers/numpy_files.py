@@ -57,11 +57,11 @@ def image_of_arrays(image_id: str, arrays: Mapping[str, Any]) -> SceneImage:
     confidences are left out.
 
     Args:
-        image_id: id, unique in the data set.
-        arrays: the arrays by the names above, with boxes in pixels; None is a missing array.
+        image_id: Id, unique in the data set.
+        arrays: The arrays by the names above, with boxes in pixels; None is a missing array.
 
     Raises:
-        RegionError: an array is missing or invalid.
+        RegionError: An array is missing or invalid.
     """
     features, boxes = _array(arrays, _FEATURES), _array(arrays, _BOXES)
     if features is None or boxes is None:

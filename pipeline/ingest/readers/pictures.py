@@ -24,10 +24,10 @@ class Pictures(RegionReader):
     """Reader of pictures in any format that Pillow reads; the id is the name of the file.
 
     Args:
-        extractor: configuration of the extractor.
+        extractor: Configuration of the extractor.
 
     Raises:
-        InputError: the configuration is invalid.
+        InputError: The configuration is invalid.
     """
 
     name = "pictures"

@@ -29,7 +29,7 @@ class RegionTsv(RegionReader):
     """Base class of the formats. Line numbers count rows, so blank lines are not counted.
 
     Attributes:
-        columns: names of the columns, in the order of the file.
+        columns: Names of the columns, in the order of the file.
     """
 
     columns: ClassVar[tuple[str, ...]]
@@ -39,7 +39,7 @@ class RegionTsv(RegionReader):
         """Build the image of a row.
 
         Raises:
-            RegionError: the row is invalid.
+            RegionError: The row is invalid.
         """
 
     def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
