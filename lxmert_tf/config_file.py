@@ -176,7 +176,7 @@ def _suggestion(cls, path: tuple[str | int, ...]) -> str:
     close = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; valid keys are {', '.join(names)}"
+    return f"; it must be one of {', '.join(names)}"
 
 
 def check_fields(config) -> None:

@@ -45,7 +45,9 @@ def predict(root, data: IngestConfig, split: str, task: str, output) -> int:
     """
     root = pathlib.Path(root).resolve()
     if split not in data.splits:
-        raise InputError(f"--split {split}: choose from {', '.join(data.splits) or 'none'}")
+        names = ", ".join(data.splits)
+        cure = f"it must be one of {names}" if names else "the data has no splits"
+        raise InputError(f"unknown split {split!r}; {cure}")
     records = dataclasses.replace(data.splits[split], layout="flat")
     data = dataclasses.replace(data, splits={NAME: records}, records=None)
     metadata_path = str(root / METADATA_FILE)

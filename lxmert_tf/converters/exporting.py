@@ -50,7 +50,7 @@ def export_weights(model: PresetModel, format: str, output) -> None:
         >>> export_weights(model, "huggingface", "build/huggingface")
     """
     if format not in FORMATS:
-        raise InputError(f"unknown format {format!r}; valid are {', '.join(FORMATS)}")
+        raise InputError(f"unknown format {format!r}; it must be one of {', '.join(FORMATS)}")
     output = pathlib.Path(output)
     if format == "huggingface":
         _write_huggingface(model, output)

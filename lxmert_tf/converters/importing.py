@@ -108,7 +108,7 @@ def import_weights(
         (True, ())
     """
     if source not in SOURCES:
-        raise InputError(f"unknown source {source!r}; valid are {', '.join(SOURCES)}")
+        raise InputError(f"unknown source {source!r}; it must be one of {', '.join(SOURCES)}")
     checkpoint = pathlib.Path(checkpoint)
     tensors = _with_release_names(_read(source, checkpoint))
     if vocabulary is None and (checkpoint / "vocab.txt").is_file():

@@ -147,7 +147,7 @@ class LxmertPretrainer(TaskModel):
         unknown = set(loss_weights) - set(LOSSES)
         if unknown:
             raise ValueError(
-                f"no loss is named {sorted(unknown)[0]!r}; the losses are {', '.join(LOSSES)}"
+                f"no loss is named {sorted(unknown)[0]!r}; it must be one of {', '.join(LOSSES)}"
             )
         weights = {name: float(loss_weights.get(name, 1.0)) for name in LOSSES}
         tracker = _LossTracker({name: weight for name, weight in weights.items() if weight})
@@ -327,7 +327,7 @@ def _metrics_by_output(metrics, tasks) -> dict[str, list[keras.metrics.Metric]]:
     unknown = set(metrics) - set(outputs)
     if unknown:
         raise ValueError(
-            f"metrics names {sorted(unknown)[0]!r}; the labeled outputs are {', '.join(outputs)}"
+            f"metrics names {sorted(unknown)[0]!r}; it must be one of {', '.join(outputs)}"
         )
     return {
         outputs[output]: [_metric(metric, output) for metric in tf.nest.flatten(given)]

@@ -9,7 +9,6 @@ from lxmert_tf.errors import InputError
 if TYPE_CHECKING:
     from pipeline.ingest.config import IngestConfig, SplitConfig
 
-SUMMARY = "turn regions or pictures, and sentences, into record files"
 # The name of the part that the options --regions and --sentences describe.
 PART = "all"
 # Options that change fields of an `IngestConfig`, and of its `SplitConfig`.
@@ -136,7 +135,7 @@ def _jobs(args: argparse.Namespace) -> "dict[str, IngestConfig]":
     splits = config.splits
     if args.split is not None:
         if args.split not in splits:
-            raise InputError(f"unknown split {args.split!r}; choose from {', '.join(splits)}")
+            raise InputError(f"unknown split {args.split!r}; it must be one of {', '.join(splits)}")
         return {args.output: _one_split(config, args, splits[args.split])}
     return {
         f"{args.output}/{name}": _one_split(config, args, split) for name, split in splits.items()

@@ -159,7 +159,7 @@ class IngestConfig:
             unknown = [name for name in split.names if self.parts and name not in self.parts]
             if unknown:
                 raise InputError(
-                    f"unknown part {unknown[0]!r}; choose from {', '.join(self.parts)}"
+                    f"unknown part {unknown[0]!r}; it must be one of {', '.join(self.parts)}"
                 )
         if self.answers and self.min_answer_count is not None:
             raise InputError("answers and min_answer_count are both given; name one of them")

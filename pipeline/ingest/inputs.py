@@ -104,7 +104,8 @@ def check_split(data_set: DataSet, split: str) -> None:
     """Raise an InputError if a data set does not have a split."""
     if split not in data_set.splits:
         raise InputError(
-            f"{data_set.name} has no split {split!r}; choose from {', '.join(data_set.splits)}"
+            f"{data_set.name} has no split {split!r}; it must be one of "
+            f"{', '.join(data_set.splits)}"
         )
 
 

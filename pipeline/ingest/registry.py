@@ -120,5 +120,5 @@ def detect_format(file: InputFile) -> str:
 
 def _look_up(kind: str, name: str, table: dict[str, T]) -> T:
     if name not in table:
-        raise InputError(f"unknown {kind} {name!r}; choose from {', '.join(table)}")
+        raise InputError(f"unknown {kind} {name!r}; it must be one of {', '.join(table)}")
     return table[name]

@@ -97,7 +97,7 @@ def partial_run_options(
     by_name = {component.id: component for component in components}
     if from_component not in by_name:
         raise InputError(
-            f"--from {from_component}: no such component; choose from {', '.join(by_name)}"
+            f"--from {from_component}: no such component; it must be one of {', '.join(by_name)}"
         )
     if not metadata_path.is_file():
         raise InputError(f"--from {from_component}: no earlier run in {metadata_path}")

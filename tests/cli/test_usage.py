@@ -65,12 +65,12 @@ def test_ingest_without_a_source_says_what_to_name(refused):
 
 def test_ingest_of_an_unknown_source_names_those_there_are(refused):
     line = refused("ingest", "--source", "easy", "--split", "train", "--output", "out")
-    assert "unknown source 'easy'; choose from easy_vqa" in line
+    assert "unknown source 'easy'; it must be one of easy_vqa" in line
 
 
 def test_ingest_of_an_unknown_split_names_those_there_are(refused):
     line = refused("ingest", "--source", "easy_vqa", "--split", "dev", "--output", "out")
-    assert "easy_vqa has no split 'dev'; choose from train, test" in line
+    assert "easy_vqa has no split 'dev'; it must be one of train, test" in line
 
 
 def test_ingest_of_a_negative_number_of_images_is_refused(refused):
@@ -100,7 +100,7 @@ def test_ingest_config_with_an_unknown_key_is_refused(refused, tmp_path):
         ),
         (
             ("--regions", "a.tsv", "--sentences", "b", "--sentences-format", "vqa"),
-            "unknown sentences format 'vqa'; choose from vqa_release",
+            "unknown sentences format 'vqa'; it must be one of vqa_release",
         ),
         (
             ("--regions", "a.tsv", "--sentences", "b", "--sentences-format", "vqa_release"),

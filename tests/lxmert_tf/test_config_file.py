@@ -80,7 +80,7 @@ def test_a_whole_number_is_a_rate_but_a_fraction_is_no_count(read):
     ("text", "message"),
     [
         ("nmae: a", "unknown key 'nmae'; did you mean 'name'?"),
-        ("name: a\nqqqq: 1", "unknown key 'qqqq'; valid keys are name, rate, steps, test,"),
+        ("name: a\nqqqq: 1", "unknown key 'qqqq'; it must be one of name, rate, steps, test,"),
         ("name: a\ntest: {perzent: [1]}", "unknown key 'test.perzent'; did you mean 'percent'?"),
         (
             "name: a\nsplits: {train: {shufle: true}}",

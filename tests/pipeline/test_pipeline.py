@@ -7,7 +7,9 @@ from tfx import v1 as tfx
 
 from lxmert_tf.cli import main as cli
 from lxmert_tf.errors import InputError
+from pipeline.batch_prediction import predict
 from pipeline.config import load_pipeline
+from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.metadata import METADATA_FILE
 from pipeline.pipeline import create_components, create_pipeline
 from pipeline.runners.local import partial_run_options, run_local
@@ -80,7 +82,7 @@ def test_partial_run_resolves_again_what_its_components_compare_with(file, tmp_p
 
 def test_partial_run_from_an_unknown_component_or_without_an_earlier_run_is_refused(file, tmp_path):
     config = load_pipeline(file)
-    with pytest.raises(InputError, match=r"no such component; choose from .*Trainer"):
+    with pytest.raises(InputError, match=r"no such component; it must be one of .*Trainer"):
         run_local(config, tmp_path / "root", tmp_path / "pushed", from_component="Trainr")
     with pytest.raises(InputError, match="no earlier run in"):
         run_local(config, tmp_path / "root", tmp_path / "pushed", from_component="Trainer")
@@ -91,3 +93,9 @@ def test_status_of_a_folder_without_a_run_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == [
         f"lxmert pipeline: {tmp_path}/metadata.sqlite: no such file; no pipeline has run there"
     ]
+
+
+def test_prediction_of_an_unknown_split_names_the_splits(tmp_path):
+    data = IngestConfig("easy_vqa", splits={"test": SplitConfig("test")})
+    with pytest.raises(InputError, match="unknown split 'tset'; it must be one of test"):
+        predict(tmp_path, data, "tset", "vqa", tmp_path / "answers.json")
