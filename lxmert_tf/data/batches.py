@@ -1,4 +1,4 @@
-"""Batches of examples from TFRecords of scenes, in tf.data's own ops.
+"""Batches of examples from TFRecords of scenes, built with tf.data's own ops.
 
 An example is a sentence with its image, or with its two images for NLVR2. The steps:
 

@@ -1,7 +1,7 @@
 """Masking and swapping for the pre-training tasks, as in the LXMERT release (paper section 3.1).
 
-Functions on a batch. Their random numbers belong to the examples (see `RngKeys`); what they need
-of other examples, a region or a sentence, comes from the same batch.
+The functions work on one batch. Random numbers belong to the examples (see `RngKeys`). Regions and
+sentences of other examples come from the same batch.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The rates of hiding and swapping; apart from the ops, so that configs load without TensorFlow."""
+"""Rates of masking and swapping, in a module without TensorFlow so that configs load fast."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Batches for pre-training: hidden words and regions, swapped sentences, and drawn answers."""
+"""Batches for pre-training: masked words and regions, swapped sentences, and sampled answers."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The record of a scene: a tf.Example, whose features only this module knows.
+"""The record of a scene: a tf.Example. Only this module knows its features.
 
 - One value per image: `image/*`, `regions/count`, `regions/feature_size`, `regions/features`
   (bytes, little-endian, dtype in `regions/feature_dtype`).

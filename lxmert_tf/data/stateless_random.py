@@ -1,6 +1,7 @@
 """Random numbers that depend on what they are for, not on what was drawn before.
 
-So a run is the same each time, and a resumed run draws what the uninterrupted one would have.
+A run is therefore reproducible, and a resumed run draws the numbers that the uninterrupted run
+would have drawn.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """GQA's scores (Hudson & Manning 2019, section 4.4), as its official evaluation computes them.
 
-Over the balanced questions. Grounding, which needs a file of attention maps, is left out, and so
-are the accuracies by the number of words and of reasoning steps.
+They cover the balanced questions. Grounding, which needs a file of attention maps, is left out, and
+so are the accuracies by the number of words and of reasoning steps.
 """
 
 import collections
@@ -84,7 +84,7 @@ class _Choices:
 
 
 @dataclasses.dataclass(frozen=True)
-class _LabelledQuestion:
+class _LabeledQuestion:
     """An entry of the release's files."""
 
     question_id: StrictStr
@@ -92,7 +92,7 @@ class _LabelledQuestion:
 
 
 def _score_labels(predictions, content: list, where: str) -> ScoreReport:
-    entries = check_json(list[_LabelledQuestion], content, where)
+    entries = check_json(list[_LabeledQuestion], content, where)
     labels = index_by_id(((entry.question_id, entry.label) for entry in entries), where)
     check_predictions(predictions, labels, where)
     earned = [label.get(predictions[name], 0.0) for name, label in labels.items()]

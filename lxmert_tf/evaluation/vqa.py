@@ -119,7 +119,7 @@ class _AnsweredQuestion:
 
 
 @dataclasses.dataclass(frozen=True)
-class _LabelledQuestion:
+class _LabeledQuestion:
     """An entry of the release's files."""
 
     question_id: StrictInt
@@ -131,10 +131,10 @@ class _LabelledQuestion:
         return self.label.get(prediction, 0.0)
 
 
-def _read_annotations(path) -> dict[str, _AnsweredQuestion | _LabelledQuestion]:
+def _read_annotations(path) -> dict[str, _AnsweredQuestion | _LabeledQuestion]:
     content = read_json(path)
     if isinstance(content, list):
-        entries = check_json(list[_LabelledQuestion], content, str(path))
+        entries = check_json(list[_LabeledQuestion], content, str(path))
     elif isinstance(content, dict) and "annotations" in content:
         entries = check_json(
             list[_AnsweredQuestion], content["annotations"], f"{path}: annotations"

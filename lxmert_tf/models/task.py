@@ -1,4 +1,4 @@
-"""The base class of models with heads, which are trained."""
+"""The base class of models with heads: their training steps and dropout."""
 
 import tensorflow as tf
 from tensorflow import keras

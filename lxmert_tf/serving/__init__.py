@@ -1,4 +1,4 @@
-"""Answer models in use: predictions from Python, export, a local server, and a client."""
+"""Serving of answer models: predictions from Python, export, a local server, and a client."""
 
 from typing import TYPE_CHECKING, Any
 

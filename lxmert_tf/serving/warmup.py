@@ -1,4 +1,4 @@
-"""Warm-up requests, so that no user waits for what TensorFlow does only in first calls."""
+"""Warm-up requests, so that users do not wait for the one-time work of TensorFlow's first calls."""
 
 import pathlib
 from collections.abc import Iterator

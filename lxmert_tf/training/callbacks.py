@@ -1,4 +1,4 @@
-"""The callbacks of a training run, in the order in which `train` puts them."""
+"""The callbacks of a training run, in the order in which `train` uses them."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: the model, the optimizer, and with its step the data position."""
+"""Checkpoints of a training run: model and optimizer, whose step gives the position in the data."""
 
 import pathlib
 import re

@@ -1,6 +1,6 @@
 """Training configurations: the files under configs/task/, configs/pretraining/, configs/ablation/.
 
-Without TensorFlow, so that a command can refuse a wrong file at once.
+The module does not import TensorFlow, so that commands refuse a wrong file at once.
 """
 
 import dataclasses

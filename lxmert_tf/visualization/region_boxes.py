@@ -1,4 +1,4 @@
-"""Boxes of regions on their image: numbered, or as opaque as a word's attention to them."""
+"""Boxes of regions on their image: numbered, or with a word's attention as opacity."""
 
 import colorsys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The command `lxmert ingest`, which writes images and sentences into record files."""
+"""`lxmert ingest`: turn images and sentences into record files."""
 
 import argparse
 import dataclasses

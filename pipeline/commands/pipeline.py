@@ -1,4 +1,4 @@
-"""The command `lxmert pipeline`: run a TFX pipeline, or show its runs."""
+"""`lxmert pipeline`: run a TFX pipeline, or show its runs."""
 
 import argparse
 import pathlib

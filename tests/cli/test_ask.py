@@ -59,7 +59,7 @@ def test_a_preset_that_answers_nothing_is_refused(refused, tiny, picture, tmp_pa
     assert f"{folder}: a LxmertBackbone gives no answers; fine-tune it first" in line
 
 
-def test_text_is_no_image(refused, tiny, tmp_path):
+def test_a_text_file_is_refused(refused, tiny, tmp_path):
     path = tmp_path / "words.png"
     path.write_text("a blue circle\n")
     line = refused("ask", "--model", tiny.preset, "--image", path, QUESTION)

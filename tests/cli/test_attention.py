@@ -28,7 +28,7 @@ def test_the_drawing_is_left_and_named(lxmert, command, picture, tmp_path):
         assert min(drawing.size) > 900
 
 
-def test_options_choose_what_is_drawn_and_an_older_drawing_is_replaced(
+def test_options_select_the_panels_and_an_older_drawing_is_replaced(
     lxmert, command, tiny, picture, tmp_path
 ):
     (tmp_path / "a.png").write_bytes(b"older")

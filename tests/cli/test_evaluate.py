@@ -83,7 +83,7 @@ def test_missing_preset_is_refused(refused, tiny, tmp_path):
 
 @pytest.mark.parametrize("option", ["--batch-size", "--max-regions"])
 @pytest.mark.parametrize("value", ["0", "-5", "many"])
-def test_counts_that_are_no_counts_are_refused(lxmert, option, value):
+def test_invalid_counts_are_refused(lxmert, option, value):
     outcome = lxmert("evaluate", "--model", "preset", "--examples", "records", f"{option}={value}")
     assert outcome.status == 2
     assert outcome.stderr.endswith(f"{option}: '{value}' must be an integer of at least 1\n")

@@ -77,7 +77,7 @@ def test_a_preset_without_answers_is_refused(refused, tiny, tmp_path):
         (["--output", "{new}", "--top-k", "0"], "they must be at least 3"),
     ],
 )
-def test_what_cannot_be_is_refused(refused, tiny, tmp_path, arguments, message):
+def test_impossible_exports_are_refused(refused, tiny, tmp_path, arguments, message):
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").touch()
     names = {"there": tmp_path / "there", "new": tmp_path / "new"}

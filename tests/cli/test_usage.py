@@ -58,7 +58,7 @@ def test_wrong_command_lines_print_the_usage(lxmert, argv):
     assert "Traceback" not in outcome.stderr
 
 
-def test_ingest_without_a_source_says_what_to_name(refused):
+def test_ingest_without_a_source_names_the_options(refused):
     line = refused("ingest", "--output", "out")
     assert "name one of --config FILE, --regions GLOB... with --sentences GLOB..., and" in line
 
@@ -121,7 +121,7 @@ def test_ingest_options_that_make_no_sense_are_refused(refused, options, message
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_ingest_leaves_what_is_there_alone(refused, tmp_path, kind):
+def test_ingest_leaves_existing_files_alone(refused, tmp_path, kind):
     taken = tmp_path / "out"
     if kind == "file":
         taken.write_text("mine")

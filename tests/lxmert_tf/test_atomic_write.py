@@ -41,7 +41,7 @@ def test_working_directory_can_be_written(tmp_path, monkeypatch):
     assert tree(tmp_path) == {f"out/{MARKER}": "new"}
 
 
-def test_directory_with_the_marker_is_replaced_whole(tmp_path):
+def test_directory_with_the_marker_is_replaced(tmp_path):
     write(tmp_path / "out", "old")
     (tmp_path / "out" / "other").write_text("old")
     write(tmp_path / "out", "new")
@@ -49,7 +49,7 @@ def test_directory_with_the_marker_is_replaced_whole(tmp_path):
 
 
 @pytest.mark.parametrize("older", [False, True])
-def test_error_leaves_what_was_there(tmp_path, older):
+def test_an_error_leaves_the_old_directory(tmp_path, older):
     if older:
         write(tmp_path / "out", "old")
     before = tree(tmp_path)

@@ -66,11 +66,11 @@ def test_json_is_read_as_well_as_yaml(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "+1e-4", "0.0001"])
-def test_a_rate_is_a_number_however_it_is_written(read, text):
+def test_a_rate_may_be_written_in_any_notation(read, text):
     assert read(f"name: a\nrate: {text}").rate == 1e-4
 
 
-def test_a_whole_number_is_a_rate_but_a_fraction_is_no_count(read):
+def test_a_whole_number_is_a_rate_but_a_fraction_is_not_a_count(read):
     assert read("name: a\nrate: 2").rate == 2.0
     with pytest.raises(InputError, match=r"steps is 2\.0, should be a valid integer"):
         read("name: a\nsteps: 2.0")
@@ -121,19 +121,19 @@ def test_a_whole_number_is_a_rate_but_a_fraction_is_no_count(read):
         ("", "must hold a mapping of keys to values"),
     ],
 )
-def test_a_mistake_is_refused_with_file_key_and_cure(read, text, message):
+def test_an_error_names_the_file_the_key_and_the_rule(read, text, message):
     with pytest.raises(InputError) as raised:
         read(text)
     assert "pipeline.yaml" in one_line(raised)
     assert message in one_line(raised)
 
 
-def test_a_misspelled_key_is_named_rather_than_the_one_that_it_leaves_missing(read):
+def test_a_misspelled_key_is_named_instead_of_the_missing_one(read):
     with pytest.raises(InputError, match="unknown key 'nam'; did you mean 'name'"):
         read("nam: a")
 
 
-def test_a_file_that_is_missing_or_a_folder_or_no_text_is_named(tmp_path):
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match="No such file or directory") as raised:
         load_config(Pipeline, tmp_path / "absent.yaml")
     assert "absent.yaml" in one_line(raised)
@@ -144,7 +144,7 @@ def test_a_file_that_is_missing_or_a_folder_or_no_text_is_named(tmp_path):
         load_config(Pipeline, tmp_path / "latin.yaml")
 
 
-def test_deep_nesting_is_refused_and_not_a_crash(tmp_path):
+def test_deep_nesting_is_refused(tmp_path):
     (tmp_path / "deep.yaml").write_text("a: " + "[" * 2000)
     with pytest.raises(InputError) as raised:
         read_mapping(tmp_path / "deep.yaml")
@@ -161,7 +161,7 @@ YAML_PIECES = st.sampled_from(
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(st.lists(YAML_PIECES, max_size=12).map("".join))
 @example("<<: {name: a}")
-def test_whatever_a_file_holds_it_is_read_or_refused_in_one_line(tmp_path_factory, text):
+def test_any_content_is_read_or_refused_in_one_line(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(text, encoding="utf-8", newline="")
     try:
@@ -186,5 +186,5 @@ def test_whatever_a_file_holds_it_is_read_or_refused_in_one_line(tmp_path_factor
         baseline=st.none() | st.builds(Split),
     )
 )
-def test_what_a_dataclass_becomes_is_read_back_as_the_same(config):
+def test_a_written_dataclass_is_read_back_unchanged(config):
     assert config_from_mapping(Pipeline, dataclasses.asdict(config), "memory") == config

@@ -23,7 +23,7 @@ def test_the_library_says_that_keras_is_version_2():
 
 
 @NEEDS_TF_KERAS
-def test_keras_3_that_is_in_use_already_is_refused_with_what_to_do():
+def test_keras_3_in_use_is_refused_with_the_remedy():
     done = run("import tensorflow_text\nimport lxmert_tf")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (

@@ -73,7 +73,7 @@ def test_newer_preset_is_not_served_from_the_cache(file, tmp_path):
     assert trainer_properties()[1] == trainer
 
 
-def test_partial_run_resolves_again_what_its_components_compare_with(file, tmp_path):
+def test_partial_run_resolves_baselines_again(file, tmp_path):
     (tmp_path / METADATA_FILE).touch()
     components = linked_components(file, tmp_path)
     options = partial_run_options(components, "Evaluator", tmp_path / METADATA_FILE)

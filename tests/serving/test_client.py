@@ -154,7 +154,7 @@ def test_an_unreachable_server_is_reported_in_one_line(scheme):
     assert "onnection refused" in one_line(caught)
 
 
-def test_ask_prints_what_the_server_answers(address, session, image, tmp_path, capsys):
+def test_ask_prints_the_answers_of_the_server(address, session, image, tmp_path, capsys):
     picture = easy_vqa.get_test_image_paths()[0]
     file = tmp_path / "extractor.json"
     file.write_text(json.dumps(EXTRACTOR))

@@ -9,7 +9,7 @@ from lxmert_tf.serving.session import CALLS, SavedModelSession
 from lxmert_tf.serving.warmup import warmup_requests
 
 
-def test_every_signature_gives_what_its_function_gives(session, signatures):
+def test_every_signature_equals_its_function(session, signatures):
     about = session.specs["answer_about_image"]["image_state"].shape[-1]
     features = session.specs["serving_default"]["region_features"].shape[-1]
     called = set()

@@ -197,7 +197,7 @@ def test_grouped_record_is_refused(signatures, flat_records, grouped_records):
         signatures["serve_examples"](examples=mixed)
 
 
-def test_bytes_that_are_no_record_are_refused(signatures, flat_records):
+def test_bytes_that_are_not_a_record_are_refused(signatures, flat_records):
     with pytest.raises(tf.errors.InvalidArgumentError, match="not parse"):
         signatures["serve_examples"](examples=tf.constant([flat_records[0], b"no record"]))
 

@@ -1,4 +1,4 @@
-"""Weights that Keras 2 saved as HDF5 (`tf_model.h5` of transformers), read without their model.
+"""Weights that Keras 2 saved as HDF5 (`tf_model.h5` of transformers), read without the model.
 
 Each layer is a group that contains the datasets of its variables. Their paths are the names of the
 variables, such as `tf_lxmert_model/lxmert/encoder/layer_._0/attention/self/query/kernel:0` in the

@@ -1,4 +1,4 @@
-"""NumPy's `.npy` format (numpy.lib.format), read without trust in what it says of itself."""
+"""NumPy's `.npy` format (numpy.lib.format), read without trusting its header."""
 
 import math
 import tokenize

@@ -1,4 +1,4 @@
-"""The rows, which are the lines that are not blank, of a shard of a text file.
+"""The rows of a shard of a text file. A row is a line that is not blank.
 
 A row belongs to the shard in which its line starts, so that the shards of a file give every row
 once. A compressed file cannot be read from the middle. It is one shard, which counts rows instead

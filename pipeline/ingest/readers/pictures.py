@@ -1,4 +1,4 @@
-"""Pictures, from which an extractor makes regions."""
+"""Image files, from which an extractor computes regions."""
 
 import functools
 import io

@@ -203,7 +203,7 @@ def test_a_shape_that_is_larger_than_the_data_is_refused_unread(hostile, rows, c
     ],
     ids=lambda value: str(value.dtype),
 )
-def test_what_is_no_plain_number_is_refused(hostile, value):
+def test_datasets_other_than_plain_numbers_are_refused(hostile, value):
     hostile["cls/m/cls/bias:0"] = value
     assert "not plain numbers" in refusal(closed(hostile))
 
@@ -291,7 +291,7 @@ def test_random_bytes_are_refused(changed, content):
 
 
 @pytest.mark.parametrize("name", ["TFLxmertForPreTraining", "TFLxmertModel"])
-def test_what_transformers_writes_is_read_and_computes_the_same(name, tmp_path):
+def test_files_of_transformers_are_read_and_give_the_same_outputs(name, tmp_path):
     transformers = pytest.importorskip("transformers", reason="an oracle, not a dependency")
     if not hasattr(transformers, name):
         pytest.skip("transformers dropped LXMERT with version 5")

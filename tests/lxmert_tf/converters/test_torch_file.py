@@ -86,7 +86,7 @@ def test_a_pickle_that_would_run_a_command_is_refused_by_name(tmp_path, protocol
     assert "posix.system" in message or "refused" in message
 
 
-def test_calling_a_method_of_what_was_rebuilt_is_refused(tmp_path):
+def test_calling_a_method_of_a_rebuilt_object_is_refused(tmp_path):
     # GLOBAL collections.OrderedDict, then an attribute of it, called.
     attack = b"\x80\x04ccollections\nOrderedDict.fromkeys\n(X\x01\x00\x00\x00atR."
     assert "collections.OrderedDict.fromkeys" in refusal(write_zip(tmp_path / "a.pth", attack))

@@ -75,7 +75,7 @@ def test_any_table_comes_back(tmp_path_factory, name, answers):
         ("a.JSON", "yes\nno\n", "not valid JSON"),
     ],
 )
-def test_what_is_no_table_is_refused(tmp_path, name, content, message):
+def test_invalid_tables_are_refused(tmp_path, name, content, message):
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(InputError) as raised:
         read_answer_table(tmp_path / name)

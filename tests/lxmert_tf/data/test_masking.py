@@ -1,4 +1,4 @@
-"""What is hidden, how often, and never what must not be."""
+"""Masking and swapping: rates, labels, and positions that are never masked."""
 
 import numpy as np
 import pytest
@@ -93,7 +93,7 @@ def test_regions_are_chosen_and_changed_at_the_published_rates(regions):
     np.testing.assert_array_equal(hidden[chosen == 0], features[chosen == 0])
 
 
-def test_absent_regions_are_neither_chosen_nor_given_away():
+def test_padded_regions_are_neither_chosen_nor_used_as_replacements():
     batch, count = 200, 20
     features = np.ones((batch, count, 1), np.float32)
     features[:, 10:] = 99
@@ -110,7 +110,7 @@ def test_absent_regions_are_neither_chosen_nor_given_away():
     assert (hidden.numpy()[:, :10] == 1).all()
 
 
-def test_a_batch_of_one_image_erases_what_it_cannot_replace():
+def test_a_batch_of_one_image_erases_regions_instead_of_replacing_them():
     rates = MaskingRates(regions=1.0, erased=0.0, replaced=1.0)
     features, mask = tf.ones([3, 4, 2]), tf.ones([3, 4], tf.int32)
     same = tf.constant(["i", "i", "i"])
@@ -118,7 +118,7 @@ def test_a_batch_of_one_image_erases_what_it_cannot_replace():
     assert (hidden.numpy() == 0).all()
 
 
-def test_half_of_the_sentences_are_swapped_and_never_within_an_image():
+def test_half_of_the_sentences_are_swapped_between_images():
     batch = 1000
     images = tf.constant([f"i{n // 4}" for n in range(batch)])
     tokens = tf.range(batch)[:, tf.newaxis]
@@ -155,14 +155,14 @@ def test_answers_are_drawn_in_proportion_to_their_scores():
     assert_rate(labels.numpy() == 5, 1 / 3)
 
 
-def test_swapped_unanswered_and_unknown_have_no_answer_to_learn():
+def test_swapped_unanswered_and_unknown_examples_have_no_answer_label():
     answers = tf.ragged.constant([[5], [], [-1], [5]], dtype=tf.int64)
     scores = tf.ragged.constant([[1.0], [], [1.0], [0.0]])
     labels = draw_answers(answers, scores, tf.constant([0, 1, 1, 1]), RngKeys(1, 0, ids("q", 4)))
     assert labels.numpy().tolist() == [-1, -1, -1, -1]
 
 
-def test_draws_depend_on_seed_epoch_example_and_purpose_alone():
+def test_random_numbers_depend_only_on_seed_epoch_example_and_purpose():
     keys = RngKeys(1, 0, ids("q", 8))
     numbers = keys.uniform("words", [5, 2]).numpy()
     np.testing.assert_array_equal(numbers, keys.uniform("words", [5, 2]))
@@ -193,6 +193,6 @@ def test_masking_is_the_same_inside_tf_data():
 @pytest.mark.parametrize(
     "rates", [{"words": 1.5}, {"swapped": -0.1}, {"erased": 0.8, "replaced": 0.3}]
 )
-def test_rates_that_make_no_sense_are_refused(rates):
+def test_invalid_rates_are_refused(rates):
     with pytest.raises(ValueError):
         MaskingRates(**rates)

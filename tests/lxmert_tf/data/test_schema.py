@@ -23,13 +23,13 @@ NO_SHRINKING = (Phase.explicit, Phase.generate)
 
 
 @st.composite
-def region_sets(draw, size, labelled, least=1):
+def region_sets(draw, size, labeled, least=1):
     count = draw(st.integers(least, 4))
     dtype = draw(st.sampled_from([np.float16, np.float32]))
     values = {"features": draw(npst.arrays(dtype, (count, size)))}
     values["boxes"] = draw(npst.arrays(np.float32, (count, 4), elements=UNIT))
     for kind in ("object", "attribute"):
-        if labelled[kind]:
+        if labeled[kind]:
             values[f"{kind}_ids"] = draw(
                 npst.arrays(np.int64, count, elements=st.integers(0, 1599))
             )
@@ -40,9 +40,9 @@ def region_sets(draw, size, labelled, least=1):
 @st.composite
 def scenes(draw, images=(1, 2), least_regions=1, size=None):
     size = draw(st.integers(1, 5)) if size is None else size
-    labelled = {"object": draw(st.booleans()), "attribute": draw(st.booleans())}
+    labeled = {"object": draw(st.booleans()), "attribute": draw(st.booleans())}
     pixels = st.integers(1, 10_000)
-    image = st.builds(SceneImage, TEXT, pixels, pixels, region_sets(size, labelled, least_regions))
+    image = st.builds(SceneImage, TEXT, pixels, pixels, region_sets(size, labeled, least_regions))
     answers = st.lists(st.tuples(TEXT, UNIT), max_size=3).map(tuple)
     sentence = st.builds(Sentence, TEXT, TEXT, TEXT, TEXT, TEXT, answers)
     return Scene(
@@ -83,7 +83,7 @@ def test_real_scenes_come_back_from_their_records():
 
 @settings(max_examples=25, derandomize=True, deadline=None, phases=NO_SHRINKING)
 @given(st.data(), st.sampled_from([None, 4, 7]), st.sampled_from([1, 2]))
-def test_the_graph_reads_what_was_written(data, max_regions, images_per_scene):
+def test_the_graph_reads_written_records(data, max_regions, images_per_scene):
     size = data.draw(st.integers(1, 5))
     images = (images_per_scene, images_per_scene)
     batch = data.draw(
@@ -163,8 +163,8 @@ def test_a_count_that_does_not_fit_is_refused_by_graph_and_python(name, values, 
 def test_labels_of_only_some_images_are_refused_not_dropped():
     bare = Regions(np.zeros((1, 2), np.float32), np.zeros((1, 4), np.float32))
     ids, sure = np.zeros(1, np.int64), np.ones(1, np.float32)
-    labelled = dataclasses.replace(bare, object_ids=ids, object_confidences=sure)
-    images = [SceneImage("a", 1, 1, bare), SceneImage("b", 1, 1, labelled)]
+    labeled = dataclasses.replace(bare, object_ids=ids, object_confidences=sure)
+    images = [SceneImage("a", 1, 1, bare), SceneImage("b", 1, 1, labeled)]
     with pytest.raises(ValueError, match="only some images"):
         schema.encode_scene(Scene(tuple(images), (Sentence("q", "?"),)))
 
@@ -221,7 +221,7 @@ def test_a_record_without_an_image_is_refused_by_the_graph_too():
 
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(st.binary(max_size=60))
-def test_bytes_that_are_no_record_are_refused(data):
+def test_bytes_that_are_not_a_record_are_refused(data):
     with pytest.raises(InputError) as raised:
         schema.decode_scene(data)
     assert "the record is not a scene" in one_line(raised)

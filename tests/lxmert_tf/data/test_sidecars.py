@@ -1,4 +1,4 @@
-"""A folder's summary tells of records that are no longer there."""
+"""A folder's summary shows when records are missing."""
 
 import json
 

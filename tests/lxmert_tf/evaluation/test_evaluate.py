@@ -160,7 +160,7 @@ def test_soft_scores_count_and_the_higher_of_two(eager, tmp_path):
     assert evaluate_answers(model, [file], 8) == {**expected, "all": (0.25, 4)}
 
 
-def relabelled(scenes, answers):
+def relabeled(scenes, answers):
     """The same scenes, the third with other answers to its first sentence."""
     first, *others = scenes[2].sentences
     sentences = (dataclasses.replace(first, answers=answers), *others)
@@ -171,9 +171,9 @@ def test_labels_of_statements_may_be_in_any_case_but_must_be_there(eager, tmp_pa
     model, scenes = make(LxmertPairClassifier), SCENES[LxmertPairClassifier]
     file = write_records(tmp_path / "records", scenes)
     [(label, _)] = scenes[2].sentences[0].answers
-    upper = write_records(tmp_path / "upper", relabelled(scenes, ((label.upper(), 1.0),)))
+    upper = write_records(tmp_path / "upper", relabeled(scenes, ((label.upper(), 1.0),)))
     assert evaluate_answers(model, [upper], 8) == evaluate_answers(model, [file], 8)
-    without = write_records(tmp_path / "without", relabelled(scenes, ()))
+    without = write_records(tmp_path / "without", relabeled(scenes, ()))
     with pytest.raises(InputError) as raised:
         evaluate_answers(model, [without], 8)
     assert "the sentence pair-2-0 must have one answer, True or False" in one_line(raised)

@@ -77,7 +77,7 @@ def test_scores_are_those_of_counting_by_hand(write):
     assert rows(report, "semantic type") == {"attr": (100 / 3, 3), "obj": (0, 1), "rel": (100, 1)}
 
 
-def test_what_things_have_in_common_may_be_a_color_material_or_shape(write):
+def test_a_common_attribute_may_be_a_color_material_or_shape(write):
     common = {**PREDICTIONS, "q3": "color"}
     report = score_gqa(common, write(QUESTIONS), write(CHOICES, "choices.json"))
     assert rows(report)["validity"] == (100, 5)

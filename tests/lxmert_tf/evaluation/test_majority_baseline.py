@@ -1,4 +1,4 @@
-"""What one gets without looking: the majority answer to each question."""
+"""The baseline that does not look at the image: the majority answer to each question."""
 
 import collections
 

@@ -12,7 +12,7 @@ from lxmert_tf.evaluation import TASKS
 from lxmert_tf.evaluation.submissions import read_submission, write_submission
 
 
-def test_files_are_what_the_servers_take(tmp_path):
+def test_files_have_the_format_of_the_servers(tmp_path):
     path = tmp_path / "file"
     write_submission("vqa", {"262148000": "yes", "0": 'a "café"'}, path)
     assert json.loads(path.read_text()) == [
@@ -35,7 +35,7 @@ ANSWERS = {"vqa": st.text(), "gqa": st.text(), "nlvr2": st.sampled_from(["True",
 
 @pytest.mark.parametrize("task", TASKS)
 @given(data=st.data())
-def test_what_is_written_is_read_back(tmp_path_factory, task, data):
+def test_written_files_are_read_back(tmp_path_factory, task, data):
     predictions = data.draw(st.dictionaries(IDS[task], ANSWERS[task]))
     path = tmp_path_factory.mktemp("submission") / "file"
     write_submission(task, predictions, path)
@@ -64,9 +64,7 @@ def test_verdicts_are_read_in_any_case_as_the_official_script_does(tmp_path):
         ("nlvr2", {"dev\n1": "True"}, r"identifier 'dev\n1'"),
     ],
 )
-def test_what_a_file_cannot_hold_is_named_and_the_old_file_stays(
-    tmp_path, task, predictions, reason
-):
+def test_invalid_predictions_are_named_and_the_old_file_stays(tmp_path, task, predictions, reason):
     path = tmp_path / "file"
     path.write_text("old")
     with pytest.raises(InputError, match=re.escape(reason)):

@@ -97,7 +97,7 @@ def official(question_id, answers, answer_type="other", question_type="what"):
     }
 
 
-def labelled(question_id, label, answer_type="other", question_type="what"):
+def labeled(question_id, label, answer_type="other", question_type="what"):
     return {
         "question_id": question_id,
         "img_id": "COCO_val2014_000000000042",
@@ -164,9 +164,9 @@ def test_scores_are_rounded_to_two_decimals_and_kept_unrounded(write):
 def test_labels_of_the_release_are_scored_by_their_exact_text(write):
     annotations = write(
         [
-            labelled(1, {"red": 0.3, "dark red": 1}, "other", "what color"),
-            labelled(2, {"yes": 1.0}, "yes/no", "is the"),
-            labelled(3, {}, "number", "how many"),
+            labeled(1, {"red": 0.3, "dark red": 1}, "other", "what color"),
+            labeled(2, {"yes": 1.0}, "yes/no", "is the"),
+            labeled(3, {}, "number", "how many"),
         ]
     )
     report = score_vqa({"1": "red", "2": "Yes", "3": "2"}, annotations)
@@ -236,8 +236,8 @@ def test_annotations_of_nothing_are_refused(write, content):
         ({"annotations": [official(1, [*"123456789", 7])]}, "[0].answers[9].answer is 7"),
         ({"annotations": [official("1", ["x"] * 10)]}, "[0].question_id is '1'"),
         ({"annotations": [official(True, ["x"] * 10)]}, "[0].question_id is True"),
-        ([labelled(1, {"x": 1.5})], "[0].label.x is 1.5"),
-        ([labelled(1, {"x": "1"})], "[0].label.x is '1'"),
+        ([labeled(1, {"x": 1.5})], "[0].label.x is 1.5"),
+        ([labeled(1, {"x": "1"})], "[0].label.x is '1'"),
         ([{"question_id": 1, "sent": "", "img_id": "x"}], "the key '[0].question_type' is missing"),
         ("[{", "not valid JSON"),
         ("", "not valid JSON"),
@@ -257,7 +257,7 @@ def test_annotations_of_another_kind_are_refused(write, content, reason):
 
 
 def test_label_of_a_test_split_is_missed(write):
-    entry = labelled(1, {})
+    entry = labeled(1, {})
     del entry["label"]
     assert "the key '[0].label' is missing" in refusal({"1": "x"}, write([entry]))
 

@@ -47,7 +47,7 @@ def test_no_attention_is_kept_that_is_not_asked_for(cls, softmaxes):
 
 
 @pytest.mark.parametrize("cls", MODEL_CLASSES, ids=lambda cls: cls.__name__)
-def test_what_is_asked_for_is_what_the_layers_computed(cls, softmaxes):
+def test_returned_attention_is_that_of_the_layers(cls, softmaxes):
     model = cls(CONFIG)
     softmaxes.clear()
     attentions = model(model_inputs(), output_attentions=True)["attentions"]

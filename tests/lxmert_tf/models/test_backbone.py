@@ -140,7 +140,7 @@ def test_attentions_are_given_where_asked_for(cls, how):
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_attention_is_a_float32_distribution_over_what_is_there(policy):
+def test_attention_is_a_float32_distribution_without_padding(policy):
     model = LxmertBackbone(CONFIG, dtype=policy)
     inputs = model_inputs()
     masks = {"language": inputs["padding_mask"], "vision": inputs["region_mask"]}

@@ -1,4 +1,4 @@
-"""The sizes of a model: what a file may say and what is refused."""
+"""The sizes of a model: valid files, and errors for others."""
 
 import dataclasses
 import pathlib

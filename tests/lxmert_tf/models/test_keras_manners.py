@@ -128,7 +128,7 @@ def test_weights_have_one_order_with_and_without_pooled_only(tmp_path):
     np.testing.assert_allclose(pooled(inputs)["pooled_output"], expected, rtol=0, atol=1e-5)
 
 
-def test_the_pretrainer_refuses_what_it_would_ignore():
+def test_the_pretrainer_refuses_arguments_that_it_would_ignore():
     inputs, targets, _ = pretraining_case()
     model = LxmertPretrainer(SMALL)
     with pytest.raises(ValueError, match="takes metrics, not weighted_metrics"):

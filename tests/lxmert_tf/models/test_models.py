@@ -187,7 +187,7 @@ def test_the_model_has_the_published_number_of_weights():
     assert round(expected_count(LxmertConfig()) / 1e6) == 228
 
 
-def test_what_only_the_last_vision_side_needs_is_not_trained_for_answers():
+def test_weights_of_the_last_vision_side_are_not_trained_for_answers():
     frozen = {v.name for v in LxmertAnswerClassifier(CONFIG).non_trainable_variables}
     prefix = "cross_modality_layer_1/vision_"
     assert {name[: len(prefix)] for name in frozen} == {prefix}

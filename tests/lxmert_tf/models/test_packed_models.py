@@ -61,7 +61,7 @@ def assert_all_close(ours, plain):
 @pytest.mark.parametrize("batch", [(), FULL], ids=["padded", "full"])
 def test_outputs_and_gradients_of_a_classifier_are_those_of_the_plain_path(cls, batch):
     model, inputs = cls(config(language_layers=1)), MODELS[cls](*batch)
-    # Nothing can be learnt from the picture without regions: its padding has no gradient here.
+    # Nothing can be learned from the picture without regions: its padding has no gradient here.
     weights = np.sqrt(np.arange(len(inputs["token_ids"])) + 1.0)
     weights[3:] = 0
 
@@ -139,7 +139,7 @@ def test_gradients_of_pretraining_are_those_of_the_plain_path():
     assert_all_close(ours, plain)
 
 
-def test_the_masked_lm_head_computes_only_what_is_masked():
+def test_the_masked_lm_head_computes_only_masked_positions():
     inputs = model_inputs((7, 4, 1), (5, 3, 1))
     targets = pretraining_targets(inputs)
     model = LxmertPretrainer(CONFIG)

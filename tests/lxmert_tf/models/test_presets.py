@@ -129,7 +129,7 @@ def test_a_model_without_words_and_answers_comes_back_without(tmp_path):
     assert (twin.vocabulary, twin.answers, twin.extractor) == (None, None, None)
 
 
-def test_arguments_replace_what_the_preset_says(classifier, tmp_path):
+def test_arguments_override_the_preset(classifier, tmp_path):
     classifier.save_preset(tmp_path / "preset")
     twin = LxmertAnswerClassifier.from_preset(
         tmp_path / "preset", dtype="mixed_bfloat16", output_attentions=True
@@ -162,7 +162,7 @@ def test_a_preset_of_another_class_gives_its_backbone(saved, loaded, tmp_path):
     np.testing.assert_allclose(pooled, expected, rtol=0, atol=1e-5)
 
 
-def test_saving_again_replaces_the_preset_whole(tmp_path):
+def test_saving_again_replaces_the_preset(tmp_path):
     make(LxmertAnswerClassifier).save_preset(tmp_path / "preset")
     (tmp_path / "preset" / "of-the-old-one").touch()
     second = make(LxmertBackbone, answers=None)
@@ -179,7 +179,7 @@ def test_an_empty_folder_may_become_a_preset(classifier, tmp_path):
     assert (tmp_path / "preset" / "preset.json").is_file()
 
 
-def test_what_is_no_preset_is_never_overwritten(classifier, tmp_path):
+def test_other_directories_are_never_overwritten(classifier, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
     (tmp_path / "file").write_text("a file")
@@ -192,7 +192,7 @@ def test_what_is_no_preset_is_never_overwritten(classifier, tmp_path):
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["new", "over an older one"])
-def test_a_failed_write_leaves_what_was_there_before(classifier, tmp_path, monkeypatch, older):
+def test_a_failed_write_leaves_the_old_preset(classifier, tmp_path, monkeypatch, older):
     if older:
         classifier.save_preset(tmp_path / "preset")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -278,7 +278,7 @@ def test_flipped_bits_in_the_weights_are_noticed(classifier, tmp_path):
     assert "the weights cannot be loaded" in one_line(raised)
 
 
-def test_a_directory_that_is_missing_or_is_no_preset_is_named(tmp_path):
+def test_a_directory_that_is_missing_or_not_a_preset_is_named(tmp_path):
     with pytest.raises(InputError, match="preset not found: "):
         LxmertBackbone.from_preset(tmp_path / "absent")
     (tmp_path / "file").touch()
@@ -302,7 +302,7 @@ def test_an_entry_that_a_preset_could_not_keep_is_refused_at_once(broken):
         assert f"{name} has the entry {broken!r}" in one_line(raised)
 
 
-def test_what_stands_in_preset_json_is_plain(classifier, tmp_path):
+def test_preset_json_is_plain(classifier, tmp_path):
     classifier.save_preset(tmp_path / "preset")
     assert json.loads((tmp_path / "preset" / "preset.json").read_text()) == {
         "format": 1,

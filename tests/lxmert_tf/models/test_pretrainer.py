@@ -1,4 +1,4 @@
-"""How a pre-training step is made: parts of a batch, dropout by the step."""
+"""Pre-training steps: batches in parts, and dropout that depends on the step."""
 
 import dataclasses
 

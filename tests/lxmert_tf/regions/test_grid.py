@@ -20,7 +20,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def names(extractor, regions):
-    """(object name, attribute name) of every component; the cells of the grid come after them."""
+    """Return (object name, attribute name) of every component; grid cells come after them."""
     count = len(regions) - extractor.cells**2
     return [
         (extractor.object_names[o], extractor.attribute_names[a])
@@ -28,7 +28,7 @@ def names(extractor, regions):
     ]
 
 
-def test_the_figure_and_its_color_are_found_in_real_pictures():
+def test_shapes_and_colors_are_found_in_real_images():
     said = collections.defaultdict(set)
     for _, answer, image in zip(*easy_vqa.get_test_questions()):
         said[image].add(answer)
@@ -57,7 +57,7 @@ def test_the_figure_and_its_color_are_found_in_real_pictures():
 
 
 def check(extractor, image):
-    """What every image must give; returns its regions."""
+    """Check what holds for the regions of every image, and return them."""
     regions = extractor.extract(image)
     assert 1 <= len(regions) <= extractor.max_regions
     assert regions.features.shape == (len(regions), extractor.feature_size)
@@ -113,7 +113,7 @@ def test_any_image_gives_regions(image, components):
     crop=st.integers(1, 9),
     seed=st.integers(0, 99),
 )
-def test_any_patches_give_regions(height, width, colors, cells, components, crop, seed):
+def test_any_patchwork_gives_regions(height, width, colors, cells, components, crop, seed):
     random = np.random.default_rng(seed)
     palette = random.integers(0, 256, [colors, 3], np.uint8)
     extractor = GridExtractor(cells, components, crop)
@@ -129,7 +129,7 @@ def test_the_same_image_gives_the_same_regions():
     np.testing.assert_array_equal(image, gradient(90, 120))
 
 
-def test_the_cells_cover_the_image_and_hold_its_colors():
+def test_cells_cover_the_image_and_have_its_colors():
     image = np.zeros([60, 90, 3], np.uint8)
     image[:20], image[20:40], image[40:] = (255, 0, 0), (0, 255, 0), (255, 255, 255)
     extractor = GridExtractor(cells=3, max_components=0, crop_size=2)
@@ -158,7 +158,7 @@ def drawn(figure: str) -> np.ndarray:
 
 @pytest.mark.parametrize("figure", ["rectangle", "ellipse", "triangle"])
 @pytest.mark.parametrize("scale", [1, 5])
-def test_a_drawn_figure_is_named_at_any_size_of_picture(figure, scale):
+def test_a_shape_is_named_at_any_image_size(figure, scale):
     image = drawn(figure).repeat(scale, axis=0).repeat(scale, axis=1)
     assert scale == 1 or max(image.shape) > WORKING_SIZE
     extractor = GridExtractor()
@@ -171,7 +171,7 @@ def test_a_drawn_figure_is_named_at_any_size_of_picture(figure, scale):
         np.testing.assert_allclose(regions.boxes[1], exact, rtol=0, atol=0.5 / size)
 
 
-def test_components_come_largest_first_and_no_more_than_asked_for():
+def test_the_largest_components_come_first_up_to_the_maximum():
     image = np.zeros([60, 60, 3], np.uint8)
     for i, side in enumerate((20, 15, 10, 8)):
         image[i * 15 : i * 15 + min(side, 14), 5 : 5 + side] = (255, 60 * i, 0)
@@ -182,7 +182,7 @@ def test_components_come_largest_first_and_no_more_than_asked_for():
     assert len(GridExtractor(cells=1, max_components=3).extract(image)) == 3 + 1
 
 
-def test_an_extractor_comes_back_from_its_config():
+def test_an_extractor_is_made_again_from_its_config():
     extractor = GridExtractor(cells=3, max_components=5, crop_size=4)
     twin = make_extractor(extractor.get_config())
     assert twin.get_config() == extractor.get_config()
@@ -206,7 +206,7 @@ def test_an_extractor_comes_back_from_its_config():
         ({"name": "grid", "crop_size": 0}, "crop_size is 0; it must be at least 1"),
     ],
 )
-def test_a_config_that_makes_no_extractor_is_refused(config, message):
+def test_invalid_extractor_configs_are_refused(config, message):
     with pytest.raises(InputError) as raised:
         make_extractor(config)
     assert message in one_line(raised)

@@ -149,7 +149,7 @@ REAL = pathlib.Path(easy_vqa.get_test_image_paths()[0]).read_bytes()
         "big",
     ],
 )
-def test_what_is_no_picture_is_refused_in_one_line(tmp_path, content, message):
+def test_files_that_are_not_images_are_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "picture.png"
     path.write_bytes(content)
     with pytest.raises(InputError) as raised:

@@ -73,7 +73,7 @@ def test_losses_fall_and_accuracies_rise(tmp_path, capfd, metric, values, best):
     assert f"best: epoch {best[-1] + 1}, with {metric} " in capfd.readouterr().out
 
 
-def test_a_run_that_goes_back_forgets_what_came_after(tmp_path):
+def test_a_run_that_goes_back_drops_the_later_lines(tmp_path):
     # The checkpoint that a run may go back to is that of the first epoch.
     oldest = {"checkpoints": Checkpoints(STEPS_PER_EPOCH)}
     Validated(tmp_path, **oldest).epochs(3.0, 2.0, 1.0)
@@ -88,7 +88,7 @@ def test_weights_that_no_checkpoint_leads_to_go(tmp_path):
     assert kept(tmp_path) == ["best-20", "best-30", "best-40"]
 
 
-def test_damaged_best_weights_are_told(tmp_path):
+def test_damaged_best_weights_are_reported(tmp_path):
     validated = Validated(tmp_path)
     validated.epochs(1.0)
     (tmp_path / "best-10.index").write_bytes(b"")

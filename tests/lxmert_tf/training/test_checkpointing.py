@@ -102,7 +102,7 @@ def test_a_damaged_later_one_does_not_take_the_place_of_a_new_one(tmp_path):
     assert again.checkpoints.saved_steps() == [2]
 
 
-def test_data_without_an_index_is_no_checkpoint(tmp_path):
+def test_data_without_an_index_is_not_a_checkpoint(tmp_path):
     Trained(tmp_path).save(1, 2)
     (tmp_path / "step-2.index").unlink()
     trained = Trained(tmp_path)
@@ -111,7 +111,7 @@ def test_data_without_an_index_is_no_checkpoint(tmp_path):
     assert Trained(tmp_path).checkpoints.restore() == (2, [])
 
 
-def test_a_directory_that_cannot_be_written_is_told(tmp_path):
+def test_a_directory_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="step-1: cannot write the checkpoint: Not a dir"):
         Trained(tmp_path / "file" / "checkpoints").save(1)
@@ -128,7 +128,7 @@ def test_the_last_step_of_an_epoch_is_saved_when_the_epoch_is_over(tmp_path):
     assert trained.checkpoints.saved_steps() == [2, 4]
 
 
-def test_what_was_kept_by_tensorflows_own_keeper_is_read(tmp_path):
+def test_checkpoints_of_tensorflows_checkpoint_manager_are_read(tmp_path):
     model = Trained(tmp_path)
     model.go_to(5)
     checkpoint = tf.train.Checkpoint(model=model.model, optimizer=model.optimizer)

@@ -1,4 +1,4 @@
-"""What is learned of the training data, and when the records have to be read for it."""
+"""Facts about the training data, and when the records have to be read for them."""
 
 import collections
 import pathlib
@@ -63,7 +63,7 @@ def test_without_a_summary_sentences_are_counted(files, named, monkeypatch):
     assert 0 < counted < read_dataset_info(files, named).sentences
 
 
-def test_a_run_keeps_what_it_has_learned(tmp_path):
+def test_a_run_keeps_its_dataset_info(tmp_path):
     assert kept_dataset_info(tmp_path) is None
     info = DatasetInfo(3, ["[PAD]", "étoile", "\u2028"], ["yes"])
     info.save(tmp_path)

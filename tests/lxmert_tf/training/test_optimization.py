@@ -75,7 +75,7 @@ def test_other_betas_and_epsilon_are_used(start, gradients):
         np.testing.assert_allclose(variable, value, rtol=0, atol=2e-6)
 
 
-def test_slices_of_an_embedding_do_what_their_sum_does(start):
+def test_slices_of_an_embedding_update_as_their_sum_does(start):
     # Row 1 comes three times, as a word does that stands three times in a batch: its gradients
     # add up before the norm is taken, and rows without a gradient decay all the same.
     rows, ids = np.float32([[1, 2, 3], [1, 2, 3], [1, 2, 3], [0, 1, 0]]), [1, 1, 1, 3]

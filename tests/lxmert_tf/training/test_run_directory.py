@@ -1,4 +1,4 @@
-"""A run's directory: begun, gone on with, refused, and cleared of what was left unfinished."""
+"""A run's directory: created, resumed, refused, and cleared of unfinished files."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_a_run_that_was_killed_before_it_began_begins(tmp_path, capfd):
             RunDirectory(path, {"a": 2}, resume=True)
 
 
-def test_what_a_killed_process_left_unfinished_is_deleted(tmp_path):
+def test_unfinished_files_of_a_killed_process_are_deleted(tmp_path):
     with RunDirectory(tmp_path, {}, resume=False) as run:
         kept = [tmp_path / "run.json", tmp_path / "log.jsonl", tmp_path / ".notes"]
     left = [

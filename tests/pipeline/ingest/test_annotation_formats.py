@@ -59,7 +59,7 @@ INTACT: dict[str, list[ReadSentence]] = {}
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_sample_is_read_whole(name):
+def test_all_of_the_sample_is_read(name):
     assert len(INTACT[name]) == 3 * PER_ITEM.get(name, 1)
     assert problems(INTACT[name]) == []
     per_scene = {len(item.image_ids) for item in INTACT[name]}
@@ -67,13 +67,13 @@ def test_the_sample_is_read_whole(name):
     assert len({item.sentence.id for item in INTACT[name]}) == len(INTACT[name])
 
 
-def test_names_are_what_configs_call_them():
+def test_formats_have_the_names_that_configs_use():
     assert all(reader.name == name for name, (reader, *_) in FORMATS.items())
 
 
 @pytest.mark.parametrize(("name", "key"), REQUIRED)
 @pytest.mark.parametrize("fault", ["missing", "null", "true", "1.5", "[]", "text", "twice"])
-def test_a_fault_leaves_its_neighbours_alone(tmp_path, name, key, fault):
+def test_the_neighbors_of_a_fault_are_read(tmp_path, name, key, fault):
     content = content_of(name)
     items = items_of(name, content)
     middle = items[keys_of(items)[1]]
@@ -142,7 +142,7 @@ def test_control_characters_in_a_sentence_stay_for_the_tokenizer(tmp_path, name)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_file_cut_anywhere_gives_what_is_before(tmp_path, name):
+def test_a_file_cut_anywhere_gives_the_items_before(tmp_path, name):
     reader, data = FORMATS[name][0](), encode(name, content_of(name))
     counts = []
     # About 400 places, which hit all kinds of tokens.

@@ -60,7 +60,7 @@ def test_reads_real_regions(tmp_path, storage):
     check(images, read_all(GqaHdf5(), write(tmp_path, images, regions=100, **storage)))
 
 
-def test_padding_is_no_region(tmp_path):
+def test_padding_is_not_a_region(tmp_path):
     images = [detections.small("1", count=2), detections.small("n2", count=REGIONS)]
     check(images, read_all(GqaHdf5(), write(tmp_path, images)))
 
@@ -93,7 +93,7 @@ def test_units_are_ranges_of_rows(tmp_path, monkeypatch):
     assert [item.line for item in GqaHdf5().read(shards[1])] == [1, 2, 3]
 
 
-def test_what_is_wrong_with_an_image_leaves_its_neighbours_alone(tmp_path):
+def test_the_neighbors_of_an_invalid_image_are_read(tmp_path):
     images = some(*(f"{n}" for n in range(10)))
     images[1].features[0, 0] = np.nan
     images[2].boxes += 100
@@ -184,7 +184,7 @@ def test_refuses_data_in_other_files(folder):
         assert "lies in other files" in refused(make(folder, fill))
 
 
-def test_refuses_what_is_not_as_gqa_has_it(folder):
+def test_other_layouts_are_refused(folder):
     def with_shapes(features, boxes, dtype="f4"):
         def fill(file):
             file.create_dataset("features", data=np.ones(features, dtype))

@@ -17,7 +17,7 @@ def test_questions(tmp_path):
     ("structural", "answer_type"),
     [("query", "open"), ("choose", "binary"), ("compare", "binary"), ("logical", "binary")],
 )
-def test_what_is_open_is_as_in_the_official_evaluation(tmp_path, structural, answer_type):
+def test_open_questions_are_those_of_the_official_evaluation(tmp_path, structural, answer_type):
     content = content_of("gqa_official")
     content["02930150"]["types"]["structural"] = structural
     first, *_ = read_content("gqa_official", tmp_path, content)

@@ -92,7 +92,7 @@ def test_records_are_one_per_picture_or_one_per_question(ingested, questions):
         assert all(len(scene.sentences) == 1 for scene in scenes)
 
 
-def test_question_types_are_what_the_questions_ask_for(ingested):
+def test_question_types_match_the_questions(ingested):
     _, folder, _ = ingested
     pairs = sentences_of(scenes_in(folder))
     shapes = {"circle", "rectangle", "triangle"}
@@ -102,7 +102,7 @@ def test_question_types_are_what_the_questions_ask_for(ingested):
             negated = re.search(r"\b(no|not)\b", sentence.text)
             expected = ("absence" if negated else "presence", "yes/no")
         else:
-            # An answer that is neither yes, no nor a shape is a colour in this data set.
+            # An answer that is neither yes, no nor a shape is a color in this data set.
             expected = ("shape" if answer in shapes else "color", "other")
         assert (sentence.question_type, sentence.answer_type) == expected, sentence.text
     kinds = collections.Counter(sentence.question_type for _, sentence in pairs)
@@ -336,7 +336,7 @@ def test_worker_that_fails_midway_leaves_nothing(source, tmp_path, monkeypatch):
     assert list(work.iterdir()) == []
 
 
-def test_what_a_killed_job_leaves_is_replaced(tmp_path):
+def test_the_remains_of_a_killed_job_are_replaced(tmp_path):
     work = tmp_path / ".out.partial" / "work"
     work.mkdir(parents=True)
     # Neither counts nor records of the killed job may be added to those of this one.

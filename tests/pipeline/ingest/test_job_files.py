@@ -84,9 +84,7 @@ def test_two_worker_processes_write_the_same_bytes(files, tmp_path):
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
-def test_what_is_broken_is_told_with_its_line_and_its_neighbours_are_untouched(
-    files, tmp_path, monkeypatch
-):
+def test_errors_are_reported_with_their_lines_and_neighbors_are_read(files, tmp_path, monkeypatch):
     regions, questions = files
     run_ingest(config_of([regions], [questions]), tmp_path / "whole")
     lines = regions.read_bytes().splitlines(keepends=True)
@@ -115,7 +113,7 @@ def test_what_is_broken_is_told_with_its_line_and_its_neighbours_are_untouched(
         assert scene.sentences == whole[scene.images[0].id].sentences
 
 
-def test_duplicates_and_what_nobody_mentions_are_told_with_their_lines(files, tmp_path):
+def test_duplicates_and_unmentioned_images_are_reported_with_their_lines(files, tmp_path):
     regions, questions = files
     with regions.open("ab") as file:
         file.write(lxmert_row(detections.small("i1")) + lxmert_row(detections.small("silent")))
@@ -159,7 +157,7 @@ def test_an_answer_table_of_the_data_or_of_a_file_leaves_others_out(files, tmp_p
     (tmp_path / "table.txt").write_text("dog\n")
     config = config_of([regions], [questions], answers=str(tmp_path / "table.txt"))
     summary = run_ingest(config, tmp_path / "given")
-    # As it is spelt, "A dog." is not in the table.
+    # As it is spelled, "A dog." is not in the table.
     assert summary["answers"] == {"read": 24, "written": 0, "rejected": 24}
     with pytest.raises(InputError, match="no answer is given at least 99 times"):
         run_ingest(config_of([regions], [questions], min_answer_count=99), tmp_path / "none")
@@ -231,7 +229,7 @@ def test_statements_about_two_images_become_scenes_of_two(tmp_path):
         assert [s.answers for s in scene.sentences] == [(("False", 1.0),), (("True", 1.0),)]
 
 
-def test_pictures_in_a_folder_go_through_the_extractor_that_is_told_of(tmp_path):
+def test_pictures_go_through_the_extractor_that_is_stored(tmp_path):
     import easy_vqa
 
     lines = []
@@ -285,7 +283,7 @@ def test_a_config_makes_a_folder_a_split_out_of_several_parts(tmp_path, monkeypa
 
 @settings(max_examples=5, deadline=None)
 @given(data=st.data())
-def test_whatever_is_broken_the_counts_add_up(tmp_path_factory, data):
+def test_counts_add_up_for_any_broken_input(tmp_path_factory, data):
     ids = [f"i{n}" for n in range(4)]
     folder = tmp_path_factory.mktemp("fuzz")
     regions = write_regions(folder / "regions.tsv", ids)

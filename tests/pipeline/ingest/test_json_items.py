@@ -91,7 +91,7 @@ def test_items_have_their_number(file_of):
     assert items == [(1, "", 7), (2, "", 8)]
 
 
-def test_a_byte_order_mark_is_no_fault(file_of):
+def test_a_byte_order_mark_is_accepted(file_of):
     assert values(read_list(file_of(b"\xef\xbb\xbf[1]"))) == [1]
 
 
@@ -117,7 +117,7 @@ def test_a_member(file_of):
         (b"1e999", None),
     ],
 )
-def test_what_is_wrong_inside_an_item_stays_there(file_of, broken, intact):
+def test_an_error_inside_an_item_does_not_spread(file_of, broken, intact):
     items = values(read_list(file_of(b'[1, {"a": ' + broken + b"}, 2]")))
     assert items[0] == 1 and items[2] == 2
     if intact is not None:
@@ -177,7 +177,7 @@ def test_a_file_of_another_format(file_of, text, read):
         list(read(file))
 
 
-def test_a_damaged_archive_gives_what_is_before(file_of):
+def test_a_damaged_archive_gives_the_items_before(file_of):
     words = [str(number) for number in range(100_000)]
     data = gzip.compress(json.dumps(words).encode())
     items = list(read_list(file_of(data[: len(data) // 2], "cut.json.gz")))
@@ -186,7 +186,7 @@ def test_a_damaged_archive_gives_what_is_before(file_of):
     assert items[-1].reason == "the compressed file is damaged or cut short from here on"
 
 
-def test_a_wrong_checksum_is_told(file_of):
+def test_a_wrong_checksum_is_reported(file_of):
     data = bytearray(gzip.compress(b"[1, 2]"))
     data[-5] ^= 1
     *items, problem = read_list(file_of(bytes(data), "items.json.gz"))
@@ -242,7 +242,7 @@ def test_a_list_is_refused(lines):
         lines(b'[{"a": 1}]')
 
 
-def test_a_damaged_archive_of_lines_gives_what_is_before(lines):
+def test_a_damaged_archive_gives_the_lines_before(lines):
     data = gzip.compress("".join(f"{json.dumps(n)}\n" for n in range(100_000)).encode())
     *items, problem = lines(data[: len(data) // 2], "cut.jsonl.gz")
     assert [item.value for item in items] == list(range(len(items)))

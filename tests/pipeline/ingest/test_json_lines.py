@@ -1,4 +1,4 @@
-"""Anybody's own data."""
+"""JSON lines of a user's own data."""
 
 import pytest
 

@@ -90,7 +90,7 @@ def test_units_are_rows_in_the_order_of_the_keys(tmp_path, monkeypatch):
     assert read_all(MmfLmdb(), path, rows=(20, None)) == []
 
 
-def test_the_list_of_keys_is_no_image(tmp_path):
+def test_the_list_of_keys_is_not_an_image(tmp_path):
     path = write_images(tmp_path / "a.lmdb", [detections.small(name) for name in ("a", "z")])
     assert [image.id for image in read_all(MmfLmdb(), path)] == ["a", "z"]
 
@@ -114,7 +114,7 @@ def without(image, name):
     return {key: value for key, value in value_of(image).items() if key != name}
 
 
-def test_what_is_wrong_with_an_image_leaves_its_neighbours_alone(tmp_path):
+def test_the_neighbors_of_an_invalid_image_are_read(tmp_path):
     image, made = detections.small("x"), tmp_path / "made"
     nan = image.features.copy()
     nan[1, 1] = np.nan
@@ -149,7 +149,7 @@ def test_what_is_wrong_with_an_image_leaves_its_neighbours_alone(tmp_path):
         assert reason in problem.reason and problem.size > 0
 
 
-def test_a_key_that_is_no_text_is_a_problem(tmp_path):
+def test_a_key_that_is_not_text_is_an_error(tmp_path):
     with lmdb.open(str(tmp_path / "a.lmdb")) as database, database.begin(write=True) as writing:
         writing.put(b"a\xff", pickle.dumps(value_of(detections.small("a"))))
     assert reasons(read_all(MmfLmdb(), tmp_path / "a.lmdb" / "data.mdb")) == [
@@ -164,7 +164,7 @@ def refused(path) -> str:
     return str(caught.value)
 
 
-def test_refuses_what_is_no_database(tmp_path):
+def test_a_file_that_is_not_a_database_is_refused(tmp_path):
     text = tmp_path / "text.lmdb"
     text.write_text("no database\n" * 1000)
     assert "not an LMDB file" in refused(text)

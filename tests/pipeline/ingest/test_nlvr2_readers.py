@@ -26,7 +26,7 @@ def test_the_official_files(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["nlvr2_release", "nlvr2_official"])
-def test_a_hidden_label_is_no_answer(tmp_path, name):
+def test_a_hidden_label_is_not_an_answer(tmp_path, name):
     content = content_of(name)
     del content[0]["label"]
     assert read_content(name, tmp_path, content)[0].sentence.answers == ()

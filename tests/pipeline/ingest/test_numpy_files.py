@@ -124,7 +124,7 @@ def problem_of(path) -> str:
     return reason
 
 
-def test_says_what_is_wrong_with_an_archive(tmp_path):
+def test_errors_of_an_archive_are_named(tmp_path):
     path, image = tmp_path / "a.npz", detections.small("a")
     inverted = image.boxes[:, [2, 3, 0, 1]]
     assert "boxes are inverted" in problem_of(write_npz(path, image, bbox=inverted))
@@ -140,7 +140,7 @@ def test_says_what_is_wrong_with_an_archive(tmp_path):
     assert "damaged or cut short" in problem_of(path)
 
 
-def test_says_what_is_wrong_with_a_pair(tmp_path):
+def test_errors_of_a_pair_are_named(tmp_path):
     path, image = tmp_path / "a.npy", detections.small("a")
     write_npy(path, image)
     np.save(tmp_path / "a_info.npy", np.array([1, 2]))

@@ -82,7 +82,7 @@ class _Kind(np.ndarray):
         {1, 2},
     ],
 )
-def test_refuses_by_name_what_is_no_plain_data(value):
+def test_calls_other_than_numpys_are_refused_by_name(value):
     with pytest.raises(RegionError, match="refused: "):
         load_numpy_pickle(pickle.dumps(value, 4))
 

@@ -54,7 +54,7 @@ def test_labels_that_do_not_fit_their_sentences(tmp_path):
     assert len(sentences(items)) == 10
 
 
-def test_no_labels_in_a_list_are_no_fit(tmp_path):
+def test_an_empty_list_of_labels_does_not_fit(tmp_path):
     assert len(problems(read_first(tmp_path, labelf={"vqa": []}))) == 2
 
 

@@ -57,7 +57,7 @@ def test_makes_float32_of_other_numbers(dtype):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_refuses_features_that_are_no_numbers(dtype, value):
+def test_features_that_are_not_numbers_are_refused(dtype, value):
     features = changed(detections.small("a", dtype=dtype).features, (2, 7), value)
     assert reason(features=features) == "features are NaN or infinite"
 
@@ -77,7 +77,7 @@ def test_refuses_features_of_text_or_objects():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_refuses_boxes_and_confidences_that_are_no_numbers(value):
+def test_boxes_and_confidences_that_are_not_numbers_are_refused(value):
     image = detections.small("a")
     assert reason(boxes=changed(image.boxes, (0, 1), value)) == "boxes are NaN or infinite"
     confidences = changed(image.object_confidences, 1, value)
@@ -85,7 +85,7 @@ def test_refuses_boxes_and_confidences_that_are_no_numbers(value):
     assert reason(attribute_confidences=confidences) == "confidences are NaN or infinite"
 
 
-def test_cuts_off_what_rounding_left_outside_the_image():
+def test_boxes_that_rounding_left_outside_the_image_are_clipped():
     image = detections.small("a")
     image.boxes[0] = [-0.9e-5 * 64, -0.9e-5 * 48, 64 * (1 + 0.9e-5), 48 * (1 + 0.9e-5)]
     image.object_confidences[0] = 1.000005

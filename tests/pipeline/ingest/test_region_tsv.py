@@ -1,4 +1,4 @@
-"""The text formats of regions: what is right comes out unchanged, what is wrong is told of."""
+"""The text formats of regions: valid rows are read unchanged, invalid ones are reported."""
 
 import gzip
 import itertools
@@ -130,7 +130,7 @@ def test_boxes_within_the_tolerance_are_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize("cells, reason", FAULTS.values(), ids=FAULTS)
-def test_a_fault_is_told_of_and_leaves_the_neighbours_alone(tmp_path, cells, reason):
+def test_a_fault_is_reported_and_its_neighbors_are_read(tmp_path, cells, reason):
     broken = row({**CELLS, **cells})
     content = row(lxmert_cells(IMAGES[1])) + broken + row(lxmert_cells(IMAGES[2]))
     [shard] = LxmertTsv().shards(input_file(written(tmp_path, content)))
@@ -145,7 +145,7 @@ def test_a_fault_is_told_of_and_leaves_the_neighbours_alone(tmp_path, cells, rea
 
 @pytest.mark.parametrize("reader, cells", FORMATS)
 @pytest.mark.parametrize("change", [1, -1])
-def test_another_number_of_columns_is_told_of(tmp_path, reader, cells, change):
+def test_another_number_of_columns_is_reported(tmp_path, reader, cells, change):
     other = b"\t".join((list(cells(FIRST).values()) * 2)[: len(reader.columns) + change])
     for end in (b"\n", b""):
         content = row(cells(IMAGES[1])) + other + end
@@ -168,7 +168,7 @@ def test_a_file_that_ends_in_a_row_loses_that_row_alone(tmp_path, reader, cells)
         assert reasons(read) == ["the file ends in the middle of the row"]
 
 
-def test_a_row_that_is_too_long_is_told_of(tmp_path, monkeypatch):
+def test_a_row_that_is_too_long_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(text_rows, "MAX_LINE_BYTES", 2000)
     content = row(CELLS) + row({**CELLS, "features": b"A" * 3000}) + row(CELLS)
     _, problem, _ = read_all(LxmertTsv(), written(tmp_path, content))
@@ -177,7 +177,7 @@ def test_a_row_that_is_too_long_is_told_of(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"{}", b"\x89HDF\r\n" * 99, b"[1, 2]\n[3]\n"])
-def test_what_is_no_table_is_refused(tmp_path, content):
+def test_files_that_are_not_tables_are_refused(tmp_path, content):
     with pytest.raises(InputError, match=r"regions.tsv: not text with columns"):
         read_all(LxmertTsv(), written(tmp_path, content))
 
@@ -270,7 +270,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("reader, cells", FORMATS)
 @settings(deadline=None)
 @given(edits, st.integers(50, 5000))
-def test_whatever_is_changed_each_row_is_an_image_or_a_problem(
+def test_each_row_of_a_damaged_file_is_an_image_or_an_error(
     folder, reader, cells, changes, shard_bytes
 ):
     content = bytearray().join(row(cells(small(f"i{n}", 2, 4))) for n in range(5))

@@ -151,7 +151,7 @@ def test_known_cases(table, normalize, kept, left_out):
 
 @settings(derandomize=True)
 @given(ANSWERS, st.none() | st.sets(st.sampled_from(["cup", "2", ""])), st.booleans())
-def test_every_answer_is_kept_or_told(answers, table, normalize):
+def test_every_answer_is_kept_or_reported(answers, table, normalize):
     sentence, left_out = keep_answers(asked(*answers), table, normalize)
     spelled = [(normalize_answer(a) if normalize else a, score) for a, score in answers]
     kept = dict(sentence.answers)

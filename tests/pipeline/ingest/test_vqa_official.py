@@ -75,7 +75,7 @@ def test_the_order_does_not_matter(folder, seed, missing):
     assert sorted(int(question_id) for _, question_id, _ in problems(items)) == sorted(gone)
 
 
-def test_a_question_without_annotation_is_told(tmp_path):
+def test_a_question_without_annotation_is_reported(tmp_path):
     items = read_both(tmp_path, annotations_with(lambda items: items.pop(1)))
     reason = "the annotations file has none of this question"
     assert problems(items) == [(2, "262148002", reason)]
@@ -98,7 +98,7 @@ def test_a_broken_annotation_costs_its_question(tmp_path, key, value, reason):
     assert len(sentences(items)) == 2
 
 
-def test_an_annotation_of_nobody_knows_what_is_told(tmp_path):
+def test_an_annotation_of_an_unknown_question_is_reported(tmp_path):
     items = read_both(tmp_path, annotations_with(lambda items: items.__setitem__(1, None)))
     assert problems(items) == [
         (2, "", "annotations: the item should be an object"),
