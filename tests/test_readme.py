@@ -24,18 +24,14 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "deploy" / "README.md",
+    ROOT / "requirements" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
-# Pages of the site that consist of a file at the top of the repository.
-INCLUDED = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
 
 
 def text_of(page: pathlib.Path) -> str:
-    return INCLUDED.sub(
-        lambda include: (ROOT / include[1]).read_text(encoding="utf-8"),
-        page.read_text(encoding="utf-8"),
-    )
+    return page.read_text(encoding="utf-8")
 
 
 def anchors(page: pathlib.Path) -> set[str]:

@@ -11,7 +11,7 @@ NAME = "tiny"
 
 
 @contextlib.contextmanager
-def running(versions, **settings):
+def running(versions, name=NAME, **settings):
     """Serve `versions`, and yield the endpoint."""
     settings = {
         "max_batch": 32,
@@ -21,7 +21,7 @@ def running(versions, **settings):
         **settings,
     }
     config = uvicorn.Config(
-        RestServer(NAME, versions, **settings).app, port=0, log_level="warning", access_log=False
+        RestServer(name, versions, **settings).app, port=0, log_level="warning", access_log=False
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

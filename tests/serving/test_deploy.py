@@ -1,6 +1,7 @@
 """The files of deploy/ are consistent, as far as can be checked without TensorFlow Serving."""
 
 import pathlib
+import re
 
 import pytest
 import yaml
@@ -94,3 +95,14 @@ def batching_parameters():
     wrappers = descriptor_pb2.FileDescriptorProto()
     wrappers_pb2.DESCRIPTOR.CopyToProto(wrappers)
     return message_factory.GetMessages([wrappers, file])["test.BatchingParameters"]()
+
+
+def test_the_image_is_built_from_files_that_docker_gets():
+    root = DEPLOY.parent
+    ignored = (root / ".dockerignore").read_text().splitlines()
+    sent = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    copies = re.findall(r"^COPY (.*) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    files = [file for copy in copies for file in copy.split()]
+    assert {pathlib.PurePath(file).parts[0] for file in files} == sent
+    for file in files:
+        assert (root / file).exists(), f"no such file: {file}"
