@@ -11,7 +11,7 @@ from lxmert_tf.runtime import keep_freed_memory, prefer_onednn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
+    """Add the command's arguments to a parser."""
     parser.add_argument(
         "--config",
         required=True,

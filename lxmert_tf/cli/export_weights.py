@@ -6,7 +6,7 @@ from lxmert_tf.converters import FORMATS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
+    """Add the command's arguments to a parser."""
     parser.add_argument("--preset", required=True, metavar="DIR", help="preset to convert")
     parser.add_argument(
         "--format",

@@ -6,7 +6,7 @@ from lxmert_tf.converters import SOURCES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
+    """Add the command's arguments to a parser."""
     parser.add_argument(
         "--source",
         required=True,

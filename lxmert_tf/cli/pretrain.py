@@ -10,7 +10,7 @@ from lxmert_tf.cli.arguments import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
+    """Add the command's arguments to a parser."""
     add_training_arguments(parser, "configs/pretraining/one_stage.yaml")
 
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
+    """Add the command's arguments to a parser."""
     inputs = parser.add_argument_group("input (one of --config, --regions, --source)")
     inputs.add_argument("--config", metavar="FILE", help="a YAML file, as in configs/ingest")
     inputs.add_argument(

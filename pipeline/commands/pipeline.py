@@ -11,7 +11,7 @@ ROOTS = pathlib.Path("build/pipeline")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
+    """Add the command's arguments to a parser."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_run(actions)
     _add_compile(actions)

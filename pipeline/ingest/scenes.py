@@ -86,7 +86,7 @@ class AnnotatedSentence(NamedTuple):
         return _annotated_sentence, (self.image_ids, self.file, self.line, *values)
 
     def reject(self, missing_image: str) -> Reject:
-        """Return the reject of this sentence for want of an image."""
+        """Return the reject of this sentence, whose image is missing."""
         reason = "its image is missing"
         return Reject(
             "sentence", self.sentence.id, reason, self.file, self.line, image=missing_image
