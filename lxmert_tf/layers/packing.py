@@ -28,10 +28,11 @@ class Packing:
         rows = tf.reshape(tf.cumsum(tf.cast(flat, tf.int32)) - 1, tf.shape(mask))
         # Padding shows the first row of its example: attention gives it no weight.
         self._rows = tf.reshape(tf.where(kept, rows, rows[:, :1]), [-1])
+        self._complete = tf.equal(tf.size(self._positions), tf.size(flat))
 
     def pack(self, batch) -> tf.Tensor:
         """Return the rows [N, H] of a batch [B, L, ...], with H values in each position."""
-        return tf.gather(_flatten(batch), self._positions)
+        return _gather(_flatten(batch), self._positions, self._complete)
 
     def unpack(self, rows, *sizes: int) -> tf.Tensor:
         """Return the batch [B, L, *sizes] of rows [N, H]; padding holds another position's values.
@@ -41,7 +42,7 @@ class Packing:
             *sizes: Factors of H; H itself by default.
         """
         shape = [self.batch_size, self.length, *(sizes or rows.shape[-1:])]
-        return tf.reshape(tf.gather(rows, self._rows), shape)
+        return tf.reshape(_gather(rows, self._rows, self._complete), shape)
 
     def first(self, rows) -> tf.Tensor:
         """Return the first position of each example, [B, H]."""
@@ -121,3 +122,22 @@ def _flatten(batch) -> tf.Tensor:
     # The features of records have a width that only their bytes tell.
     width = batch.shape[2:].num_elements() or tf.shape(batch)[-1]
     return tf.reshape(batch, [-1, width])
+
+
+def _gather(rows, indices, complete) -> tf.Tensor:
+    """Return the rows [N, H] at `indices`; if `complete`, all rows as they are, without a copy."""
+    # In eager mode each batch size would be traced.
+    if tf.executing_eagerly():
+        return _gather_or_keep(rows, indices, complete)
+    gathered = _shared_gather(rows, indices, complete)
+    # A trace for rows of any width serves rows of a known width, too.
+    gathered.set_shape([None, rows.shape[-1]])
+    return gathered
+
+
+def _gather_or_keep(rows, indices, complete) -> tf.Tensor:
+    return tf.cond(complete, lambda: rows, lambda: tf.gather(rows, indices))
+
+
+# One function for all layers: a SavedModel takes longer to load with each branch in it.
+_shared_gather = tf.function(_gather_or_keep, autograph=False)
