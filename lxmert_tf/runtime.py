@@ -7,6 +7,7 @@ imports TensorFlow.
 import contextlib
 import ctypes
 import importlib.util
+import io
 import logging
 import os
 import platform
@@ -43,6 +44,17 @@ def silence_tensorflow() -> None:
     _ignore_errors_at_exit()
     if "tensorflow" not in sys.modules:
         sys.meta_path.insert(0, _QuietImport())
+
+
+def escape_unprintable() -> None:
+    """Print characters that the terminal's encoding lacks as escapes, such as "\\xe9".
+
+    By default Python raises an error. The same goes for bytes of file names that are not text,
+    which Python keeps as halves of surrogate pairs.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def keep_freed_memory() -> None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from lxmert_tf.cli.main import report_errors
@@ -22,6 +21,7 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation.majority_baseline import MajorityBaseline
 from lxmert_tf.regions.image import read_image
 from lxmert_tf.runtime import keep_freed_memory, silence_tensorflow
+from lxmert_tf.terminal import make_console
 
 # TensorFlow, Beam and TFX take many seconds to import. Functions import what needs them after the
 # configuration is checked.
@@ -198,7 +198,7 @@ def print_comparison(accuracy: dict[str, tuple[float, int]], majority: dict[str,
         table.add_column(column, justify="right")
     for kind, (share, count) in accuracy.items():
         table.add_row(kind, f"{count:,}", f"{majority.get(kind, 0.0):.2%}", f"{share:.2%}")
-    Console().print(table)
+    make_console().print(table)
 
 
 def sample_questions(config: "PipelineConfig", predictor: "Predictor") -> list[Sample]:

@@ -8,10 +8,10 @@ import pathlib
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
-from rich.console import Console
 from rich.table import Table
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.terminal import make_console
 from pipeline.components.scene_example_gen import ingest_properties
 
 METADATA_FILE = "metadata.sqlite"
@@ -164,7 +164,7 @@ def read_status(metadata_path) -> MetadataStatus:
 
 def print_status(status: MetadataStatus) -> None:
     """Print a table each of runs, artifacts and models."""
-    console = Console()
+    console = make_console()
     for title, columns, rows in (
         ("Runs", ("run", "started", "ran", "cached", "failed", "blessed"), status.runs),
         ("Artifacts", ("id", "type", "component", "URI"), status.artifacts),
@@ -179,7 +179,7 @@ def print_status(status: MetadataStatus) -> None:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*row)
-        console.print(table, markup=False)
+        console.print(table)
 
 
 def _run_row(run, executions: list[Execution], artifacts) -> Row:

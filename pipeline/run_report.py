@@ -5,13 +5,13 @@ import pathlib
 from collections.abc import Iterator
 
 import tensorflow_data_validation as tfdv
-from rich.console import Console
 from rich.table import Table
 from tfx.utils import path_utils
 
 from lxmert_tf.data import schema
 from lxmert_tf.evaluation.evaluate import OVERALL
 from lxmert_tf.serving.model_card import EXTRA, MODEL_CARD, markdown_table, section
+from lxmert_tf.terminal import make_console
 from lxmert_tf.text_file import read_text, write_text
 from pipeline.components.anomaly_gate import SPLIT_PREFIX, STATISTICS_FILE
 from pipeline.config import LoadedPipeline
@@ -58,7 +58,7 @@ def print_states(record: RunRecord) -> None:
     table = Table("component", "", title="Run")
     for component, state in record.states.items():
         table.add_row(component, "cached" if state == "CACHED" else "ran")
-    console = Console()
+    console = make_console()
     console.print(table)
     if record.compared:
         console.print("The model was compared with the last blessed model.")

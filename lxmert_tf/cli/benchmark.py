@@ -84,8 +84,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(measured) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from lxmert_tf.terminal import make_console
 
     setting, machine = measured.setting, measured.machine
     title = f"{setting.task}, {setting.model}, {setting.precision}" + ", plain" * setting.plain
@@ -105,4 +106,4 @@ def _print(measured) -> None:
         table.add_row(f"latency of one question, {percentile}", f"{milliseconds:.1f} ms")
     table.add_row("machine", f"{machine['devices']}, {machine['processors']} processors")
     table.add_row("TensorFlow", str(machine["tensorflow"]))
-    Console().print(table)
+    make_console().print(table)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from lxmert_tf import __version__
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
-from lxmert_tf.runtime import silence_tensorflow
+from lxmert_tf.runtime import escape_unprintable, silence_tensorflow
 
 # Group -> command -> (module, summary). A module has `add_arguments(parser)` and `run(args)`, and
 # is imported only when its command is called. The package `pipeline` depends on lxmert_tf and not
@@ -103,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     module_name, summary = _all_commands()[command]
 
     def run() -> int | None:
+        _check_encoding(arguments)
         module = importlib.import_module(module_name)
         parser = argparse.ArgumentParser(prog=f"lxmert {command}", description=_sentence(summary))
         module.add_arguments(parser)
@@ -121,6 +122,7 @@ def report_errors(prog: str, run: Callable[[], int | None]) -> int:
     Returns:
         The exit status, as from `main`.
     """
+    escape_unprintable()
     try:
         return run() or 0
     except InputError as error:
@@ -176,6 +178,15 @@ def _top_level_arguments(argv: Sequence[str]) -> list[str]:
     )
     parser.parse_args(argv)
     parser.error("options of a command come after it")
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            encoding = sys.getfilesystemencoding().upper()
+            raise InputError(f"the argument {argument!a} is not valid {encoding} text") from error
 
 
 def _all_commands() -> dict[str, tuple[str, str]]:

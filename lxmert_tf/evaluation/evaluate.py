@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
 from rich.table import Table
 
 from lxmert_tf.data.batches import (
@@ -19,9 +18,11 @@ from lxmert_tf.data.batches import (
 )
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation.question_ids import index_by_id
+from lxmert_tf.evaluation.score_report import NO_TYPE
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import STATEMENT_ANSWERS, LxmertPairClassifier
 from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
+from lxmert_tf.terminal import make_console
 
 # The question type under which the accuracy on all questions is reported.
 OVERALL = "all"
@@ -89,7 +90,7 @@ def evaluate_answers(
             scores = np.array([_score(*row) for row in zip(answers, *gold)], np.float32)
             types = batch["question_type"].numpy()
             for name in np.unique(types):
-                scores_by_type[name.decode() or "(none)"].append(scores[types == name])
+                scores_by_type[name.decode() or NO_TYPE].append(scores[types == name])
     if not scores_by_type:
         raise InputError(f"{_describe(files)}: no questions")
     result = {name: np.concatenate(parts) for name, parts in sorted(scores_by_type.items())}
@@ -104,7 +105,7 @@ def print_accuracy(accuracy: dict[str, tuple[float, int]]) -> None:
     table.add_column("accuracy", justify="right")
     for name, (share, count) in accuracy.items():
         table.add_row(name, f"{count:,}", f"{share:.2%}", end_section=name == OVERALL)
-    Console().print(table)
+    make_console().print(table)
 
 
 def _read(model, files, max_regions, batch_size) -> tf.data.Dataset:

@@ -6,11 +6,14 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lxmert_tf.terminal import make_console
+
 PERCENT = "%"
+# The type of questions without one.
+NO_TYPE = "(none)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +51,13 @@ def means_by_type(types: Iterable[str], earned: Iterable[float]) -> tuple[Score,
         earned: The points of each question, in 0..1.
 
     Returns:
-        The scores, sorted by type.
+        The scores, sorted by type; none if no question has a type.
     """
     parts: dict[str, list[float]] = collections.defaultdict(list)
     for name, points in zip(types, earned):
-        parts[name].append(points)
+        parts[name or NO_TYPE].append(points)
+    if parts.keys() == {NO_TYPE}:
+        return ()
     return tuple(Score.mean(name, points) for name, points in sorted(parts.items()))
 
 
@@ -93,8 +98,8 @@ class ScoreReport:
             table.add_row(Text(group, style="bold"))
             for score in rows:
                 hint = "" if score.unit else " (lower is better)"
-                # As Text, because names from files are not rich's markup.
-                name = Text(f"  {score.name}{hint}")
-                table.add_row(name, f"{score.count:,}", f"{score.rounded:.2f}{score.unit}")
+                table.add_row(
+                    f"  {score.name}{hint}", f"{score.count:,}", f"{score.rounded:.2f}{score.unit}"
+                )
             table.add_section()
-        Console().print(table)
+        make_console().print(table)

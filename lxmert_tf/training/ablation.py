@@ -5,11 +5,12 @@ import json
 import pathlib
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lxmert_tf.evaluation.evaluate import OVERALL, evaluate_answers
 from lxmert_tf.models.config import LxmertConfig
+from lxmert_tf.terminal import make_console
 from lxmert_tf.text_file import write_text
 from lxmert_tf.training.config import FinetuningConfig, PretrainingConfig, folder_of
 from lxmert_tf.training.finetune import finetune
@@ -87,8 +88,8 @@ def run_ablation(
             folder = directory / folder_of(variant)
             file = folder / "result.json"
             if not file.exists():
-                text = f"[bold]{variant}[/] ({number} of {len(variants)})"
-                Console().print(text, highlight=False)
+                text = Text.assemble((variant, "bold"), f" ({number} of {len(variants)})")
+                make_console().print(text)
                 folder.mkdir(exist_ok=True)
                 accuracy, sentences = run.measure(config, folder)
                 write_text(file, json.dumps([accuracy, sentences]) + "\n")
@@ -103,4 +104,4 @@ def print_ablation(results: dict[str, tuple[float, int]]) -> None:
     table.add_column("accuracy", justify="right")
     for variant, (accuracy, sentences) in results.items():
         table.add_row(variant, f"{sentences:,}", f"{accuracy:.2%}")
-    Console().print(table)
+    make_console().print(table)

@@ -6,11 +6,11 @@ import pathlib
 import time
 
 import tensorflow as tf
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorflow import keras
 
 from lxmert_tf.errors import GateError, InputError
+from lxmert_tf.terminal import make_console
 from lxmert_tf.text_file import read_text, write_text
 from lxmert_tf.training.checkpointing import (
     TrainingCheckpoints,
@@ -102,7 +102,7 @@ class BestEpoch(_StepCallback):
         if not read_checkpoint(self._checkpoint, self._prefix(best["step"])):
             raise InputError(f"{self._prefix(best['step'])}: cannot read the best weights")
         text = f"best: epoch {best['epoch'] + 1}, with {self._metric} {best['value']:.4f}"
-        Console(highlight=False).print(text, soft_wrap=True)
+        make_console().print(text, soft_wrap=True)
 
     def _is_best(self, value: float) -> bool:
         if math.isnan(value):
@@ -249,7 +249,7 @@ class TrainingProgress(_StepCallback):
         self._steps = steps
         self._epochs = epochs
         self._batch_size = batch_size
-        self._console = Console()
+        self._console = make_console()
         self._bar = None
 
     def on_train_begin(self, logs=None):
@@ -283,7 +283,7 @@ class TrainingProgress(_StepCallback):
 
     def on_epoch_end(self, epoch, logs=None):
         line = epoch_line(epoch, self._epochs, self._rate, logs)
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(line, soft_wrap=True)
 
 
 def epoch_line(epoch: int, epochs: int, rate: float, logs: dict[str, float]) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from tensorflow import keras
 
 from lxmert_tf.converters.answer_transfer import AnswerTransfer, answer_model_from_preset
@@ -12,6 +11,7 @@ from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
 from lxmert_tf.models.soft_answers import SoftAccuracy, SoftAnswerLoss
+from lxmert_tf.terminal import make_console
 from lxmert_tf.training.config import FinetuningConfig
 from lxmert_tf.training.trainer import Recipe, train
 
@@ -115,4 +115,4 @@ def _print_transfer(transfer: AnswerTransfer) -> None:
         text += f"; the others start at zero: {', '.join(transfer.missing[:5])}"
     if len(transfer.missing) > 5:
         text += ", ..."
-    Console(highlight=False).print(text, markup=False, soft_wrap=True)
+    make_console().print(text, soft_wrap=True)

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-from rich.console import Console
 
 from lxmert_tf.atomic_write import PARTIAL
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import PresetModel
+from lxmert_tf.terminal import make_console
 from lxmert_tf.text_file import write_text
 from lxmert_tf.training.checkpointing import WRITING, reason_of
 from lxmert_tf.training.config import TrainingConfig
@@ -80,7 +80,7 @@ class RunDirectory:
             return
         if resume:
             text = f"{self.path}: no run to resume; starting a new one"
-            Console(stderr=True, highlight=False).print(text, soft_wrap=True)
+            make_console(stderr=True).print(text, soft_wrap=True)
         write_text(file, json.dumps(settings, indent=1) + "\n")
 
     def __enter__(self) -> "RunDirectory":

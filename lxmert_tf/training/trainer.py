@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import tensorflow as tf
-from rich.console import Console
 from tensorflow import keras
 
 from lxmert_tf.data.batches import example_batches, naming_damaged_files, read_records
@@ -18,6 +17,7 @@ from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.models.presets import PresetDescription
 from lxmert_tf.models.task import TaskModel
 from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
+from lxmert_tf.terminal import make_console
 from lxmert_tf.training.callbacks import (
     BestEpoch,
     SaveCheckpoints,
@@ -261,7 +261,7 @@ def _build_model(recipe: Recipe, info: DatasetInfo, files: Sequence[str]) -> Tas
 def _restore(checkpoints: TrainingCheckpoints, steps_per_epoch: int) -> int:
     """Restore the newest readable checkpoint; return its step, or 0 if there is none."""
     step, damaged = checkpoints.restore()
-    console = Console(stderr=True, highlight=False)
+    console = make_console(stderr=True)
     for path in damaged:
         console.print(f"{path}: damaged checkpoint; using the one before it", soft_wrap=True)
     if step:

@@ -106,18 +106,19 @@ def print_summary(summary: dict[str, Any]) -> None:
     Args:
         summary: As `run_ingest` returns it.
     """
-    from rich.console import Console
     from rich.table import Table
+
+    from lxmert_tf.terminal import make_console
 
     table = Table("", title="Ingestion")
     for column in ("read", "written", "rejected"):
         table.add_column(column, justify="right")
     for kind in ("images", "sentences", "answers"):
         table.add_row(kind, *(f"{number:,}" for number in summary[kind].values()))
-    console = Console()
+    console = make_console()
     console.print(table)
     for reason, count in summary["reasons"].items():
-        console.print(f"rejected {count:,}: {reason}", markup=False)
+        console.print(f"rejected {count:,}: {reason}")
 
 
 def _jobs(args: argparse.Namespace) -> "dict[str, IngestConfig]":

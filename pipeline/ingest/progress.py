@@ -10,8 +10,9 @@ import threading
 import time
 import uuid
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lxmert_tf.terminal import make_console
 
 SUFFIX = ".progress"
 # Between two updates.
@@ -66,7 +67,7 @@ class IngestProgress:
     def __init__(self, folder, size: int):
         self._folder = pathlib.Path(folder)
         self._size = size
-        console = Console(stderr=True)
+        console = make_console(stderr=True)
         self._bar = Progress(
             TextColumn("reading"),
             BarColumn(),

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from absl import logging as absl_logging
-from rich.console import Console
 from rich.table import Table
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.pipeline import RunOptions
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.terminal import make_console
 from pipeline.components.infra_validator import check_docker_engine
 from pipeline.config import LoadedPipeline
 from pipeline.metadata import METADATA_FILE
@@ -141,7 +141,7 @@ class _ComponentLines(logging.Handler):
     def __init__(self):
         super().__init__(logging.INFO)
         self._started = time.monotonic()
-        self._console = Console(stderr=True, highlight=False)
+        self._console = make_console(stderr=True)
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
@@ -149,7 +149,7 @@ class _ComponentLines(logging.Handler):
             # The exception that follows says more.
             return
         if record.levelno >= logging.ERROR:
-            self._console.print(message, markup=False)
+            self._console.print(message)
         elif message.startswith("Component ") and message.endswith(" is running."):
             component = message.split()[1]
             self._console.print(f"{time.monotonic() - self._started:6.0f} s  {component}")
@@ -168,7 +168,7 @@ def print_graph(components: Iterable[BaseNode]) -> None:
             "\n".join(component.outputs),
             "\n".join(_settings(component.exec_properties)),
         )
-    Console().print(table, markup=False)
+    make_console().print(table)
 
 
 def _inputs(component: BaseNode) -> Iterator[str]:
