@@ -47,6 +47,9 @@ def parse_json(text: str, where: str) -> Any:
     except UnicodeEncodeError as error:
         raise InputError(f"{where}: not valid JSON: half of a surrogate pair") from error
     except ValueError as error:
+        if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+            reason = f"another value begins in line {error.lineno}, as in JSON lines"
+            raise InputError(f"{where}: not valid JSON: {reason}") from error
         raise InputError(f"{where}: not valid JSON: {error}") from error
     return content
 

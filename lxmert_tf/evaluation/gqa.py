@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field, StrictBool, StrictStr
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.evaluation.question_ids import check_predictions, index_by_id
+from lxmert_tf.evaluation.question_ids import QuestionId, check_predictions, index_by_id
 from lxmert_tf.evaluation.score_report import Score, ScoreReport, means_by_type
 from lxmert_tf.json_file import check_json, read_json
 
@@ -87,7 +87,7 @@ class _Choices:
 class _LabeledQuestion:
     """An entry of the release's files."""
 
-    question_id: StrictStr
+    question_id: QuestionId
     label: dict[StrictStr, Annotated[float, Field(strict=True, ge=0, le=1)]]
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import StrictStr
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.evaluation.question_ids import check_predictions, index_by_id
+from lxmert_tf.evaluation.question_ids import QuestionId, check_predictions, index_by_id
 from lxmert_tf.evaluation.score_report import Score, ScoreReport
 from lxmert_tf.json_file import check_json, parse_json
 from lxmert_tf.text_file import read_text
@@ -26,7 +26,7 @@ def score_nlvr2(predictions: Mapping[str, str], annotations_path) -> ScoreReport
             JSON list).
 
     Returns:
-        The scores.
+        The scores; only the accuracy if no identifier has the four parts, as in data of your own.
 
     Raises:
         InputError: The file is damaged or of another kind, or the predictions are for other
@@ -35,12 +35,14 @@ def score_nlvr2(predictions: Mapping[str, str], annotations_path) -> ScoreReport
     labels = _read_labels(annotations_path)
     check_predictions(predictions, labels, str(annotations_path))
     earned = {name: float(predictions[name].lower() == label) for name, label in labels.items()}
-    by_sentence = collections.defaultdict(list)
-    for name, points in earned.items():
-        by_sentence[_sentence_of(name, str(annotations_path))].append(points)
-    consistent = [float(all(points)) for points in by_sentence.values()]
-    scores = (Score.mean("accuracy", earned.values()), Score.mean("consistency", consistent))
-    return ScoreReport("nlvr2", {"overall": scores})
+    scores = [Score.mean("accuracy", earned.values())]
+    if any(_has_four_parts(name) for name in earned):
+        by_sentence = collections.defaultdict(list)
+        for name, points in earned.items():
+            by_sentence[_sentence_of(name, str(annotations_path))].append(points)
+        consistent = [float(all(points)) for points in by_sentence.values()]
+        scores.append(Score.mean("consistency", consistent))
+    return ScoreReport("nlvr2", {"overall": tuple(scores)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +57,7 @@ class _Example:
 class _NumberedExample:
     """An entry of the release's files."""
 
-    identifier: StrictStr
+    identifier: QuestionId
     label: Literal[0, 1]
 
 
@@ -74,11 +76,15 @@ def _read_labels(path) -> dict[str, str]:
     return index_by_id(((e.identifier, e.label.lower()) for e in examples), str(path))
 
 
+def _has_four_parts(identifier: str) -> bool:
+    return identifier.count("-") == 3
+
+
 def _sentence_of(identifier: str, where: str) -> tuple[str, ...]:
-    parts = identifier.split("-")
-    if len(parts) != 4:
+    if not _has_four_parts(identifier):
         raise InputError(
-            f"{where}: the identifier {identifier!r} must have the form split-set-pair-sentence"
+            f"{where}: the identifier {identifier!r} must have the form split-set-pair-sentence, "
+            "as others have"
         )
-    split, image_set, _, sentence = parts
+    split, image_set, _, sentence = identifier.split("-")
     return split, image_set, sentence

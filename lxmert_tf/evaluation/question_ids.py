@@ -1,11 +1,24 @@
-"""Checks of question IDs: none occurs twice, is missing, or is unknown."""
+"""Question IDs, numbers or strings in files: none occurs twice, is missing, or is unknown."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
+
+from pydantic import PlainValidator
 
 from lxmert_tf.errors import InputError
 
 T = TypeVar("T")
+
+
+def _parse_id(value: Any) -> str:
+    # Not isinstance: True is an int to Python.
+    if type(value) not in (int, str):
+        raise InputError(f"{value!r:.60} must be an integer or a string")
+    return str(value)
+
+
+# The ID of a question, as text. The challenges have numbers, people also use names.
+QuestionId = Annotated[str, PlainValidator(_parse_id)]
 
 
 def index_by_id(items: Iterable[tuple[str, T]], where: str) -> dict[str, T]:

@@ -2,7 +2,8 @@
 
 VQA: [{"question_id": int, "answer": str}] (visualqa.org/challenge.html). GQA: [{"questionId": str,
 "prediction": str}] (gqadataset.org). NLVR2: lines `identifier,True` or `identifier,False` without a
-header, as its evaluation script reads them.
+header, as its evaluation script reads them. The IDs of your own data may also be names, in all
+three.
 """
 
 import dataclasses
@@ -11,15 +12,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
-from pydantic import Field, StrictInt, StrictStr
+from pydantic import Field, StrictStr
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.evaluation.question_ids import index_by_id
+from lxmert_tf.evaluation.question_ids import QuestionId, index_by_id
 from lxmert_tf.json_file import check_json, read_json
 from lxmert_tf.text_file import read_lines, write_text
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]+")
 _LABELS = {"true": "True", "false": "False"}
 
 
@@ -56,21 +56,21 @@ def read_submission(task: str, path) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class _VqaAnswer:
-    question_id: StrictInt
+    question_id: QuestionId
     answer: StrictStr
 
 
 @dataclasses.dataclass(frozen=True)
 class _GqaAnswer:
-    question_id: Annotated[StrictStr, Field(alias="questionId")]
+    question_id: Annotated[QuestionId, Field(alias="questionId")]
     prediction: StrictStr
 
 
 def _vqa_text(predictions: Mapping[str, str]) -> str:
-    for name in predictions:
-        if not _NUMBER.fullmatch(name):
-            raise InputError(f"question ID {name!r}: must be an integer for VQA, such as 262148000")
-    rows = [{"question_id": int(name), "answer": text} for name, text in predictions.items()]
+    rows = [
+        {"question_id": int(name) if _NUMBER.fullmatch(name) else name, "answer": text}
+        for name, text in predictions.items()
+    ]
     return json.dumps(rows) + "\n"
 
 
@@ -81,8 +81,10 @@ def _gqa_text(predictions: Mapping[str, str]) -> str:
 
 def _nlvr2_text(predictions: Mapping[str, str]) -> str:
     for name, label in predictions.items():
-        if not _IDENTIFIER.fullmatch(name):
-            raise InputError(f"identifier {name!r}: must be like dev-850-0-0 for NLVR2")
+        if not name.isprintable() or not name.strip() or name != name.strip() or "," in name:
+            raise InputError(
+                f"identifier {name!r}: must be like dev-850-0-0 for NLVR2, without a comma"
+            )
         if label not in _LABELS.values():
             raise InputError(f"{name}: the prediction is {label!r}; it must be True or False")
     return "".join(f"{name},{label}\n" for name, label in predictions.items())
@@ -90,7 +92,7 @@ def _nlvr2_text(predictions: Mapping[str, str]) -> str:
 
 def _read_vqa(path) -> list[tuple[str, str]]:
     rows = check_json(list[_VqaAnswer], read_json(path), str(path))
-    return [(str(row.question_id), row.answer) for row in rows]
+    return [(row.question_id, row.answer) for row in rows]
 
 
 def _read_gqa(path) -> list[tuple[str, str]]:

@@ -11,10 +11,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from pydantic import Field, StrictInt, StrictStr
+from pydantic import Field, StrictStr
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.evaluation.question_ids import check_predictions, index_by_id
+from lxmert_tf.evaluation.question_ids import QuestionId, check_predictions, index_by_id
 from lxmert_tf.evaluation.score_report import Score, ScoreReport, means_by_type
 from lxmert_tf.evaluation.vqa_normalization import clean_whitespace, normalize_vqa_answer
 from lxmert_tf.json_file import check_json, read_json
@@ -67,9 +67,9 @@ def score_vqa(predictions: Mapping[str, str], annotations_path) -> ScoreReport:
 
     Args:
         predictions: {question ID: answer}.
-        annotations_path: The official annotations of VQA v2 ({"annotations": [...]}), or a file of
-            the LXMERT release (a list with a `label` of soft scores, in which the exact text of
-            the answer is looked up).
+        annotations_path: The official annotations of VQA v2 ({"annotations": [...]}) or VQA-CP (a
+            list), or a file of the LXMERT release (a list with a `label` of soft scores, in which
+            the exact text of the answer is looked up).
 
     Returns:
         The scores.
@@ -87,7 +87,7 @@ def score_vqa(predictions: Mapping[str, str], annotations_path) -> ScoreReport:
         "answer type": means_by_type((item.answer_type for item in questions), earned),
         "question type": means_by_type((item.question_type for item in questions), earned),
     }
-    return ScoreReport("vqa", groups)
+    return ScoreReport("vqa", {name: scores for name, scores in groups.items() if scores})
 
 
 def _leave_one_out(count: int, total: int) -> float:
@@ -109,7 +109,7 @@ class _Answer:
 class _AnsweredQuestion:
     """An entry of the official annotations."""
 
-    question_id: StrictInt
+    question_id: QuestionId
     question_type: StrictStr
     answer_type: StrictStr
     answers: Annotated[list[_Answer], Field(min_length=10, max_length=10)]
@@ -120,12 +120,12 @@ class _AnsweredQuestion:
 
 @dataclasses.dataclass(frozen=True)
 class _LabeledQuestion:
-    """An entry of the release's files."""
+    """An entry of the release's files, or of your own in their layout, which may lack types."""
 
-    question_id: StrictInt
-    question_type: StrictStr
-    answer_type: StrictStr
+    question_id: QuestionId
     label: dict[StrictStr, Annotated[float, Field(strict=True, ge=0, le=1)]]
+    question_type: StrictStr = ""
+    answer_type: StrictStr = ""
 
     def accuracy(self, prediction: str) -> float:
         return self.label.get(prediction, 0.0)
@@ -133,8 +133,12 @@ class _LabeledQuestion:
 
 def _read_annotations(path) -> dict[str, _AnsweredQuestion | _LabeledQuestion]:
     content = read_json(path)
+    entries: list[_AnsweredQuestion | _LabeledQuestion]
     if isinstance(content, list):
-        entries = check_json(list[_LabeledQuestion], content, str(path))
+        # VQA-CP's official annotations are a list, too.
+        is_official = content and isinstance(content[0], dict) and "answers" in content[0]
+        kind = _AnsweredQuestion if is_official else _LabeledQuestion
+        entries = check_json(list[kind], content, str(path))  # type: ignore[valid-type]
     elif isinstance(content, dict) and "annotations" in content:
         entries = check_json(
             list[_AnsweredQuestion], content["annotations"], f"{path}: annotations"
@@ -143,4 +147,4 @@ def _read_annotations(path) -> dict[str, _AnsweredQuestion | _LabeledQuestion]:
         raise InputError(
             f"{path}: must be the official file with 'annotations', or a list of the LXMERT release"
         )
-    return index_by_id(((str(entry.question_id), entry) for entry in entries), str(path))
+    return index_by_id(((entry.question_id, entry) for entry in entries), str(path))

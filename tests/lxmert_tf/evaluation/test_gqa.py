@@ -117,7 +117,7 @@ def test_answers_must_match_exactly(write):
 def test_labels_of_the_release_have_their_accuracy(write):
     labels = [
         {"img_id": "n1", "label": {"pipe": 1.0}, "question_id": "07333408", "sent": "What?"},
-        {"img_id": "n2", "label": {"yes": 1}, "question_id": "1", "sent": "Is it?"},
+        {"img_id": "n2", "label": {"yes": 1}, "question_id": 1, "sent": "Is it?"},
     ]
     report = score_gqa({"07333408": "pipe", "1": "no"}, write(labels))
     assert rows(report) == {"accuracy": (50, 2)}
@@ -166,11 +166,14 @@ def test_choices_beside_labels_of_the_release_are_refused(write):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        # A test split, a file of choices, VQA's annotations, VQA's labels.
+        # A test split, a file of choices, VQA's annotations.
         ({"1": {"question": "?", "imageId": "n1", "isBalanced": True}}, "'1.answer' is missing"),
         (CHOICES, "the key 'q1.answer' is missing"),
         ({"annotations": []}, "annotations is [], should be an object"),
-        ([{"question_id": 1, "label": {}}], "[0].question_id is 1, should be a valid string"),
+        (
+            [{"question_id": 1.5, "label": {}}],
+            "[0].question_id: 1.5 must be an integer or a string",
+        ),
         ({"q": {**QUESTIONS["q1"], "isBalanced": 1}}, "q.isBalanced is 1"),
         ({"q": {**QUESTIONS["q1"], "entailed": "q2"}}, "q.entailed is 'q2'"),
         ({"q": {**QUESTIONS["q1"], "groups": {}}}, "'q.groups.global' is missing"),

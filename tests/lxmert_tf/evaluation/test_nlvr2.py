@@ -107,6 +107,14 @@ def test_files_of_another_kind_are_refused(tmp_path, text, reason):
 
 def test_identifier_without_its_four_parts_is_refused(tmp_path):
     path = tmp_path / "dev.json"
-    path.write_text(as_lines({"dev-850-0": "True"}))
-    line = refusal({"dev-850-0": "True"}, path)
+    labels = {"dev-850-0-0": "True", "dev-850-0": "True"}
+    path.write_text(as_lines(labels))
+    line = refusal(labels, path)
     assert "'dev-850-0' must have the form split-set-pair-sentence" in line
+
+
+def test_own_identifiers_have_no_consistency(tmp_path):
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps([{"identifier": "a", "label": 1}, {"identifier": 2, "label": 0}]))
+    [score] = score_nlvr2({"a": "True", "2": "True"}, path).groups["overall"]
+    assert (score.name, score.value, score.count) == ("accuracy", 50.0, 2)

@@ -26,9 +26,10 @@ def test_files_have_the_format_of_the_servers(tmp_path):
 
 
 IDS = {
-    "vqa": st.integers(0, 10**18 - 1).map(str),
+    "vqa": st.integers(0, 10**18 - 1).map(str) | st.text(),
     "gqa": st.text(),
-    "nlvr2": st.from_regex(r"(train|dev|test1)-[0-9]+-[0-3]-[01]", fullmatch=True),
+    "nlvr2": st.from_regex(r"(train|dev|test1)-[0-9]+-[0-3]-[01]", fullmatch=True)
+    | st.sampled_from(["kitchen 1", "déjà-vu", "7"]),
 }
 ANSWERS = {"vqa": st.text(), "gqa": st.text(), "nlvr2": st.sampled_from(["True", "False"])}
 
@@ -53,14 +54,10 @@ def test_verdicts_are_read_in_any_case_as_the_official_script_does(tmp_path):
 @pytest.mark.parametrize(
     ("task", "predictions", "reason"),
     [
-        ("vqa", {"7": "x", "n7": "x"}, "question ID 'n7': must be an integer for VQA"),
-        ("vqa", {"07": "x"}, "question ID '07'"),
-        ("vqa", {" 7": "x"}, "question ID ' 7'"),
-        ("vqa", {"1_0": "x"}, "question ID '1_0'"),
-        ("vqa", {"٣": "x"}, "question ID '٣'"),
         ("nlvr2", {"dev-850-0-0": "yes"}, "dev-850-0-0: the prediction is 'yes'"),
         ("nlvr2", {"dev,1": "True"}, "identifier 'dev,1'"),
         ("nlvr2", {"": "True"}, "identifier ''"),
+        ("nlvr2", {" dev": "True"}, "identifier ' dev'"),
         ("nlvr2", {"dev\n1": "True"}, r"identifier 'dev\n1'"),
     ],
 )
@@ -85,7 +82,7 @@ def test_place_that_cannot_be_written_is_named(tmp_path, place):
 @pytest.mark.parametrize(
     ("task", "text", "reason"),
     [
-        ("vqa", '[{"question_id": "7", "answer": "x"}]', "[0].question_id is '7'"),
+        ("vqa", '[{"question_id": 7.5, "answer": "x"}]', "[0].question_id: 7.5 must be an integer"),
         ("vqa", '[{"question_id": 7, "answer": 2}]', "[0].answer is 2, should be a valid string"),
         ("vqa", '[{"questionId": "7", "prediction": "x"}]', "'[0].question_id' is missing"),
         ("vqa", '{"7": "x"}', "should be a valid list"),
@@ -95,7 +92,7 @@ def test_place_that_cannot_be_written_is_named(tmp_path, place):
             "1 duplicate question IDs, the first is '7'",
         ),
         ("gqa", '[{"question_id": 7, "answer": "x"}]', "'[0].questionId' is missing"),
-        ("gqa", '[{"questionId": 7, "prediction": "x"}]', "[0].questionId is 7"),
+        ("gqa", '[{"questionId": null, "prediction": "x"}]', "[0].questionId: None must be"),
         ("gqa", "dev-850-0-0,True\n", "not valid JSON"),
         ("nlvr2", "identifier,label\n", "line 1: 'identifier,label' must be like"),
         ("nlvr2", "dev-850-0-0,True\ndev-850-0-1\n", "line 2: 'dev-850-0-1' must be like"),

@@ -185,6 +185,20 @@ def test_labels_of_the_release_are_scored_by_their_exact_text(write):
     }
 
 
+def test_own_data_may_have_names_as_ids_and_no_types(write):
+    own = [{"question_id": "q1", "label": {"cat": 1.0}}, {"question_id": 2, "label": {"dog": 1}}]
+    report = score_vqa({"q1": "cat", "2": "cat"}, write(own))
+    assert values(report) == {"overall": {"accuracy": (50.0, 50.0, 2)}}
+    own[1]["question_type"] = "what"
+    report = score_vqa({"q1": "cat", "2": "cat"}, write(own))
+    assert values(report)["question type"] == {"(none)": (100.0, 100.0, 1), "what": (0.0, 0.0, 1)}
+
+
+def test_the_list_of_vqa_cp_is_scored_as_the_official_annotations(write):
+    expected = score_vqa(PREDICTIONS, write({"annotations": ENTRIES}))
+    assert score_vqa(PREDICTIONS, write(ENTRIES)) == expected
+
+
 @given(st.lists(TENS, min_size=1, max_size=4), st.sampled_from(["two", "2", "dog", ""]))
 def test_scores_are_percentages(tmp_path_factory, tens, prediction):
     path = tmp_path_factory.mktemp("vqa") / "a.json"
@@ -234,12 +248,20 @@ def test_annotations_of_nothing_are_refused(write, content):
         ({"annotations": [official(1, ["x"] * 9)]}, "[0].answers is [{'answer"),
         ({"annotations": [official(1, ["x"] * 11)]}, "should have at most 10 items"),
         ({"annotations": [official(1, [*"123456789", 7])]}, "[0].answers[9].answer is 7"),
-        ({"annotations": [official("1", ["x"] * 10)]}, "[0].question_id is '1'"),
-        ({"annotations": [official(True, ["x"] * 10)]}, "[0].question_id is True"),
+        (
+            {"annotations": [official(True, ["x"] * 10)]},
+            "[0].question_id: True must be an integer or a string",
+        ),
+        ({"annotations": [official(None, ["x"] * 10)]}, "[0].question_id: None must be an"),
+        ([official(1, ["x"] * 9)], "[0].answers is [{'answer"),
         ([labeled(1, {"x": 1.5})], "[0].label.x is 1.5"),
         ([labeled(1, {"x": "1"})], "[0].label.x is '1'"),
-        ([{"question_id": 1, "sent": "", "img_id": "x"}], "the key '[0].question_type' is missing"),
+        ([{"question_id": 1, "sent": "", "img_id": "x"}], "the key '[0].label' is missing"),
         ("[{", "not valid JSON"),
+        (
+            '{"a": 1}\n{"a": 2}\n',
+            "not valid JSON: another value begins in line 2, as in JSON lines",
+        ),
         ("", "not valid JSON"),
         ('[{"question_id": 1, "question_id": 2}]', "duplicate key 'question_id'"),
         ('[{"question_id": NaN}]', "NaN is not a JSON number"),
@@ -264,5 +286,5 @@ def test_label_of_a_test_split_is_missed(write):
 
 def test_file_that_is_not_there_or_no_text_is_refused(tmp_path):
     assert "No such file" in refusal({}, tmp_path / "none.json")
-    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfa")
     assert "not UTF-8" in refusal({}, tmp_path / "bytes.json")
