@@ -1,30 +1,73 @@
-"""UTF-8 text files: as one text, or as lines, like vocabularies and answer tables."""
+"""Text files as people save them: UTF-8 or UTF-16, with any line ends.
 
+UTF-8 may start with a byte order mark, UTF-16 must. A line ends with LF, CR LF, CR, or CR CR LF,
+which Windows programs make of CR LF when they write it as text once more. Our own files are UTF-8
+with LF and without a mark.
+"""
+
+import codecs
 import pathlib
+import re
+from io import BufferedIOBase
 
 from lxmert_tf.atomic_write import atomic_file
 from lxmert_tf.errors import InputError
 
+_ENCODINGS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+_OTHER_LINE_END = re.compile("\r\r\n|\r\n|\r")
+# A byte that is in no valid UTF-8.
+_INVALID = b"\xff"
+
+
+def detect_encoding(start: bytes) -> tuple[str, int]:
+    """Return the encoding of a text, and the length of its byte order mark.
+
+    Args:
+        start: The first bytes of the text, at least three if it has so many.
+    """
+    for mark, encoding in _ENCODINGS.items():
+        if start.startswith(mark):
+            return encoding, len(mark)
+    return "utf-8", 0
+
 
 def read_text(path) -> str:
-    """Return the text of a UTF-8 file.
+    """Return the text of a file, in which all lines end with LF.
 
     Raises:
-        InputError: The file is missing, a directory, or not UTF-8.
+        InputError: The file is missing, a directory, or not text.
     """
     try:
-        return pathlib.Path(path).read_text(encoding="utf-8")
+        data = pathlib.Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
+    encoding, mark = detect_encoding(data)
+    name = "UTF-8" if encoding == "utf-8" else "UTF-16"
+    try:
+        text = data[mark:].decode(encoding)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
+        position = mark + error.start
+        line = _count_lines(data[mark:position].decode(encoding))
+        raise InputError(
+            f"{path} line {line}: not {name} text (byte {position}); save the file as UTF-8"
+        ) from error
+    if "\0" in text:
+        line = _count_lines(text[: text.index("\0")])
+        raise InputError(
+            f"{path} line {line}: not {name} text (a NUL character); save the file as UTF-8"
+        )
+    return _with_line_feeds(text)
 
 
 def read_lines(path) -> list[str]:
-    """Return the lines of a UTF-8 file, without line breaks.
+    """Return the lines of a file, without line ends.
 
     Raises:
-        InputError: The file is missing, a directory, or not UTF-8.
+        InputError: The file is missing, a directory, or not text.
     """
     # Not splitlines: BERT's vocabulary has pieces that Unicode counts as line separators.
     return read_text(path).removesuffix("\n").split("\n")
@@ -45,3 +88,57 @@ def write_text(path, text: str) -> None:
             partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
+
+
+class Utf8Stream:
+    """A stream of text in any of the encodings, as UTF-8.
+
+    What is invalid in the stream stays invalid in UTF-8, so that the parser finds it where it is.
+    UTF-8 passes unchanged, with its byte order mark.
+
+    Args:
+        stream: The stream, at its start.
+    """
+
+    def __init__(self, stream: BufferedIOBase):
+        self._stream = stream
+        self._started = False
+        self._decoder: codecs.IncrementalDecoder | None = None
+
+    def read1(self, size: int) -> bytes:
+        """Return about `size` bytes, fewer if they are not there yet; none at the end."""
+        if self._decoder is not None:
+            return self._transcode(self._stream.read1(size), size)
+        block = self._stream.read1(size)
+        if self._started:
+            return block
+        while len(block) < 3 and (more := self._stream.read1(size)):
+            block += more
+        self._started = True
+        encoding, mark = detect_encoding(block)
+        if encoding == "utf-8":
+            return block
+        self._decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
+        return self._transcode(block[mark:], size)
+
+    def _transcode(self, block: bytes, size: int) -> bytes:
+        decoder = self._decoder
+        assert decoder is not None
+        while block:
+            text = decoder.decode(block)
+            if text:
+                # Half of a surrogate pair is invalid in UTF-8.
+                return text.encode("utf-8", "surrogatepass")
+            block = self._stream.read1(size)
+        pending, _ = decoder.getstate()
+        decoder.reset()
+        return _INVALID if pending else b""
+
+
+def _with_line_feeds(text: str) -> str:
+    return _OTHER_LINE_END.sub("\n", text) if "\r" in text else text
+
+
+def _count_lines(before: str) -> int:
+    """Return the number of the line in which a text ends."""
+    return _with_line_feeds(before).count("\n") + 1

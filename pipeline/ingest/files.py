@@ -98,6 +98,15 @@ def open_input(file: InputFile, start: int = 0) -> Iterator[BufferedIOBase]:
             yield raw
 
 
+def last_updated(path: str) -> float:
+    """Return the time of a file's last change; 0 if it cannot be told."""
+    try:
+        return FileSystems.last_updated(path)
+    except (OSError, BeamIOError):
+        # Opening the file will raise the error.
+        return 0.0
+
+
 def _matches(pattern: str) -> list[InputFile]:
     path, _, member = pattern.partition(f".zip{MEMBER}")
     if member:

@@ -1,16 +1,23 @@
 """Data sets and file formats by name."""
 
+import itertools
 import pathlib
 from typing import Any, TypeVar
+
+import h5py
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
 from pipeline.ingest.interfaces import RegionReader, SentenceReader
+from pipeline.ingest.parsers.hdf5 import open_hdf5
+from pipeline.ingest.parsers.text_rows import COMPRESSED_BLOCK_BYTES, split_lines
+from pipeline.ingest.readers.bottom_up_hdf5 import BottomUpHdf5
 from pipeline.ingest.readers.coco_captions import CocoCaptions
 from pipeline.ingest.readers.data_set import DataSet
 from pipeline.ingest.readers.easy_vqa import EasyVqa
 from pipeline.ingest.readers.gqa import GqaOfficial, GqaRelease
 from pipeline.ingest.readers.gqa_hdf5 import GqaHdf5
+from pipeline.ingest.readers.grouped_hdf5 import GroupedHdf5
 from pipeline.ingest.readers.json_lines import JsonLines, JsonLinesPairs
 from pipeline.ingest.readers.mmf_lmdb import MmfLmdb
 from pipeline.ingest.readers.nlvr2 import Nlvr2Official, Nlvr2Release
@@ -18,19 +25,30 @@ from pipeline.ingest.readers.numpy_files import NumpyFiles
 from pipeline.ingest.readers.pictures import Pictures
 from pipeline.ingest.readers.pretraining_json import PretrainingJson
 from pipeline.ingest.readers.region_tsv import BottomUpTsv, LxmertTsv
+from pipeline.ingest.readers.vizwiz import VizWiz
 from pipeline.ingest.readers.vqa import VqaOfficial, VqaRelease
 
 # A new reader needs an entry here and a test in tests/pipeline/ingest.
 DATA_SETS: dict[str, type[DataSet]] = {EasyVqa.name: EasyVqa}
 REGION_READERS: dict[str, type[RegionReader]] = {
     reader.name: reader
-    for reader in (LxmertTsv, BottomUpTsv, GqaHdf5, NumpyFiles, MmfLmdb, Pictures)
+    for reader in (
+        LxmertTsv,
+        BottomUpTsv,
+        GqaHdf5,
+        BottomUpHdf5,
+        GroupedHdf5,
+        NumpyFiles,
+        MmfLmdb,
+        Pictures,
+    )
 }
 SENTENCE_READERS: dict[str, type[SentenceReader]] = {
     reader.name: reader
     for reader in (
         VqaRelease,
         VqaOfficial,
+        VizWiz,
         GqaRelease,
         GqaOfficial,
         Nlvr2Release,
@@ -45,17 +63,17 @@ SENTENCE_READERS: dict[str, type[SentenceReader]] = {
 T = TypeVar("T")
 
 _SUFFIXES = {
-    "gqa_hdf5": (".h5", ".hdf5"),
     "numpy_files": (".npy", ".npz"),
     "mmf_lmdb": (".lmdb", ".mdb"),
     "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
 }
+_HDF5_SUFFIXES = (".h5", ".hdf5")
 _TEXT_SUFFIXES = (".tsv", ".txt", "")
 _COLUMNS = {10: "lxmert_tsv", 6: "bottom_up_tsv"}
+# Of the datasets of a file, in a message.
+_SHOWN_NAMES = 5
 # The first line alone may be invalid.
 _LINES = 4
-# A line has a few hundred kilobytes. This is for a file without line ends.
-_MAX_LINE_BYTES = 64 << 20
 
 
 def make_data_set(name: str) -> DataSet:
@@ -103,11 +121,15 @@ def detect_format(file: InputFile) -> str:
     for name, suffixes in _SUFFIXES.items():
         if suffix in suffixes:
             return name
+    if suffix in _HDF5_SUFFIXES:
+        with open_hdf5(file, lambda opened, _: _hdf5_format(opened)) as name:
+            return name
     if suffix not in _TEXT_SUFFIXES:
         raise InputError(f"{file.name}: unknown format of region files {suffix!r}")
     try:
         with open_input(file) as content:
-            columns = [content.readline(_MAX_LINE_BYTES).count(b"\t") + 1 for _ in range(_LINES)]
+            lines = itertools.islice(split_lines(content, 0, COMPRESSED_BLOCK_BYTES), _LINES)
+            columns = [line.text.count(b"\t") + 1 for line in lines]
     except READ_ERRORS as error:
         raise InputError(f"{file.name}: cannot be read: {error}") from error
     for count in columns:
@@ -115,6 +137,21 @@ def detect_format(file: InputFile) -> str:
             return _COLUMNS[count]
     raise InputError(
         f"{file.name}: the first line has {columns[0]} columns; LXMERT's TSV has 10, bottom-up's 6"
+    )
+
+
+def _hdf5_format(opened: h5py.File) -> str:
+    if "features" in opened and "bboxes" in opened:
+        return "gqa_hdf5"
+    if "image_features" in opened and "image_bb" in opened:
+        return "bottom_up_hdf5"
+    first = next(iter(opened), "")
+    if first and isinstance(opened[first], h5py.Group):
+        return "grouped_hdf5"
+    names = ", ".join(itertools.islice(opened, _SHOWN_NAMES)) or "nothing"
+    raise InputError(
+        f"HDF5 of an unknown format, with {names}; those known have features and bboxes (GQA), "
+        "image_features and image_bb (bottom-up attention), or a group per image (VL-T5)"
     )
 
 

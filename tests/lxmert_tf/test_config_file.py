@@ -115,7 +115,7 @@ def test_a_whole_number_is_a_rate_but_a_fraction_is_not_a_count(read):
         ("name: !!timestamp now", "not valid YAML"),
         ("name: [a", "not valid YAML"),
         ("name: 'a\n", "not valid YAML"),
-        ("a\x00b", "not valid YAML"),
+        ("a\x00b", "line 1: not UTF-8 text (a NUL character)"),
         ("name: !!python/object/apply:os.getcwd []", "line 1: not valid YAML"),
         ("- name", "must hold a mapping of keys to values"),
         ("", "must hold a mapping of keys to values"),

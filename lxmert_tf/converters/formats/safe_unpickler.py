@@ -105,6 +105,10 @@ class SafeUnpickler:
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 items = [stack.pop() for _ in range(int(opcode[-1]))]
                 stack.append(tuple(reversed(items)))
+            case "DICT":
+                # Of protocol 0, Python 2's default.
+                values = self._pop_to_mark()
+                stack.append(dict(zip(values[::2], values[1::2], strict=True)))
             case "BINPUT" | "LONG_BINPUT" | "PUT":
                 self._memo[argument] = stack[-1]
             case "MEMOIZE":

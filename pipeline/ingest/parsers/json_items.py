@@ -19,8 +19,10 @@ from io import BufferedIOBase
 from typing import Any, NamedTuple
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.text_file import Utf8Stream
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
 from pipeline.ingest.interfaces import ReadError
+from pipeline.ingest.parsers.text_rows import Line, split_lines
 
 # Characters of the longest item, so that a file that is not JSON does not fill the memory.
 LONGEST = 1 << 24
@@ -34,7 +36,6 @@ _CHUNK = 1 << 18
 _MARGIN = 3
 _BLANK = " \t\n\r"
 _BLANKS = re.compile(f"[{_BLANK}]*")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Item(NamedTuple):
@@ -66,6 +67,16 @@ def read_list(file: InputFile, key: str | None = None) -> Iterator[Item | ReadEr
         InputError: The file cannot be opened, or holds no such list.
     """
     return _read(file, _list if key is None else lambda f, window: _list_under(key, f, window))
+
+
+def starts_with_list(file: InputFile) -> bool:
+    """Return whether a file holds a list.
+
+    Raises:
+        InputError: The file cannot be opened.
+    """
+    with open_input(file) as stream:
+        return _Window(stream).peek() == "["
 
 
 def read_object(file: InputFile) -> Iterator[Item | ReadError]:
@@ -101,11 +112,9 @@ def read_json_lines(file: InputFile) -> Iterator[Item | ReadError]:
             if line is None:
                 yield ReadError(number, "", DAMAGED)
                 return
-            if number == 1:
-                line = line.removeprefix(_BYTE_ORDER_MARK)
-                if line.lstrip().startswith(b"["):
-                    raise InputError(f"{file.name}: holds a JSON list, not an object per line")
-            if line.strip():
+            if number == 1 and line.text.lstrip().startswith(b"["):
+                raise InputError(f"{file.name}: holds a JSON list, not an object per line")
+            if line.text.strip():
                 yield _line_item(number, line)
 
 
@@ -117,7 +126,7 @@ class _Window:
     """A position in a JSON text, of which only the surroundings are in memory."""
 
     def __init__(self, stream: BufferedIOBase):
-        self._stream = stream
+        self._stream = Utf8Stream(stream)
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
         self._text, self._at = "", 0
         self._ended = False
@@ -267,10 +276,10 @@ def _check_object(file: InputFile, window: _Window) -> None:
         raise InputError(f"{file.name}: holds no JSON object")
 
 
-def _line_item(number: int, line: bytes) -> Item | ReadError:
-    if len(line) > LONGEST:
+def _line_item(number: int, line: Line) -> Item | ReadError:
+    if line.size > LONGEST:
         return ReadError(number, "", "the line is too long to be an item")
-    text = line.decode("utf-8", "surrogateescape").strip()
+    text = line.text.decode("utf-8", "surrogateescape").strip()
     try:
         value, end = _decode(text, 0)
     except RecursionError:
@@ -282,13 +291,10 @@ def _line_item(number: int, line: bytes) -> Item | ReadError:
     return Item(number, "", value)
 
 
-def _lines(stream: BufferedIOBase) -> Iterator[bytes | None]:
-    """Yield lines (only the start of a long one), and None where the file is damaged."""
+def _lines(stream: BufferedIOBase) -> Iterator[Line | None]:
+    """Yield lines, and None where the file is damaged."""
     try:
-        while line := stream.readline(LONGEST + 1):
-            yield line
-            while len(line) > LONGEST and not line.endswith(b"\n"):
-                line = stream.readline(LONGEST + 1) or b"\n"
+        yield from split_lines(stream, 0, _CHUNK, LONGEST)
     except READ_ERRORS:
         yield None
 

@@ -1,16 +1,19 @@
 """The rows of a shard of a text file. A row is a line that is not blank.
 
 A row belongs to the shard in which its line starts, so that the shards of a file give every row
-once. A compressed file cannot be read from the middle. It is one shard, which counts rows instead
-of bytes.
+once. A file that is compressed or UTF-16 cannot be read from the middle. It is one shard, which
+counts rows instead of bytes.
 """
 
+import codecs
 import collections
 import itertools
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from io import BufferedIOBase
 from typing import NamedTuple
 
+from lxmert_tf.text_file import Utf8Stream, detect_encoding
 from pipeline.ingest.files import InputFile, open_input
 from pipeline.ingest.interfaces import Shard
 
@@ -20,6 +23,10 @@ BLOCK_BYTES = 1 << 20
 COMPRESSED_BLOCK_BYTES = 1 << 16
 # A file without line ends must not fill the memory. A row of 36 regions has 0.4 MB.
 MAX_LINE_BYTES = 64 << 20
+# A CR that ends a line by itself. Others come before an LF.
+_LONE_CR = re.compile(rb"\r(?!\r?\n)")
+
+IsHeader = Callable[[bytes], bool]
 
 
 class Line(NamedTuple):
@@ -28,8 +35,9 @@ class Line(NamedTuple):
     Args:
         offset: Position of its first byte in the content.
         size: Number of bytes, with the line end.
-        text: The bytes without "\\n"; only the first ones of a line that is too long.
-        ended: Whether it ends with "\\n"; False only for the last line.
+        text: The bytes without "\\n", but with any "\\r" before it, and without a byte order mark;
+            only the first ones of a line that is too long.
+        ended: Whether it ends with "\\n" or "\\r"; False only for the last line.
     """
 
     offset: int
@@ -43,77 +51,123 @@ class Line(NamedTuple):
         return self.size > MAX_LINE_BYTES
 
 
-def text_shards(file: InputFile, rows: tuple[int, int | None] = (0, None)) -> list[Shard]:
+def no_header(first_line: bytes) -> bool:
+    """Return False, for files without a header."""
+    return False
+
+
+def text_shards(
+    file: InputFile, rows: tuple[int, int | None] = (0, None), is_header: IsHeader = no_header
+) -> list[Shard]:
     """Split a file into shards of about `SHARD_BYTES`.
 
     Args:
         file: The file.
         rows: The range of rows to read.
+        is_header: Returns whether the first line of a file is no row.
 
     Returns:
-        Shards that count bytes; for a file that is not seekable, one that counts rows.
+        Shards that count bytes; for a file that is compressed or UTF-16, one that counts rows.
 
     Raises:
         InputError: The file cannot be opened.
     """
-    if not file.seekable:
+    if not _counts_bytes(file):
         return [Shard(file, *rows, size=file.size)]
-    start, stop = _byte_range(file, *rows)
+    start, stop = _byte_range(file, *rows, is_header)
     cuts = [*range(start, stop, SHARD_BYTES), stop]
     return [Shard(file, low, high, high - low) for low, high in itertools.pairwise(cuts)]
 
 
-def shard_rows(shard: Shard) -> Iterator[Line]:
+def shard_rows(shard: Shard, is_header: IsHeader = no_header) -> Iterator[Line]:
     """Yield the rows of a shard, in the order of the file.
+
+    Args:
+        shard: One of `text_shards`.
+        is_header: As there.
 
     Raises:
         InputError: The file cannot be opened.
         READ_ERRORS: It is damaged. The rows before the damage come first, except those in the last
             `COMPRESSED_BLOCK_BYTES`.
     """
-    if not shard.file.seekable:
+    if not _counts_bytes(shard.file):
         with open_input(shard.file) as content:
             lines = split_lines(content, 0, COMPRESSED_BLOCK_BYTES)
-            yield from itertools.islice(_rows(lines), shard.start, shard.stop)
+            yield from itertools.islice(_rows(lines, is_header), shard.start, shard.stop)
         return
     start = _first_line_start(shard)
     if shard.stop is not None and start >= shard.stop:
         return
     with open_input(shard.file, start) as content:
         for line in split_lines(content, start, BLOCK_BYTES):
-            if not _is_blank(line):
+            if _is_row(line, is_header):
                 yield line
             if shard.stop is not None and line.offset + line.size >= shard.stop:
                 return
 
 
-def split_lines(content: BufferedIOBase, offset: int, block_bytes: int) -> Iterator[Line]:
-    """Yield the lines of a stream from its current position.
+def split_lines(
+    content: BufferedIOBase, offset: int, block_bytes: int, longest: int = -1
+) -> Iterator[Line]:
+    """Yield the lines of a stream from its current position, as UTF-8.
 
     Args:
-        content: The stream.
+        content: The stream, of any encoding if it is at the start.
         offset: The position in the content.
-        block_bytes: Largest number of bytes to read at once.
+        block_bytes: About the number of bytes to read at once.
+        longest: So many bytes of a long line are kept, and perhaps a block more; by default
+            `MAX_LINE_BYTES`.
     """
+    longest = MAX_LINE_BYTES if longest < 0 else longest
     parts: list[bytes] = []
     size = 0
-    # `read` would lose what it has read when it finds a compressed file damaged.
-    while block := content.read1(block_bytes):
+    for block in _blocks(content if offset else Utf8Stream(content), block_bytes):
         start = 0
         while start < len(block):
             newline = block.find(b"\n", start)
             ended = newline >= 0
             end = newline if ended else len(block)
             size += end - start + ended
-            if size <= MAX_LINE_BYTES or not parts:
+            if size <= longest or not parts:
                 parts.append(block[start:end])
             start = end + 1
             if ended:
-                yield Line(offset, size, b"".join(parts), ended)
+                yield Line(offset, size, _join(parts), ended)
                 offset += size
                 parts, size = [], 0
     if size:
-        yield Line(offset, size, b"".join(parts), ended=False)
+        yield Line(offset, size, _join(parts), ended=False)
+
+
+def _join(parts: list[bytes]) -> bytes:
+    # Files with byte order marks may have been joined to one.
+    return b"".join(parts).removeprefix(codecs.BOM_UTF8)
+
+
+def _blocks(content: BufferedIOBase | Utf8Stream, size: int) -> Iterator[bytes]:
+    """Yield blocks of a stream, in which an LF takes the place of each CR that ends a line."""
+    held = b""
+    # `read` would lose what it has read when it finds a compressed file damaged.
+    while block := content.read1(size):
+        if not held and b"\r" not in block:
+            yield block
+            continue
+        block = held + block
+        # What follows tells whether the last two end a line.
+        end = len(block) - block.endswith(b"\r") - block.endswith(b"\r\r")
+        held = block[end:]
+        yield _LONE_CR.sub(b"\n", block[:end])
+    yield held.replace(b"\r", b"\n")
+
+
+def _counts_bytes(file: InputFile) -> bool:
+    """Return whether reading can start in the middle of a file."""
+    if not file.seekable:
+        return False
+    with open_input(file) as content:
+        encoding, _ = detect_encoding(content.read(3))
+    return encoding == "utf-8"
 
 
 def _first_line_start(shard: Shard) -> int:
@@ -124,24 +178,26 @@ def _first_line_start(shard: Shard) -> int:
     position = shard.start - 1
     with open_input(shard.file, position) as content:
         # Not past the shard: all shards of one endless line would read the whole rest.
-        while shard.stop is None or position < shard.stop:
-            block = content.read1(BLOCK_BYTES)
+        for block in _blocks(content, BLOCK_BYTES):
             newline = block.find(b"\n")
             if newline >= 0:
                 return position + newline + 1
-            if not block:
-                break
             position += len(block)
+            if shard.stop is not None and position >= shard.stop:
+                break
     return position
 
 
-def _byte_range(file: InputFile, first: int, last: int | None) -> tuple[int, int]:
+def _byte_range(
+    file: InputFile, first: int, last: int | None, is_header: IsHeader
+) -> tuple[int, int]:
     """Return the byte range of a range of rows, which may be past the end of the file."""
     if first == 0 and last is None:
         return 0, file.size
     starts = [0 if first == 0 else file.size, file.size]
     with open_input(file) as content:
-        for number, line in enumerate(_rows(split_lines(content, 0, BLOCK_BYTES))):
+        lines = split_lines(content, 0, BLOCK_BYTES)
+        for number, line in enumerate(_rows(lines, is_header)):
             if number == first:
                 starts[0] = line.offset
             if number == last:
@@ -151,12 +207,14 @@ def _byte_range(file: InputFile, first: int, last: int | None) -> tuple[int, int
     return starts[0], starts[1]
 
 
-def _rows(lines: Iterable[Line]) -> Iterator[Line]:
-    return (line for line in lines if not _is_blank(line))
+def _rows(lines: Iterable[Line], is_header: IsHeader) -> Iterator[Line]:
+    return (line for line in lines if _is_row(line, is_header))
 
 
-def _is_blank(line: Line) -> bool:
-    return not line.text or line.text.isspace()
+def _is_row(line: Line, is_header: IsHeader) -> bool:
+    if not line.text or line.text.isspace():
+        return False
+    return line.offset > 0 or not is_header(line.text)
 
 
 class ShardLines(NamedTuple):

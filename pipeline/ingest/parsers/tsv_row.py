@@ -1,4 +1,8 @@
-"""A strictly parsed row of tab-separated numbers and base64 arrays."""
+"""A strictly parsed row of tab-separated numbers and base64 arrays.
+
+Cells may be in quotes, as csv.writer and pandas write them, and arrays may have the form b'...',
+which Python 3 makes of bytes that are written as text.
+"""
 
 import binascii
 
@@ -18,7 +22,7 @@ class TsvRow:
 
     Args:
         columns: Names of the columns.
-        text: The row without "\\n"; it may end with "\\r".
+        text: The row without "\\n"; it may end with one or two "\\r".
         ended: Whether a line end followed. If not, the file may be cut in the middle of the row.
 
     Raises:
@@ -28,7 +32,7 @@ class TsvRow:
     def __init__(self, columns: tuple[str, ...], text: bytes, ended: bool = True):
         self._last = columns[-1]
         self._ended = ended
-        cells = _split(text, len(columns))
+        cells = split_cells(text, len(columns))
         if len(cells) < len(columns) and not ended:
             raise RegionError(CUT_SHORT)
         if len(cells) != len(columns):
@@ -38,20 +42,20 @@ class TsvRow:
     def text(self, name: str) -> str:
         """Return a cell as text."""
         try:
-            return str(self._cells[name], "utf-8")
+            return cell_text(self._cells[name])
         except UnicodeDecodeError as error:
             raise RegionError(f"{name} is not UTF-8") from error
 
     def number(self, name: str) -> int:
         """Return a cell as a positive integer."""
-        digits = self._cells[name].tobytes()
+        digits = self._plain(name).tobytes()
         if not digits.isdigit() or len(digits) > MAX_DIGITS or int(digits) < 1:
             raise RegionError(f"{name} is not a whole number of at least 1")
         return int(digits)
 
     def region_count(self, name: str) -> int:
         """Return a cell as a number of regions, at least 1."""
-        if self._cells[name] == b"0":
+        if self._plain(name) == b"0":
             raise RegionError("the image has no regions")
         return self.number(name)
 
@@ -69,7 +73,7 @@ class TsvRow:
 
     def _array(self, name: str, dtype: np.dtype, count: int, size: int | None = 1) -> np.ndarray:
         try:
-            values = pybase64.b64decode(self._cells[name], validate=True)
+            values = pybase64.b64decode(self._encoded(name), validate=True)
         except binascii.Error as error:
             raise self._error(name, f"{name} is not base64") from error
         row_size = count * dtype.itemsize * (size or 1)
@@ -78,12 +82,18 @@ class TsvRow:
             raise self._error(name, f"{name} does not have the length for num_boxes")
         return np.frombuffer(values, dtype)
 
+    def _plain(self, name: str) -> memoryview:
+        return _without(self._cells[name], b'"', b'"')
+
+    def _encoded(self, name: str) -> memoryview:
+        return _without(self._plain(name), b"b'", b"'")
+
     def _error(self, name: str, reason: str) -> RegionError:
         cut = name == self._last and not self._ended
         return RegionError(CUT_SHORT if cut else reason)
 
 
-def _split(text: bytes, count: int) -> list[memoryview]:
+def split_cells(text: bytes, count: int) -> list[memoryview]:
     """Return the cells as views of the text, and if there are more than `count`, one more.
 
     `bytes.split` would copy the features, which are most of the row, and `bytes.count` is slow.
@@ -93,4 +103,30 @@ def _split(text: bytes, count: int) -> list[memoryview]:
     while len(cells) < count and (end := text.find(b"\t", start)) >= 0:
         cells.append(view[start:end])
         start = end + 1
-    return [*cells, view[start : len(text) - text.endswith(b"\r")]]
+    return [*cells, view[start : len(text) - text.endswith(b"\r") - text.endswith(b"\r\r")]]
+
+
+def cell_text(cell: memoryview, errors: str = "strict") -> str:
+    """Return the text of a cell, without the quotes around it.
+
+    Args:
+        cell: The cell.
+        errors: What to do with bytes that are not UTF-8, as `bytes.decode` has it.
+    """
+    text = str(cell, "utf-8", errors)
+    return text[1:-1].replace('""', '"') if _is_within(cell, b'"', b'"') else text
+
+
+def _is_within(cell: memoryview, opening: bytes, closing: bytes) -> bool:
+    longest = len(opening) + len(closing)
+    return (
+        len(cell) >= longest
+        and cell[: len(opening)] == opening
+        and cell[len(cell) - len(closing) :] == closing
+    )
+
+
+def _without(cell: memoryview, opening: bytes, closing: bytes) -> memoryview:
+    if not _is_within(cell, opening, closing):
+        return cell
+    return cell[len(opening) : len(cell) - len(closing)]

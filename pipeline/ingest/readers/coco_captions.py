@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-from pydantic import StrictInt, TypeAdapter
+from pydantic import TypeAdapter
 
 from lxmert_tf.data.scene import Sentence
 from pipeline.ingest.checks.annotation_fields import Id, SentenceText, validate_items
@@ -27,14 +27,14 @@ class CocoCaptions(SentenceReader):
     name = "coco_captions"
 
     def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
-        names: dict[int, str] = {}
+        names: dict[str, str] = {}
         for item in validate_items(read_list(file, "images"), _IMAGE, "id"):
             if isinstance(item, Item):
                 names[item.value.id] = pathlib.PurePosixPath(item.value.file_name).stem
         for item in validate_items(read_list(file, "annotations"), _CAPTION, "id"):
             yield item if isinstance(item, ReadError) else self._sentence(item, names)
 
-    def _sentence(self, item: Item, names: dict[int, str]) -> ReadSentence | ReadError:
+    def _sentence(self, item: Item, names: dict[str, str]) -> ReadSentence | ReadError:
         caption: _Caption = item.value
         if caption.image_id not in names:
             return ReadError(item.number, caption.id, "the file does not name its image")
@@ -44,14 +44,14 @@ class CocoCaptions(SentenceReader):
 
 @dataclasses.dataclass(frozen=True)
 class _Image:
-    id: StrictInt
+    id: Id
     file_name: Id
 
 
 @dataclasses.dataclass(frozen=True)
 class _Caption:
     id: Id
-    image_id: StrictInt
+    image_id: Id
     caption: SentenceText
 
 

@@ -1,4 +1,4 @@
-"""NumPy files with one image each: `NAME.npz`, or `NAME.npy` with `NAME_info.npy` beside it.
+"""NumPy files with one image each: `NAME.npz`, `NAME.npy`, or `NAME.npy` with `NAME_info.npy`.
 
 `NAME.npz` is written by MILVLG's PyTorch port of bottom-up attention (utils/extract_utils.py), with
 the arrays `x`, `bbox`, `num_bbox`, `image_h`, `image_w`, and in `info` `objects_id`,
@@ -7,6 +7,9 @@ the arrays `x`, `bbox`, `num_bbox`, `image_h`, `image_w`, and in `info` `objects
 `NAME.npy` is written by MMF (tools/scripts/features/extract_features_vmb.py). It holds the
 features; `NAME_info.npy` holds a pickled dict of `bbox`, `num_boxes`, `objects`, `cls_prob`,
 `image_height` and `image_width`.
+
+`NAME.npy` of ViLBERT (vilbert-multi-task, script/extract_features.py) holds the same dict pickled,
+with the features under `features`.
 """
 
 import contextlib
@@ -168,6 +171,8 @@ def _arrays(file: InputFile) -> dict[str, Any]:
                 return _read_npz(content.read(LARGEST + 1))
         with open_input(file) as content:
             features = read_npy(content)
+        if isinstance(features, dict):
+            return features
         with _open_info(file) as content:
             info = read_npy(content)
     except InputError as error:

@@ -1,9 +1,11 @@
-"""Region files of tab-separated text: a row per image, without a header, arrays in base64.
+"""Region files of tab-separated text: a row per image, arrays in base64.
 
-Arrays are raw little-endian values, with boxes in pixels. The formats differ in their columns.
+Arrays are raw little-endian values, with boxes in pixels. The formats differ in their columns. A
+header with the names of the columns, in any order, may be the first line.
 """
 
 import abc
+import io
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -17,12 +19,14 @@ from pipeline.ingest.parsers.text_rows import (
     MAX_LINE_BYTES,
     Line,
     shard_rows,
+    split_lines,
     text_shards,
 )
-from pipeline.ingest.parsers.tsv_row import CUT_SHORT, TsvRow
+from pipeline.ingest.parsers.tsv_row import CUT_SHORT, TsvRow, cell_text, split_cells
 
 # Larger than any id. A line that is not a row may be long.
 _MAX_ID_BYTES = 1000
+_MAX_HEADER_BYTES = 1000
 
 
 class RegionTsv(RegionReader):
@@ -46,14 +50,15 @@ class RegionTsv(RegionReader):
         """Return byte ranges of about 128 MB; for a compressed file, one range of rows."""
         if not _may_have_columns(file):
             raise InputError(f"{file.name}: not text with columns separated by tabs ({self.name})")
-        return text_shards(file, rows)
+        return text_shards(file, rows, self._is_header)
 
     def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
         """Yield the image of each row."""
         number, previous = 0, None
         try:
-            for number, line in enumerate(shard_rows(shard), start=1):
-                item = self._read_row(number, line)
+            columns = self._columns_of(shard.file)
+            for number, line in enumerate(shard_rows(shard, self._is_header), start=1):
+                item = self._read_row(number, line, columns)
                 if isinstance(item, ReadImage) and not line.ended and _is_narrower(item, previous):
                     # The file is cut where what is left divides evenly among the regions.
                     item = ReadError(number, item.image.id, CUT_SHORT, line.size)
@@ -62,11 +67,30 @@ class RegionTsv(RegionReader):
         except READ_ERRORS:
             yield ReadError(number + 1, "", "the file is damaged or ends too early from here on")
 
-    def _read_row(self, number: int, line: Line) -> ReadImage | ReadError:
+    def _columns_of(self, file: InputFile) -> tuple[str, ...]:
+        """Return the columns in the order of a file."""
+        with open_input(file) as content:
+            start = io.BytesIO(content.read(2 * _MAX_HEADER_BYTES))
+        for line in split_lines(start, 0, 2 * _MAX_HEADER_BYTES):
+            return self._header(line.text) or self.columns
+        return self.columns
+
+    def _is_header(self, first_line: bytes) -> bool:
+        return bool(self._header(first_line))
+
+    def _header(self, first_line: bytes) -> tuple[str, ...]:
+        """Return the names of the columns; none if the line is no header."""
+        if len(first_line) > _MAX_HEADER_BYTES:
+            return ()
+        cells = split_cells(first_line, len(self.columns))
+        names = tuple(cell_text(cell, errors="replace") for cell in cells)
+        return names if sorted(names) == sorted(self.columns) else ()
+
+    def _read_row(self, number: int, line: Line, columns: tuple[str, ...]) -> ReadImage | ReadError:
         try:
             if line.too_long:
                 raise RegionError(f"the row is longer than {MAX_LINE_BYTES >> 20} MB")
-            image = self.image(TsvRow(self.columns, line.text, line.ended))
+            image = self.image(TsvRow(columns, line.text, line.ended))
         except RegionError as error:
             return error.read_error(number, _first_cell(line.text), line.size)
         return ReadImage(number, image, line.size)
@@ -140,7 +164,7 @@ def _is_narrower(item: ReadImage | ReadError, previous: ReadImage | ReadError | 
 
 def _first_cell(text: bytes) -> str:
     cell, tab, _ = text[:_MAX_ID_BYTES].partition(b"\t")
-    return cell.decode(errors="replace") if tab else ""
+    return cell_text(memoryview(cell), errors="replace") if tab else ""
 
 
 def _may_have_columns(file: InputFile) -> bool:

@@ -23,20 +23,28 @@ from pipeline.ingest.checks.annotation_fields import (
 )
 from pipeline.ingest.files import MEMBER, InputFile, find_inputs
 from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
-from pipeline.ingest.parsers.json_items import Item, read_list, read_member
+from pipeline.ingest.parsers.json_items import Item, read_list, read_member, starts_with_list
 
-_QUESTIONS_FILE = re.compile(r"(?P<version>.*)OpenEnded_(?P<subset>.*)_questions\.json(?P<gz>.*)")
-_SUBSET = re.compile(r"(train|val|test(?P<dev>-dev)?)\d{4}")
+# "v2_OpenEnded_mscoco_val2014_questions.json"; the annotations lack the kind of question.
+_KIND = re.compile("(OpenEnded|MultipleChoice)_")
+# Splits of val that others made, such as minival of the LXMERT release, have val's images.
+_SUBSET = re.compile(r"(?P<part>train|(mini|nomini|valminusmini)?val|test(-dev)?)(?P<year>\d{4})")
+_SUBSET_IN_NAME = re.compile(rf"_({_SUBSET.pattern})_")
+_ABSTRACT = "abstract_v002"
 _PEOPLE = 10
 
 
 class VqaOfficial(SentenceReader):
     """v2_OpenEnded_mscoco_*_questions.json with its annotations file (visualqa.org).
 
-    The annotations are found by their official name, v2_mscoco_*_annotations.json, beside the
-    questions or in the archive v2_Annotations_*_mscoco.zip beside v2_Questions_*_mscoco.zip. Test
-    questions have none. The ten answers to a question become a soft label (`soft_score`). Image
-    ids are as in region files: COCO_val2014_000000262148.
+    The annotations are beside the questions, under the same name with "annotations" instead of
+    "questions" and without "OpenEnded_", or in the archive v2_Annotations_*_mscoco.zip beside
+    v2_Questions_*_mscoco.zip. Test questions have none. The ten answers to a question become a soft
+    label (`soft_score`). Image ids are as in region files: COCO_val2014_000000262148, or
+    abstract_v002_val2015_000000020000 of abstract scenes.
+
+    In VQA-CP (Agrawal et al. 2018, vqacp_v2_*_questions.json) both files are lists, and each
+    question names the subset of MS COCO that its image is in.
 
     Both files are read side by side, because they have the same order. Where the order differs, the
     labels that are passed over are kept in memory (about 1 KB each). Annotations of questions that
@@ -46,12 +54,14 @@ class VqaOfficial(SentenceReader):
     name = "vqa_official"
 
     def reads(self, file: InputFile) -> bool:
-        return not file.content_name.endswith("_annotations.json")
+        return "annotations" not in _base_name(file.content_name)
 
     def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
-        subset = _subset(file)
-        labels = None if subset.startswith("test") else _Labels(_annotations_of(file))
-        for item in validate_items(read_list(file, "questions"), _QUESTION, "question_id"):
+        is_list = starts_with_list(file)
+        prefix = "" if is_list else _image_prefix(file)
+        labels = None if "_test" in prefix else _Labels(_annotations_of(file))
+        items = read_list(file, None if is_list else "questions")
+        for item in validate_items(items, _QUESTION, "question_id"):
             if isinstance(item, ReadError):
                 yield item
                 continue
@@ -59,11 +69,15 @@ class VqaOfficial(SentenceReader):
             label = _Label() if labels is None else labels.of(question.question_id)
             if labels is not None:
                 yield from labels.take_errors()
+            image_id = question.full_image_id(prefix)
             if isinstance(label, str):
                 yield ReadError(item.number, question.question_id, label)
-                continue
-            sentence = Sentence(question.question_id, question.question, "vqa", *label)
-            yield ReadSentence((f"COCO_{subset}_{question.image_id:012d}",), sentence)
+            elif image_id is None:
+                reason = "coco_split is missing, which names the subset of MS COCO"
+                yield ReadError(item.number, question.question_id, reason)
+            else:
+                sentence = Sentence(question.question_id, question.question, "vqa", *label)
+                yield ReadSentence((image_id,), sentence)
 
 
 class _Label(NamedTuple):
@@ -76,7 +90,7 @@ class _Labels:
     """The labels of an annotations file, to be looked up in about its order."""
 
     def __init__(self, file: InputFile):
-        items = read_list(file, "annotations")
+        items = read_list(file, None if starts_with_list(file) else "annotations")
         self._rest = validate_items(items, _ANNOTATION, "question_id")
         self._passed: dict[str, _Label | str] = {}
         self._errors: list[ReadError] = []
@@ -110,27 +124,34 @@ def _label(item: Item | ReadError) -> tuple[str, _Label | str]:
     return annotation.question_id, label
 
 
-def _subset(file: InputFile) -> str:
-    """Return the subset of MS COCO that the images are in; those of test-dev are in test."""
+def _image_prefix(file: InputFile) -> str:
+    """Return what stands before the numbers of images in their ids.
+
+    The images of test-dev are in test, and those of minival in val.
+    """
+    name = _base_name(file.content_name)
     subset = read_member(file, "data_subtype")
+    if subset is None and (match := _SUBSET_IN_NAME.search(name)):
+        subset = match[1]
     match = _SUBSET.fullmatch(subset) if isinstance(subset, str) else None
     if match is None:
         raise InputError(
             f"{file.name}: 'data_subtype' must be a subset of MS COCO, for example 'val2014'"
         )
-    return subset.replace(match["dev"], "") if match["dev"] else subset
+    part = "val" if match["part"].endswith("val") else match["part"].removesuffix("-dev")
+    is_abstract = read_member(file, "data_type") == _ABSTRACT or _ABSTRACT in name
+    return f"{_ABSTRACT if is_abstract else 'COCO'}_{part}{match['year']}_"
 
 
 def _annotations_of(questions: InputFile) -> InputFile:
-    path = pathlib.PurePosixPath(questions.member or questions.path)
-    match = _QUESTIONS_FILE.fullmatch(path.name)
-    if match is None:
+    name = _base_name(questions.member or questions.path)
+    if "questions" not in name:
         raise InputError(
-            f"{questions.name}: must have its official name, v2_OpenEnded_..._questions.json, "
-            "from which that of the annotations is derived"
+            f"{questions.name}: must have 'questions' in its name, as "
+            "v2_OpenEnded_..._questions.json, from which that of the annotations is derived "
+            "(the format of VizWiz is vizwiz)"
         )
-    name = f"{match['version']}{match['subset']}_annotations.json{match['gz']}"
-    candidates = _beside(questions, name)
+    candidates = _beside(questions, _KIND.sub("", name).replace("questions", "annotations"))
     for candidate in candidates:
         try:
             return find_inputs([candidate])[0]
@@ -155,15 +176,29 @@ def _soft_label(given: "list[_Given]") -> tuple[tuple[str, float], ...]:
     return tuple((check_line(answer), score) for answer, score in scores.items())
 
 
+def _base_name(path: str) -> str:
+    return pathlib.PurePosixPath(path).name
+
+
 @dataclasses.dataclass(frozen=True)
 class _Question:
     question_id: Id
     image_id: Annotated[int, Field(strict=True, ge=0, lt=10**12)]
     question: SentenceText
+    coco_split: Annotated[StrictStr, Field(pattern="^(train|val)[0-9]{4}$")] | None = None
+
+    def full_image_id(self, prefix: str) -> str | None:
+        """Return the id of the image; None if neither the question nor the file has its subset."""
+        prefix = f"COCO_{self.coco_split}_" if self.coco_split else prefix
+        return f"{prefix}{self.image_id:012d}" if prefix else None
 
 
 class _Given(TypedDict):
     answer: StrictStr
+
+
+# The answers of ten people as a file lists them, which become (answer, score).
+TenAnswers = Annotated[list[_Given], AfterValidator(_soft_label)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +206,7 @@ class _Annotation:
     question_id: Id
     question_type: TypeName
     answer_type: TypeName
-    answers: Annotated[list[_Given], AfterValidator(_soft_label)]
+    answers: TenAnswers
 
 
 _QUESTION = TypeAdapter(_Question)

@@ -11,6 +11,7 @@ from pipeline.ingest.readers.gqa import GqaOfficial, GqaRelease
 from pipeline.ingest.readers.json_lines import JsonLines, JsonLinesPairs
 from pipeline.ingest.readers.nlvr2 import Nlvr2Official, Nlvr2Release
 from pipeline.ingest.readers.pretraining_json import PretrainingJson
+from pipeline.ingest.readers.vizwiz import VizWiz
 from pipeline.ingest.readers.vqa import VqaOfficial, VqaRelease
 
 VQA_RELEASE = [
@@ -35,6 +36,19 @@ VQA_RELEASE = [
         "question_id": 262144000,
         "sent": "Is the ball flying towards the batter?",
     },
+]
+VIZWIZ = [
+    {
+        "image": f"VizWiz_val_0000000{number}.jpg",
+        "question": "Ok. There is another picture I hope it is a better one.",
+        "answers": [
+            {"answer": answer, "answer_confidence": "yes"}
+            for answer in ["unanswerable"] * 8 + ["Soda", "soda"]
+        ],
+        "answer_type": "unanswerable",
+        "answerable": 0,
+    }
+    for number in range(3)
 ]
 GQA_RELEASE = [
     {
@@ -170,6 +184,7 @@ ANNOTATIONS_FILE = "v2_mscoco_val2014_annotations.json"
 # sentence cannot do without.
 FORMATS = {
     "vqa_release": (VqaRelease, VQA_RELEASE, (), ("question_id", "img_id", "sent")),
+    "vizwiz": (VizWiz, VIZWIZ, (), ("image", "question")),
     "gqa_release": (GqaRelease, GQA_RELEASE, (), ("question_id", "img_id", "sent")),
     "gqa_official": (GqaOfficial, GQA_OFFICIAL, (), ("question", "imageId")),
     "nlvr2_release": (Nlvr2Release, NLVR2_RELEASE, (), ("identifier", "img0", "img1", "sent")),

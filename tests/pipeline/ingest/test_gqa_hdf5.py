@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import ReadError
+from pipeline.ingest.parsers import hdf5
 from pipeline.ingest.readers import gqa_hdf5
 from pipeline.ingest.readers.gqa_hdf5 import GqaHdf5
 from tests.pipeline.ingest import detections
@@ -83,7 +84,7 @@ def test_units_are_ranges_of_rows(tmp_path, monkeypatch):
     images = some(*"abcdefg")
     path = write(tmp_path, images)
     row_bytes = REGIONS * (8 + 4) * 4
-    monkeypatch.setattr(gqa_hdf5, "SHARD_BYTES", 3 * row_bytes)
+    monkeypatch.setattr(hdf5, "SHARD_BYTES", 3 * row_bytes)
     shards = GqaHdf5().shards(input_file(path))
     assert [(shard.start, shard.stop) for shard in shards] == [(0, 3), (3, 6), (6, 7)]
     assert [shard.size for shard in shards] == [3 * row_bytes, 3 * row_bytes, row_bytes]

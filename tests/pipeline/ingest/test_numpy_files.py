@@ -80,6 +80,16 @@ def test_reads_the_pairs_of_mmf(tmp_path):
         image.check(read, attribute_labels=False)
 
 
+def test_reads_the_dicts_of_vilbert(tmp_path):
+    for image in detections.real():
+        path = write_npy(tmp_path / f"{image.image_id}.npy", image)
+        info = np.load(tmp_path / f"{image.image_id}_info.npy", allow_pickle=True).item()
+        os.remove(tmp_path / f"{image.image_id}_info.npy")
+        np.save(path, {"image_id": image.image_id, "features": image.features, **info})
+        [read] = read_all(NumpyFiles(), path)
+        image.check(read, attribute_labels=False)
+
+
 def test_a_pattern_may_name_both_files_of_a_pair(tmp_path):
     for name in ("a", "b"):
         write_npy(tmp_path / f"{name}.npy", detections.small(name))

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import re
 import warnings
 import zipfile
 import zlib
@@ -71,7 +72,7 @@ FAULTS = {
     "sign for URLs": ({"boxes": b"_" + BOXES[1:]}, "boxes is not base64"),
     "padding": ({"objects_id": b"AA=="[:3]}, "objects_id is not base64"),
     "no padding": ({"features": FEATURES[:-1]}, "features is not base64"),
-    "Python's bytes": ({"boxes": b"b'" + BOXES + b"'"}, "boxes is not base64"),
+    "a quote": ({"boxes": b'"' + BOXES}, "boxes is not base64"),
     "features NaN": (changed(features=with_value(FIRST.features, np.nan)), "features are NaN"),
     "features inf": (changed(features=with_value(FIRST.features, -np.inf)), "features are NaN"),
     "boxes NaN": (changed(boxes=with_value(FIRST.boxes, np.nan)), "boxes are NaN or infinite"),
@@ -192,6 +193,42 @@ def test_a_first_line_of_another_kind_is_one_problem(tmp_path):
     assert (problem.id, image.id) == ("", "image-0")
 
 
+@pytest.mark.parametrize("reader, cells", FORMATS)
+def test_quotes_headers_and_bytes_of_python(tmp_path, reader, cells):
+    """As csv.writer(quoting=QUOTE_ALL), pandas and Python 3's str(b64encode(...)) write them."""
+    names = list(reader.columns)[::-1]
+    content = "\t".join(names).encode() + b"\n"
+    for image in IMAGES:
+        values = cells(image)
+        for name in ("boxes", "features"):
+            values[name] = b"b'" + values[name] + b"'"
+        content += row({name: b'"' + values[name] + b'"' for name in names}, b"\r\n")
+    read = read_all(reader(), written(tmp_path, content))
+    labels = reader is LxmertTsv
+    for image, item in zip(IMAGES, read, strict=True):
+        image.check(item, object_labels=labels, attribute_labels=labels)
+    quoted = content.replace(b"image_id", b'"image_id"').replace(b"img_id", b'"img_id"')
+    assert len(read_all(reader(), written(tmp_path, quoted))) == len(IMAGES)
+
+
+def test_the_header_is_no_row(tmp_path):
+    header = "\t".join(LxmertTsv.columns).encode() + b"\n"
+    content = header + b"".join(row(lxmert_cells(image)) for image in IMAGES)
+    path = written(tmp_path, content)
+    assert [image.id for image in read_all(LxmertTsv(), path, (0, 2))] == ["image-0", "image-1"]
+    # Only the first line may be one.
+    *_, problem = read_all(LxmertTsv(), written(tmp_path, content + header))
+    assert problem.reason == "num_boxes is not a whole number of at least 1"
+
+
+def test_quotes_in_an_id(tmp_path):
+    content = row({**CELLS, "img_id": b'"a ""b"" c"'}) + row({**CELLS, "img_id": b'a"b'})
+    assert [image.id for image in read_all(LxmertTsv(), written(tmp_path, content))] == [
+        'a "b" c',
+        'a"b',
+    ]
+
+
 def packed(folder, content: bytes, kind: str):
     if kind == "gz":
         path = folder / "regions.tsv.gz"
@@ -277,12 +314,12 @@ def test_each_row_of_a_damaged_file_is_an_image_or_an_error(
     for where, removed, added in changes:
         start = int(where * len(content))
         content[start : start + removed] = added
-    rows = [line for line in bytes(content).split(b"\n") if line.strip()]
+    rows = [line for line in re.split(rb"\r?\r?\n|\r", content) if line.strip()]
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         patch.setattr(text_rows, "SHARD_BYTES", shard_bytes)
         read = read_all(reader(), written(folder, content))
     assert len(read) == len(rows)
-    untouched = {row(cells(small(f"i{n}", 2, 4))).strip() for n in range(5)} & set(rows)
+    untouched = {row(cells(small(f"i{n}", 2, 4))).strip() for n in range(5)} & set(map(bytes, rows))
     ids = [item.id for item in read if not isinstance(item, ReadError)]
     assert {line.split(b"\t")[0].decode() for line in untouched} <= set(ids)

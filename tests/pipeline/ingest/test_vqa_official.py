@@ -145,7 +145,7 @@ def test_test_questions_need_no_annotations(tmp_path, subset, prefix):
     assert items[0].sentence == Sentence("262148000", "Where is he looking?", "vqa")
 
 
-@pytest.mark.parametrize("subset", [None, 2014, "val", "../2014", "val2014 "])
+@pytest.mark.parametrize("subset", [2014, "val", "../2014", "val2014 ", "kitchen2014"])
 def test_images_of_nobody_knows_where(tmp_path, subset):
     questions = {**content_of("vqa_official"), "data_subtype": subset}
     with pytest.raises(InputError, match="'data_subtype' must be a subset of MS COCO"):
@@ -160,7 +160,7 @@ def test_annotations_must_be_there(tmp_path):
 
 def test_another_name_does_not_tell_the_annotations(tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps(content_of("vqa_official")))
-    with pytest.raises(InputError, match="must have its official name"):
+    with pytest.raises(InputError, match="must have 'questions' in its name"):
         read(VqaOfficial(), tmp_path / "mine.json")
 
 
@@ -190,3 +190,52 @@ def test_one_archive_and_gzipped_files(tmp_path):
     in_archive = str(tmp_path / "packed" / f"vqa.zip!vqa/{QUESTIONS_FILE}")
     assert read(VqaOfficial(), in_archive) == expected
     assert read(VqaOfficial(), tmp_path / "packed" / f"{QUESTIONS_FILE}.gz") == expected
+
+
+@pytest.mark.parametrize(
+    ("subset", "name", "image"),
+    [
+        ("minival2014", "v2_OpenEnded_mscoco_minival2014", "COCO_val2014_000000262148"),
+        ("nominival2014", "v2_OpenEnded_mscoco_nominival2014", "COCO_val2014_000000262148"),
+        (None, "v2_OpenEnded_mscoco_train2014", "COCO_train2014_000000262148"),
+        (None, "MultipleChoice_mscoco_val2014", "COCO_val2014_000000262148"),
+        ("train2015", "OpenEnded_abstract_v002_train2015", "abstract_v002_train2015_000000262148"),
+        ("val2014", "my", "COCO_val2014_000000262148"),
+    ],
+)
+def test_other_files_of_this_kind(tmp_path, subset, name, image):
+    questions = {**content_of("vqa_official"), "data_subtype": subset}
+    annotations = name.replace("OpenEnded_", "").replace("MultipleChoice_", "")
+    (tmp_path / f"{name}_questions.json").write_text(json.dumps(questions))
+    (tmp_path / f"{annotations}_annotations.json").write_text(json.dumps(VQA_ANNOTATIONS))
+    items = read(VqaOfficial(), tmp_path / f"{name}_questions.json")
+    assert problems(items) == []
+    assert items[0].image_ids == (image,)
+    assert items[0].sentence.answers == (("down", 1.0), ("at table", 0.3))
+
+
+def test_data_type_marks_abstract_scenes(tmp_path):
+    questions = {**content_of("vqa_official"), "data_type": "abstract_v002"}
+    first, *_ = read_both(tmp_path, VQA_ANNOTATIONS, questions)
+    assert first.image_ids == ("abstract_v002_val2014_000000262148",)
+
+
+def test_lists_of_vqa_cp(tmp_path):
+    expected = read_both(tmp_path, VQA_ANNOTATIONS)
+    questions = content_of("vqa_official")["questions"]
+    for question in questions:
+        question["coco_split"] = "val2014"
+    path = tmp_path / "vqacp_v2_test_questions.json"
+    (tmp_path / "vqacp_v2_test_annotations.json").write_text(
+        json.dumps(VQA_ANNOTATIONS["annotations"])
+    )
+    path.write_text(json.dumps(questions))
+    assert read(VqaOfficial(), path) == expected
+    del questions[0]["coco_split"]
+    questions[1]["coco_split"] = "kitchen"
+    path.write_text(json.dumps(questions))
+    items = read(VqaOfficial(), path)
+    assert sentences(items) == expected[2:]
+    missing, wrong = problems(items)
+    assert missing == (1, "262148000", "coco_split is missing, which names the subset of MS COCO")
+    assert wrong[2].startswith("coco_split ")
