@@ -157,8 +157,19 @@ def _blocks(content: BufferedIOBase | Utf8Stream, size: int) -> Iterator[bytes]:
         # What follows tells whether the last two end a line.
         end = len(block) - block.endswith(b"\r") - block.endswith(b"\r\r")
         held = block[end:]
-        yield _LONE_CR.sub(b"\n", block[:end])
+        block = block[:end]
+        yield _LONE_CR.sub(b"\n", block) if _has_lone_cr(block) else block
     yield held.replace(b"\r", b"\n")
+
+
+def _has_lone_cr(block: bytes) -> bool:
+    # Of long lines, as in TSV files, the regular expression alone takes twenty times as long.
+    position = block.find(b"\r")
+    while position >= 0:
+        if not block.startswith((b"\n", b"\r\n"), position + 1):
+            return True
+        position = block.find(b"\r", position + 1)
+    return False
 
 
 def _counts_bytes(file: InputFile) -> bool:

@@ -118,15 +118,9 @@ def cell_text(cell: memoryview, errors: str = "strict") -> str:
 
 
 def _is_within(cell: memoryview, opening: bytes, closing: bytes) -> bool:
-    longest = len(opening) + len(closing)
-    return (
-        len(cell) >= longest
-        and cell[: len(opening)] == opening
-        and cell[len(cell) - len(closing) :] == closing
-    )
+    # The last byte first, because it is quickly told to be another.
+    return len(cell) > len(opening) and cell[-1] == closing[0] and cell[: len(opening)] == opening
 
 
 def _without(cell: memoryview, opening: bytes, closing: bytes) -> memoryview:
-    if not _is_within(cell, opening, closing):
-        return cell
-    return cell[len(opening) : len(cell) - len(closing)]
+    return cell[len(opening) : -1] if _is_within(cell, opening, closing) else cell
