@@ -4,8 +4,10 @@ import argparse
 import ast
 import importlib
 import pathlib
+import pkgutil
 import re
 import shlex
+from collections.abc import Iterator
 
 import pytest
 
@@ -28,6 +30,11 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+PACKAGES = ("lxmert_tf", "pipeline", "benchmarks")
+# The module, and the names in parentheses or up to the end of the line.
+IMPORT = re.compile(
+    r"^(?:>>> |\s|`)*from (lxmert_tf[\w.]*) import (?:\(([^)]*)\)|([\w, ]+))", re.MULTILINE
+)
 
 
 def text_of(page: pathlib.Path) -> str:
@@ -122,3 +129,30 @@ def test_names_in_examples_exist(page):
                     assert hasattr(module, name.name), f"{node.module} has no {name.name}"
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "lxmert_tf":
                 assert hasattr(lxmert_tf, node.attr), f"lxmert_tf has no {node.attr}"
+
+
+def documented_text() -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of every page, and of every docstring of the packages."""
+    for page in PAGES:
+        # The changelog names modules that are gone.
+        if page.stem != "changelog":
+            yield name_of(page), text_of(page)
+    for path in sorted(path for folder in PACKAGES for path in (ROOT / folder).rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                yield name_of(path), ast.get_docstring(node) or ""
+
+
+def test_every_documented_import_works():
+    found = 0
+    for where, text in documented_text():
+        for module, listed, rest in IMPORT.findall(text):
+            for name in re.findall(r"\w+(?: as \w+)?", listed or rest):
+                found += 1
+                owner = importlib.import_module(module)
+                assert hasattr(owner, name.split()[0]), f"{where}: {module} has no {name}"
+        for dotted in re.findall(r"(?:`|::: |import )(lxmert_tf(?:\.\w+)+)(?![\w/])", text):
+            found += 1
+            assert pkgutil.resolve_name(dotted), f"{where}: no {dotted}"
+    assert found > 20

@@ -1,7 +1,9 @@
 """`lxmert serve`: serve an answer model over HTTP, with the REST API of TensorFlow Serving."""
 
 import argparse
+import os
 import pathlib
+import urllib.parse
 
 from lxmert_tf.cli.arguments import positive_int
 from lxmert_tf.errors import InputError
@@ -65,17 +67,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="interval of checks for new versions (default: %(default)s)",
     )
+    parser.add_argument(
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let the web pages of this origin, such as http://localhost:3000, send requests from "
+        "a browser (CORS); may be repeated. '*' lets all pages, as TensorFlow Serving's "
+        "--rest_api_enable_cors_support does (default: none)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted."""
     import uvicorn
 
+    from lxmert_tf.serving.client import URL_NAME_RULE, is_url_name
+
     labels = dict(_label(text) for text in args.label)
+    for origin in args.cors_origin:
+        _check_origin(origin)
     directory = pathlib.Path(args.model)
     if not directory.is_dir():
         raise InputError(f"model not found: {directory}")
-    name = args.name or directory.resolve().name
+    # The name as it was given, also of a symbolic link.
+    name = args.name or os.path.basename(os.path.abspath(directory))
+    if not is_url_name(name):
+        raise InputError(f"{name!r} cannot be a model's name in URLs; {URL_NAME_RULE}; give --name")
     listener = _listen(args.host, args.port)
 
     from lxmert_tf.serving.server.model_versions import ModelVersions
@@ -91,9 +109,11 @@ def run(args: argparse.Namespace) -> int:
         max_body=args.max_body_mb * 1_000_000,
         max_pending=args.max_pending,
         poll_seconds=args.poll_seconds,
+        cors_origins=args.cors_origin,
     )
     host, port = listener.getsockname()[:2]
-    log(f"listening at http://{f'[{host}]' if ':' in host else host}:{port}/v1/models/{name}")
+    address = f"[{host}]" if ":" in host else host
+    log(f"listening at http://{address}:{port}/v1/models/{urllib.parse.quote(name)}")
     config = uvicorn.Config(server.app, log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
@@ -107,6 +127,15 @@ def _listen(host: str, port: int):
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise InputError(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
+
+
+def _check_origin(origin: str) -> None:
+    parts = urllib.parse.urlsplit(origin)
+    if origin != "*" and (not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}"):
+        raise InputError(
+            f"--cors-origin {origin}: must be SCHEME://HOST[:PORT] without a path, such as "
+            "http://localhost:3000, or '*'"
+        )
 
 
 def _label(text: str) -> tuple[str, int]:

@@ -1,7 +1,7 @@
 """Client of TensorFlow Serving or `lxmert serve`, over REST or gRPC."""
 
+import ipaddress
 import json
-import re
 import urllib.parse
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +26,8 @@ OUTPUTS = {
     "answer_about_image": ANSWERS,
 }
 
+URL_NAME_RULE = "it must not be empty, only dots, or have a '/', a ':' or a control character"
+
 # gRPC's default limit of 4 MB is less than 14 images of 36 regions.
 GRPC_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
@@ -40,6 +42,8 @@ class Client:
         label_or_version: Version number, or label of a version such as "canary". Default: the
             server chooses.
         timeout: Seconds per call.
+
+    The proxy of the environment (`http_proxy`, ...) is used, except for addresses of this machine.
 
     Raises:
         InputError: The endpoint, name or label is malformed.
@@ -61,22 +65,19 @@ class Client:
         timeout: float = 60.0,
     ):
         for kind, name in (("model name", model_name), ("label", label_or_version)):
-            # Names become a part of the URL's path.
-            if isinstance(name, str) and not re.fullmatch(r"[\w.-]+", name):
-                raise InputError(
-                    f"{kind} {name!r}: only letters, digits, '.', '-' and '_' are allowed"
-                )
+            if isinstance(name, str) and not is_url_name(name):
+                raise InputError(f"{kind} {name!r}: {URL_NAME_RULE}")
         scheme, address = _parse_endpoint(endpoint)
         version, label = _version_and_label(label_or_version)
         self._transport: _RestTransport | _GrpcTransport
         if scheme == "grpc":
             self._transport = _GrpcTransport(address, model_name, version, label, timeout)
         else:
-            url = f"{scheme}://{address}/v1/models/{model_name}"
+            url = f"{scheme}://{address}/v1/models/{urllib.parse.quote(model_name)}"
             if version is not None:
                 url += f"/versions/{version}"
             if label is not None:
-                url += f"/labels/{label}"
+                url += f"/labels/{urllib.parse.quote(label)}"
             self._transport = _RestTransport(f"{url}:predict", timeout)
 
     def answer(
@@ -155,6 +156,12 @@ class Client:
         return self._transport.predict(signature, arrays, OUTPUTS[signature])
 
 
+def is_url_name(name: str) -> bool:
+    """Return whether a name can be a part of a URL's path, quoted."""
+    # A colon begins the method. Clients remove "." and ".." from paths.
+    return bool(name.strip(".")) and not {"/", ":"} & set(name) and name.isprintable()
+
+
 def best_answers(outputs: Arrays) -> list[Answers]:
     """Return the outputs `answers` and `scores` of a signature as one list per question."""
     rows = zip(outputs["answers"], outputs["scores"])
@@ -168,12 +175,17 @@ class _RestTransport:
         self._url = url
         self._timeout = timeout
         self._session = requests.Session()
+        # None keeps the environment's proxy for a scheme from being used; requests' types lack it.
+        no_proxy: Any = dict.fromkeys(("http", "https", "all"))
+        self._proxies = no_proxy if _is_local(url) else None
 
     def predict(self, signature: str, inputs: Arrays, outputs: Sequence[str]) -> Arrays:
         columns = {name: values.tolist() for name, values in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": columns})
         try:
-            response = self._session.post(self._url, data=body.encode(), timeout=self._timeout)
+            response = self._session.post(
+                self._url, data=body.encode(), timeout=self._timeout, proxies=self._proxies
+            )
         except requests.Timeout as error:
             raise ServerError(f"{self._url}: no answer within {self._timeout:g} s") from error
         except requests.RequestException as error:
@@ -210,8 +222,9 @@ class _GrpcTransport:
 
         self._address = address
         self._timeout = timeout
+        no_proxy = [("grpc.enable_http_proxy", 0)] if _is_local(f"grpc://{address}") else []
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(
-            grpc.insecure_channel(address, GRPC_OPTIONS)
+            grpc.insecure_channel(address, [*GRPC_OPTIONS, *no_proxy])
         )
         self._request = predict_pb2.PredictRequest()
         self._request.model_spec.name = model
@@ -287,6 +300,17 @@ def _parse_endpoint(endpoint: str) -> tuple[str, str]:
     if parts.scheme == "grpc" and port is None:
         raise malformed
     return parts.scheme, parts.netloc
+
+
+def _is_local(url: str) -> bool:
+    """Return whether a URL leads to this machine, which a proxy elsewhere cannot reach."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    # Connecting to 0.0.0.0 reaches this machine, too.
+    return address.is_loopback or address.is_unspecified
 
 
 def _version_and_label(given: str | int | None) -> tuple[int | None, str | None]:

@@ -95,7 +95,7 @@ def test_a_malformed_endpoint_is_refused(endpoint):
     assert f"endpoint {endpoint!r}: must be http://HOST:PORT" in one_line(caught)
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "a b", "a:predict"])
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a\nb", "a:predict"])
 def test_a_name_that_would_change_the_path_is_refused(name):
     with pytest.raises(InputError):
         Client("http://a:1", name)
@@ -145,6 +145,43 @@ def test_an_unexpected_response_is_reported_in_one_line(other_server, answer, me
         client.encode_image([[[1.0]]], [[[0, 0, 1, 1]]], [1])
     assert message in one_line(caught)
     assert other_server.path == "/v1/models/tiny/labels/canary:predict"
+
+
+def test_a_name_with_a_blank_is_quoted(other_server):
+    other_server.answer = (200, b'{"outputs": [[[1.0]]]}')
+    client = Client(f"http://127.0.0.1:{other_server.server_port}", "my model", "the best")
+    client.encode_image([[[1.0]]], [[[0, 0, 1, 1]]], [1])
+    assert other_server.path == "/v1/models/my%20model/labels/the%20best:predict"
+
+
+@pytest.fixture
+def unreachable_proxy(monkeypatch):
+    """An environment in which every request goes to a proxy that does not answer."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_this_machine_is_reached_without_the_proxy(unreachable_proxy, other_server, host):
+    other_server.answer = (200, b'{"outputs": [[[1.0]]]}')
+    client = Client(f"http://{host}:{other_server.server_port}", "tiny")
+    assert client.encode_image([[[1.0]]], [[[0, 0, 1, 1]]], [1]).shape == (1, 1, 1)
+
+
+def test_this_machine_is_reached_without_the_proxy_over_grpc(unreachable_proxy, address, batch):
+    regions = [v.numpy()[:1] for k, v in batch.items() if k != "question"]
+    assert len(Client(address, "tiny").answer(["what?"], *regions)) == 1
+
+
+def test_another_machine_is_reached_through_the_proxy(unreachable_proxy):
+    with pytest.raises(ServerError) as caught:
+        Client("http://example.invalid", "tiny").encode_image([[[1.0]]], [[[0, 0, 1, 1]]], [1])
+    # The name is not looked up.
+    assert "onnection refused" in one_line(caught)
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])

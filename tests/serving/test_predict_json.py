@@ -59,6 +59,21 @@ def test_bytes_are_base64_and_the_only_input_needs_no_name(body):
     assert parsed.inputs["examples"].tolist() == [b"\xff\x00"]
 
 
+def test_an_empty_signature_name_means_the_default():
+    assert parse({"signature_name": "", "instances": [ROW]}).signature == "serving_default"
+
+
+def test_extra_keys_are_ignored_except_in_a_row():
+    parsed = parse({"context": {}, "signature": "examples", "inputs": {**COLUMNS, "color": 1}})
+    assert parsed.signature == "serving_default" and parsed.inputs.keys() == COLUMNS.keys()
+
+
+@pytest.mark.parametrize("text", ["/wA=", "/wA", "/w\nA=\n", " /wA= "])
+def test_base64_needs_no_padding_and_may_have_white_space(text):
+    parsed = parse({"signature_name": "examples", "instances": [{"b64": text}]})
+    assert parsed.inputs["examples"].tolist() == [b"\xff\x00"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -110,7 +125,6 @@ def test_a_wrong_value_is_named_with_its_place(changes, message):
         (b"[1]", "the body must be an object"),
         ({}, "must have either instances (rows) or inputs (columns)"),
         ({"instances": [ROW], "inputs": COLUMNS}, "must have either"),
-        ({"instances": [ROW], "signature": "examples"}, "unknown key 'signature'"),
         (
             {"instances": [ROW], "signature_name": "other"},
             "no signature 'other'; signatures: examples, serving_default",

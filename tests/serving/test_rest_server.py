@@ -3,6 +3,7 @@
 import base64
 import concurrent.futures
 import contextlib
+import gzip
 import json
 import shutil
 import socket
@@ -137,7 +138,11 @@ def test_every_version_path_has_status_and_metadata(url, place):
         ("GET", "/v1/models/other", 404, "no model 'other'; this server has 'tiny'"),
         ("GET", "/v1/models/tiny/versions/2", 404, "version '2' is not served; versions: 1"),
         ("POST", "/v1/models/tiny/labels/new:predict", 404, "label 'new' is not served"),
-        ("POST", "/v1/models/tiny:classify", 405, "Malformed request: POST"),
+        ("POST", "/v1/models/tiny:classify", 400, "no signature for classify; use predict"),
+        ("POST", "/v1/models/tiny/versions/1:regress", 400, "no signature for regress"),
+        ("POST", "/v1/models/tiny:explain", 404, "Malformed request: POST"),
+        ("GET", "/v1/models/tiny:predict", 405, "Malformed request: GET"),
+        ("GET", "/v1/models", 400, "missing model name in request; this server has 'tiny'"),
         ("GET", "/", 404, "Malformed request: GET /"),
         ("GET", "/docs", 404, "Malformed request"),
         ("DELETE", "/v1/models/tiny", 405, "Malformed request: DELETE"),
@@ -148,6 +153,86 @@ def test_wrong_paths_are_refused_as_tensorflow_serving_does(
     endpoint, method, path, status, message
 ):
     response = requests.request(method, f"{endpoint}{path}", timeout=60)
+    assert response.status_code == status
+    assert message in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [("", "GET"), ("/metadata", "GET"), ("/labels/stable", "GET"), (":predict", "POST")],
+)
+def test_a_path_tells_its_methods(url, path, method):
+    allowed = requests.options(f"{url}{path}", timeout=60)
+    refused = requests.delete(f"{url}{path}", timeout=60)
+    assert (allowed.status_code, refused.status_code) == (200, 405)
+    for response in (allowed, refused):
+        assert set(response.headers["Allow"].split(", ")) == {method, "OPTIONS"}
+
+
+def preflight(url, origin, header="content-type"):
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": header,
+    }
+    return requests.options(url, headers=headers, timeout=60)
+
+
+def test_web_pages_may_send_requests_only_from_the_origins_that_are_named(versions, url):
+    mine, other = "http://localhost:3000", "http://example.com"
+    for response in (
+        preflight(f"{url}:predict", mine),
+        requests.get(url, headers={"Origin": mine}),
+    ):
+        assert "Access-Control-Allow-Origin" not in response.headers
+    with running(versions, cors_origins=[mine]) as endpoint:
+        path = f"{endpoint}/v1/models/{NAME}"
+        asked = preflight(f"{path}:predict", mine, "content-encoding, content-type")
+        assert asked.status_code == 200
+        assert "POST" in asked.headers["Access-Control-Allow-Methods"]
+        refused = requests.post(f"{path}:predict", b"{", headers={"Origin": mine}, timeout=60)
+        assert refused.status_code == 400
+        for response in (asked, refused):
+            assert response.headers["Access-Control-Allow-Origin"] == mine
+        assert preflight(f"{path}:predict", other).status_code == 400
+        answered = requests.get(path, headers={"Origin": other}, timeout=60)
+        assert "Access-Control-Allow-Origin" not in answered.headers
+    with running(versions, cors_origins=["*"]) as endpoint:
+        answered = requests.get(
+            f"{endpoint}/v1/models/{NAME}", headers={"Origin": other}, timeout=60
+        )
+        assert answered.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip", "identity", ""])
+def test_a_gzipped_request_is_answered_like_a_plain_one(url, flat_records, encoding):
+    examples = [{"b64": base64.b64encode(flat_records[0]).decode()}]
+    body = json.dumps({"signature_name": "serve_examples", "inputs": examples}).encode()
+    plain = requests.post(f"{url}:predict", body, timeout=60)
+    sent = gzip.compress(body) if "gzip" in encoding.lower() else body
+    headers = {"Content-Encoding": encoding}
+    response = requests.post(f"{url}:predict", sent, headers=headers, timeout=60)
+    assert response.status_code == 200
+    assert response.json() == plain.json()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status", "message"),
+    [
+        ("gzip", gzip.compress(b" " * 1_000_001), 413, "uncompressed body exceeds 1,000,000 bytes"),
+        ("gzip", gzip.compress(bytes(200_000_000)), 413, "uncompressed body exceeds"),
+        ("gzip", gzip.compress(b" " * 1_000_000), 400, "the body is not JSON"),
+        ("gzip", gzip.compress(b"{}")[:-9], 400, "not valid gzip: it is cut short"),
+        ("gzip", b"", 400, "not valid gzip: it is cut short"),
+        ("gzip", b"{}", 400, "not valid gzip: Error -3"),
+        ("gzip", gzip.compress(b"{}") * 2, 400, "not valid gzip: data follow its end"),
+        ("br", b"{}", 415, "Content-Encoding 'br' is not supported; use gzip or none"),
+        ("gzip, gzip", b"{}", 415, "Content-Encoding 'gzip, gzip' is not supported"),
+    ],
+)
+def test_a_bad_compressed_body_is_refused(url, encoding, body, status, message):
+    headers = {"Content-Encoding": encoding}
+    response = requests.post(f"{url}:predict", body, headers=headers, timeout=60)
     assert response.status_code == status
     assert message in response.json()["error"]
 

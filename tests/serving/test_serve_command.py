@@ -1,5 +1,6 @@
 """`lxmert serve` as a command: options that it refuses, and its start and end."""
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -7,8 +8,10 @@ import sys
 
 import pytest
 import requests
+import uvicorn
 
 from lxmert_tf.cli import main as cli
+from lxmert_tf.serving.server.model_versions import ModelVersions
 
 
 def refused(capsys, *argv) -> str:
@@ -43,6 +46,41 @@ def test_an_address_of_another_machine_is_refused(capsys, tmp_path):
 def test_a_label_without_a_version_is_refused(capsys, tmp_path, label):
     line = refused(capsys, "--model", tmp_path, "--label", label)
     assert f"--label {label}: must be LABEL=VERSION" in line
+
+
+@pytest.mark.parametrize("origin", ["", "localhost:3000", "http://a/b", "http://a/", "null"])
+def test_an_origin_that_no_page_has_is_refused(capsys, tmp_path, origin):
+    line = refused(capsys, "--model", tmp_path, "--cors-origin", origin)
+    assert f"--cors-origin {origin}: must be SCHEME://HOST[:PORT] without a path" in line
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:b", ".."])
+def test_a_name_that_no_url_can_have_is_refused(capsys, tmp_path, name):
+    line = refused(capsys, "--model", tmp_path, "--name", name)
+    assert f"{name!r} cannot be a model's name in URLs" in line
+
+
+def test_the_url_has_the_name_that_was_given_quoted(tiny, tmp_path, monkeypatch, capsys):
+    # Everything but the loop that answers requests.
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: sockets[0].close())
+    link = tmp_path / "my model"
+    link.symlink_to(tiny.saved_model)
+    named = ["--model", tiny.saved_model, "--name", "my model"]
+    for argv in (["--model", link], ["--model", f"{link}/"], named):
+        assert cli.main(["serve", *map(str, argv), "--port", "0"]) == 0
+        url = capsys.readouterr().out.splitlines()[1].split()[-1]
+        assert url.endswith("/v1/models/my%20model")
+
+
+@pytest.mark.parametrize(
+    ("given", "target", "version"), [("best", "7", 7), ("3", "7", 3), ("best", "model", 1)]
+)
+def test_a_link_keeps_the_version_that_was_given(tiny, tmp_path, given, target, version):
+    (tmp_path / "versions").mkdir()
+    shutil.copytree(tiny.saved_model, tmp_path / target)
+    (tmp_path / "versions" / given).symlink_to(tmp_path / target)
+    versions = ModelVersions(tmp_path / "versions" / given, {}, print)
+    assert versions.numbers() == [version]
 
 
 @pytest.mark.slow

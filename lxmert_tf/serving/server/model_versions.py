@@ -1,6 +1,7 @@
 """Versions of a model on disk: loaded, warmed up, and replaced while requests are answered."""
 
 import inspect
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -95,7 +96,7 @@ class ModelVersions:
 
     Args:
         directory: A folder of numbered SavedModels, or one SavedModel, whose version is its name
-            if that is a number and 1 otherwise.
+            if that is a number, or the name that a symbolic link leads to, and 1 otherwise.
         labels: Version numbers by label.
         log: Called with a line when a version is served or cannot be loaded.
 
@@ -184,8 +185,12 @@ class ModelVersions:
 
     def _find(self) -> dict[int, pathlib.Path]:
         if is_saved_model(self.directory):
-            name = self.directory.resolve().name
-            return {int(name) if name.isdecimal() else 1: self.directory}
+            names = (
+                os.path.basename(os.path.abspath(self.directory)),
+                self.directory.resolve().name,
+            )
+            numbers = [int(name) for name in names if name.isdecimal()]
+            return {next(iter(numbers), 1): self.directory}
         try:
             return numbered_versions(self.directory)
         except OSError as error:

@@ -35,6 +35,9 @@ class PredictRequest(NamedTuple):
 def parse_predict(body: bytes, signatures: dict[str, Specs]) -> PredictRequest:
     """Parse the body of a predict request.
 
+    Keys other than `signature_name`, `instances` and `inputs` are ignored, as TensorFlow Serving
+    does. An empty signature name means the default.
+
     Args:
         body: JSON.
         signatures: Inputs of each signature that can be called.
@@ -43,7 +46,9 @@ def parse_predict(body: bytes, signatures: dict[str, Specs]) -> PredictRequest:
         RequestError: The body is invalid (status 400); the reason says where.
     """
     content = _object(body)
-    name = content.get(SIGNATURE, DEFAULT_SIGNATURE)
+    name = content.get(SIGNATURE, "")
+    if name == "":
+        name = DEFAULT_SIGNATURE
     if not isinstance(name, str) or name not in signatures:
         raise _invalid(f"no signature {name!r}; signatures: {', '.join(sorted(signatures))}")
     specs = signatures[name]
@@ -53,7 +58,8 @@ def parse_predict(body: bytes, signatures: dict[str, Specs]) -> PredictRequest:
         columns = {next(iter(specs)): columns}
     if not isinstance(columns, dict):
         raise _invalid(f"{INPUTS} must be an object with {', '.join(specs)}")
-    _check_names(columns, specs, INPUTS)
+    # As TensorFlow Serving does, ignore other names here, but not in a row.
+    _check_required(columns, specs, INPUTS)
     inputs = {key: _array(columns[key], spec, key) for key, spec in specs.items()}
     _check_batch(inputs, specs)
     return PredictRequest(name, inputs, by_row)
@@ -100,9 +106,6 @@ def _object(body: bytes) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise _invalid(f"the body must be an object with {INSTANCES} or {INPUTS}")
-    unknown = set(content) - {INSTANCES, INPUTS, SIGNATURE}
-    if unknown:
-        raise _invalid(f"unknown key {min(unknown)!r}; keys: {INSTANCES}, {INPUTS}, {SIGNATURE}")
     if (INSTANCES in content) == (INPUTS in content):
         raise _invalid(f"the body must have either {INSTANCES} (rows) or {INPUTS} (columns)")
     return content
@@ -117,7 +120,8 @@ def _from_rows(rows: Any, specs: Specs) -> dict[str, list]:
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise _invalid(f"{INSTANCES}[{number}] must be an object with {', '.join(specs)}")
-        _check_names(row, specs, f"{INSTANCES}[{number}]")
+        _check_required(row, specs, f"{INSTANCES}[{number}]")
+        _check_known(row, specs, f"{INSTANCES}[{number}]")
     return {name: [row[name] for row in rows] for name in specs}
 
 
@@ -125,10 +129,13 @@ def _names_inputs(value: Any, specs: Specs) -> bool:
     return isinstance(value, dict) and (set(value) != {B64} or B64 in specs)
 
 
-def _check_names(given: dict[str, Any], specs: Specs, where: str) -> None:
+def _check_required(given: dict[str, Any], specs: Specs, where: str) -> None:
     for name in specs:
         if name not in given:
             raise _invalid(f"{where} lacks {name!r}")
+
+
+def _check_known(given: dict[str, Any], specs: Specs, where: str) -> None:
     for name in given:
         if name not in specs:
             raise _invalid(f"{where} has unknown input {name!r}; inputs: {', '.join(specs)}")
@@ -195,8 +202,10 @@ def _string(value: Any, where: str) -> bytes:
                 f"{where} has an unpaired surrogate, which UTF-8 cannot encode"
             ) from error
     if isinstance(value, dict) and set(value) == {B64} and isinstance(value[B64], str):
+        # TensorFlow Serving needs no padding and skips white space, such as line breaks.
+        text = "".join(value[B64].split()).rstrip("=")
         try:
-            return base64.b64decode(value[B64], validate=True)
+            return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         except (binascii.Error, ValueError) as error:
             raise _invalid(f"{where} is not base64: {error}") from error
     raise _invalid(f'{where} must be a string or {{"{B64}": base64 of bytes}}')

@@ -4,21 +4,42 @@ import asyncio
 import concurrent.futures
 import contextlib
 import json
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from lxmert_tf.serving.errors import RequestError
 from lxmert_tf.serving.server.batcher import Batcher
 from lxmert_tf.serving.server.model_versions import ModelVersions
-from lxmert_tf.serving.server.predict_json import format_predict, parse_predict
+from lxmert_tf.serving.server.predict_json import (
+    PredictRequest,
+    Specs,
+    format_predict,
+    parse_predict,
+)
 
 # How a path names a version: not at all, by number, or by label.
-VERSIONS = ("", "/versions/{version}", "/labels/{label}")
+VERSIONS = ("", "/versions/{version:segment}", "/labels/{label:segment}")
+# Encodings of bodies that are not compressed.
+PLAIN = ("", "identity")
+GZIP = ("gzip", "x-gzip")
 # Time limit for sending a request.
 BODY_SECONDS = 60
+
+
+class _Segment(StringConvertor):
+    """A part of a path; a colon ends it, because a method such as `:predict` comes after it."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("segment", _Segment())
 
 
 class RestServer:
@@ -28,9 +49,11 @@ class RestServer:
         name: Name of the model in paths.
         versions: The versions of the model.
         max_batch: Largest batch size.
-        max_body: Largest request, in bytes; larger ones are refused with status 413.
+        max_body: Largest request, in bytes and before compression; larger ones are refused with
+            status 413.
         max_pending: Requests handled at the same time; more are refused with status 503.
         poll_seconds: Interval of checks for a new version.
+        cors_origins: Origins whose web pages may send requests (CORS), or "*" for all.
 
     Attributes:
         app: The application, for an ASGI server such as uvicorn.
@@ -44,6 +67,7 @@ class RestServer:
         max_body: int,
         max_pending: int,
         poll_seconds: float,
+        cors_origins: Sequence[str] = (),
     ):
         self._name = name
         self._versions = versions
@@ -57,14 +81,36 @@ class RestServer:
         self.app = FastAPI(
             openapi_url=None, lifespan=self._lifespan, title="lxmert serve", redirect_slashes=False
         )
+        self._add_route("/v1/models", "GET", self._no_name)
         for version in VERSIONS:
-            path = f"/v1/models/{{name}}{version}"
-            self.app.add_api_route(path, self._status, methods=["GET"])
-            self.app.add_api_route(f"{path}/metadata", self._metadata, methods=["GET"])
-            self.app.add_api_route(f"{path}:predict", self._predict, methods=["POST"])
+            path = f"/v1/models/{{name:segment}}{version}"
+            self._add_route(path, "GET", self._status)
+            self._add_route(f"{path}/metadata", "GET", self._metadata)
+            self._add_route(f"{path}:predict", "POST", self._predict)
+            self._add_route(f"{path}:classify", "POST", self._no_signature)
+            self._add_route(f"{path}:regress", "POST", self._no_signature)
+        if cors_origins:
+            self.app.add_middleware(
+                CORSMiddleware,
+                allow_origins=list(cors_origins),
+                allow_methods=["GET", "POST"],
+                allow_headers=["Content-Type", "Content-Encoding"],
+            )
         self.app.add_exception_handler(RequestError, _request_error)
         self.app.add_exception_handler(HTTPException, _http_error)
         self.app.add_exception_handler(Exception, _server_error)
+
+    def _add_route(
+        self, path: str, method: str, answer: Callable[[Request], Awaitable[Response]]
+    ) -> None:
+        """Answer a method of a path, and OPTIONS with the methods that the path has."""
+
+        async def respond(request: Request) -> Response:
+            if request.method == "OPTIONS":
+                return Response(headers={"Allow": f"{method}, OPTIONS"})
+            return await answer(request)
+
+        self.app.add_api_route(path, respond, methods=[method, "OPTIONS"])
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: FastAPI):
@@ -80,6 +126,15 @@ class RestServer:
             # Files that cannot be read now are tried again at the next check.
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(self._versions.refresh)
+
+    async def _no_name(self, request: Request) -> Response:
+        raise RequestError(400, f"missing model name in request; this server has {self._name!r}")
+
+    async def _no_signature(self, request: Request) -> Response:
+        method = request.url.path.rpartition(":")[2]
+        self._model(request)
+        await _read_body(request, 0)
+        raise RequestError(400, f"the model has no signature for {method}; use predict")
 
     async def _status(self, request: Request) -> Response:
         number, _ = self._model(request)
@@ -120,11 +175,15 @@ class RestServer:
         body = await _read_body(request, self._max_body)
         if body is None:
             raise RequestError(413, f"the body exceeds {self._max_body:,} bytes")
+        encoding = request.headers.get("content-encoding", "")
         loop = asyncio.get_running_loop()
-        parsed = await loop.run_in_executor(self._json, parse_predict, body, model.specs)
+        parsed = await loop.run_in_executor(self._json, self._parse, body, encoding, model.specs)
         outputs = await self._batcher.run(model, parsed.signature, parsed.inputs)
         text = await loop.run_in_executor(self._json, format_predict, outputs, parsed.by_row)
         return Response(text, media_type="application/json")
+
+    def _parse(self, body: bytes, encoding: str, specs: dict[str, Specs]) -> PredictRequest:
+        return parse_predict(_uncompress(body, encoding, self._max_body), specs)
 
     def _model(self, request: Request):
         """Return the version number and the model that a path names."""
@@ -158,6 +217,38 @@ async def _read_body(request: Request, limit: int) -> bytes | None:
     return b"".join(chunks) if size <= limit else None
 
 
+def _uncompress(body: bytes, encoding: str, limit: int) -> bytes:
+    """Return the body as it was before its Content-Encoding.
+
+    Args:
+        body: The body as it was sent.
+        encoding: The header.
+        limit: Most bytes of the result; a small body could expand to fill the memory.
+
+    Raises:
+        RequestError: The encoding is unknown (status 415), the body is damaged (400) or too large
+            (413).
+    """
+    encoding = encoding.strip().lower()
+    if encoding in PLAIN:
+        return body
+    if encoding not in GZIP:
+        raise RequestError(415, f"Content-Encoding {encoding!r} is not supported; use gzip or none")
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        content = stream.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise RequestError(400, f"the body is not valid gzip: {error}") from error
+    if len(content) > limit:
+        raise RequestError(413, f"the uncompressed body exceeds {limit:,} bytes")
+    if not stream.eof:
+        raise RequestError(400, "the body is not valid gzip: it is cut short")
+    # Each of many tiny members would cost a copy of the rest of the body.
+    if stream.unused_data:
+        raise RequestError(400, "the body is not valid gzip: data follow its end")
+    return content
+
+
 def _json(status: int, content: dict) -> Response:
     return Response(json.dumps(content), status, media_type="application/json")
 
@@ -169,7 +260,10 @@ async def _request_error(request: Request, error: Any) -> Response:
 
 async def _http_error(request: Request, error: Any) -> Response:
     text = f"Malformed request: {request.method} {request.url.path}"
-    return _json(error.status_code, {"error": text})
+    response = _json(error.status_code, {"error": text})
+    # Among them Allow, which comes with status 405.
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def _server_error(request: Request, error: Exception) -> Response:
