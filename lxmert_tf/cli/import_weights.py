@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vocabulary",
         metavar="FILE",
-        help="vocab.txt to keep with the model (default: the one in the checkpoint directory)",
+        help="vocab.txt to keep with the model (default: vocab.txt or tokenizer.json in the "
+        "checkpoint directory)",
     )
     parser.add_argument(
         "--answers",
@@ -61,6 +62,10 @@ def run(args: argparse.Namespace) -> int:
             f"{args.checkpoint}: {len(report.missing)} tensors are missing and "
             f"{len(report.wrong_shape)} have the wrong shape; --partial accepts this"
         )
+    if model.vocabulary is None:
+        print("vocabulary:  none; the model reads sentences only with --vocabulary FILE")
+    else:
+        print(f"vocabulary:  {len(model.vocabulary):,}")
     model.save_preset(args.output)
     print(f"{type(model).__name__} written to {args.output}")
     return 0

@@ -10,6 +10,7 @@ import numpy as np
 from lxmert_tf.atomic_write import atomic_directory, atomic_file
 from lxmert_tf.converters import FORMATS
 from lxmert_tf.converters.foreign_config import to_huggingface
+from lxmert_tf.converters.foreign_vocabulary import write_vocabulary
 from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.converters.formats.safetensors_file import write_safetensors
 from lxmert_tf.converters.formats.torch_writing import write_torch_file
@@ -34,7 +35,8 @@ def export_weights(model: PresetModel, format: str, output) -> None:
     Args:
         model: Any model of the library.
         format: "lxrt" for a file of the release, such as `NAME_LXRT.pth`; "huggingface" for a
-            directory with config.json and model.safetensors.
+            directory with config.json and model.safetensors, and the files of a tokenizer if the
+            model has a vocabulary.
         output: File or directory to write, which must not exist. Missing parents are created.
 
     Raises:
@@ -89,6 +91,8 @@ def _write_huggingface(model: PresetModel, directory: pathlib.Path) -> None:
     with atomic_directory(directory) as partial:
         write_safetensors(partial / "model.safetensors", tensors)
         (partial / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        if model.vocabulary is not None:
+            write_vocabulary(partial, model.vocabulary)
 
 
 def _tensors(model: PresetModel, rename: Callable[[str], str]) -> dict[str, StoredTensor]:

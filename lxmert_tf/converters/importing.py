@@ -2,10 +2,11 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.converters import SOURCES, foreign_config
+from lxmert_tf.converters.foreign_vocabulary import read_vocabulary
 from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.converters.formats.keras_h5 import read_keras_h5
 from lxmert_tf.converters.formats.safetensors_file import read_safetensors
@@ -17,13 +18,13 @@ from lxmert_tf.converters.weight_names import (
     model_variables,
 )
 from lxmert_tf.errors import InputError
+from lxmert_tf.json_file import read_json
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.backbone import LxmertBackbone
 from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
 from lxmert_tf.models.presets import PresetModel
 from lxmert_tf.models.pretrainer import LxmertPretrainer
-from lxmert_tf.text_file import read_lines
 
 # Prefixes in other checkpoints and the release's, of which the first that matches is replaced.
 _PREFIXES = (
@@ -42,6 +43,10 @@ _READERS = {
     "pytorch_model.bin": read_torch_file,
     "tf_model.h5": read_keras_h5,
 }
+# The ending of the name of a file that lists the parts of a large checkpoint. TensorFlow's parts
+# name their variables in another way than a whole file does.
+_INDEX = ".index.json"
+_SHARDED = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +88,8 @@ def import_weights(
             and do not appear in the report.
         checkpoint: File or directory.
         config: Sizes of the model. If None, they are read from the checkpoint; a BERT lacks them.
-        vocabulary: Word pieces to keep with the model. If None, the directory's vocab.txt is used.
+        vocabulary: Word pieces to keep with the model. If None, the directory's vocab.txt or
+            tokenizer.json is used.
         answers: Answers to keep with the model, in the order of the logits.
 
     Returns:
@@ -111,8 +117,8 @@ def import_weights(
         raise InputError(f"unknown source {source!r}; it must be one of {', '.join(SOURCES)}")
     checkpoint = pathlib.Path(checkpoint)
     tensors = _with_release_names(_read(source, checkpoint))
-    if vocabulary is None and (checkpoint / "vocab.txt").is_file():
-        vocabulary = read_lines(checkpoint / "vocab.txt")
+    if vocabulary is None:
+        vocabulary = read_vocabulary(checkpoint)
     if source == "bert":
         config = _bert_config(config, tensors, checkpoint)
         model = _build(LxmertBackbone, config, checkpoint, vocabulary, answers=None)
@@ -159,14 +165,47 @@ def load_tensors(
 
 
 def _read(source: str, checkpoint: pathlib.Path) -> dict[str, StoredTensor]:
+    if not checkpoint.exists():
+        raise InputError(f"checkpoint not found: {checkpoint}")
     if source == "lxrt":
+        if checkpoint.is_dir():
+            raise InputError(
+                f"{checkpoint}: is a directory; the source lxrt is a file such as NAME_LXRT.pth"
+            )
         return read_torch_file(checkpoint)
     if not checkpoint.is_dir():
-        raise InputError(f"{checkpoint}: not a directory, as {source} checkpoints are")
+        raise InputError(
+            f"{checkpoint}: is a file; the source {source} is a directory with config.json and "
+            "weights"
+        )
     for name, read in _READERS.items():
         if (checkpoint / name).is_file():
             return read(checkpoint / name)
-    raise InputError(f"{checkpoint}: has no weights ({', '.join(_READERS)})")
+        index = checkpoint / f"{name}{_INDEX}"
+        if name in _SHARDED and index.is_file():
+            return _read_shards(index, read)
+    names = [*_READERS, *(f"{name}{_INDEX}" for name in _SHARDED)]
+    raise InputError(f"{checkpoint}: has no weights ({', '.join(names)})")
+
+
+def _read_shards(
+    index: pathlib.Path, read: Callable[[pathlib.Path], dict[str, StoredTensor]]
+) -> dict[str, StoredTensor]:
+    """Return the tensors of a checkpoint in several files, which an index lists by tensor."""
+    content = read_json(index)
+    files = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(files, dict) or not files:
+        raise InputError(f"{index}: the key 'weight_map' must hold the file of each tensor")
+    shards: dict[str, dict[str, StoredTensor]] = {}
+    for file in files.values():
+        if not isinstance(file, str) or file != pathlib.PurePath(file).name:
+            raise InputError(f"{index}: {file!r} must be the name of a file in its directory")
+        if file not in shards:
+            shards[file] = read(index.parent / file)
+    for name, file in files.items():
+        if name not in shards[file]:
+            raise InputError(f"{index.parent / file}: lacks {name!r}, which {index.name} lists")
+    return {name: shards[file][name] for name, file in files.items()}
 
 
 def _with_release_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from lxmert_tf.converters.formats import StoredTensor
+from lxmert_tf.converters.formats.file_kind import foreign_kind
 from lxmert_tf.errors import InputError
 
 # PyTorch's names of the variables of a layer.
@@ -48,7 +49,9 @@ def read_keras_h5(path) -> dict[str, StoredTensor]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError) as error:
-        reason = " ".join(str(error).split())
+        kind = foreign_kind(path)
+        is_other = kind is not None and "HDF5" not in kind
+        reason = f"it is {kind}" if is_other else " ".join(str(error).split())
         raise InputError(f"{path}: damaged HDF5 file ({reason})") from error
 
 

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from lxmert_tf.converters.formats import StoredTensor
+from lxmert_tf.converters.formats.file_kind import foreign_kind
 from lxmert_tf.errors import InputError
 
 
@@ -61,5 +62,7 @@ def _open(path) -> Iterator[Any]:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except SafetensorError as error:
-        reason = " ".join(str(error).split())
+        kind = foreign_kind(path)
+        is_other = kind is not None and "safetensors" not in kind
+        reason = f"it is {kind}" if is_other else " ".join(str(error).split())
         raise InputError(f"{path}: damaged safetensors file ({reason})") from error

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from lxmert_tf.converters.formats import StoredTensor
+from lxmert_tf.converters.formats.file_kind import foreign_kind
 from lxmert_tf.converters.formats.safe_unpickler import SafeUnpickler
 from lxmert_tf.errors import InputError
 
@@ -75,6 +76,8 @@ def read_torch_file(path) -> dict[str, StoredTensor]:
     try:
         with path.open("rb") as file:
             is_zip = file.read(4) == b"PK\x03\x04"
+        if kind := foreign_kind(path):
+            raise InputError(f"not a PyTorch file (.pth, .pt or .bin) but {kind}")
         return _read_zip(path) if is_zip else _read_legacy(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error

@@ -2,10 +2,12 @@
 
 import dataclasses
 import doctest
+import gzip
 import importlib.util
 import json
 import pathlib
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -16,13 +18,15 @@ from lxmert_tf.converters import answer_transfer, exporting, importing
 from lxmert_tf.converters.exporting import export_weights
 from lxmert_tf.converters.foreign_config import from_tensors
 from lxmert_tf.converters.formats import StoredTensor, keras_h5, safe_unpickler
-from lxmert_tf.converters.formats.safetensors_file import write_safetensors
+from lxmert_tf.converters.formats.safetensors_file import read_safetensors, write_safetensors
 from lxmert_tf.converters.formats.torch_writing import write_torch_file
 from lxmert_tf.converters.importing import import_weights
 from lxmert_tf.converters.weight_names import bert_variables, model_variables
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import load_preset
+from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 from tests.lxmert_tf.converters.conftest import TINY
+from tests.lxmert_tf.samples import one_line
 
 EXAMPLES = (importing, exporting, answer_transfer, keras_h5, safe_unpickler)
 MODELS = (LxmertBackbone, LxmertPretrainer, LxmertAnswerClassifier)
@@ -249,6 +253,179 @@ def test_a_word_table_that_is_not_a_matrix_is_refused_with_one_line(tmp_path, so
     with pytest.raises(InputError, match=r"word_embeddings") as caught:
         import_weights(source, checkpoint, TINY if source == "bert" else None)
     assert "\n" not in str(caught.value) and str(caught.value).startswith(f"{checkpoint}: ")
+
+
+WORDS = [*SPECIAL_PIECES, *(f"w{i}" for i in range(TINY.vocab_size - len(SPECIAL_PIECES)))]
+
+
+def test_a_vocabulary_is_exported_as_transformers_reads_it(tmp_path):
+    export_weights(LxmertBackbone(TINY, vocabulary=WORDS), "huggingface", tmp_path / "hf")
+    assert (tmp_path / "hf" / "vocab.txt").read_text() == "".join(f"{word}\n" for word in WORDS)
+    tokenizer = json.loads((tmp_path / "hf" / "tokenizer_config.json").read_text())
+    assert tokenizer == {"do_lower_case": True, "tokenizer_class": "LxmertTokenizer"}
+    model, _ = import_weights("huggingface", tmp_path / "hf")
+    assert model.vocabulary == WORDS
+    export_weights(LxmertBackbone(TINY), "huggingface", tmp_path / "without")
+    assert not (tmp_path / "without" / "vocab.txt").exists()
+
+
+def tokenizer(**changes):
+    # In files of other tools the ids are not in order.
+    vocabulary = {word: i for i, word in reversed(list(enumerate(WORDS[:-1])))}
+    added = [{"content": WORDS[0], "id": 0}, {"content": WORDS[-1], "id": len(WORDS) - 1}]
+    model = {"type": "WordPiece", "vocab": vocabulary, "continuing_subword_prefix": "##"}
+    return {"added_tokens": added, "model": {**model, **changes}}
+
+
+@pytest.fixture
+def hugging_face(checkpoint, tmp_path):
+    """A copy of a directory, for changes."""
+    directory = tmp_path / "hf"
+    shutil.copytree(checkpoint(LxmertPretrainer, "huggingface"), directory)
+    return directory
+
+
+def test_a_vocabulary_is_read_from_tokenizer_json_if_there_is_no_other(hugging_face, capsys):
+    command = ["import-weights", "--source", "huggingface", "--checkpoint", str(hugging_face)]
+    assert main([*command, "--output", str(hugging_face.parent / "without")]) == 0
+    assert "vocabulary:  none; the model reads sentences only with" in capsys.readouterr().out
+    (hugging_face / "tokenizer.json").write_text(json.dumps(tokenizer()))
+    preset = hugging_face.parent / "preset"
+    assert main([*command, "--output", str(preset)]) == 0
+    assert f"vocabulary:  {len(WORDS)}\n" in capsys.readouterr().out
+    assert (preset / "vocab.txt").read_text().split() == WORDS
+    (hugging_face / "vocab.txt").write_text("\n".join(WORDS[::-1]) + "\n")
+    model, _ = import_weights("huggingface", hugging_face)
+    assert model.vocabulary == WORDS[::-1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "not a tokenizer of Hugging Face"),
+        ({"model": {}}, "not a tokenizer of Hugging Face"),
+        (tokenizer(vocab=[1]), "not a tokenizer of Hugging Face"),
+        (tokenizer(type="BPE"), "the tokenizer is BPE with the prefix '##'; a model needs Word"),
+        (tokenizer(continuing_subword_prefix="@@"), "WordPiece with the prefix '@@'"),
+        (tokenizer(vocab={"[PAD]": 0, "a": 5}), "the ids of the word pieces are not 0 to"),
+    ],
+)
+def test_a_tokenizer_without_word_pieces_is_refused(hugging_face, content, message):
+    path = hugging_face / "tokenizer.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        import_weights("huggingface", hugging_face)
+    assert one_line(caught).startswith(f"{path}: ") and message in one_line(caught)
+
+
+def write_shards(directory, write, ending):
+    """Replace the weights of a directory by two files and an index."""
+    whole = directory / "model.safetensors"
+    tensors = read_safetensors(whole)
+    half = len(tensors) // 2
+    stem = "model" if ending == "safetensors" else "pytorch_model"
+    files = {}
+    for number, names in enumerate((sorted(tensors)[:half], sorted(tensors)[half:]), start=1):
+        file = f"{stem}-{number:05}-of-00002.{ending}"
+        write(directory / file, {name: tensors[name] for name in names})
+        files |= dict.fromkeys(names, file)
+    whole.unlink()
+    index = directory / f"{stem}.{ending}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": files}))
+    return index, files
+
+
+@pytest.mark.parametrize(
+    ("write", "ending"), [(write_safetensors, "safetensors"), (write_torch_file, "bin")]
+)
+def test_a_checkpoint_in_several_files_is_read(tiny_model, hugging_face, write, ending):
+    write_shards(hugging_face, write, ending)
+    model, report = import_weights("huggingface", hugging_face)
+    assert report.is_complete() and report.unexpected == ()
+    assert_equal_weights(tiny_model(LxmertPretrainer), model)
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing file", "missing tensor", "other folder", "no map", "no JSON"]
+)
+def test_a_damaged_checkpoint_in_several_files_is_refused(hugging_face, damage):
+    index, files = write_shards(hugging_face, write_safetensors, "safetensors")
+    name, file = next(iter(files.items()))
+    message = f"{index}: "
+    if damage == "missing file":
+        (hugging_face / file).unlink()
+        message = f"{hugging_face / file}: No such file"
+    if damage == "missing tensor":
+        index.write_text(json.dumps({"weight_map": {**files, "more.weight": file}}))
+        message = f"{hugging_face / file}: lacks 'more.weight', which {index.name} lists"
+    if damage == "other folder":
+        index.write_text(json.dumps({"weight_map": {**files, name: f"../{file}"}}))
+        message = f"{index}: '../{file}' must be the name of a file in its directory"
+    if damage == "no map":
+        index.write_text("[]")
+    if damage == "no JSON":
+        index.write_text("{")
+    with pytest.raises(InputError) as caught:
+        import_weights("huggingface", hugging_face)
+    assert one_line(caught).startswith(message)
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("# LXMERT: Lésson one\n\nimport torch\n".encode(), "a text file"),
+        (b"import torch\nmodel.load()\n.", "a text file"),
+        (b'{"weights": [1, 2]}', "a text file"),
+        ("ü".encode() * 600, "a text file"),
+        ("# LXMERT".encode("utf-8-sig"), "a text file"),
+        ("# LXMERT".encode("utf-16"), "a text file"),
+        (b"\n<!DOCTYPE html><html>404</html>", "an HTML page, as a failed download leaves"),
+        (LFS, "a Git LFS pointer; `git lfs pull` fetches the file itself"),
+        (b"", "an empty file"),
+        (gzip.compress(b"x"), "a gzip archive; unpack it first"),
+        (bytes(257) + b"ustar\x0000" + bytes(300), "a tar archive; unpack it first"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file"),
+        (struct.pack("<Q", 2) + b"{}", "a safetensors file"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_called_what_it_is(tmp_path, content, message):
+    path = tmp_path / "x.pth"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        import_weights("lxrt", path)
+    assert one_line(caught) == f"{path}: not a PyTorch file (.pth, .pt or .bin) but {message}"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tf_model.h5", "pytorch_model.bin"])
+def test_weights_that_were_not_fetched_are_called_what_they_are(hugging_face, name):
+    (hugging_face / "model.safetensors").unlink()
+    (hugging_face / name).write_bytes(LFS)
+    with pytest.raises(InputError) as caught:
+        import_weights("huggingface", hugging_face)
+    assert one_line(caught).startswith(f"{hugging_face / name}: ")
+    assert "a Git LFS pointer; `git lfs pull` fetches the file itself" in one_line(caught)
+
+
+def test_a_file_for_a_directory_and_a_directory_for_a_file_are_refused(checkpoint, tmp_path):
+    directory, file = checkpoint(LxmertBackbone, "huggingface"), tmp_path / "x.pth"
+    file.touch()
+    for source, path, message in (
+        ("lxrt", directory, "is a directory; the source lxrt is a file such as NAME_LXRT.pth"),
+        ("huggingface", file, "is a file; the source huggingface is a directory with config.json"),
+        ("bert", file, "is a file; the source bert is a directory"),
+    ):
+        with pytest.raises(InputError) as caught:
+            import_weights(source, path)
+        assert one_line(caught).startswith(f"{path}: {message}")
+    with pytest.raises(InputError, match=r"checkpoint not found: .*none"):
+        import_weights("lxrt", tmp_path / "none")
+    shutil.copytree(directory, tmp_path / "hf")
+    (tmp_path / "hf" / "model.safetensors").rename(tmp_path / "hf" / "weights.xyz")
+    with pytest.raises(InputError, match=r"has no weights \(model.safetensors, .*index.json"):
+        import_weights("huggingface", tmp_path / "hf")
 
 
 def test_pytorch_loads_what_is_exported(tiny_model, checkpoint):
