@@ -17,7 +17,7 @@ from pipeline.components.scene_example_gen import SceneExampleGen
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.inputs import check_scenes
 from pipeline.ingest.job import DIRECT_RUNNER
-from pipeline.metadata import METADATA_FILE, latest_blessed_model
+from pipeline.metadata import METADATA_FILE, connection_config, latest_blessed_model
 from pipeline.run_record import read_last_run
 from pipeline.runners.local import printed_progress
 from pipeline.trainer_modules.answering import PRESET
@@ -91,9 +91,7 @@ def create_prediction_pipeline(
     return tfx.dsl.Pipeline(
         pipeline_name=NAME,
         pipeline_root=str(pathlib.Path(root) / NAME),
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            metadata_path
-        ),
+        metadata_connection_config=connection_config(metadata_path),
         components=[example_gen, importer, inferrer],
         enable_cache=True,
         beam_pipeline_args=list(beam_args),

@@ -23,6 +23,20 @@ _STATES = metadata_store_pb2.Execution.State
 Row = tuple[str, ...]
 
 
+def connection_config(path) -> metadata_store_pb2.ConnectionConfig:
+    """Return the configuration with which TFX writes a SQLite metadata file.
+
+    Unlike `sqlite_metadata_connection_config` of TFX, it makes no folder, so that a pipeline that
+    cannot be built leaves none behind.
+    """
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    config.sqlite.connection_mode = (
+        metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    )
+    return config
+
+
 def open_metadata(path) -> mlmd.MetadataStore:
     """Open a SQLite metadata file for reading.
 

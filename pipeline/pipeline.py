@@ -19,6 +19,7 @@ from pipeline.components.scene_example_gen import SceneExampleGen, files_fingerp
 from pipeline.config import LoadedPipeline
 from pipeline.evaluation import evaluation_config
 from pipeline.ingest.job import DIRECT_RUNNER
+from pipeline.metadata import connection_config
 
 SCHEMA_FILE = str(pathlib.Path(__file__).parent / "schema" / "scene.pbtxt")
 # Import paths, because TFX would package a module file as a wheel for every run.
@@ -56,9 +57,7 @@ def create_pipeline(
     return tfx.dsl.Pipeline(
         pipeline_name=config.pipeline.name,
         pipeline_root=root,
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            metadata_path
-        ),
+        metadata_connection_config=connection_config(metadata_path),
         components=create_components(config, push_directory, schema_file),
         enable_cache=enable_cache,
         beam_pipeline_args=list(beam_args),

@@ -8,6 +8,8 @@ from lxmert_tf.evaluation import TASKS
 from lxmert_tf.runtime import keep_freed_memory
 
 ROOTS = pathlib.Path("build/pipeline")
+# The root of the demo's run.
+DEMO_ROOT = pathlib.Path("build/demo/pipeline")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "status", help="show runs, artifacts and the lineage of models"
     )
     status_parser.add_argument(
-        "--root", metavar="DIR", help="root of a pipeline (default: all under build/pipeline)"
+        "--root",
+        metavar="DIR",
+        help=f"root of a pipeline (default: all under {ROOTS}, and {DEMO_ROOT})",
     )
     status_parser.set_defaults(act=_status)
 
@@ -123,10 +127,17 @@ def _status(args: argparse.Namespace) -> int:
     from pipeline.metadata import METADATA_FILE, print_status, read_status
 
     # A run that failed before its first component leaves no metadata.
-    found = (path.parent for path in sorted(ROOTS.glob(f"*/{METADATA_FILE}")))
-    roots = [pathlib.Path(args.root)] if args.root else list(found)
+    found = [
+        folder
+        for folder in (*sorted(ROOTS.glob("*")), DEMO_ROOT)
+        if (folder / METADATA_FILE).is_file()
+    ]
+    roots = [pathlib.Path(args.root)] if args.root else found
     if not roots:
-        raise InputError(f"no pipeline has run in {ROOTS}; use --root DIR")
+        raise InputError(
+            f"no pipeline has run in {ROOTS}/* or {DEMO_ROOT}; name its root with --root DIR, the "
+            f"folder with {METADATA_FILE}"
+        )
 
     for root in roots:
         print(root)

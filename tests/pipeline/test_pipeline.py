@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import ml_metadata as mlmd
 import pytest
 from tfx import v1 as tfx
 
@@ -9,8 +10,14 @@ from lxmert_tf.cli import main as cli
 from lxmert_tf.errors import InputError
 from pipeline.batch_prediction import predict
 from pipeline.config import load_pipeline
-from pipeline.ingest.config import IngestConfig, SplitConfig
-from pipeline.metadata import METADATA_FILE
+from pipeline.ingest.config import (
+    IngestConfig,
+    PartConfig,
+    RegionFiles,
+    SentenceFiles,
+    SplitConfig,
+)
+from pipeline.metadata import METADATA_FILE, connection_config
 from pipeline.pipeline import create_components, create_pipeline
 from pipeline.runners.local import partial_run_options, run_local
 from tests.pipeline.tiny_pipeline import COMPONENTS, write_tiny_pipeline
@@ -86,6 +93,7 @@ def test_partial_run_from_an_unknown_component_or_without_an_earlier_run_is_refu
         run_local(config, tmp_path / "root", tmp_path / "pushed", from_component="Trainr")
     with pytest.raises(InputError, match="no earlier run in"):
         run_local(config, tmp_path / "root", tmp_path / "pushed", from_component="Trainer")
+    assert not (tmp_path / "root").exists()
 
 
 def test_status_of_a_folder_without_a_run_is_one_line(tmp_path, capsys):
@@ -99,3 +107,39 @@ def test_prediction_of_an_unknown_split_names_the_splits(tmp_path):
     data = IngestConfig("easy_vqa", splits={"test": SplitConfig("test")})
     with pytest.raises(InputError, match="unknown split 'tset'; it must be one of test"):
         predict(tmp_path, data, "tset", "vqa", tmp_path / "answers.json")
+
+
+def test_status_looks_where_the_demo_and_pipelines_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["pipeline", "status"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == (
+        "lxmert pipeline: no pipeline has run in build/pipeline/* or build/demo/pipeline; name its "
+        "root with --root DIR, the folder with metadata.sqlite"
+    )
+    for root in ("build/demo/pipeline", "build/pipeline/vqa"):
+        (tmp_path / root).mkdir(parents=True)
+        mlmd.MetadataStore(connection_config(f"{root}/{METADATA_FILE}"))
+    assert cli.main(["pipeline", "status"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line.startswith("build/")] == [
+        "build/pipeline/vqa",
+        "build/demo/pipeline",
+    ]
+
+
+def test_missing_files_leave_no_folder(file, tmp_path):
+    config = load_pipeline(file)
+    part = PartConfig(
+        (RegionFiles(("nowhere/*.tsv",)),), (SentenceFiles(("nowhere/*.json",), "vqa_release"),)
+    )
+    splits = {
+        name: dataclasses.replace(split, from_=("part",))
+        for name, split in config.pipeline.splits.items()
+    }
+    settings = dataclasses.replace(
+        config.pipeline, source=None, extractor=None, parts={"part": part}, splits=splits
+    )
+    with pytest.raises(InputError, match="no files match nowhere"):
+        run_local(dataclasses.replace(config, pipeline=settings), tmp_path / "a/root", "pushed")
+    assert not (tmp_path / "a").exists()
