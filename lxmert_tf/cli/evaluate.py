@@ -47,11 +47,15 @@ def run(args: argparse.Namespace) -> int:
         if args.task is None and getattr(args, name) is not None:
             raise InputError(f"--{name} requires --task and --annotations")
     from lxmert_tf.data.batches import find_records
-    from lxmert_tf.evaluation.evaluate import evaluate_answers, predict_answers, print_accuracy
-    from lxmert_tf.models.presets import load_preset
+    from lxmert_tf.evaluation.evaluate import (
+        evaluate_answers,
+        load_answering_model,
+        predict_answers,
+        print_accuracy,
+    )
 
     files = find_records(*args.examples)
-    model = load_preset(args.model)
+    model = load_answering_model(args.model)
     if args.task is None:
         print_accuracy(evaluate_answers(model, files, args.max_regions, args.batch_size))
         return 0

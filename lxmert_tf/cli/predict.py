@@ -21,12 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Answer the records and write the file."""
     from lxmert_tf.data.batches import find_records
-    from lxmert_tf.evaluation.evaluate import predict_answers
+    from lxmert_tf.evaluation.evaluate import load_answering_model, predict_answers
     from lxmert_tf.evaluation.submissions import write_submission
-    from lxmert_tf.models.presets import load_preset
 
     files = find_records(*args.examples)
-    model = load_preset(args.model)
+    model = load_answering_model(args.model)
     predictions = predict_answers(model, files, args.max_regions, args.batch_size)
     write_submission(args.task, predictions, args.output)
     print(f"{len(predictions):,} answers written to {args.output}")

@@ -1,16 +1,17 @@
 """Rates of masking and swapping, in a module without TensorFlow so that configs load fast."""
 
+import dataclasses
 from typing import Annotated
 
 import pydantic
-import pydantic.dataclasses
 
+from lxmert_tf.config_file import check_fields
 from lxmert_tf.errors import InputError
 
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
 
-@pydantic.dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class MaskingRates:
     """How often the pre-training tasks hide and swap; defaults as published (paper section 3.1).
 
@@ -23,7 +24,7 @@ class MaskingRates:
         swapped: Share of the sentences that are replaced by one about another image.
 
     Raises:
-        pydantic.ValidationError: A share is not in 0..1, or `erased + replaced` exceeds 1.
+        InputError: A share is not in 0..1, or `erased + replaced` exceeds 1.
     """
 
     words: Share = 0.15
@@ -33,5 +34,6 @@ class MaskingRates:
     swapped: Share = 0.5
 
     def __post_init__(self):
+        check_fields(self)
         if self.erased + self.replaced > 1:
             raise InputError(f"erased + replaced is {self.erased + self.replaced}; at most 1")

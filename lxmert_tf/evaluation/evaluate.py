@@ -1,6 +1,7 @@
 """Predictions of a model for the examples of records, and its accuracy by question type."""
 
 import collections
+import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,12 +22,32 @@ from lxmert_tf.evaluation.question_ids import index_by_id
 from lxmert_tf.evaluation.score_report import NO_TYPE
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import STATEMENT_ANSWERS, LxmertPairClassifier
+from lxmert_tf.models.presets import MODELS, describe_preset, load_preset
 from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
 from lxmert_tf.terminal import make_console
 
 # The question type under which the accuracy on all questions is reported.
 OVERALL = "all"
 AnsweringModel = LxmertAnswerClassifier | LxmertPairClassifier
+
+
+def load_answering_model(directory) -> AnsweringModel:
+    """Load a preset of a model that answers questions or judges statements.
+
+    Args:
+        directory: The preset.
+
+    Raises:
+        InputError: The preset is missing or damaged, or its model answers nothing.
+    """
+    name = describe_preset(directory).model
+    if name in MODELS and name not in (kind.__name__ for kind in typing.get_args(AnsweringModel)):
+        raise InputError(
+            f"{directory}: a preset of {name}, which answers no questions; fine-tune it first: "
+            f"lxmert finetune --init-from {directory}"
+        )
+    model: Any = load_preset(directory)
+    return model
 
 
 def predict_answers(

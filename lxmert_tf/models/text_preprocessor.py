@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from tensorflow import keras
 
+from lxmert_tf.errors import InputError
 from lxmert_tf.text_file import read_lines
 
 SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -50,7 +51,7 @@ class LxmertTextPreprocessor(keras.layers.Layer):
         or less with `pad_to_longest`.
 
     Raises:
-        ValueError: The vocabulary lacks a special piece or has a piece twice, or max_length is
+        InputError: The vocabulary lacks a special piece or has a piece twice, or max_length is
             below 3.
 
     Example:
@@ -63,11 +64,11 @@ class LxmertTextPreprocessor(keras.layers.Layer):
         if isinstance(vocabulary, str) or hasattr(vocabulary, "__fspath__"):
             vocabulary = read_lines(vocabulary)
         if max_length < 3:
-            raise ValueError(f"max_length is {max_length}; [CLS], a piece and [SEP] need 3")
+            raise InputError(f"max_length is {max_length}; [CLS], a piece and [SEP] need 3")
         self.max_length = max_length
         self.pad_to_longest = pad_to_longest
         self._pieces = "\n".join(vocabulary)
-        ids = _special_ids(vocabulary)
+        ids = special_piece_ids(vocabulary)
         self.start_id, self.end_id, self.pad_id = ids["[CLS]"], ids["[SEP]"], ids["[PAD]"]
         table = tf.lookup.StaticVocabularyTable(
             tf.lookup.KeyValueTensorInitializer(
@@ -114,12 +115,20 @@ class LxmertTextPreprocessor(keras.layers.Layer):
         }
 
 
-def _special_ids(vocabulary: list[str]) -> dict[str, int]:
+def special_piece_ids(vocabulary: list[str]) -> dict[str, int]:
+    """Return the ids of the special pieces.
+
+    Args:
+        vocabulary: Word pieces in the order of their ids.
+
+    Raises:
+        InputError: The vocabulary lacks a special piece, or has a piece twice.
+    """
     counts = collections.Counter(vocabulary)
     # A missing piece or a duplicate would give other ids than any other tokenizer.
     for piece in (*SPECIAL_PIECES, *counts):
         if counts[piece] != 1:
-            raise ValueError(
+            raise InputError(
                 f"the vocabulary has {piece} {counts[piece]} times; it must have it once"
             )
     return {piece: vocabulary.index(piece) for piece in SPECIAL_PIECES}

@@ -14,6 +14,7 @@ from lxmert_tf.data.schema import decode_regions, parse_scenes
 from lxmert_tf.data.sidecars import check_sentence_count, count_ingested_sentences
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import PresetDescription, describe_preset
+from lxmert_tf.models.text_preprocessor import special_piece_ids
 from lxmert_tf.text_file import read_lines, read_text, write_text
 from lxmert_tf.training.config import TrainingConfig
 from lxmert_tf.training.vocabulary import build_vocabulary, split_words
@@ -70,6 +71,10 @@ def read_dataset_info(
     vocabulary, answers = [], []
     if config.vocabulary:
         vocabulary = read_lines(config.vocabulary)
+        try:
+            special_piece_ids(vocabulary)
+        except InputError as error:
+            raise InputError(f"{config.vocabulary}: {error}") from error
     if config.answers and needs_answers:
         answers = read_answer_table(config.answers)
     makes_vocabulary = not config.vocabulary and not config.init_from

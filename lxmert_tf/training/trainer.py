@@ -167,6 +167,11 @@ def train(
             schedule = WarmupLinearDecay(config.peak_learning_rate, total_steps, config.warmup)
             optimizer = recipe.make_optimizer(schedule)
 
+        # Before the run's directory is made: a vocabulary may be refused.
+        preprocessor = LxmertTextPreprocessor(
+            model.vocabulary, config.max_length, pad_to_longest=True
+        )
+
         run, checkpoints, first_step = None, None, 0
         if directory:
             settings = run_settings(recipe.name, config, model, info, train_files)
@@ -175,10 +180,6 @@ def train(
             log_directory = run.path
             checkpoints = TrainingCheckpoints(run.checkpoints, model, optimizer, config.checkpoints)
             first_step = _restore(checkpoints, steps_per_epoch)
-
-        preprocessor = LxmertTextPreprocessor(
-            model.vocabulary, config.max_length, pad_to_longest=True
-        )
 
         def batches(files: Sequence[str], epoch, seed: int | None) -> tf.data.Dataset:
             examples = example_batches(

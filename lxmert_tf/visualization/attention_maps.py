@@ -65,8 +65,13 @@ def index_of(kind: str, what: str, number: int, count: int) -> int:
     """
     if -count <= number < count:
         return number % count
-    valid = f": use 0 to {count - 1}, or -1 to -{count}" if count else ""
-    raise InputError(f"{what} {number} is out of range: {kind} has {count} {what}s{valid}")
+    valid = f": use 0 to {count - 1}, or -1 to -{count}" if count > 1 else ": use 0" * count
+    raise InputError(f"{what} {number} is out of range: {kind} has {count_of(what, count)}{valid}")
+
+
+def count_of(what: str, count: int) -> str:
+    """Return a number of layers or heads in words, such as "1 layer" or "2 heads"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def attention_maps(directory, image: np.ndarray, sentence: str) -> AttentionMaps:

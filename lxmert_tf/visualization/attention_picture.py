@@ -13,6 +13,7 @@ from lxmert_tf.visualization import KINDS, REGIONS, WORDS
 from lxmert_tf.visualization.attention_maps import (
     MEAN,
     AttentionMaps,
+    count_of,
     index_of,
 )
 from lxmert_tf.visualization.panels import (
@@ -137,11 +138,11 @@ class _Drawing:
         layers = self._maps.layers[kind]
         layer = index_of(kind, "layer", self._layer, len(layers))
         heads = len(layers[layer])
-        name = f"layer {layer} (layers 0 to {len(layers) - 1})"
+        name = _number_of("layer", layer, len(layers))
         if self._head == MEAN:
-            return f"{name}, mean of {heads} heads"
+            return f"{name}, mean of {count_of('head', heads)}"
         head = index_of(kind, "head", int(self._head), heads)
-        return f"{name}, head {head} (heads 0 to {heads - 1})"
+        return f"{name}, {_number_of('head', head, heads)}"
 
     def _word_pictures(self) -> list[Panel]:
         shares = self._maps.select("language_to_vision", self._layer, self._head)
@@ -149,6 +150,12 @@ class _Drawing:
             self._picture.attended(piece, self._names, row, _darkest(shares), SMALL_PICTURE_SIZE)
             for piece, row in zip(self._maps.pieces, shares)
         ]
+
+
+def _number_of(what: str, number: int, count: int) -> str:
+    """Return the number of a layer or head, and the numbers that there are."""
+    others = f"{what}s 0 to {count - 1}" if count > 1 else "the only one"
+    return f"{what} {number} ({others})"
 
 
 def _darkest(shares: np.ndarray) -> float:

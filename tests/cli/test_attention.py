@@ -47,7 +47,7 @@ def test_options_select_the_panels_and_an_older_drawing_is_replaced(
     [
         (
             ["--layer", "1"],
-            "layer 1 is out of range: language has 1 layers: use 0 to 0",
+            "layer 1 is out of range: language has 1 layer: use 0",
         ),
         (
             ["--layer", "-3", "--kind", "language_to_vision"],

@@ -170,3 +170,37 @@ def test_an_override_that_makes_no_sense_is_refused(override, message, refused, 
         *("--output", "run", "--set", override),
     )
     assert message in line
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_a_pretrained_preset_answers_no_questions(refused, pretrained, tiny, command):
+    arguments = () if command == "evaluate" else ("--task", "vqa", "--output", "answers.json")
+    line = refused(command, "--model", pretrained, "--examples", tiny.flat, *arguments)
+    assert line == (
+        f"lxmert {command}: {pretrained}: a preset of LxmertPretrainer, which answers no "
+        f"questions; fine-tune it first: lxmert finetune --init-from {pretrained}"
+    )
+
+
+def test_a_vocabulary_without_its_special_pieces_is_refused(refused, configs, tiny, tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\nwhat\n")
+    line = refused(
+        *("finetune", "--config", configs / "answers.yaml", "--set", "vocabulary=vocab.txt"),
+        *("--train", tiny.grouped, "--model-config", configs / "model.yaml", "--output", "run"),
+    )
+    assert line.endswith(": vocab.txt: the vocabulary has [CLS] 0 times; it must have it once")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("masking.words=1.5", "masking.words is 1.5, should be less than or equal to 1"),
+        ("masking.erased=0.95", "masking: erased + replaced is 1.05; at most 1"),
+    ],
+)
+def test_masking_rates_that_cannot_be_are_refused(refused, configs, tiny, change, message):
+    line = refused(
+        *("pretrain", "--config", configs / "pretraining.yaml", "--set", change),
+        *("--train", tiny.grouped, "--output", "run"),
+    )
+    assert line.endswith(f": {message}")

@@ -7,6 +7,8 @@ import tensorflow as tf
 from lxmert_tf.data.masking import draw_answers, mask_regions, mask_words, swap_sentences
 from lxmert_tf.data.masking_rates import MaskingRates
 from lxmert_tf.data.stateless_random import RngKeys
+from lxmert_tf.errors import InputError
+from tests.lxmert_tf.samples import one_line
 
 RATES = MaskingRates()
 PAD, CLS, SEP, MASK, VOCABULARY = 0, 2, 3, 4, 1000
@@ -191,8 +193,15 @@ def test_masking_is_the_same_inside_tf_data():
 
 
 @pytest.mark.parametrize(
-    "rates", [{"words": 1.5}, {"swapped": -0.1}, {"erased": 0.8, "replaced": 0.3}]
+    ("rates", "message"),
+    [
+        ({"words": 1.5}, "words is 1.5, should be less than or equal to 1"),
+        ({"swapped": -0.1}, "swapped is -0.1, should be greater than or equal to 0"),
+        ({"regions": "few"}, "regions is 'few', should be a valid number"),
+        ({"erased": 0.5, "replaced": 0.75}, "erased + replaced is 1.25; at most 1"),
+    ],
 )
-def test_invalid_rates_are_refused(rates):
-    with pytest.raises(ValueError):
+def test_invalid_rates_are_refused(rates, message):
+    with pytest.raises(InputError) as raised:
         MaskingRates(**rates)
+    assert one_line(raised).startswith(message)

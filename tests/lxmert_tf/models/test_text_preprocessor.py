@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tensorflow import keras
 
 from lxmert_tf import LxmertTextPreprocessor
+from lxmert_tf.errors import InputError
 from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 from tests import golden
 from tests.lxmert_tf.samples import easy_vqa
@@ -123,7 +124,8 @@ def test_padding_to_the_longest_gives_the_same_ids_cut(questions):
     ],
 )
 def test_a_vocabulary_or_length_that_cannot_work_is_refused(vocabulary, arguments, message):
-    with pytest.raises(ValueError, match=message):
+    # Which is a ValueError, for callers in Python.
+    with pytest.raises(InputError, match=message):
         LxmertTextPreprocessor(vocabulary, **arguments)
 
 

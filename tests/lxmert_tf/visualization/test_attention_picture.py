@@ -82,10 +82,8 @@ def test_heat_maps_show_the_selected_layer_and_head(maps, drawing):
         np.testing.assert_array_equal(axes.images[0].get_array(), shares)
         written = [text.get_text() for text in axes.texts]
         layers = len(maps.layers[kind])
-        assert (
-            f"layer 0 (layers 0 to {layers - 1}), head 1 (heads 0 to 1); each row sums to 100%"
-            in written
-        )
+        others = f"layers 0 to {layers - 1}" if layers > 1 else "the only one"
+        assert f"layer 0 ({others}), head 1 (heads 0 to 1); each row sums to 100%" in written
         numbers = {
             text.get_position()[::-1]: text.get_text()
             for text in axes.texts
@@ -165,7 +163,7 @@ def test_a_failure_leaves_the_older_file(image, tmp_path, monkeypatch, before):
 
 
 def test_nothing_is_drawn_for_an_unknown_layer(maps, image, tmp_path):
-    with pytest.raises(InputError, match="language has 1 layers"):
+    with pytest.raises(InputError, match="language has 1 layer:"):
         draw_attention(maps, image, SENTENCE, tmp_path / "a.png", layer=1)
     assert list(tmp_path.iterdir()) == []
 
