@@ -11,9 +11,18 @@ from pipeline.ingest.interfaces import ReadError
 # The tolerance of the release for a normalized box (airsplay/lxmert, src/tasks/vqa_data.py), which
 # allows for rounding. Values within it are clipped.
 TOLERANCE = 1e-5
+# Detectors round edges to pixels in several ways. Boxes that end so far outside are clipped.
+PIXELS_OUTSIDE = 1.0
+# Boxes with no larger value are in 0..1 already. In pixels they would all lie within one pixel.
+LARGEST_IN_UNIT = 1.1
 # Records hold float16 by default, in which a larger feature would become infinite. Features of
 # detectors are much smaller.
 LARGEST_FEATURE = float(np.finfo(np.float16).max)
+# To recognize float64 that is read as float32: the least magnitude of a feature, the fraction of
+# lower halves that are no features, and the largest value of an upper half (that of 65504 is 7).
+_SMALLEST_FEATURE = 1e-12
+_LEAST_ODD = 0.1
+_LARGEST_UPPER = 8.0
 # Larger than any image, and small enough for division in float32.
 LARGEST_SIDE = 10**9
 _INFINITE_BITS = 0x7C00
@@ -53,8 +62,8 @@ def checked_image(
         attribute_confidences: As object_confidences.
 
     Returns:
-        The image, with boxes in 0..1. Its features may be a view of those given. Boxes and
-        confidences within 1e-5 of their range are clipped.
+        The image, with boxes in 0..1. Its features may be a view of those given. Boxes up to a
+        pixel outside the image and confidences within 1e-5 of their range are clipped.
 
     Raises:
         RegionError: The arrays are invalid.
@@ -117,18 +126,56 @@ def _checked_features(features: np.ndarray) -> np.ndarray:
             raise RegionError("features are NaN or infinite")
         return features
     features = _float32(features, "features")
+    try:
+        return _in_float16_range(features)
+    except RegionError:
+        doubles = _as_float64(features)
+        if doubles is None:
+            raise
+        return _in_float16_range(_float32(doubles, "features"))
+
+
+def _in_float16_range(features: np.ndarray) -> np.ndarray:
     lowest, highest = _finite_range(features, "features")
     if lowest < -LARGEST_FEATURE or highest > LARGEST_FEATURE:
         raise RegionError("features are larger than 65504, the most that float16 holds")
     return features
 
 
+def _as_float64(features: np.ndarray) -> np.ndarray | None:
+    """Return features as float64 if it is float64 that was read as float32; None if not.
+
+    Text files do not name the type. The lower halves of float64 are odd as float32, and the upper
+    halves are not.
+    """
+    if features.shape[1] % 2:
+        return None
+    lower, upper = np.abs(features[:, 0::2]), np.abs(features[:, 1::2])
+    # A NaN compares as False.
+    is_odd = ~((lower <= LARGEST_FEATURE) & ((lower == 0) | (lower >= _SMALLEST_FEATURE)))
+    if is_odd.mean() < _LEAST_ODD or not (upper <= _LARGEST_UPPER).all():
+        return None
+    return np.ascontiguousarray(features).view(np.float64)
+
+
 def _checked_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
     size = np.array([width, height, width, height], np.float32)
-    boxes = _in_unit_range(_float32(boxes, "boxes") / size, "boxes", "boxes lie outside the image")
+    boxes = _float32(boxes, "boxes")
+    lowest, highest = _finite_range(boxes, "boxes")
+    if max(-lowest, highest) > LARGEST_IN_UNIT:
+        boxes = boxes / size
+    if (np.abs(boxes - 0.5) > 0.5 + PIXELS_OUTSIDE / size + TOLERANCE).any():
+        raise RegionError("boxes lie outside the image")
+    boxes = boxes.clip(0.0, 1.0)
     if (boxes[:, :2] > boxes[:, 2:]).any():
-        raise RegionError("boxes are inverted: their right or lower edge comes first")
+        raise RegionError(_inverted(boxes))
     return boxes
+
+
+def _inverted(boxes: np.ndarray) -> str:
+    if (boxes[:, :2] + boxes[:, 2:] <= 1 + TOLERANCE).all():
+        return "boxes seem to be x, y, width, height; they must be x1, y1, x2, y2"
+    return "boxes are inverted: their right or lower edge comes first"
 
 
 def _checked_confidences(confidences: np.ndarray) -> np.ndarray:

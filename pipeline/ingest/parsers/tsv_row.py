@@ -12,6 +12,10 @@ import pybase64
 from pipeline.ingest.checks.region_checks import RegionError
 
 FLOAT, INTEGER = np.dtype("<f4"), np.dtype("<i8")
+# What files have instead, as the length of an array tells.
+_OTHER_WIDTH: dict[np.dtype, np.dtype] = {FLOAT: np.dtype("<f8"), INTEGER: np.dtype("<i4")}
+# More classes than any detector has. float32 numbers that are read as int32 are larger.
+_MOST_CLASSES = 10**7
 # Python would parse thousands of digits, slowly. No image has so many pixels.
 MAX_DIGITS = 9
 CUT_SHORT = "the file ends in the middle of the row"
@@ -60,15 +64,24 @@ class TsvRow:
         return self.number(name)
 
     def integers(self, name: str, count: int) -> np.ndarray:
-        """Return a cell as int64 [count]."""
-        return self._array(name, INTEGER, count).reshape(count)
+        """Return a cell of int64 or int32 as int64 [count]."""
+        values = self._array(name, INTEGER, count).reshape(count)
+        if values.dtype != INTEGER and np.abs(values.astype(INTEGER)).max() > _MOST_CLASSES:
+            raise RegionError(f"{name} are not whole numbers")
+        return values.astype(INTEGER, copy=False)
 
     def floats(self, name: str, count: int) -> np.ndarray:
-        """Return a cell as float32 [count]."""
+        """Return a cell of float32 or float64 as an array [count]."""
         return self._array(name, FLOAT, count).reshape(count)
 
     def vectors(self, name: str, count: int, size: int | None = None) -> np.ndarray:
-        """Return a cell as float32 [count, size]; None stands for any size."""
+        """Return a cell as an array [count, size] of float32, or of float64 if a size is given.
+
+        Args:
+            name: The column.
+            count: Number of vectors.
+            size: Their length; None stands for any.
+        """
         return self._array(name, FLOAT, count, size).reshape(count, -1)
 
     def _array(self, name: str, dtype: np.dtype, count: int, size: int | None = 1) -> np.ndarray:
@@ -77,8 +90,9 @@ class TsvRow:
         except binascii.Error as error:
             raise self._error(name, f"{name} is not base64") from error
         row_size = count * dtype.itemsize * (size or 1)
-        fits = len(values) == row_size if size else values and len(values) % row_size == 0
-        if not fits:
+        if size and len(values) * dtype.itemsize == row_size * _OTHER_WIDTH[dtype].itemsize:
+            dtype = _OTHER_WIDTH[dtype]
+        elif len(values) != row_size if size else not values or len(values) % row_size:
             raise self._error(name, f"{name} does not have the length for num_boxes")
         return np.frombuffer(values, dtype)
 

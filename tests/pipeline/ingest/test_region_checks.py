@@ -85,9 +85,9 @@ def test_boxes_and_confidences_that_are_not_numbers_are_refused(value):
     assert reason(attribute_confidences=confidences) == "confidences are NaN or infinite"
 
 
-def test_boxes_that_rounding_left_outside_the_image_are_clipped():
+def test_boxes_up_to_a_pixel_outside_the_image_are_clipped():
     image = detections.small("a")
-    image.boxes[0] = [-0.9e-5 * 64, -0.9e-5 * 48, 64 * (1 + 0.9e-5), 48 * (1 + 0.9e-5)]
+    image.boxes[0] = [-0.5, -1, 64.5, 49]
     image.object_confidences[0] = 1.000005
     regions = checked(image).regions
     np.testing.assert_array_equal(regions.boxes[0], [0, 0, 1, 1])
@@ -95,17 +95,54 @@ def test_boxes_that_rounding_left_outside_the_image_are_clipped():
 
 
 @pytest.mark.parametrize(
-    "box", [[-0.01, 0, 9, 9], [0, -0.01, 9, 9], [0, 0, 64.01, 9], [0, 0, 9, 49]]
+    "box", [[-1.01, 0, 9, 9], [0, -1.01, 9, 9], [0, 0, 65.01, 9], [0, 0, 9, 50]]
 )
 def test_refuses_boxes_outside_the_image(box):
     boxes = changed(detections.small("a").boxes, 1, box)
     assert reason(boxes=boxes) == "boxes lie outside the image"
 
 
-@pytest.mark.parametrize("box", [[5, 5, 4, 9], [5, 5, 9, 4]])
+@pytest.mark.parametrize("box", [[60, 5, 40, 9], [5, 40, 9, 30]])
 def test_refuses_inverted_boxes(box):
     boxes = changed(detections.small("a").boxes, 2, box)
     assert reason(boxes=boxes) == "boxes are inverted: their right or lower edge comes first"
+
+
+def test_boxes_of_x_y_width_height_are_recognized():
+    boxes = detections.small("a").boxes
+    boxes[:] = [[30, 20, 10, 28], [0, 0, 64, 48], [5, 5, 9, 9]]
+    assert "x, y, width, height" in reason(boxes=boxes)
+
+
+def test_boxes_in_0_to_1_are_not_divided_again():
+    image = detections.small("a")
+    scaled = image.boxes / np.array([64, 48, 64, 48], np.float32)
+    regions = checked(dataclasses.replace(image, boxes=scaled)).regions
+    np.testing.assert_array_equal(regions.boxes, scaled)
+    # Half a pixel outside, which is cut off.
+    outside = changed(scaled, 0, [-1 / 128, 0, 1 + 1 / 128, 1])
+    regions = checked(dataclasses.replace(image, boxes=outside)).regions
+    np.testing.assert_array_equal(regions.boxes[0], [0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("precise", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 100.0])
+def test_float64_features_read_as_float32_are_recognized(precise, scale):
+    image = detections.small("a", count=4, size=64)
+    features = image.features.astype(np.float64) * scale
+    features[:, ::2] = 0  # as many are, behind a ReLU
+    if precise:
+        features /= 3
+    read = features.view(np.float32)
+    assert read.shape == (4, 128)
+    found = checked(dataclasses.replace(detections.small("a", count=4), features=read)).regions
+    np.testing.assert_array_equal(found.features, features.astype(np.float32))
+
+
+def test_invalid_float32_features_are_not_taken_for_float64():
+    features = detections.small("a", size=64).features
+    assert reason(features=changed(features, (0, 2), np.nan)) == "features are NaN or infinite"
+    assert "65504" in reason(features=changed(features, (1, slice(0, 3)), 1e9))
 
 
 def test_takes_a_box_without_area():

@@ -1,5 +1,6 @@
 """The text formats of regions: valid rows are read unchanged, invalid ones are reported."""
 
+import dataclasses
 import gzip
 import itertools
 import re
@@ -62,7 +63,8 @@ FAULTS = {
     "larger count": ({"num_boxes": b"4"}, "boxes does not have the length for num_boxes"),
     "huge count": ({"num_boxes": b"999999999"}, "boxes does not have the length for num_boxes"),
     "ids of less": ({"objects_id": encode([1, 2], "<i8")}, "objects_id does not have the length"),
-    "ids as int32": ({"attrs_id": encode([1, 2, 3], "<i4")}, "attrs_id does not have the length"),
+    "ids as int16": ({"attrs_id": encode([1, 2, 3], "<i2")}, "attrs_id does not have the length"),
+    "ids as float32": ({"attrs_id": encode([0.0, 2.0, 3.0])}, "attrs_id are not whole numbers"),
     "one confidence": ({"attrs_conf": encode([0.5])}, "attrs_conf does not have the length"),
     "features of less": (changed(features=FIRST.features.ravel()[:-1]), "features does not have"),
     "no features": ({"features": b""}, "features does not have the length for num_boxes"),
@@ -78,10 +80,10 @@ FAULTS = {
     "boxes NaN": (changed(boxes=with_value(FIRST.boxes, np.nan)), "boxes are NaN or infinite"),
     "boxes inf": (changed(boxes=with_value(FIRST.boxes, np.inf)), "boxes are NaN or infinite"),
     "confidence": (changed(confidences=[0.1, np.inf, 0.2]), "confidences are NaN or infinite"),
-    "outside": (changed(boxes=[[0, 0, 64.1, 9]] * 3), "boxes lie outside the image"),
-    "before": (changed(boxes=[[-0.1, 0, 9, 9]] * 3), "boxes lie outside the image"),
-    "inverted": (changed(boxes=[[9, 0, 8, 9]] * 3), "boxes are inverted"),
-    "upside down": (changed(boxes=[[0, 9, 9, 8]] * 3), "boxes are inverted"),
+    "outside": (changed(boxes=[[0, 0, 65.1, 9]] * 3), "boxes lie outside the image"),
+    "before": (changed(boxes=[[-1.1, 0, 9, 9]] * 3), "boxes lie outside the image"),
+    "inverted": (changed(boxes=[[60, 0, 40, 9]] * 3), "boxes are inverted"),
+    "upside down": (changed(boxes=[[0, 40, 9, 30]] * 3), "boxes are inverted"),
     "negative id": (changed(ids=[1, -7, 2]), "object or attribute ids are negative"),
 }
 
@@ -128,6 +130,19 @@ def test_boxes_within_the_tolerance_are_cut_off(tmp_path):
     edge = np.array([[-0.0003, 0, 64.0003, 48.0002]] * 3, np.float32)
     [read] = read_all(LxmertTsv(), written(tmp_path, row({**CELLS, **changed(boxes=edge)})))
     np.testing.assert_array_equal(read.regions.boxes, [[0, 0, 1, 1]] * 3)
+
+
+def test_float64_and_int32_arrays_are_read(tmp_path):
+    other = {
+        "objects_id": encode(FIRST.object_ids, "<i4"),
+        "attrs_id": encode(FIRST.attribute_ids, "<i4"),
+        "objects_conf": encode(FIRST.object_confidences, "<f8"),
+        "attrs_conf": encode(FIRST.attribute_confidences, "<f8"),
+        "boxes": encode(FIRST.boxes, "<f8"),
+        "features": encode(FIRST.features / 3, "<f8"),
+    }
+    [read] = read_all(LxmertTsv(), written(tmp_path, row({**CELLS, **other})))
+    dataclasses.replace(FIRST, features=FIRST.features / 3).check(read)
 
 
 @pytest.mark.parametrize("cells, reason", FAULTS.values(), ids=FAULTS)
