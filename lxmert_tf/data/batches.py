@@ -7,7 +7,6 @@ An example is a sentence with its image, or with its two images for NLVR2. The s
 
 import contextlib
 import functools
-import glob
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ import tensorflow as tf
 from lxmert_tf.data import schema
 from lxmert_tf.data.answer_table import AnswerTable
 from lxmert_tf.errors import InputError
+from lxmert_tf.local_files import match_local
 
 # Scenes that are parsed together; their sentences are shuffled among each other. More means a
 # better shuffle and more memory (36 x 2048 float32 features take 0.3 MB per image). With a larger
@@ -52,9 +52,8 @@ def find_records(*patterns) -> list[str]:
     """
     found: set[str] = set()
     for pattern in map(str, patterns):
-        # Python's glob leaves out hidden files, which are unfinished ones, but knows local disks
-        # only.
-        find = tf.io.gfile.glob if "://" in pattern else glob.glob
+        # Hidden files are unfinished ones.
+        find = tf.io.gfile.glob if "://" in pattern else match_local
         names = find(os.path.join(pattern, "*tfrecord*") if tf.io.gfile.isdir(pattern) else pattern)
         if not names:
             raise InputError(f"no files match {pattern}")
