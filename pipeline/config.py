@@ -36,6 +36,7 @@ class PipelineConfig:
         parts: Files by name, as in `IngestConfig`.
         extractor: Makes regions from images; None if the files contain regions.
         max_reject_fraction: Fraction of a split's images or sentences that may be rejected.
+        image_id_regex: Selects the id within images' names, as in `IngestConfig`.
         init_from: A preset that the first training starts from, relative to the working directory;
             None to use that of its own configuration.
         infra_validation: Tags of the Docker image tensorflow/serving, in which a model must load
@@ -53,6 +54,7 @@ class PipelineConfig:
     parts: dict[str, PartConfig] = dataclasses.field(default_factory=dict)
     extractor: dict[str, Any] | None = None
     max_reject_fraction: Share = 0.01
+    image_id_regex: str | None = None
     init_from: str | None = None
     infra_validation: tuple[str, ...] = ()
 
@@ -76,6 +78,7 @@ class PipelineConfig:
             parts=self.parts,
             splits=self.splits,
             max_reject_fraction=self.max_reject_fraction,
+            image_id_regex=self.image_id_regex,
             **options,
         )
 

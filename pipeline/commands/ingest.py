@@ -18,6 +18,7 @@ CONFIG_OPTIONS = (
     "answers",
     "min_answer_count",
     "normalize_answers",
+    "image_id_regex",
     "max_reject_fraction",
 )
 SPLIT_OPTIONS = ("layout", "limit")
@@ -37,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     inputs.add_argument("--sentences", nargs="+", metavar="GLOB", help="files with sentences")
     inputs.add_argument("--sentences-format", metavar="NAME", help="see docs/sources.md")
+    inputs.add_argument(
+        "--image-id-regex",
+        metavar="REGEX",
+        help="its groups select the id within an image's name (default: see docs/sources.md)",
+    )
     inputs.add_argument("--source", metavar="NAME", help="a data set from a package: easy_vqa")
     inputs.add_argument(
         "--split", metavar="NAME", help="a split of the --source, or one of those in --config"
@@ -119,6 +125,12 @@ def print_summary(summary: dict[str, Any]) -> None:
     console.print(table)
     for reason, count in summary["reasons"].items():
         console.print(f"rejected {count:,}: {reason}")
+    if count := summary.get("found_by_number"):
+        console.print(f"found {count:,} images by number (Names of images in docs/sources.md)")
+    if ignored := summary.get("ignored"):
+        more = f" and {len(ignored) - 3:,} others" if len(ignored) > 3 else ""
+        text = f"ignored files of other kinds: {', '.join(ignored[:3])}{more}"
+        console.print(text, soft_wrap=True)
 
 
 def _jobs(args: argparse.Namespace) -> "dict[str, IngestConfig]":

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import pathlib
 import tempfile
 import uuid
@@ -146,12 +147,18 @@ def files_fingerprint(paths: Iterable[str]) -> str:
     Args:
         paths: Files on any filesystem that Beam knows.
     """
-    facts = []
-    for path in paths:
-        [match] = FileSystems.match([path])
-        [metadata] = match.metadata_list
-        facts.append([path, metadata.size_in_bytes, metadata.last_updated_in_seconds])
+    facts = [[path, *_size_and_time(path)] for path in paths]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _size_and_time(path: str) -> tuple[int, float]:
+    if "://" not in path:
+        # Beam would take a name with brackets for a pattern.
+        status = os.stat(path)
+        return status.st_size, status.st_mtime
+    [match] = FileSystems.match([path])
+    [metadata] = match.metadata_list
+    return metadata.size_in_bytes, metadata.last_updated_in_seconds
 
 
 def _by_reason(element: ReadCount | Reject) -> tuple[tuple[str, str], int]:

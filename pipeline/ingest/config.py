@@ -7,6 +7,7 @@ from pydantic import AliasChoices, AliasGenerator, ConfigDict, Field
 
 from lxmert_tf.config_file import check_fields
 from lxmert_tf.errors import InputError
+from pipeline.ingest.image_names import IdRegex
 
 ALL_PERCENT = (0, 100)
 Count = Annotated[int, Field(ge=1)]
@@ -131,6 +132,8 @@ class IngestConfig:
             this often.
         normalize_answers: Whether to normalize answers before they are looked up, as the LXMERT
             release does.
+        image_id_regex: A regular expression whose groups select the id within images' names, in
+            region files (or the path of a picture) and in annotations; None for the whole name.
         max_reject_fraction: Fraction of the images or sentences that may be rejected, in 0..1.
 
     Raises:
@@ -147,6 +150,7 @@ class IngestConfig:
     answers: str | None = None
     min_answer_count: Count | None = None
     normalize_answers: bool = False
+    image_id_regex: str | None = None
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
 
     def __post_init__(self):
@@ -163,3 +167,4 @@ class IngestConfig:
                 )
         if self.answers and self.min_answer_count is not None:
             raise InputError("answers and min_answer_count are both given; name one of them")
+        IdRegex(self.image_id_regex)

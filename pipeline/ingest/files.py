@@ -7,6 +7,8 @@ an archive is named ARCHIVE.zip!MEMBER.
 import contextlib
 import dataclasses
 import gzip
+import os
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,10 +19,17 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.local_files import match_local
 
 MEMBER = "!"
 # Errors on reading a compressed file that is damaged.
 READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
+# Files and folders that systems and people put beside data.
+_NO_DATA = re.compile(
+    r"\.(?!\.?$)|(__macosx|thumbs\.db|desktop\.ini)$"
+    r"|(readme|licen[cs]e|copying|changelog)(\.(md|txt|rst|html))?$",
+    re.IGNORECASE,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +40,16 @@ class InputFile:
         path: The file, or the archive.
         size: Bytes on disk (the compressed size of a member).
         member: Name of the member; None for a file.
+        named: Whether the user named it, rather than a pattern or an archive that it is in.
+        label: Name of an annotation file without folders and ending, for ids of sentences; with
+            folders if several files have the same name.
     """
 
     path: str
     size: int
     member: str | None = None
+    named: bool = dataclasses.field(default=True, compare=False)
+    label: str = dataclasses.field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -46,6 +60,13 @@ class InputFile:
     def content_name(self) -> str:
         """The name without the suffix `.gz`, so that its suffix is that of the content."""
         return (self.member or self.path).removesuffix(".gz")
+
+    @property
+    def ending(self) -> str:
+        """The suffix of the content in lower case, without a number after it (`.tsv.0`)."""
+        name = self.content_name.replace("\\", "/").rpartition("/")[2].lower()
+        name = re.sub(r"(?<=.\.tsv)\.\d+$", "", name)
+        return os.path.splitext(name)[1]
 
     @property
     def seekable(self) -> bool:
@@ -113,30 +134,67 @@ def _matches(pattern: str) -> list[InputFile]:
         chosen = [file for file in _members(f"{path}.zip") if file.member == member]
         if not chosen:
             raise InputError(f"{pattern}: the archive has no such member")
-        return chosen
+        return [dataclasses.replace(file, named=True) for file in chosen]
+    result = []
+    for file in _remote_matches(pattern) if "://" in pattern else _local_matches(pattern):
+        if file.path.endswith(".zip"):
+            members = _members(file.path)
+            result += [f for f in members if all(map(_may_be_data, str(f.member).split("/")))]
+        else:
+            result.append(file)
+    if not result:
+        raise InputError(f"no files match {pattern}")
+    return result
+
+
+def _local_matches(pattern: str) -> list[InputFile]:
+    paths = match_local(pattern)
+    if paths == [pattern]:
+        return [InputFile(pattern, _size(pattern))]
+    files = [path for path in paths if not os.path.isdir(path) or _is_lmdb(path)]
+    return [
+        InputFile(path, _size(path), named=False)
+        for path in files
+        if _may_be_data(os.path.basename(path))
+    ]
+
+
+def _remote_matches(pattern: str) -> list[InputFile]:
     try:
         [match] = FileSystems.match([pattern])
     except (OSError, BeamIOError) as error:
         raise InputError(f"{pattern}: {_reason(error)}") from error
     files = sorted(match.metadata_list, key=lambda metadata: metadata.path)
-    if not files:
-        raise InputError(f"no files match {pattern}")
-    result = []
-    for metadata in files:
-        if metadata.path.endswith(".zip"):
-            result += _members(metadata.path)
-        else:
-            result.append(InputFile(metadata.path, metadata.size_in_bytes))
-    return result
+    return [
+        InputFile(file.path, file.size_in_bytes, named=file.path == pattern)
+        for file in files
+        if file.path == pattern or _may_be_data(file.path.rpartition("/")[2])
+    ]
+
+
+def _may_be_data(name: str) -> bool:
+    """Return whether a file that was found, not named, may be an input."""
+    return not _NO_DATA.match(name)
+
+
+def _is_lmdb(path: str) -> bool:
+    return os.path.exists(os.path.join(path, "data.mdb"))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        # Such as a link to a file that is gone. Opening it will raise the error.
+        return 0
 
 
 def _members(path: str) -> list[InputFile]:
     with open_input(InputFile(path, 0)) as raw, _open_archive(path, raw) as archive:
         return [
-            InputFile(path, member.compress_size, member.filename)
+            InputFile(path, member.compress_size, member.filename, named=False)
             for member in sorted(archive.infolist(), key=lambda member: member.filename)
-            # macOS adds files of its own to archives.
-            if not member.is_dir() and not member.filename.startswith("__MACOSX/")
+            if not member.is_dir()
         ]
 
 

@@ -7,12 +7,27 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lxmert_tf.errors import InputError
-from pipeline.ingest.config import ALL_PERCENT, IngestConfig, PartConfig, SplitConfig
+from pipeline.ingest.config import (
+    ALL_PERCENT,
+    IngestConfig,
+    PartConfig,
+    RegionFiles,
+    SplitConfig,
+)
 from pipeline.ingest.files import InputFile, find_inputs
+from pipeline.ingest.image_names import distinct_ids, image_key, name_of_file
 from pipeline.ingest.interfaces import RegionReader, SentenceReader, Shard
 from pipeline.ingest.readers.data_set import DataSet, DataSetPicture, DataSetSentences
 from pipeline.ingest.readers.pictures import Pictures
-from pipeline.ingest.registry import make_data_set, make_region_reader, make_sentence_reader
+from pipeline.ingest.registry import (
+    detect_format,
+    is_region_file,
+    is_sentence_file,
+    known_endings,
+    make_data_set,
+    make_region_reader,
+    make_sentence_reader,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +40,14 @@ class RegionTask:
         number: Position among all tasks. Of two images with one id, that of the earlier task is
             kept.
         rows_before: Unwanted rows of the file before its first shard.
+        image_id: Id of the only image of the file; empty if the reader gives ids.
     """
 
     reader: RegionReader
     shard: Shard
     number: int
     rows_before: int = 0
+    image_id: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +73,14 @@ class Inputs:
         images_per_scene: 1, or 2 for NLVR2.
         complete: Whether the image of every sentence is expected; False for a trial that reads a
             few images.
+        ignored: Names of files that patterns found, but that are of another kind.
     """
 
     regions: tuple[RegionTask, ...]
     sentences: tuple[SentenceTask, ...]
     images_per_scene: int
     complete: bool
+    ignored: tuple[str, ...] = ()
 
     @property
     def has_pictures(self) -> bool:
@@ -86,17 +105,20 @@ def inputs_of(config: IngestConfig) -> Inputs:
     if config.source is not None:
         return _data_set_inputs(make_data_set(config.source), records, config.extractor)
     parts = [config.parts[name] for name in records.names]
-    sentences = tuple(task for part in parts for task in _sentence_tasks(part))
+    ignored: list[str] = []
+    sentences = _labeled(task for part in parts for task in _sentence_tasks(part, ignored))
     images_per_scene = {task.reader.images_per_scene for task in sentences}
     if len(images_per_scene) > 1:
         raise InputError("one split cannot have sentences about one image and about two images")
     if images_per_scene == {2} and records.percent != ALL_PERCENT:
         raise InputError("percent needs sentences about one image; use the splits of NLVR2")
+    regions = tuple(_region_tasks(parts, config, records.limit, ignored))
     return Inputs(
-        tuple(_region_tasks(parts, config, records.limit)),
+        regions,
         sentences,
         images_per_scene.pop(),
         complete=records.limit is None,
+        ignored=tuple(dict.fromkeys(ignored)),
     )
 
 
@@ -132,8 +154,8 @@ def check_scenes(config: IngestConfig, reader: str, images: int) -> None:
 
 
 def hash_percent(image_id: str) -> int:
-    """Return a number from 0 to 99 that depends on the image id alone, to select a split."""
-    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") % 100
+    """Return a number from 0 to 99 to select a split; it is the same for all names of an image."""
+    return int.from_bytes(hashlib.sha256(image_key(image_id).encode()).digest()[:8], "big") % 100
 
 
 def _data_set_inputs(data_set: DataSet, records: SplitConfig, extractor: dict[str, Any]) -> Inputs:
@@ -154,29 +176,71 @@ def _data_set_inputs(data_set: DataSet, records: SplitConfig, extractor: dict[st
     return Inputs(tuple(regions[:limit]), sentences, 1, complete)
 
 
-def _sentence_tasks(part: PartConfig) -> Iterator[SentenceTask]:
+def _sentence_tasks(part: PartConfig, ignored: list[str]) -> Iterator[SentenceTask]:
     for files in part.sentences:
         reader = make_sentence_reader(files.format)
-        for file in find_inputs(files.files):
-            if reader.reads(file):
-                yield SentenceTask(reader, file)
+        found = find_inputs(files.files)
+        ignored += [file.name for file in found if not is_sentence_file(file)]
+        chosen = (file for file in found if is_sentence_file(file) and reader.reads(file))
+        tasks = [SentenceTask(reader, file) for file in chosen]
+        if not tasks:
+            raise InputError(f"{' '.join(files.files)}: no {files.format} sentences in these files")
+        yield from tasks
+
+
+def _labeled(tasks: Iterable[SentenceTask]) -> tuple[SentenceTask, ...]:
+    tasks = tuple(tasks)
+    labels = distinct_ids(name_of_file(task.file.name) for task in tasks)
+    return tuple(
+        dataclasses.replace(
+            task,
+            file=dataclasses.replace(task.file, label=labels[name_of_file(task.file.name)]),
+        )
+        for task in tasks
+    )
 
 
 def _region_tasks(
-    parts: Iterable[PartConfig], config: IngestConfig, limit: int | None
+    parts: Iterable[PartConfig], config: IngestConfig, limit: int | None, ignored: list[str]
 ) -> Iterator[RegionTask]:
+    found = [
+        (files, reader, file)
+        for part in parts
+        for files in part.regions
+        for reader, file in _region_files(files, config.extractor, ignored)
+    ]
+    ids = distinct_ids(name_of_file(file.name) for _, reader, file in found if reader.named_by_file)
     number = itertools.count()
-    for files in (files for part in parts for files in part.regions):
-        for file in find_inputs(files.files):
-            if limit == 0:
-                return
-            reader = make_region_reader(files.format, file, config.extractor)
-            rows = files.rows
-            if limit is not None:
-                rows = _first_rows(rows, limit)
-                limit -= _count_images(reader, file, rows)
-            for shard in reader.shards(file, rows):
-                yield RegionTask(reader, shard, next(number), rows[0])
+    for files, reader, file in found:
+        if limit == 0:
+            return
+        rows = files.rows
+        if limit is not None:
+            rows = _first_rows(rows, limit)
+            limit -= _count_images(reader, file, rows)
+        image_id = ids[name_of_file(file.name)] if reader.named_by_file else ""
+        for shard in reader.shards(file, rows):
+            yield RegionTask(reader, shard, next(number), rows[0], image_id)
+
+
+def _region_files(
+    files: RegionFiles, extractor: dict[str, Any], ignored: list[str]
+) -> Iterator[tuple[RegionReader, InputFile]]:
+    names = [files.format] if files.format else []
+    readers = {name: make_region_reader(name, extractor) for name in names}
+    found = find_inputs(files.files)
+    chosen = [file for file in found if is_region_file(files.format, file)]
+    ignored += sorted({file.name for file in found} - {file.name for file in chosen})
+    for file in chosen:
+        name = files.format or detect_format(file)
+        if name not in readers:
+            readers[name] = make_region_reader(name, extractor)
+        yield readers[name], file
+    if not chosen:
+        raise InputError(
+            f"{' '.join(files.files)}: none of the files, such as {found[0].name}, is a region "
+            f"file; their endings are {known_endings()}"
+        )
 
 
 def _first_rows(rows: tuple[int, int | None], limit: int) -> tuple[int, int]:

@@ -80,9 +80,11 @@ class RegionReader(abc.ABC):
 
     Attributes:
         name: Name of the format in configurations.
+        named_by_file: Whether a file holds one image, whose name is that of the file.
     """
 
     name: str
+    named_by_file = False
 
     @abc.abstractmethod
     def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> Iterable[Shard]:

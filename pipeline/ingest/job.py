@@ -3,10 +3,11 @@
 import collections
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import tensorflow as tf
@@ -20,17 +21,40 @@ from pipeline.ingest.inputs import Inputs, inputs_of
 from pipeline.ingest.parsers.text_rows import ShardLines, lines_before
 from pipeline.ingest.progress import IngestProgress
 from pipeline.ingest.region_store import RegionStoreReader
-from pipeline.ingest.scenes import JoinedScene, ReadCount, ReadScenes, Reject, scene_records
+from pipeline.ingest.scenes import (
+    BY_NUMBER,
+    MISSING,
+    UNUSED,
+    JoinedScene,
+    ReadCount,
+    ReadScenes,
+    Reject,
+    scene_records,
+)
 
 # Options of Beam's runner in this process.
 DIRECT_RUNNER = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
 ANSWERS = "answers.txt"
 # The summary's names for the kinds of rejects and counts.
 PLURALS = {"image": "images", "sentence": "sentences", "answer": "answers"}
+# Reasons that follow from rejects of another kind.
+CONSEQUENCES = {MISSING: "image", UNUSED: "sentence"}
 # Files that workers leave in the work folder.
 WRITTEN = "written-*.json"
 READ = "read.json"
 LINES = "lines.json"
+
+
+class Rejects(NamedTuple):
+    """The rejects of one kind with one reason.
+
+    Args:
+        count: How many.
+        example: One of them.
+    """
+
+    count: int  # type: ignore[assignment]  # hides tuple.count
+    example: Reject
 
 
 def run_ingest(config: IngestConfig, output, beam_args: Iterable[str] = ()) -> dict[str, Any]:
@@ -48,13 +72,16 @@ def run_ingest(config: IngestConfig, output, beam_args: Iterable[str] = ()) -> d
 
     Returns:
         The summary: {"images": {"read", "written", "rejected"}, "sentences": {the same},
-        "answers": {the same}, "reasons": {reason: count}}.
+        "answers": {the same}, "reasons": {reason: count}}, and if there are any, "ignored": [names
+        of files of other kinds that patterns found] and "found_by_number": number of images whose
+        name in the annotations has only the number in common.
 
     Raises:
-        InputError: An input is missing or of an unknown format, the folder is not empty, or no
-            records were written.
-        GateError: More than `max_reject_fraction` of the images or sentences were rejected. The
-            rejects are kept in a folder with the same name and the suffix `-rejected`.
+        InputError: An input is missing or of an unknown format, the folder is not empty, or there
+            are no images or no sentences.
+        GateError: All images or sentences, or more than `max_reject_fraction` of them, were
+            rejected. The rejects are kept in a folder with the same name and the suffix
+            `-rejected`.
 
     Example:
         >>> config = IngestConfig("easy_vqa", SplitConfig("train", limit=100))
@@ -63,23 +90,23 @@ def run_ingest(config: IngestConfig, output, beam_args: Iterable[str] = ()) -> d
     """
     output = pathlib.Path(output)
     check_replaceable(output)
+    check_replaceable(_rejects_folder(output), INGEST_SUMMARY)
     inputs = inputs_of(config)
     with atomic_directory(output) as folder:
         work = folder / "work"
         work.mkdir()
         _run_beam(config, inputs, folder, work, beam_args)
         rejects = _write_rejects(folder, work)
-        summary = _write_summary(folder, work, rejects, inputs.complete)
+        summary = _write_summary(folder, work, rejects, inputs)
         shutil.rmtree(work)
-        if not summary["images"]["written"]:
-            raise InputError(f"{output}: no records were written; {_most_common(rejects)}")
-        if config.min_answer_count is not None and not (folder / ANSWERS).exists():
-            raise InputError(f"no answer is given at least {config.min_answer_count} times")
         try:
-            read = {kind: summary[plural]["read"] for kind, plural in PLURALS.items()}
-            check_rejects(read, rejects, config.max_reject_fraction)
-        except GateError as error:
-            raise GateError(f"{error}; see {_keep_rejects(folder, output)}") from error
+            _check_written(summary, rejects, config, inputs.complete)
+            if config.min_answer_count is not None and not (folder / ANSWERS).exists():
+                raise InputError(f"no answer is given at least {config.min_answer_count} times")
+        except (GateError, InputError) as error:
+            if not rejects:
+                raise
+            raise type(error)(f"{error}; see {_keep_rejects(folder, output)}") from error
         if inputs.has_pictures:
             write_extractor(folder, config.extractor)
     return summary
@@ -96,30 +123,74 @@ def check_rejects(
         max_fraction: The largest fraction of a kind that may be rejected, in 0..1.
     """
     for kind in ("image", "sentence"):
-        of_kind = {key: count for key, count in rejects.items() if key[0] == kind}
-        rejected, total = sum(of_kind.values()), read.get(kind, 0)
+        rejected, total = _rejected(kind, rejects), read.get(kind, 0)
         if rejected > max_fraction * total:
             raise GateError(
                 f"{rejected:,} of {total:,} {PLURALS[kind]} were rejected, more than the "
-                f"{max_fraction:.2%} of max_reject_fraction; {_most_common(of_kind)}"
+                f"{max_fraction:.2%} of max_reject_fraction; {_most_common(kind, rejects)}"
             )
 
 
-def _most_common(rejects: Mapping[tuple[str, str], int]) -> str:
-    if not rejects:
-        return "the inputs have no images"
-    reasons = _sum_by(lambda key: key[1], rejects)
+def _check_written(
+    summary: Mapping[str, Any],
+    rejects: Mapping[tuple[str, str], Rejects],
+    config: IngestConfig,
+    complete: bool,
+) -> None:
+    """Raise an InputError or a GateError that tells why too little was written."""
+    read = {kind: summary[plural]["read"] for kind, plural in PLURALS.items()}
+    # A trial counts only sentences about its images.
+    for kind in ("image", "sentence") if complete else ("image",):
+        if not read[kind]:
+            raise InputError(f"no records were written; the inputs have no {PLURALS[kind]}")
+    counts = {key: same.count for key, same in rejects.items()}
+    images, sentences = rejects.get(("image", UNUSED)), rejects.get(("sentence", MISSING))
+    if images and sentences and images.count == read["image"]:
+        raise GateError(
+            f"no records were written; {images.count:,} images have no sentence and "
+            f"{sentences.count:,} sentences no image, such as image {images.example.id!r} and "
+            f"a sentence about {sentences.example.image!r} (see Names of images in docs/sources.md)"
+        )
+    check_rejects(read, counts, config.max_reject_fraction)
+    if not summary["images"]["written"]:
+        raise GateError(f"no records were written; {_most_common('image', counts)}")
+
+
+def _rejected(kind: str, rejects: Mapping[tuple[str, str], int]) -> int:
+    return sum(count for key, count in rejects.items() if key[0] == kind)
+
+
+def _most_common(kind: str, rejects: Mapping[tuple[str, str], int]) -> str:
+    """Return the most common reason of a kind, and if it is a consequence, the cause."""
+    reasons = {reason: count for (of, reason), count in rejects.items() if of == kind}
     reason = max(reasons, key=reasons.__getitem__)
-    return f"the most common reason ({reasons[reason]:,} times): {reason}"
+    text = f"the most common reason ({reasons[reason]:,} times): {reason}"
+    other = CONSEQUENCES.get(reason)
+    causes = {
+        key: count
+        for key, count in rejects.items()
+        if key[0] == other and key[1] not in CONSEQUENCES
+    }
+    if not other or not causes:
+        return text
+    return (
+        f"{text}; {_rejected(other, causes):,} {PLURALS[other]} were rejected, "
+        f"{_most_common(other, causes)}"
+    )
 
 
-def _keep_rejects(folder: pathlib.Path, output: pathlib.Path) -> pathlib.Path:
-    kept = output.with_name(f"{output.name}-rejected")
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir()
-    for path in (*folder.glob("rejects-*.jsonl"), folder / INGEST_SUMMARY):
-        path.rename(kept / path.name)
-    return kept
+def _rejects_folder(output: pathlib.Path) -> pathlib.Path:
+    # Absolute, so that "." has a name.
+    output = pathlib.Path(os.path.abspath(output))
+    return output.with_name(f"{output.name}-rejected")
+
+
+def _keep_rejects(folder: pathlib.Path, output: pathlib.Path) -> str:
+    kept = _rejects_folder(output)
+    with atomic_directory(kept, INGEST_SUMMARY) as new:
+        for path in (*folder.glob("rejects-*.jsonl"), folder / INGEST_SUMMARY):
+            path.rename(new / path.name)
+    return os.path.relpath(kept) if not output.is_absolute() else str(kept)
 
 
 # The Beam pipeline. Its workers write into `folder`, and counts into `work`.
@@ -244,13 +315,11 @@ def write_records(path: pathlib.Path, scenes: Iterable[JoinedScene], layout: str
         layout: "grouped" or "flat".
     """
     images: set[str] = set()
-    sizes: set[int] = set()
     sentences, answers = 0, 0
     store = RegionStoreReader()
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for joined in sorted(scenes, key=lambda joined: joined.image_ids):
+        for joined in sorted(scenes, key=lambda joined: (joined.image_ids, joined.sentences[0].id)):
             images.update(joined.image_ids)
-            sizes.update(ref.feature_size for ref in joined.regions)
             sentences += len(joined.sentences)
             answers += sum(len(sentence.answers) for sentence in joined.sentences)
             for record in scene_records(joined, store, layout):
@@ -260,7 +329,6 @@ def write_records(path: pathlib.Path, scenes: Iterable[JoinedScene], layout: str
         "images": sorted(images),
         "sentences": sentences,
         "answers": answers,
-        "feature_sizes": sorted(sizes),
     }
     path = path.parent / "work" / WRITTEN.replace("*", path.stem)
     path.write_text(json.dumps(counts), encoding="utf-8")
@@ -286,11 +354,11 @@ def _add_counts(counts: Iterable[ReadCount]) -> dict[str, int]:
 # What is left for the process that started the job.
 
 
-def _write_rejects(folder: pathlib.Path, work: pathlib.Path) -> dict[tuple[str, str], int]:
-    """Write `rejects-*.jsonl` in a fixed order, and count rejects by kind and reason."""
+def _write_rejects(folder: pathlib.Path, work: pathlib.Path) -> dict[tuple[str, str], Rejects]:
+    """Write `rejects-*.jsonl` in a fixed order; return the rejects by kind and reason."""
     # Lines count from the start of a shard until the number of lines of all shards is known.
     before = lines_before(ShardLines(*shard) for shard in _read_json(work / LINES, default=[]))
-    counts: collections.Counter[tuple[str, str]] = collections.Counter()
+    found: dict[tuple[str, str], Rejects] = {}
     for path in sorted(work.glob("rejects-*.jsonl")):
         rejects = []
         for text in path.read_text(encoding="utf-8").splitlines():
@@ -298,11 +366,13 @@ def _write_rejects(folder: pathlib.Path, work: pathlib.Path) -> dict[tuple[str, 
             if reject.shard is not None and reject.line is not None:
                 line = reject.line + before[reject.file, reject.shard]
                 reject = reject._replace(line=line)
-            counts[reject.kind, reject.reason] += 1
             rejects.append(reject)
         rejects.sort(key=lambda r: (r.kind, r.file, r.line or 0, r.id, r.reason))
+        for reject in rejects:
+            known = found.get((reject.kind, reject.reason), Rejects(0, reject))
+            found[reject.kind, reject.reason] = known._replace(count=known.count + 1)
         write_lines(folder / path.name, map(_reject_json, rejects))
-    return dict(counts)
+    return found
 
 
 def _reject_json(reject: Reject) -> str:
@@ -313,34 +383,34 @@ def _reject_json(reject: Reject) -> str:
 def _write_summary(
     folder: pathlib.Path,
     work: pathlib.Path,
-    rejects: Mapping[tuple[str, str], int],
-    complete: bool,
+    rejects: Mapping[tuple[str, str], Rejects],
+    inputs: Inputs,
 ) -> dict[str, Any]:
     """Write and return the summary, after a check that nothing was lost."""
-    images, sizes = set(), set()
+    images = set()
     written: collections.Counter[str] = collections.Counter()
     for path in work.glob(WRITTEN):
         counts = _read_json(path, default={})
         # An image may be in several scenes.
         images.update(counts["images"])
-        sizes.update(counts["feature_sizes"])
         written.update(sentence=counts["sentences"], answer=counts["answers"])
     written["image"] = len(images)
-    if len(sizes) > 1:
-        raise InputError(
-            f"the images have features of different sizes ({', '.join(map(str, sorted(sizes)))})"
-        )
-    rejected = _sum_by(lambda key: key[0], rejects)
+    counts = {key: same.count for key, same in rejects.items()}
+    rejected = _sum_by(lambda key: key[0], counts)
     read = _read_json(work / READ, default={})
     summary: dict[str, Any] = {}
     for kind, plural in PLURALS.items():
         total = written[kind] + rejected[kind]
         summary[plural] = {"read": total, "written": written[kind], "rejected": rejected[kind]}
         # A trial may leave sentences out.
-        is_exact = kind in read and (complete or kind == "image")
+        is_exact = kind in read and (inputs.complete or kind == "image")
         if is_exact and read[kind] != total:
             raise RuntimeError(f"{read[kind]} {plural} were read, but {total} are accounted for")
-    summary["reasons"] = dict(sorted(_sum_by(lambda key: key[1], rejects).items()))
+    summary["reasons"] = dict(sorted(_sum_by(lambda key: key[1], counts).items()))
+    if BY_NUMBER in read:
+        summary["found_by_number"] = read[BY_NUMBER]
+    if inputs.ignored:
+        summary["ignored"] = list(inputs.ignored)
     text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
     (folder / INGEST_SUMMARY).write_text(text, encoding="utf-8")
     return summary

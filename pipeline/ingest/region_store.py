@@ -32,6 +32,7 @@ class RegionRef(NamedTuple):
         line: Row of the image, counted from the start of the shard, from 1.
         task: Number of the task that read it. Of two images with one id, the one with the smaller
             `order` is kept.
+        name: Name of the image with all that is known, such as the path of a picture.
     """
 
     image_id: str
@@ -43,6 +44,7 @@ class RegionRef(NamedTuple):
     shard: int
     line: int
     task: int
+    name: str
 
     @property
     def order(self) -> tuple[int, int]:
@@ -62,12 +64,14 @@ class RegionStoreWriter:
         self._file = pathlib.Path(self._path).open("wb")  # noqa: SIM115 (closed by `close`)
         self._offset = 0
 
-    def write(self, image: SceneImage, file: str, shard: int, line: int, task: int) -> RegionRef:
+    def write(
+        self, image: SceneImage, file: str, shard: int, line: int, task: int, name: str
+    ) -> RegionRef:
         """Append an image.
 
         Args:
             image: The image.
-            file, shard, line, task: As in `RegionRef`.
+            file, shard, line, task, name: As in `RegionRef`.
 
         Returns:
             A reference, which is valid after `close`.
@@ -76,7 +80,9 @@ class RegionStoreWriter:
         self._file.write(blob)
         offset, self._offset = self._offset, self._offset + len(blob)
         size = image.regions.features.shape[1]
-        return RegionRef(image.id, self._path, offset, len(blob), size, file, shard, line, task)
+        return RegionRef(
+            image.id, self._path, offset, len(blob), size, file, shard, line, task, name
+        )
 
     def close(self) -> None:
         """Flush and close the file."""

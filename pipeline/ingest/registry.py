@@ -1,7 +1,6 @@
 """Data sets and file formats by name."""
 
 import itertools
-import pathlib
 from typing import Any, TypeVar
 
 import h5py
@@ -62,13 +61,20 @@ SENTENCE_READERS: dict[str, type[SentenceReader]] = {
 
 T = TypeVar("T")
 
-_SUFFIXES = {
+_PICTURE_ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".avif", ".heic", ".heif", ".jp2", ".pbm", ".pgm", ".pnm", ".ppm"),
+)
+_ENDINGS = {
     "numpy_files": (".npy", ".npz"),
     "mmf_lmdb": (".lmdb", ".mdb"),
-    "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    "pictures": _PICTURE_ENDINGS,
 }
-_HDF5_SUFFIXES = (".h5", ".hdf5")
-_TEXT_SUFFIXES = (".tsv", ".txt", "")
+_HDF5_ENDINGS = (".h5", ".hdf5")
+_TSV_ENDING = ".tsv"
+# Of text and of other files too.
+_TEXT_ENDINGS = (".txt", "")
+_SENTENCE_ENDINGS = (".json", ".jsonl", ".ndjson", *_TEXT_ENDINGS)
 _COLUMNS = {10: "lxmert_tsv", 6: "bottom_up_tsv"}
 # Of the datasets of a file, in a message.
 _SHOWN_NAMES = 5
@@ -94,50 +100,89 @@ def make_sentence_reader(name: str) -> SentenceReader:
     return _look_up("sentences format", name, SENTENCE_READERS)()
 
 
-def make_region_reader(
-    name: str | None, file: InputFile, extractor: dict[str, Any]
-) -> RegionReader:
-    """Return a reader of a region file.
+def make_region_reader(name: str, extractor: dict[str, Any]) -> RegionReader:
+    """Return a reader of a format of region files.
 
     Args:
-        name: Name of the format; None to detect it from the file.
-        file: The file.
+        name: Name of the format.
         extractor: Configuration of what makes regions from images.
 
     Raises:
-        InputError: The format is unknown or cannot be detected.
+        InputError: There is no such format.
     """
-    reader = _look_up("regions format", name or detect_format(file), REGION_READERS)
+    reader = _look_up("regions format", name, REGION_READERS)
     return reader(extractor) if reader is Pictures else reader()
 
 
 def detect_format(file: InputFile) -> str:
-    """Return the name of a region file's format, by its suffix or its number of columns.
+    """Return the name of a region file's format, by its ending or its number of columns.
 
     Raises:
         InputError: The format cannot be detected.
     """
-    suffix = pathlib.PurePath(file.content_name).suffix.lower()
-    for name, suffixes in _SUFFIXES.items():
-        if suffix in suffixes:
+    for name, endings in _ENDINGS.items():
+        if file.ending in endings:
             return name
-    if suffix in _HDF5_SUFFIXES:
+    if file.ending in _HDF5_ENDINGS:
         with open_hdf5(file, lambda opened, _: _hdf5_format(opened)) as name:
             return name
-    if suffix not in _TEXT_SUFFIXES:
-        raise InputError(f"{file.name}: unknown format of region files {suffix!r}")
-    try:
-        with open_input(file) as content:
-            lines = itertools.islice(split_lines(content, 0, COMPRESSED_BLOCK_BYTES), _LINES)
-            columns = [line.text.count(b"\t") + 1 for line in lines]
-    except READ_ERRORS as error:
-        raise InputError(f"{file.name}: cannot be read: {error}") from error
+    if file.ending not in (_TSV_ENDING, *_TEXT_ENDINGS):
+        raise InputError(
+            f"{file.name}: unknown ending {file.ending!r} of a region file; it must be one "
+            f"of {known_endings()}, or name the format with --regions-format"
+        )
+    columns = _column_counts(file)
     for count in columns:
         if count in _COLUMNS:
             return _COLUMNS[count]
     raise InputError(
         f"{file.name}: the first line has {columns[0]} columns; LXMERT's TSV has 10, bottom-up's 6"
     )
+
+
+def known_endings() -> str:
+    """Return the endings of region files, for messages."""
+    return ", ".join((_TSV_ENDING, ".txt", *_HDF5_ENDINGS, *itertools.chain(*_ENDINGS.values())))
+
+
+def is_region_file(name: str | None, file: InputFile) -> bool:
+    """Return whether a file is an input: False for a file of another kind that a pattern found.
+
+    Args:
+        name: Name of the format; None to detect it.
+        file: The file.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    if file.named or file.ending == _TSV_ENDING:
+        return True
+    if name == "pictures":
+        return file.ending in ("", *_PICTURE_ENDINGS)
+    if name in _ENDINGS:
+        return file.ending in _ENDINGS[name]
+    if name is not None and name.endswith("_hdf5"):
+        return file.ending in _HDF5_ENDINGS
+    if name is not None:
+        return any(count > 1 for count in _column_counts(file))
+    if file.ending in _TEXT_ENDINGS:
+        return any(count in _COLUMNS for count in _column_counts(file))
+    return file.ending in (*_HDF5_ENDINGS, *itertools.chain(*_ENDINGS.values()))
+
+
+def is_sentence_file(file: InputFile) -> bool:
+    """Return whether a file is an input: False for a file of another kind that a pattern found."""
+    return file.named or file.ending in _SENTENCE_ENDINGS
+
+
+def _column_counts(file: InputFile) -> list[int]:
+    """Return the numbers of columns of the first lines; [0] if there are none."""
+    try:
+        with open_input(file) as content:
+            lines = itertools.islice(split_lines(content, 0, COMPRESSED_BLOCK_BYTES), _LINES)
+            return [line.text.count(b"\t") + 1 for line in lines] or [0]
+    except READ_ERRORS as error:
+        raise InputError(f"{file.name}: cannot be read: {error}") from error
 
 
 def _hdf5_format(opened: h5py.File) -> str:

@@ -10,7 +10,7 @@ Tagged outputs would be the usual way, but Beam's Dask runner merges all tags.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -20,13 +20,26 @@ import tensorflow as tf
 from lxmert_tf.data.answer_table import normalize_answer, read_answer_table
 from lxmert_tf.data.scene import Scene, SceneImage, Sentence
 from lxmert_tf.data.schema import decode_scene, encode_scene, replace_sentences
+from pipeline.ingest.checks.region_checks import RegionError, check_id
 from pipeline.ingest.config import ALL_PERCENT, IngestConfig
+from pipeline.ingest.image_names import (
+    IdRegex,
+    image_key,
+    match_names,
+    name_of_file,
+    parse_name,
+)
 from pipeline.ingest.inputs import Inputs, RegionTask, SentenceTask, hash_percent
-from pipeline.ingest.interfaces import ReadError
+from pipeline.ingest.interfaces import ReadError, ReadImage
 from pipeline.ingest.parsers.text_rows import ShardLines
 from pipeline.ingest.progress import WorkerProgress
 from pipeline.ingest.region_store import RegionRef, RegionStoreReader, RegionStoreWriter
 
+MISSING = "its image is missing"
+UNUSED = "no sentence is about it"
+AMBIGUOUS = "the name of its image is ambiguous"
+# The kind of `ReadCount` for images that only share a number with the name in annotations.
+BY_NUMBER = "image found by number"
 _SENTENCE_FIELDS = tuple(field.name for field in dataclasses.fields(Sentence))
 
 
@@ -56,7 +69,7 @@ class ReadCount(NamedTuple):
     """A number of images or sentences that were read.
 
     Args:
-        kind: "image" or "sentence".
+        kind: "image", "sentence" or `BY_NUMBER`.
         count: How many.
     """
 
@@ -85,12 +98,14 @@ class AnnotatedSentence(NamedTuple):
         values = tuple(getattr(self.sentence, name) for name in _SENTENCE_FIELDS)
         return _annotated_sentence, (self.image_ids, self.file, self.line, *values)
 
-    def reject(self, missing_image: str) -> Reject:
-        """Return the reject of this sentence, whose image is missing."""
-        reason = "its image is missing"
-        return Reject(
-            "sentence", self.sentence.id, reason, self.file, self.line, image=missing_image
-        )
+    def reject(self, reason: str, image: str = "") -> Reject:
+        """Return the reject of this sentence.
+
+        Args:
+            reason: What is wrong.
+            image: The name of the image that it lacks.
+        """
+        return Reject("sentence", self.sentence.id, reason, self.file, self.line, image=image)
 
 
 def _annotated_sentence(image_ids, file, line, *values) -> AnnotatedSentence:
@@ -153,12 +168,14 @@ class ReadScenes(beam.PTransform):
         """Return the `Scenes` of a pipeline."""
         config, inputs = self._config, self._inputs
         percent = config.records.percent
+        id_regex = IdRegex(config.image_id_regex)
         regions = pipeline | ReadRegions(
-            inputs.regions, percent, config.feature_dtype, self._folder
+            inputs.regions, percent, config.feature_dtype, self._folder, id_regex
         )
-        read = pipeline | ReadSentences(inputs.sentences, percent)
+        read = pipeline | ReadSentences(inputs.sentences, percent, id_regex)
+        unique = read | "AllSentences" >> _only(AnnotatedSentence) | RejectRepeated()
 
-        sentences = read | "Sentences" >> _only(AnnotatedSentence)
+        sentences = unique | "Sentences" >> _only(AnnotatedSentence)
         table, answers = self._table, None
         if config.min_answer_count is not None:
             answers = sentences | CountAnswers(config.normalize_answers, config.min_answer_count)
@@ -171,20 +188,23 @@ class ReadScenes(beam.PTransform):
             filtered | "FilteredSentences" >> _only(AnnotatedSentence),
         ) | JoinByImage()
         make = MakeScenes if inputs.images_per_scene == 1 else MakePairs
-        made = images | make(inputs.complete)
+        made = images | "ImageGroups" >> _only(ImageGroup) | make(inputs.complete)
 
         rejects = [
             collection | f"{name}Rejects" >> _only(Reject)
             for name, collection in {
                 "Region": regions,
                 "Sentence": read,
+                "Repeated": unique,
                 "Answer": filtered,
+                "Image": images,
                 "Scene": made,
             }.items()
         ]
         counts = [
             regions | "RegionCounts" >> _only(ReadCount),
             read | "SentenceCounts" >> _only(ReadCount),
+            made | "NameCounts" >> _only(ReadCount),
         ]
         return Scenes(
             joined=made | "JoinedScenes" >> _only(JoinedScene),
@@ -203,14 +223,20 @@ class ReadRegions(beam.PTransform):
         percent: Range of image hashes that are wanted.
         dtype: "float16" or "float32", for stored features.
         folder: Where to store regions and progress notes.
+        id_regex: Selects the id within an image's name.
     """
 
     def __init__(
-        self, tasks: Iterable[RegionTask], percent: tuple[int, int], dtype: str, folder: str
+        self,
+        tasks: Iterable[RegionTask],
+        percent: tuple[int, int],
+        dtype: str,
+        folder: str,
+        id_regex: IdRegex,
     ):
         super().__init__()
         self._tasks = tasks
-        self._store = StoreRegions(percent, dtype, folder)
+        self._store = StoreRegions(percent, dtype, folder, id_regex)
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Spread the tasks over the workers and run them."""
@@ -221,10 +247,11 @@ class ReadRegions(beam.PTransform):
 class StoreRegions(beam.DoFn):
     """Read one shard and store its regions; arguments and results as of `ReadRegions`."""
 
-    def __init__(self, percent: tuple[int, int], dtype: str, folder: str):
+    def __init__(self, percent: tuple[int, int], dtype: str, folder: str, id_regex: IdRegex):
         self._percent = percent
         self._dtype = np.dtype(dtype)
         self._folder = folder
+        self._id_regex = id_regex
 
     def start_bundle(self):
         """Open a file of the region store."""
@@ -242,20 +269,41 @@ class StoreRegions(beam.DoFn):
         file, shard = task.shard.file.name, task.shard.start
         for item in task.reader.read(task.shard):
             lines = item.line or lines
-            image_id = item.id if isinstance(item, ReadError) else item.image.id
+            named, name = self._with_name(item, task)
+            image_id = named.id if isinstance(named, ReadError) else named.image.id
             if not _is_within(self._percent, image_id):
                 continue
             images += 1
-            line = item.line and item.line + task.rows_before
-            if isinstance(item, ReadError):
-                self._progress.add(item.size, rejected=1)
-                yield Reject("image", item.id, item.reason, file, line, shard)
+            line = named.line and named.line + task.rows_before
+            if isinstance(named, ReadError):
+                self._progress.add(named.size, rejected=1)
+                yield Reject("image", named.id, named.reason, file, line, shard)
             else:
-                self._progress.add(item.size, images=1)
-                image = self._with_dtype(item.image)
-                yield self._writer.write(image, file, shard, line, task.number)
+                self._progress.add(named.size, images=1)
+                image = self._with_dtype(named.image)
+                yield self._writer.write(image, file, shard, line, task.number, name)
         yield ReadCount("image", images)
         yield ShardLines(file, shard, lines)
+
+    def _with_name(
+        self, item: ReadImage | ReadError, task: RegionTask
+    ) -> tuple[ReadImage | ReadError, str]:
+        """Return an image with its id in the job, and its full name."""
+        given = item.id if isinstance(item, ReadError) else item.image.id
+        name = name_of_file(task.shard.file.name) if task.image_id else given
+        image_id = task.image_id or given
+        if self._id_regex:
+            image_id = name = self._id_regex(name)
+        if image_id == given:
+            return item, name
+        try:
+            check_id(image_id)
+        except RegionError as error:
+            return error.read_error(item.line, image_id, item.size), name
+        if isinstance(item, ReadError):
+            return dataclasses.replace(item, id=image_id), name
+        image = dataclasses.replace(item.image, id=image_id)
+        return dataclasses.replace(item, image=image), name
 
     def _with_dtype(self, image: SceneImage) -> SceneImage:
         features = image.regions.features
@@ -273,21 +321,23 @@ class ReadSentences(beam.PTransform):
     Args:
         tasks: The files.
         percent: Range of image hashes that are wanted.
+        id_regex: Selects the id within an image's name.
     """
 
-    def __init__(self, tasks: Iterable[SentenceTask], percent: tuple[int, int]):
+    def __init__(self, tasks: Iterable[SentenceTask], percent: tuple[int, int], id_regex: IdRegex):
         super().__init__()
         self._tasks = tasks
         self._percent = percent
+        self._id_regex = id_regex
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Spread the files over the workers and read them."""
         tasks = pipeline | beam.Create(self._tasks) | "Spread" >> beam.Reshuffle()
-        return tasks | "Read" >> beam.FlatMap(read_sentences, self._percent)
+        return tasks | "Read" >> beam.FlatMap(read_sentences, self._percent, self._id_regex)
 
 
 def read_sentences(
-    task: SentenceTask, percent: tuple[int, int]
+    task: SentenceTask, percent: tuple[int, int], id_regex: IdRegex
 ) -> Iterator[AnnotatedSentence | Reject | ReadCount]:
     """Yield a sentence or reject for each item of a file, then the count."""
     count, file = 0, task.file.name
@@ -295,10 +345,38 @@ def read_sentences(
         if isinstance(item, ReadError):
             count += 1
             yield Reject("sentence", item.id, item.reason, file, item.line or number)
-        elif _is_within(percent, item.image_ids[0]):
+            continue
+        names = tuple(map(id_regex, item.image_ids)) if id_regex else item.image_ids
+        if _is_within(percent, names[0]):
             count += 1
-            yield AnnotatedSentence(item.image_ids, item.sentence, file, number)
+            yield AnnotatedSentence(names, item.sentence, file, number)
     yield ReadCount("sentence", count)
+
+
+class RejectRepeated(beam.PTransform):
+    """Reject sentences whose id another one has; emits `AnnotatedSentence` and `Reject`.
+
+    The first sentence, in order of file and line, is kept.
+    """
+
+    def expand(self, sentences: beam.PCollection) -> beam.PCollection:
+        """Group the sentences by id."""
+        return (
+            sentences
+            | "ById" >> beam.WithKeys(lambda annotated: annotated.sentence.id)
+            | "JoinById" >> beam.GroupByKey()
+            | "KeepFirst" >> beam.FlatMapTuple(keep_first)
+        )
+
+
+def keep_first(
+    sentence_id: str, same: Iterable[AnnotatedSentence]
+) -> Iterator[AnnotatedSentence | Reject]:
+    """Yield the first of the sentences with an id, and rejects of the others."""
+    first, *others = sorted(same, key=lambda annotated: (annotated.file, annotated.line))
+    yield first
+    for annotated in others:
+        yield annotated.reject("a sentence with this id was there before")
 
 
 class CountAnswers(beam.PTransform):
@@ -367,52 +445,126 @@ def keep_answers(
 
 
 class ImageGroup(NamedTuple):
-    """All that was read under one image id.
+    """All that was read about one image.
 
     Args:
-        image_id: The id.
+        image_id: The id; that of an image without regions is the name in the annotations.
         regions: Of the image, in the order in which they were read. Only the first is used.
         sentences: About the image.
+        names: The image's names in the sentences.
+        reason: Why the image is not found, if there are no regions.
+        by_number: Whether the image was found by its number alone.
     """
 
     image_id: str
     regions: list[RegionRef]
     sentences: list[AnnotatedSentence]
+    names: frozenset[str]
+    reason: str = MISSING
+    by_number: bool = False
 
     def rejects(self) -> Iterator[Reject]:
         """Yield repetitions of the image, and the image itself if no sentence is about it."""
         for ref in self.regions[1:]:
             yield _reject_image(ref, "an image with this id was there before")
         if self.regions and not self.sentences:
-            yield _reject_image(self.regions[0], "no sentence is about it")
+            yield _reject_image(self.regions[0], UNUSED)
+
+    def counts(self) -> Iterator[ReadCount]:
+        """Yield a count if the image was found by its number."""
+        if self.by_number:
+            yield ReadCount(BY_NUMBER, 1)
 
 
 class JoinByImage(beam.PTransform):
-    """Join a collection of `RegionRef` and one of `AnnotatedSentence`; emits `ImageGroup`."""
+    """Join a collection of `RegionRef` and one of `AnnotatedSentence`.
+
+    Emits `ImageGroup`, and `Reject` of images whose features have another size than most.
+    """
 
     def expand(self, collections):
-        """Group both collections by image id."""
+        """Group both collections by the keys of image names."""
         regions, sentences = collections
+        traits = (
+            regions
+            | "EachTrait" >> beam.FlatMap(image_traits)
+            | "CountTraits" >> beam.CombinePerKey(sum)
+        )
         return (
             {
-                "regions": regions | "ByImage" >> beam.WithKeys(lambda ref: ref.image_id),
+                "regions": regions | "ByImage" >> beam.WithKeys(lambda ref: image_key(ref.name)),
                 "sentences": sentences | "ByEachImage" >> beam.FlatMap(by_each_image),
             }
             | beam.CoGroupByKey()
-            | "ImageGroup" >> beam.MapTuple(make_image_group)
+            | "ImageGroups"
+            >> beam.FlatMap(
+                lambda group, traits: make_image_groups(*group, traits), beam.pvalue.AsDict(traits)
+            )
         )
 
 
+def image_traits(ref: RegionRef) -> Iterator[tuple[tuple[str, str | int], int]]:
+    """Yield (trait, 1) for what is compared between all images of a job."""
+    yield ("feature size", ref.feature_size), 1
+    if numbering := parse_name(ref.name).numbering:
+        yield ("numbering", numbering), 1
+
+
 def by_each_image(annotated: AnnotatedSentence) -> Iterator[tuple[str, AnnotatedSentence]]:
-    """Yield the sentence under the id of each of its images."""
-    for image_id in dict.fromkeys(annotated.image_ids):
-        yield image_id, annotated
+    """Yield the sentence under the key of each of its images."""
+    for key in dict.fromkeys(map(image_key, annotated.image_ids)):
+        yield key, annotated
 
 
-def make_image_group(image_id: str, grouped: dict[str, Iterable]) -> ImageGroup:
-    """Return a group whose order of regions does not depend on the runner."""
-    regions = sorted(grouped["regions"], key=lambda ref: ref.order)
-    return ImageGroup(image_id, regions, list(grouped["sentences"]))
+def make_image_groups(
+    key: str, grouped: Mapping[str, Iterable], traits: Mapping[tuple, int]
+) -> Iterator[ImageGroup | Reject]:
+    """Yield a group for each image that has a key, and each name that has no image.
+
+    Args:
+        key: The key (`image_key`).
+        grouped: `regions` and `sentences` that have it, in any order.
+        traits: How many images of the job have each of `image_traits`. If there are several ways
+            of numbering, equal numbers may be of different images.
+    """
+    size = _most_common_size(traits)
+    use_numbers = sum(kind == "numbering" for kind, _ in traits) < 2
+    regions: dict[str, list[RegionRef]] = {}
+    # The order does not depend on the runner.
+    for ref in sorted(grouped["regions"], key=lambda ref: ref.order):
+        if ref.feature_size == size:
+            regions.setdefault(ref.image_id, []).append(ref)
+        else:
+            yield _reject_image(ref, "its features have another size than those of most images")
+    sentences: dict[str, list[AnnotatedSentence]] = {}
+    for annotated in grouped["sentences"]:
+        for name in dict.fromkeys(annotated.image_ids):
+            if image_key(name) == key:
+                sentences.setdefault(name, []).append(annotated)
+    full_names = {image_id: refs[0].name for image_id, refs in regions.items()}
+    matches = match_names(sorted(sentences), full_names, use_numbers)
+    names: dict[str, list[str]] = {image_id: [] for image_id in regions}
+    for name in sentences:
+        if name in matches.ids:
+            names[matches.ids[name]].append(name)
+        else:
+            reason = AMBIGUOUS if name in matches.ambiguous else MISSING
+            yield ImageGroup(name, [], sentences[name], frozenset([name]), reason)
+    for image_id, refs in regions.items():
+        # A sentence about two images may use two names of one image.
+        about = {id(a): a for name in names[image_id] for a in sentences[name]}
+        yield ImageGroup(
+            image_id,
+            refs,
+            list(about.values()),
+            frozenset(names[image_id]),
+            by_number=image_id in matches.by_number,
+        )
+
+
+def _most_common_size(traits: Mapping[tuple, int]) -> int | None:
+    sizes = {value: count for (kind, value), count in traits.items() if kind == "feature size"}
+    return max(sizes, key=lambda size: (sizes[size], size), default=None)
 
 
 class MakeScenes(beam.PTransform):
@@ -431,31 +583,34 @@ class MakeScenes(beam.PTransform):
         return groups | beam.FlatMap(make_scene, self._complete)
 
 
-def make_scene(group: ImageGroup, complete: bool) -> Iterator[JoinedScene | Reject]:
+def make_scene(group: ImageGroup, complete: bool) -> Iterator[JoinedScene | Reject | ReadCount]:
     """Yield the scene of an image, or rejects if its regions or its sentences are missing."""
     yield from group.rejects()
+    yield from group.counts()
     if group.regions and group.sentences:
         sentences = _ordered(group.sentences)
         yield JoinedScene((group.image_id,), (group.regions[0],), sentences)
     elif complete:
         for annotated in group.sentences:
-            yield annotated.reject(group.image_id)
+            yield annotated.reject(group.reason, group.image_id)
 
 
 class ImageSide(NamedTuple):
     """An image as one side of a scene of two.
 
     Args:
-        image_ids: The images of the scene.
+        image_ids: The names of the scene's images in the sentence.
         side: Position of the image in the pair: 0 for left, 1 for right.
         regions: Its regions; None if they are missing.
         sentence: A sentence about the scene; only on side 0, so that each comes once.
+        reason: Why the regions are missing.
     """
 
     image_ids: tuple[str, ...]
     side: int
     regions: RegionRef | None
     sentence: AnnotatedSentence | None
+    reason: str = MISSING
 
 
 class ImageUse(NamedTuple):
@@ -500,21 +655,23 @@ class MakePairs(beam.PTransform):
         )
         return (
             sides | "SideRejects" >> _only(Reject),
+            sides | "SideCounts" >> _only(ReadCount),
             pairs | "Pairs" >> _only(JoinedScene),
             pairs | "PairRejects" >> _only(Reject),
             unused,
         ) | beam.Flatten()
 
 
-def split_sides(group: ImageGroup) -> Iterator[ImageSide | Reject]:
+def split_sides(group: ImageGroup) -> Iterator[ImageSide | Reject | ReadCount]:
     """Yield an image once for each sentence and each side of its scene that the image is."""
     yield from group.rejects()
+    yield from group.counts()
     regions = group.regions[0] if group.regions else None
     for annotated in group.sentences:
-        for side, image_id in enumerate(annotated.image_ids):
-            if image_id == group.image_id:
+        for side, name in enumerate(annotated.image_ids):
+            if name in group.names:
                 sentence = annotated if side == 0 else None
-                yield ImageSide(annotated.image_ids, side, regions, sentence)
+                yield ImageSide(annotated.image_ids, side, regions, sentence, group.reason)
 
 
 def make_pair(
@@ -522,19 +679,19 @@ def make_pair(
 ) -> Iterator[JoinedScene | Reject | ImageUse]:
     """Yield the scene of two images, or rejects if one is missing, and the use of each image."""
     sides = list(sides)
-    by_side = {side.side: side.regions for side in sides}
-    regions = [by_side[side] for side in range(len(image_ids))]
+    by_side = {side.side: side for side in sides}
+    regions = [by_side[side].regions for side in range(len(image_ids))]
     sentences = [side.sentence for side in sides if side.sentence]
     for ref in regions:
         if ref:
             yield ImageUse(ref, all(regions))
     found = tuple(ref for ref in regions if ref)
     if len(found) == len(regions):
-        yield JoinedScene(image_ids, found, _ordered(sentences))
+        yield JoinedScene(tuple(ref.image_id for ref in found), found, _ordered(sentences))
     elif complete:
-        missing_image = image_ids[regions.index(None)]
+        missing = regions.index(None)
         for annotated in sentences:
-            yield annotated.reject(missing_image)
+            yield annotated.reject(by_side[missing].reason, image_ids[missing])
 
 
 def reject_unused(image_id: str, uses: Iterable[ImageUse]) -> Iterator[Reject]:

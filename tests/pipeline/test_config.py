@@ -91,6 +91,7 @@ WRONG = [
         "infra_validation is True, should",
     ),
     (PIPELINE, "may_drop:", "infra_validation: [2.15]\nmay_drop:", "infra_validation[0] is 2.15"),
+    (FILES, "name: vqa", "name: vqa\nimage_id_regex: '('", "image_id_regex '(' is invalid"),
     (FILES, "name: vqa", "name: vqa\nsource: easy_vqa", "name either a source or parts"),
     (FILES, "{from: minival,", "{from: minval,", "unknown part 'minval'; it must be one of train,"),
     (MODEL, "hidden_size: 64", "hidden_size: 62", "hidden_size 62 is not a multiple of"),

@@ -35,7 +35,7 @@ class JsonLines(SentenceReader):
     _fields: TypeAdapter
 
     def read(self, file: InputFile) -> Iterator[ReadSentence | ReadError]:
-        stem = pathlib.PurePosixPath(file.content_name).stem
+        stem = file.label or pathlib.PurePosixPath(file.content_name).stem
         for item in validate_items(read_json_lines(file), self._fields, "id"):
             if isinstance(item, ReadError):
                 yield item

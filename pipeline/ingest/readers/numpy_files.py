@@ -16,7 +16,6 @@ import contextlib
 import dataclasses
 import io
 import posixpath
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -28,17 +27,14 @@ from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionError, checked_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
+from pipeline.ingest.image_names import name_of_file, parse_name
 from pipeline.ingest.interfaces import ALL_ROWS, ReadError, ReadImage, RegionReader, Shard
 from pipeline.ingest.parsers.npy_stream import LARGEST, read_npy
-
-# Files of OpenVQA are named NAME.jpg.npz.
-_PICTURE_SUFFIX = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
 
 
 def image_id_of(file: InputFile) -> str:
     """Return the name of a file without suffixes: `COCO_1` for `train2014/COCO_1.jpg.npz`."""
-    stem, _ = posixpath.splitext(posixpath.basename(file.content_name.replace("\\", "/")))
-    return _PICTURE_SUFFIX.sub("", stem)
+    return parse_name(name_of_file(file.name)).stem
 
 
 _FEATURES = ("features", "x")
@@ -144,6 +140,7 @@ class NumpyFiles(RegionReader):
     """Reader of files with one image each, whose id is the name of the file."""
 
     name = "numpy_files"
+    named_by_file = True
 
     def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
         """Return the file, or nothing for `NAME_info.npy`, which is read with `NAME.npy`."""

@@ -31,6 +31,7 @@ class Pictures(RegionReader):
     """
 
     name = "pictures"
+    named_by_file = True
 
     def __init__(self, extractor: dict[str, Any]):
         make_extractor(extractor)

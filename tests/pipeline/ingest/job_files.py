@@ -26,7 +26,7 @@ def write_regions(path: pathlib.Path, ids, size=8) -> pathlib.Path:
     return path
 
 
-def write_questions(path: pathlib.Path, ids, each=2, label=None) -> pathlib.Path:
+def write_questions(path: pathlib.Path, ids, each=2, label=None, first=0) -> pathlib.Path:
     questions = [
         {
             "question_id": f"{image_id}-{number}",
@@ -37,7 +37,7 @@ def write_questions(path: pathlib.Path, ids, each=2, label=None) -> pathlib.Path
             "label": {"cat": 1.0, "A dog.": 0.3} if label is None else label,
         }
         for image_id in ids
-        for number in range(each)
+        for number in range(first, first + each)
     ]
     path.write_text(json.dumps(questions))
     return path

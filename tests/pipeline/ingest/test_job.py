@@ -13,7 +13,7 @@ import tensorflow as tf
 from lxmert_tf.data.scene import Sentence
 from lxmert_tf.data.schema import decode_scene
 from lxmert_tf.data.sidecars import INGEST_SUMMARY
-from lxmert_tf.errors import InputError
+from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.regions.grid import GridExtractor
 from lxmert_tf.regions.registry import EXTRACTORS
 from pipeline.ingest.config import IngestConfig, SplitConfig
@@ -269,14 +269,18 @@ def test_second_picture_with_an_id_is_a_reject(source, tmp_path):
     assert reject["reason"] == "an image with this id was there before"
 
 
-def test_if_everything_is_rejected_nothing_is_written(source, tmp_path):
+def test_if_everything_is_rejected_the_rejects_are_kept(source, tmp_path):
     pictures, pairs = real_pictures(tmp_path, 3)
     for picture in pictures:
         pathlib.Path(picture.path).write_bytes(b"no picture")
     work = tmp_path / "work"
-    with pytest.raises(InputError, match="no records were written; the most common reason"):
+    with pytest.raises(
+        GateError,
+        match=r"no records were written; the most common reason \(3 times\): not an image in a",
+    ):
         run_ingest(source(pictures, pairs), work / "out")
-    assert list(work.iterdir()) == []
+    assert [path.name for path in work.iterdir()] == ["out-rejected"]
+    assert len(rejects_in(work / "out-rejected")) == 3 + len(pairs)
 
 
 def test_source_without_pictures_is_refused(source, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from lxmert_tf.data.sidecars import INGEST_SUMMARY
 from lxmert_tf.errors import GateError, InputError
@@ -145,7 +146,7 @@ def test_above_the_limit_the_job_fails_says_why_and_leaves_the_rejects(files, tm
 
 def test_an_answer_table_of_the_data_or_of_a_file_leaves_others_out(files, tmp_path):
     regions, questions = files
-    rare = write_questions(tmp_path / "rare.json", ["i0"], each=1, label={"zebra": 1.0})
+    rare = write_questions(tmp_path / "rare.json", ["i0"], each=1, label={"zebra": 1.0}, first=2)
     both = config_of([regions], [questions, rare], min_answer_count=2, normalize_answers=True)
     summary = run_ingest(both, tmp_path / "counted")
     assert (tmp_path / "counted" / "answers.txt").read_text() == "cat\ndog\n"
@@ -187,14 +188,17 @@ def test_rows_divide_a_file_as_the_release_does(tmp_path):
     assert [r["line"] for r in rejects_in(tmp_path / "broken") if r["kind"] == "image"] == [5]
 
 
-def test_images_with_features_of_two_widths_are_refused(files, tmp_path):
+def test_images_with_features_of_another_size_than_most_are_rejected(files, tmp_path):
     regions, questions = files
     with regions.open("ab") as file:
         file.write(lxmert_row(detections.small("wide", size=10)))
     more = write_questions(tmp_path / "more.json", ["wide"])
-    with pytest.raises(InputError, match=r"features of different sizes \(8, 10\)"):
+    with pytest.raises(GateError, match="its features have another size than those of most"):
         run_ingest(config_of([regions], [questions, more]), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    config = config_of([regions], [questions, more], max_reject_fraction=0.2)
+    summary = run_ingest(config, tmp_path / "out")
+    assert summary["images"] == {"read": 7, "written": 6, "rejected": 1}
+    assert {r["line"] for r in rejects_in(tmp_path / "out") if r["kind"] == "image"} == {7}
 
 
 def test_statements_about_two_images_become_scenes_of_two(tmp_path):
@@ -227,6 +231,82 @@ def test_statements_about_two_images_become_scenes_of_two(tmp_path):
                 image.regions.features, detections.small(image.id).features, rtol=1e-3
             )
         assert [s.answers for s in scene.sentences] == [(("False", 1.0),), (("True", 1.0),)]
+
+
+def test_sentences_with_a_repeated_id_are_rejected(files, tmp_path):
+    regions, questions = files
+    items = json.loads(questions.read_text())
+    items[3]["question_id"] = items[8]["question_id"] = items[0]["question_id"]
+    questions.write_text(json.dumps(items))
+    config = config_of([regions], [questions], max_reject_fraction=0.2)
+    summary = run_ingest(config, tmp_path / "out")
+    assert summary["sentences"] == {"read": 12, "written": 10, "rejected": 2}
+    found = {(r["id"], r["line"], r["reason"]) for r in rejects_in(tmp_path / "out")}
+    reason = "a sentence with this id was there before"
+    assert found == {("i0-0", 4, reason), ("i0-0", 9, reason)}
+
+
+def test_coco_numbers_match_coco_names_and_are_counted(tmp_path):
+    regions = write_regions(tmp_path / "trainval.tsv", ["9", "262148"])
+    names = ["COCO_val2014_000000000009", "COCO_train2014_000000262148.jpg"]
+    questions = write_questions(tmp_path / "questions.json", names)
+    summary = run_ingest(config_of([regions], [questions]), tmp_path / "out")
+    assert summary["sentences"] == {"read": 4, "written": 4, "rejected": 0}
+    assert summary["found_by_number"] == 2
+    assert {s.images[0].id for s in scenes_in(tmp_path / "out")} == {"9", "262148"}
+
+
+def test_names_that_do_not_match_are_reported_and_matched_by_a_regular_expression(tmp_path):
+    from lxmert_tf.cli import main as cli
+
+    regions = write_regions(tmp_path / "regions.tsv", ["frame_0007", "frame_0008"])
+    questions = write_questions(tmp_path / "questions.json", ["7", "8"])
+    config = config_of([regions], [questions])
+    with pytest.raises(GateError, match=r"image 'frame_000[78]' and a sentence about '[78]'"):
+        run_ingest(config, tmp_path / "out")
+    assert len(rejects_in(tmp_path / "out-rejected")) == 6
+    given = ["--regions", str(regions), "--sentences", str(questions), "--output"]
+    options = ["--sentences-format", "vqa_release", "--image-id-regex", r"0*(\d+)$"]
+    assert cli.main(["ingest", *given, str(tmp_path / "out"), *options]) == 0
+    assert {s.images[0].id for s in scenes_in(tmp_path / "out")} == {"7", "8"}
+
+
+def test_the_cause_of_rejects_is_reported(files, tmp_path):
+    regions, questions = files
+    items = json.loads(questions.read_text())
+    questions.write_text(json.dumps([{**item, "sent": " "} for item in items]))
+    with pytest.raises(GateError, match=r"no sentence is about it; 12 sentences .* sent is empty"):
+        run_ingest(config_of([regions], [questions]), tmp_path / "out")
+
+
+def test_a_rejects_folder_with_other_files_is_left_alone(files, tmp_path):
+    (tmp_path / "out-rejected").mkdir()
+    (tmp_path / "out-rejected" / "mine").write_text("mine")
+    with pytest.raises(InputError, match="out-rejected: already exists"):
+        run_ingest(config_of(*([f] for f in files)), tmp_path / "out")
+    assert (tmp_path / "out-rejected" / "mine").read_text() == "mine"
+
+
+def test_pictures_with_the_same_name_in_two_folders_are_two_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(["train/1.png", "val/1.png", "val/2.png"]):
+        path = tmp_path / "my photos [v2]" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 12), (number, 0, 0)).save(path)
+    # What systems and people leave among pictures.
+    for name in (".DS_Store", "._1.png", "Thumbs.db", "README", "list.csv"):
+        (tmp_path / "my photos [v2]" / "val" / name).write_bytes(b"\0\1")
+    about = ["train/1.png", "val/1", "2.png", "1"]
+    lines = [json.dumps({"image": name, "sentence": "a color"}) for name in about]
+    (tmp_path / "captions.jsonl").write_text("\n".join(lines))
+    config = config_of(["my photos [v2]/*/*"], ["*.jsonl"], "json_lines", max_reject_fraction=0.5)
+    summary = run_ingest(config, tmp_path / "out")
+    assert summary["images"] == {"read": 3, "written": 3, "rejected": 0}
+    assert summary["ignored"] == ["my photos [v2]/val/list.csv"]
+    found = {s.images[0].id: s.sentences[0].id for s in scenes_in(tmp_path / "out")}
+    assert found == {"train/1": "captions-1", "val/1": "captions-2", "2": "captions-3"}
+    [reject] = rejects_in(tmp_path / "out")
+    assert (reject["image"], reject["reason"]) == ("1", "the name of its image is ambiguous")
 
 
 def test_pictures_go_through_the_extractor_that_is_stored(tmp_path):
@@ -298,7 +378,7 @@ def test_counts_add_up_for_any_broken_input(tmp_path_factory, data):
         summary = run_ingest(
             config_of([regions], [questions], max_reject_fraction=1.0), folder / "out"
         )
-    except InputError as error:
+    except (GateError, InputError) as error:
         assert len(str(error).splitlines()) == 1
         return
     rejects = rejects_in(folder / "out")

@@ -10,13 +10,17 @@ from lxmert_tf.data.answer_table import normalize_answer
 from lxmert_tf.data.scene import Sentence
 from pipeline.ingest.region_store import RegionRef
 from pipeline.ingest.scenes import (
+    BY_NUMBER,
     AnnotatedSentence,
+    ImageGroup,
     ImageSide,
     ImageUse,
     JoinedScene,
+    ReadCount,
     Reject,
     keep_answers,
-    make_image_group,
+    keep_first,
+    make_image_groups,
     make_pair,
     make_scene,
     reject_unused,
@@ -32,7 +36,10 @@ sentences = st.lists(
 
 
 def ref(line, image_id="i"):
-    return RegionRef(image_id, "store", 10 * line, 10, 4, "regions.tsv", 0, line, 0)
+    return RegionRef(image_id, "store", 10 * line, 10, 4, "regions.tsv", 0, line, 0, image_id)
+
+
+TRAITS = {("feature size", 4): 9}
 
 
 def group(regions, given_sentences, image_ids=("i",), image_id="i"):
@@ -40,7 +47,9 @@ def group(regions, given_sentences, image_ids=("i",), image_id="i"):
         AnnotatedSentence(image_ids, sentence, "sentences.json", number)
         for number, sentence in enumerate(given_sentences, start=1)
     ]
-    return make_image_group(image_id, {"regions": regions, "sentences": annotated})
+    grouped = {"regions": regions, "sentences": annotated}
+    [made, *_] = [*make_image_groups(image_id, grouped, TRAITS), ImageGroup(image_id, [], [], ())]
+    return made
 
 
 def of_kind(kind, elements):
@@ -105,6 +114,75 @@ def test_a_pair_needs_both_images(given_sentences, present, same_twice):
             assert (reject.kind, reject.id) == ("image", use.regions.image_id)
             used = ImageUse(use.regions, True)
             assert not list(reject_unused(use.regions.image_id, [use, used]))
+
+
+def annotated(*image_ids, line=1, file="q.json", sentence_id=None):
+    return AnnotatedSentence(image_ids, Sentence(sentence_id or f"s{line}", "what?"), file, line)
+
+
+def test_a_group_has_all_names_of_its_image():
+    asked = [annotated("v/1.png"), annotated("w/1", line=2), annotated("1", line=3)]
+    regions = [ref(1, "v/1"), ref(2, "x/1"), ref(3, "v/1")]
+    groups = {
+        group.image_id: group
+        for group in make_image_groups("1", {"regions": regions, "sentences": asked}, TRAITS)
+    }
+    assert {name: len(group.sentences) for name, group in groups.items()} == {
+        "v/1": 1,
+        "x/1": 0,
+        "w/1": 1,
+        "1": 1,
+    }
+    made = [element for group in groups.values() for element in make_scene(group, True)]
+    assert [scene.image_ids for scene in of_kind(JoinedScene, made)] == [("v/1",)]
+    assert {(r.id, r.reason, r.image) for r in of_kind(Reject, made)} == {
+        ("v/1", "an image with this id was there before", ""),
+        ("x/1", "no sentence is about it", ""),
+        ("s2", "its image is missing", "w/1"),
+        ("s3", "the name of its image is ambiguous", "1"),
+    }
+
+
+@pytest.mark.parametrize("numberings", [("bare",), ("bare", "prefix")])
+def test_numbers_match_unless_images_are_numbered_in_several_ways(numberings):
+    traits = {**TRAITS, **{("numbering", numbering): 5 for numbering in numberings}}
+    name = "COCO_val2014_000000000009"
+    grouped = {"regions": [ref(1, "9")], "sentences": [annotated(name)]}
+    made = [e for g in make_image_groups("9", grouped, traits) for e in make_scene(g, True)]
+    if len(numberings) == 1:
+        assert of_kind(ReadCount, made) == [ReadCount(BY_NUMBER, 1)]
+        assert [scene.image_ids for scene in of_kind(JoinedScene, made)] == [("9",)]
+    else:
+        assert {r.reason for r in made} == {"no sentence is about it", "its image is missing"}
+
+
+def test_two_names_of_one_image_make_a_pair():
+    grouped = {"regions": [ref(1, "a")], "sentences": [annotated("a.png", "a")]}
+    [group] = make_image_groups("a", grouped, TRAITS)
+    sides = of_kind(ImageSide, split_sides(group))
+    [scene] = of_kind(JoinedScene, make_pair(("a.png", "a"), sides))
+    assert scene.image_ids == ("a", "a")
+
+
+def test_an_image_with_features_of_another_size_is_rejected():
+    odd = ref(2, "b")._replace(feature_size=5)
+    [reject, group] = make_image_groups(
+        "b", {"regions": [odd, ref(1, "b")], "sentences": []}, TRAITS
+    )
+    assert reject.reason == "its features have another size than those of most images"
+    assert [r.line for r in group.regions] == [1]
+
+
+@given(st.permutations([("b", 1), ("a", 7), ("a", 2)]))
+def test_the_first_sentence_with_an_id_is_kept(places):
+    same = [annotated("i", file=file, line=line, sentence_id="1") for file, line in places]
+    first, *others = keep_first("1", same)
+    assert (first.file, first.line) == ("a", 2)
+    assert [(r.kind, r.id, r.file, r.line) for r in others] == [
+        ("sentence", "1", "a", 7),
+        ("sentence", "1", "b", 1),
+    ]
+    assert {r.reason for r in others} == {"a sentence with this id was there before"}
 
 
 @given(sentences)

@@ -1,0 +1,124 @@
+"""Input files by path and pattern, and what among them is no input."""
+
+import pathlib
+import zipfile
+
+import pytest
+
+from lxmert_tf.errors import InputError
+from pipeline.components.scene_example_gen import files_fingerprint
+from pipeline.ingest.config import IngestConfig, PartConfig, RegionFiles, SentenceFiles, SplitConfig
+from pipeline.ingest.files import InputFile, find_inputs
+from pipeline.ingest.inputs import inputs_of
+from pipeline.ingest.registry import detect_format
+from tests.pipeline.ingest import detections
+from tests.pipeline.ingest.job_files import lxmert_row
+
+ROW = lxmert_row(detections.small("i"))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "q.json").write_text("[]")
+    return tmp_path
+
+
+def write(*names: str, content: bytes = b"") -> None:
+    for name in names:
+        pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
+        pathlib.Path(name).write_bytes(content)
+
+
+def names(*patterns: str) -> list[str]:
+    return [file.name for file in find_inputs(patterns)]
+
+
+def inputs(*regions: str, form: str | None = None, sentences: tuple[str, ...] = ("q.json",)):
+    part = PartConfig((RegionFiles(regions, form),), (SentenceFiles(sentences, "vqa_release"),))
+    return inputs_of(IngestConfig(records=SplitConfig("all"), parts={"all": part}))
+
+
+def test_patterns_without_a_folder_and_names_with_brackets_are_found(folder):
+    write("b.tsv", "a.tsv", "d [1]/c[0].tsv", content=ROW)
+    assert names("*.tsv") == ["a.tsv", "b.tsv"]
+    assert names("d [1]/*.tsv") == names("d [1]/c[0].tsv") == ["d [1]/c[0].tsv"]
+    assert names("b.tsv", "*.tsv") == ["b.tsv", "a.tsv"]
+    [task] = inputs("d [1]/c[0].tsv").regions
+    assert task.shard.size == len(ROW)
+    assert files_fingerprint(["d [1]/c[0].tsv"]) != files_fingerprint(["a.tsv"])
+    for pattern in ("c[0].tsv", "d*"):
+        with pytest.raises(InputError, match="no files match"):
+            find_inputs([pattern])
+
+
+def test_hidden_and_system_files_are_left_out(folder):
+    write("p/.DS_Store", "p/._a.png", "p/Thumbs.db", "p/desktop.ini", "p/README.md", "p/LICENSE")
+    write("p/a.png")
+    assert names("p/*") == ["p/a.png"]
+    # Unless they are named.
+    assert names("p/._a.png", "p/README.md") == ["p/._a.png", "p/README.md"]
+    with zipfile.ZipFile("p.zip", "w") as archive:
+        for path in sorted(pathlib.Path("p").iterdir()):
+            archive.write(path, f"photos/{path.name}")
+        archive.writestr("__MACOSX/photos/._a.png", b"")
+        archive.writestr(".git/b.png", b"")
+        archive.writestr("./c.png", b"")
+    assert names("p.zip") == ["p.zip!./c.png", "p.zip!photos/a.png"]
+    assert names("p.zip!photos/._a.png") == ["p.zip!photos/._a.png"]
+
+
+@pytest.mark.parametrize("form", [None, "lxmert_tsv"])
+def test_other_files_beside_region_files_are_ignored_and_listed(folder, form):
+    write("r/a.tsv", "r/b.txt", "r/c.tsv.0", "r/d", content=ROW)
+    write("r/notes.txt", "r/Makefile", "r/list.csv", content=b"no columns\n")
+    found = inputs("r/*", form=form)
+    assert sorted(task.shard.file.name for task in found.regions) == [
+        "r/a.tsv",
+        "r/b.txt",
+        "r/c.tsv.0",
+        "r/d",
+    ]
+    assert sorted(found.ignored) == ["r/Makefile", "r/list.csv", "r/notes.txt"]
+
+
+def test_other_files_beside_pictures_are_ignored_and_listed(folder):
+    write("p/a.png", "p/b.heic", "p/c.json", "p/d.txt", "p/e")
+    found = inputs("p/*", form="pictures", sentences=("*.json", "p/*.txt"))
+    # A picture that cannot be decoded is a reject.
+    read = [task.shard.file.name for task in found.regions]
+    assert read == ["p/a.png", "p/b.heic", "p/e"]
+    assert found.ignored == ("p/c.json", "p/d.txt")
+    assert [task.file.name for task in found.sentences] == ["q.json", "p/d.txt"]
+    # A pattern of annotations may find pictures.
+    found = inputs("p/a.png", sentences=("p/a*", "q.json"))
+    assert found.ignored == ("p/a.png",)
+
+
+def test_sentences_of_files_with_the_same_name_get_different_ids(folder):
+    line = b'{"image": "a", "sentence": "a color"}\n'
+    write("x/q.jsonl", "y/q.jsonl", "z/r.jsonl", content=line)
+    write("a.tsv", content=ROW)
+    part = PartConfig((RegionFiles(("a.tsv",)),), (SentenceFiles(("*/*.jsonl",), "json_lines"),))
+    found = inputs_of(IngestConfig(records=SplitConfig("all"), parts={"all": part}))
+    read = [item for task in found.sentences for item in task.reader.read(task.file)]
+    assert [item.sentence.id for item in read] == ["x/q-1", "y/q-1", "r-1"]
+
+
+def test_unknown_endings_are_rejected_with_the_known_ones(folder):
+    write("p/a.csv", "p/b.doc")
+    with pytest.raises(InputError, match=r"p/a\.csv, is a region file; .*\.tsv, .*\.h5, .*\.npz"):
+        inputs("p/*")
+    with pytest.raises(InputError, match=r"unknown ending '\.csv' .* one of \.tsv, .*\.jpg"):
+        inputs("p/a.csv")
+    write("p/a.tsv", content=ROW)
+    with pytest.raises(InputError, match="no vqa_release sentences"):
+        inputs("p/a.tsv", sentences=("p/*",))
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("a.JPEG", "pictures"), ("a.npz.gz", "numpy_files"), ("x/b.LMDB", "mmf_lmdb")],
+)
+def test_the_format_is_detected_from_the_ending(name, form):
+    assert detect_format(InputFile(name, 1)) == form
