@@ -38,9 +38,14 @@ def silence_tensorflow() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    # The same for Beam's worker processes; Beam also warns about how it starts them.
+    # The same for Beam's worker processes; Beam also warns about how it starts them, and logs the
+    # traceback of every exception that it then raises.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::DeprecationWarning")
     logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
+    for module in ("common", "worker"):
+        logging.getLogger(f"apache_beam.runners.{module}").setLevel(logging.CRITICAL)
+    # Pillow logs about damaged images, and then raises.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     _ignore_errors_at_exit()
     if "tensorflow" not in sys.modules:
         sys.meta_path.insert(0, _QuietImport())

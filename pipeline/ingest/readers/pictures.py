@@ -9,7 +9,7 @@ from typing import Any
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.extractor import RegionExtractor
-from lxmert_tf.regions.image import read_image
+from lxmert_tf.regions.image import decode_image
 from lxmert_tf.regions.registry import make_extractor
 from pipeline.ingest.checks.region_checks import RegionError, check_id
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
@@ -70,7 +70,7 @@ def _pixels(file: InputFile):
     except READ_ERRORS as error:
         raise RegionError("the file is damaged or cut short") from error
     try:
-        return read_image(data)
+        return decode_image(data)
     except InputError as error:
-        # Without the file, which the reject names, and without the numbers of the decoder.
-        raise RegionError(str(error).removeprefix(f"{data}: ").partition(" (")[0]) from error
+        # Without the details, so that rejects are counted by reason.
+        raise RegionError(str(error).partition(" (")[0]) from error

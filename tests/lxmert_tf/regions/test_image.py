@@ -1,16 +1,21 @@
 """Pictures from files: every kind as a person sees it, and one line about what is no picture."""
 
+import io
 import pathlib
 import struct
+import subprocess
+import sys
 import zlib
 
 import easy_vqa
+import hypothesis
+import hypothesis.strategies
 import numpy as np
 import pytest
 from PIL import Image
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.regions.image import read_image
+from lxmert_tf.regions.image import decode_image, read_image
 from tests.lxmert_tf.samples import one_line
 
 # Four corners, so that a turn or a flip shows.
@@ -127,7 +132,7 @@ REAL = pathlib.Path(easy_vqa.get_test_image_paths()[0]).read_bytes()
     [
         (b"just some words\n" * 20, "not an image in a known format"),
         (b"", "not an image in a known format"),
-        (b"\x89PNG\r\n\x1a\n", "not an image in a known format"),
+        (b"\x89PNG\r\n\x1a\n", "a broken PNG image"),
         (REAL[: len(REAL) // 2], "broken image"),
         (REAL[:60], "broken image"),
         (REAL[:50] + bytes(20) + REAL[70:], "broken image"),
@@ -179,6 +184,274 @@ def test_a_picture_cut_or_changed_anywhere_is_read_or_refused(tmp_path, suffix):
         else:
             assert (image.ndim, image.shape[2], image.dtype) == (3, 3, np.uint8)
     assert refused >= 20
+
+
+# Damaged metadata, and kinds of pixels: what people report to Pillow's developers.
+
+
+def rational(numerator: int, denominator: int) -> bytes:
+    return struct.pack("<2I", numerator, denominator)
+
+
+def exif(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """EXIF with an orientation of 6 and other entries (tag, type, count, content)."""
+    entries = sorted([(0x0112, 3, 1, struct.pack("<H", 6)), *entries])
+    table, contents = struct.pack("<H", len(entries)), b""
+    after = 8 + 2 + 12 * len(entries) + 4
+    for tag, kind, count, content in entries:
+        if len(content) > 4:
+            offset = struct.pack("<I", after + len(contents))
+            contents, content = contents + content, offset
+        table += struct.pack("<HHI", tag, kind, count) + content.ljust(4, b"\0")
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + table + bytes(4) + contents
+
+
+DAMAGED_EXIF = {
+    "a rational over zero": exif((0x011A, 5, 1, rational(1, 0))),
+    "a negative rational over zero": exif((0x9204, 10, 1, struct.pack("<2i", -1, 0))),
+    "text as a number": exif((0x011A, 2, 5, b"fast\0")),
+    "a number as text": exif((0x010F, 4, 1, struct.pack("<I", 7))),
+    "bytes as a rational": exif((0x829A, 7, 3, b"\1\2\3")),
+    "too many values": exif((0x011A, 5, 3, rational(1, 0) * 3)),
+    "an unknown type": exif((0x011A, 99, 1, b"\0\0\0\0")),
+    "a directory outside": exif((0x8769, 4, 1, struct.pack("<I", 1 << 30))),
+    "a directory that is a rational": exif((0x8825, 5, 1, rational(0, 0))),
+    "values outside": exif((0x9286, 2, 1 << 20, struct.pack("<I", 1 << 20))),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED_EXIF)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_a_picture_whose_metadata_are_damaged_is_turned_nevertheless(
+    tmp_path, recwarn, name, suffix
+):
+    picture = Image.new("RGB", (20, 10), (200, 30, 30))
+    read = saved(tmp_path, picture, f"picture.{suffix}", exif=DAMAGED_EXIF[name])
+    assert read.shape == (20, 10, 3)
+    assert not list(recwarn)
+
+
+@pytest.mark.parametrize("metadata", [b"", b"Exif\0\0", b"Exif\0\0nonsense", exif()[:20]])
+def test_a_picture_whose_metadata_cannot_be_read_is_not_turned(tmp_path, metadata):
+    read = saved(tmp_path, Image.new("RGB", (20, 10)), "picture.jpg", exif=metadata)
+    assert read.shape[2] == 3 and set(read.shape[:2]) == {20, 10}
+
+
+def tiff(width: int, height: int, tags: dict[int, tuple], data: bytes) -> bytes:
+    """An uncompressed TIFF file of one strip; tags hold (type, values)."""
+    bits = tags.get(258, (3, (8,)))
+    tags = {
+        256: (3, (width,)),
+        257: (4, (height,)),
+        258: bits,
+        262: (3, (1 if len(bits[1]) == 1 else 2,)),
+        277: (3, (len(bits[1]),)),
+        278: (3, (min(height, 1 << 15),)),
+        279: (4, (len(data),)),
+        **tags,
+    }
+    sizes = {1: "B", 3: "H", 4: "I", 5: "2I", 10: "2i"}
+    tags[273] = (4, (0,))
+    entries, contents = [], b""
+    after = 8 + 2 + 12 * len(tags) + 4
+    packed = {tag: struct.pack(f"<{len(v)}{sizes[t][-1]}", *v) for tag, (t, v) in tags.items()}
+    start = after + sum(len(content) for content in packed.values() if len(content) > 4)
+    packed[273] = struct.pack("<I", start)
+    for tag, (kind, values) in sorted(tags.items()):
+        content = packed[tag]
+        if len(content) > 4:
+            offset = after + len(contents)
+            contents, content = contents + content, struct.pack("<I", offset)
+        count = len(values) // (2 if kind in (5, 10) else 1)
+        entries.append(struct.pack("<HHI", tag, kind, count) + content.ljust(4, b"\0"))
+    table = struct.pack("<H", len(tags)) + b"".join(entries) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8) + table + contents + data
+
+
+def read_bytes(content: bytes) -> np.ndarray:
+    return decode_image(io.BytesIO(content))
+
+
+def test_a_tiff_file_whose_metadata_are_damaged_is_turned_nevertheless():
+    tags = {274: (3, (6,)), 282: (5, (1, 0)), 283: (10, (-1, 0)), 34665: (4, (1 << 30,))}
+    read = read_bytes(tiff(3, 1, tags, b"\x00\x80\xff"))
+    np.testing.assert_array_equal(read[:, 0, 0], [0, 128, 255])
+    assert read.shape == (3, 1, 3)
+
+
+def test_a_tiff_file_that_lacks_rows_is_refused():
+    with pytest.raises(InputError, match=r"broken image \(rows of pixels are missing\)"):
+        read_bytes(tiff(2, 1 << 16, {}, bytes(1 << 16)))
+
+
+QUARTERS = np.array([[0, 0.25], [0.5, 1]], np.float32)
+SEEN = np.array([[0, 64], [128, 255]])
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        QUARTERS,
+        np.rint(QUARTERS * 255),
+        np.rint(QUARTERS * 65535),
+        np.rint(QUARTERS * 255).astype(np.int32),
+        np.rint(QUARTERS * 65535).astype(np.int32),
+        np.rint(QUARTERS * 65535).astype(np.uint16),
+        np.rint(QUARTERS * 65535).astype(np.dtype(">u2")),
+    ],
+    ids=["0..1", "0..255", "0..65535", "int 0..255", "int 0..65535", "16 bits", "big endian"],
+)
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_gray_of_more_than_eight_bits_is_scaled(tmp_path, pixels, compression):
+    read = saved(tmp_path, Image.fromarray(pixels), "picture.tiff", compression=compression)
+    assert read.shape == (2, 2, 3)
+    np.testing.assert_allclose(read[..., 0], SEEN, atol=1)
+    assert (read == read[..., :1]).all()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0, 1.5], [-1, 1], [0, 300.5], [0, 70000], [np.nan, 0], [0, np.inf]],
+    ids=["1.5", "negative", "fractions", "large", "NaN", "infinite"],
+)
+def test_gray_without_a_known_white_is_refused(tmp_path, values):
+    picture = Image.fromarray(np.array([values], np.float32))
+    with pytest.raises(InputError, match=r"32-bit pixels must be in 0..1, or whole numbers in 0"):
+        saved(tmp_path, picture, "picture.tiff")
+
+
+def test_gray_in_which_zero_is_white_is_inverted():
+    data = np.array([0, 65535], "<u2").tobytes()
+    read = read_bytes(tiff(2, 1, {258: (3, (16,)), 262: (3, (0,))}, data))
+    np.testing.assert_array_equal(read[0, :, 0], [255, 0])
+
+
+def test_gray_of_twelve_bits_is_scaled():
+    read = read_bytes(tiff(2, 1, {258: (3, (12,))}, b"\xff\xf8\x00"))
+    np.testing.assert_array_equal(read[0, :, 0], [255, 128])
+
+
+def test_a_netpbm_file_of_sixteen_bits_is_scaled():
+    # All its pixels are dark; they are not taken for 8 bits.
+    read = read_bytes(b"P5 2 1 65535\n" + struct.pack(">2H", 0, 257))
+    np.testing.assert_array_equal(read[0, :, 0], [0, 1])
+
+
+def test_a_transparent_gray_of_sixteen_bits_is_white():
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 0, 0, 0, 0)
+    pixels = zlib.compress(b"\0" + struct.pack(">2H", 300, 30000))
+    parts = [
+        (b"IHDR", header),
+        (b"tRNS", struct.pack(">H", 300)),
+        (b"IDAT", pixels),
+        (b"IEND", b""),
+    ]
+    read = read_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+    np.testing.assert_array_equal(read[0, :, 0], [255, 117])
+
+
+def test_colors_of_sixteen_bits_are_scaled():
+    data = np.array([0, 32896, 65535], "<u2").tobytes()
+    read = read_bytes(tiff(1, 1, {258: (3, (16, 16, 16))}, data))
+    np.testing.assert_array_equal(read, [[[0, 128, 255]]])
+
+
+def test_floats_in_color_are_refused_with_the_cause():
+    tags = {258: (3, (32, 32, 32)), 339: (3, (3, 3, 3))}
+    data = np.zeros(3, np.float32).tobytes()
+    with pytest.raises(InputError, match=r"a broken TIFF image, or of an unusual kind \(unknown"):
+        read_bytes(tiff(1, 1, tags, data))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (bytes(4) + b"ftypheic" + bytes(30), "a HEIC image, which cannot be read; save it as JPEG"),
+        # Programs, which Pillow would run with Ghostscript.
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image in a known format"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(64), "not an image in a known format"),
+        (b"GIF89a" + bytes(30), "a broken GIF image"),
+        # A chunk that must come first, and only once.
+        (REAL[:33] + chunk(b"IHDR", b"") + REAL[33:], "PNG image|broken image"),
+        # A BigTIFF whose values lie further away than a file can be.
+        (
+            b"II+\0\x08\0\0\0" + struct.pack("<QQHHQQ", 16, 1, 256, 4, 99, 1 << 63) + bytes(8),
+            "broken|not an image",
+        ),
+        (b"P5 3 1 7\n\x01", "broken image"),
+        (b"P2 1 1 70000\n99999999999", "broken|not an image"),
+    ],
+    ids=["HEIC", "EPS", "HDF5", "GIF", "two headers", "BigTIFF", "short", "number"],
+)
+def test_reports_of_pillow_bugs_are_refused_in_one_line(content, message):
+    with pytest.raises(InputError, match=message) as raised:
+        read_bytes(content)
+    assert one_line(raised)
+
+
+SEEDS = {
+    "JPEG": {"exif": exif((0x011A, 5, 1, rational(72, 1)), (0x010F, 2, 5, b"make\0"))},
+    "PNG": {"exif": exif()},
+    "WEBP": {"exif": exif()},
+    "GIF": {},
+    "TIFF": {"tiffinfo": {274: 6, 282: 72.0}},
+}
+
+
+def seed_of(form: str) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 256, [12, 10, 3], np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, form, **SEEDS[form])
+    return file.getvalue()
+
+
+changes = hypothesis.strategies.lists(
+    hypothesis.strategies.tuples(
+        hypothesis.strategies.floats(0, 1, exclude_max=True),
+        hypothesis.strategies.sampled_from([b"\0", b"\xff", b"\x7f", b"\1", b"\0\0\0\x80", None]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@pytest.mark.parametrize("form", SEEDS)
+@hypothesis.given(changes=changes)
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True, database=None)
+def test_any_damage_gives_pixels_or_one_line(form, changes):
+    content = bytearray(seed_of(form))
+    for share, new in changes:
+        place = int(share * len(content))
+        if new is None:
+            del content[max(place, 1) :]
+        else:
+            content[place : place + len(new)] = new
+    try:
+        pixels = read_bytes(bytes(content))
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert (pixels.ndim, pixels.shape[2], pixels.dtype) == (3, 3, np.uint8)
+
+
+def test_a_damaged_tiff_file_prints_nothing(tmp_path):
+    file = io.BytesIO()
+    Image.fromarray(CORNERS).save(file, "TIFF", compression="tiff_lzw")
+    damaged = bytearray(file.getvalue())
+    damaged[8:16] = b"\xff" * 8
+    (tmp_path / "damaged.tiff").write_bytes(damaged)
+    code = """
+from lxmert_tf.errors import InputError
+from lxmert_tf.regions.image import decode_image, read_image
+try:
+    read_image("damaged.tiff")
+except InputError:
+    print("refused")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.stdout, done.stderr) == ("refused\n", "")
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):

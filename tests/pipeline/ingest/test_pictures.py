@@ -3,7 +3,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import read_image
@@ -44,6 +44,25 @@ def test_a_picture_of_a_folder_that_cannot_be_read_is_a_problem(tmp_path):
     assert [items[0].image.id, items[3].image.id] == ["a", "d"]
     assert items[1] == ReadError(1, "b", "broken image", len(whole) // 2)
     assert items[2] == ReadError(1, "c", "not an image in a known format", 10)
+
+
+def test_pictures_of_every_kind_are_read_or_rejected_with_the_cause(tmp_path):
+    # A resolution of 1/0, as some cameras write it, and a photo that lies on its side.
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, TiffImagePlugin.IFDRational(1, 0)
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
+    gray = np.linspace(0, 1, 1200, dtype=np.float32).reshape(30, 40)
+    Image.fromarray(gray).save(tmp_path / "b.tiff")
+    Image.fromarray(gray * 2).save(tmp_path / "c.tiff")
+    files = find_inputs([str(tmp_path / "*")])
+    reader = Pictures(GRID)
+    first, second, third = (
+        item for file in files for shard in reader.shards(file) for item in reader.read(shard)
+    )
+    assert (first.image.height, first.image.width) == (40, 30)
+    assert second.image.regions.features.std() > 0.1
+    reason = "32-bit pixels must be in 0..1, or whole numbers in 0..255 or 0..65535"
+    assert (third.id, third.reason) == ("c", reason)
 
 
 def test_a_picture_that_went_away_is_a_problem(tmp_path):
