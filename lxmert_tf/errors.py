@@ -1,5 +1,7 @@
 """Errors that a user or a result causes, and the exit statuses of commands."""
 
+from collections.abc import Sequence
+
 EXIT_GATE = 1
 EXIT_USAGE = 2
 
@@ -14,3 +16,22 @@ class InputError(ValueError):
 
 class GateError(RuntimeError):
     """A result that failed a gate, such as a minimum accuracy. Commands exit with status 1."""
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception like KeyboardInterrupt, so that unfinished output is removed."""
+
+
+def check_not_empty(texts: Sequence[str], kind: str) -> None:
+    """Check that every text has words.
+
+    Args:
+        texts: Questions or sentences.
+        kind: What they are, for the message.
+
+    Raises:
+        InputError: A text is empty; the message gives its number, from 1.
+    """
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise InputError(f"{kind} {number} is empty")

@@ -5,9 +5,10 @@ import gc
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from lxmert_tf import __version__
-from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError
+from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError, Terminated
 from lxmert_tf.runtime import escape_unprintable, silence_tensorflow
 
 # Group -> command -> (module, summary). A module has `add_arguments(parser)` and `run(args)`, and
@@ -65,8 +66,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
-# What shells report after Ctrl-C: 128 + SIGINT.
+# What shells report after a signal: 128 + SIGINT (Ctrl-C), 128 + SIGTERM.
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 # Package -> the extra that installs it (see pyproject.toml).
 EXTRAS = {
@@ -105,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run() -> int | None:
         _check_encoding(arguments)
         module = importlib.import_module(module_name)
-        parser = argparse.ArgumentParser(prog=f"lxmert {command}", description=_sentence(summary))
+        parser = _Parser(prog=f"lxmert {command}", description=_sentence(summary))
         module.add_arguments(parser)
         return module.run(parser.parse_args(arguments))
 
@@ -135,6 +137,8 @@ def report_errors(prog: str, run: Callable[[], int | None]) -> int:
         message, status = _file_error(error), EXIT_USAGE
     except KeyboardInterrupt:
         message, status = "interrupted", EXIT_INTERRUPTED
+    except Terminated:
+        message, status = "terminated", EXIT_TERMINATED
     print(f"{prog}: {' '.join(message.split())}", file=sys.stderr)
     return status
 
@@ -161,11 +165,18 @@ def missing_extra(error: ModuleNotFoundError) -> str:
     return f"needs the package {package!r}: pip install 'lxmert-tf[{extra}]'{where}"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports an error in one line, as commands do, instead of below the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def _top_level_arguments(argv: Sequence[str]) -> list[str]:
     """Return a command and its arguments; print help, the version or an error otherwise."""
     if argv and argv[0] in _all_commands():
         return list(argv)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="lxmert",
         usage="lxmert [--help] [--version] COMMAND ...",
         description="LXMERT in TensorFlow: questions about images, from data to a served model.",

@@ -88,20 +88,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ingest each split and print the counts."""
     jobs = _jobs(args)
-    beam_args = list(args.beam_args)
     if args.workers < 1:
         raise InputError(f"--workers is {args.workers}; it must be at least 1")
-    if args.workers > 1:
-        beam_args += [
-            "--direct_running_mode=multi_processing",
-            f"--direct_num_workers={args.workers}",
-            "--beam_plugin=lxmert_tf.quiet_worker",
-        ]
+    if args.workers > 1 and any(arg.startswith("--runner") for arg in args.beam_args):
+        raise InputError("--workers is for this machine; another runner has options of its own")
 
     from pipeline.ingest.job import run_ingest
 
     for output, config in jobs.items():
-        print_summary(run_ingest(config, output, beam_args))
+        print_summary(run_ingest(config, output, args.beam_args, args.workers))
         print(f"written to {output}")
     return 0
 

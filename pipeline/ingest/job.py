@@ -1,6 +1,7 @@
 """The ingestion job, which writes records, rejects and a summary into one folder."""
 
 import collections
+import functools
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineRunner
 
 from lxmert_tf.atomic_write import atomic_directory, check_replaceable
 from lxmert_tf.data.sidecars import INGEST_SUMMARY, write_extractor
@@ -30,6 +32,13 @@ from pipeline.ingest.scenes import (
     ReadScenes,
     Reject,
     scene_records,
+)
+from pipeline.ingest.workers import (
+    noting_errors,
+    process_runner,
+    raising_noted_errors,
+    run_apart,
+    stopped_by_signals,
 )
 
 # Options of Beam's runner in this process.
@@ -57,7 +66,9 @@ class Rejects(NamedTuple):
     example: Reject
 
 
-def run_ingest(config: IngestConfig, output, beam_args: Iterable[str] = ()) -> dict[str, Any]:
+def run_ingest(
+    config: IngestConfig, output, beam_args: Iterable[str] = (), workers: int = 1
+) -> dict[str, Any]:
     """Write the records of one split into a new folder.
 
     The folder holds `scenes-*.tfrecord`, `rejects-*.jsonl`, `ingest-summary.json`, `extractor.json`
@@ -69,6 +80,7 @@ def run_ingest(config: IngestConfig, output, beam_args: Iterable[str] = ()) -> d
         config: What to ingest, with `records`.
         output: The folder, on a disk that all workers share; it must be missing or empty.
         beam_args: Options of another Beam runner; they override `DIRECT_RUNNER`.
+        workers: Number of processes on this machine.
 
     Returns:
         The summary: {"images": {"read", "written", "rejected"}, "sentences": {the same},
@@ -92,10 +104,10 @@ def run_ingest(config: IngestConfig, output, beam_args: Iterable[str] = ()) -> d
     check_replaceable(output)
     check_replaceable(_rejects_folder(output), INGEST_SUMMARY)
     inputs = inputs_of(config)
-    with atomic_directory(output) as folder:
+    with stopped_by_signals(), atomic_directory(output) as folder:
         work = folder / "work"
         work.mkdir()
-        _run_beam(config, inputs, folder, work, beam_args)
+        _run_beam(config, inputs, folder, work, beam_args, workers)
         rejects = _write_rejects(folder, work)
         summary = _write_summary(folder, work, rejects, inputs)
         shutil.rmtree(work)
@@ -202,49 +214,64 @@ def _run_beam(
     folder: pathlib.Path,
     work: pathlib.Path,
     beam_args: Iterable[str],
+    workers: int,
+) -> None:
+    def run(*options: str, runner: PipelineRunner | None = None) -> None:
+        given = PipelineOptions([*DIRECT_RUNNER, *beam_args, *options], save_main_session=False)
+        with beam.Pipeline(runner, given) as root:
+            _add_transforms(root, config, inputs, folder, work)
+
+    with IngestProgress(work, inputs.size), raising_noted_errors(work):
+        if workers == 1:
+            run()
+        else:
+            number = f"--direct_num_workers={workers}"
+            run_apart(functools.partial(run, number, runner=process_runner()))
+
+
+def _add_transforms(
+    root: beam.Pipeline,
+    config: IngestConfig,
+    inputs: Inputs,
+    folder: pathlib.Path,
+    work: pathlib.Path,
 ) -> None:
     assert config.records is not None  # configurations of several splits are read split by split
     layout = config.records.layout
-    options = PipelineOptions([*DIRECT_RUNNER, *beam_args], save_main_session=False)
-    with IngestProgress(work, inputs.size), beam.Pipeline(options=options) as root:
-        scenes = root | ReadScenes(config, inputs, work)
-        written = [
-            scenes.joined
-            | "WriteRecords"
-            >> WriteShards(
-                lambda joined: "\n".join(joined.image_ids),
-                config.shards,
-                lambda name, joined: write_records(
-                    folder / f"scenes-{name}.tfrecord", joined, layout
-                ),
+    scenes = root | ReadScenes(config, inputs, work)
+    written = [
+        scenes.joined
+        | "WriteRecords"
+        >> WriteShards(
+            lambda joined: "\n".join(joined.image_ids),
+            config.shards,
+            lambda name, joined: write_records(folder / f"scenes-{name}.tfrecord", joined, layout),
+        ),
+        scenes.rejects
+        | "WriteRejects"
+        >> WriteShards(
+            lambda reject: reject.id,
+            config.shards,
+            lambda name, rejects: write_lines(
+                work / f"rejects-{name}.jsonl",
+                (json.dumps(reject._asdict(), ensure_ascii=True) for reject in rejects),
             ),
-            scenes.rejects
-            | "WriteRejects"
-            >> WriteShards(
-                lambda reject: reject.id,
-                config.shards,
-                lambda name, rejects: write_lines(
-                    work / f"rejects-{name}.jsonl",
-                    (json.dumps(reject._asdict(), ensure_ascii=True) for reject in rejects),
-                ),
-            ),
-            scenes.counts
-            | "WriteCounts"
-            >> WriteOnce(lambda counts: (work / READ).write_text(json.dumps(_add_counts(counts)))),
-            scenes.lines
-            | "WriteLines"
-            >> WriteOnce(lambda lines: (work / LINES).write_text(json.dumps(sorted(lines)))),
-        ]
-        if scenes.answers is not None:
-            written.append(
-                scenes.answers
-                | "WriteAnswers"
-                >> WriteOnce(
-                    lambda counts: write_lines(folder / ANSWERS, most_common_first(counts))
-                )
-            )
-        # Beam's Dask runner runs only what the last transform needs.
-        _ = written | beam.Flatten()
+        ),
+        scenes.counts
+        | "WriteCounts"
+        >> WriteOnce(lambda counts: (work / READ).write_text(json.dumps(_add_counts(counts)))),
+        scenes.lines
+        | "WriteLines"
+        >> WriteOnce(lambda lines: (work / LINES).write_text(json.dumps(sorted(lines)))),
+    ]
+    if scenes.answers is not None:
+        written.append(
+            scenes.answers
+            | "WriteAnswers"
+            >> WriteOnce(lambda counts: write_lines(folder / ANSWERS, most_common_first(counts)))
+        )
+    # Beam's Dask runner runs only what the last transform needs.
+    _ = written | beam.Flatten()
 
 
 class WriteShards(beam.PTransform):
@@ -314,6 +341,15 @@ def write_records(path: pathlib.Path, scenes: Iterable[JoinedScene], layout: str
         scenes: The scenes.
         layout: "grouped" or "flat".
     """
+    with noting_errors(path.parent / "work"):
+        try:
+            _write_records(path, scenes, layout)
+        except tf.errors.OpError as error:
+            # Of the file: the disk may be full.
+            raise OSError(None, error.message, str(path)) from error
+
+
+def _write_records(path: pathlib.Path, scenes: Iterable[JoinedScene], layout: str) -> None:
     images: set[str] = set()
     sentences, answers = 0, 0
     store = RegionStoreReader()

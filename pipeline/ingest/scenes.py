@@ -34,6 +34,7 @@ from pipeline.ingest.interfaces import ReadError, ReadImage
 from pipeline.ingest.parsers.text_rows import ShardLines
 from pipeline.ingest.progress import WorkerProgress
 from pipeline.ingest.region_store import RegionRef, RegionStoreReader, RegionStoreWriter
+from pipeline.ingest.workers import noting_errors
 
 MISSING = "its image is missing"
 UNUSED = "no sentence is about it"
@@ -172,7 +173,7 @@ class ReadScenes(beam.PTransform):
         regions = pipeline | ReadRegions(
             inputs.regions, percent, config.feature_dtype, self._folder, id_regex
         )
-        read = pipeline | ReadSentences(inputs.sentences, percent, id_regex)
+        read = pipeline | ReadSentences(inputs.sentences, percent, id_regex, self._folder)
         unique = read | "AllSentences" >> _only(AnnotatedSentence) | RejectRepeated()
 
         sentences = unique | "Sentences" >> _only(AnnotatedSentence)
@@ -265,6 +266,10 @@ class StoreRegions(beam.DoFn):
 
     def process(self, task: RegionTask) -> Iterator[RegionRef | Reject | ReadCount | ShardLines]:
         """Yield a reference or reject for each image, then the counts."""
+        with noting_errors(self._folder):
+            yield from self._read(task)
+
+    def _read(self, task: RegionTask) -> Iterator[RegionRef | Reject | ReadCount | ShardLines]:
         images = lines = 0
         file, shard = task.shard.file.name, task.shard.start
         for item in task.reader.read(task.shard):
@@ -322,18 +327,35 @@ class ReadSentences(beam.PTransform):
         tasks: The files.
         percent: Range of image hashes that are wanted.
         id_regex: Selects the id within an image's name.
+        folder: The work folder.
     """
 
-    def __init__(self, tasks: Iterable[SentenceTask], percent: tuple[int, int], id_regex: IdRegex):
+    def __init__(
+        self,
+        tasks: Iterable[SentenceTask],
+        percent: tuple[int, int],
+        id_regex: IdRegex,
+        folder: str,
+    ):
         super().__init__()
         self._tasks = tasks
         self._percent = percent
         self._id_regex = id_regex
+        self._folder = folder
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Spread the files over the workers and read them."""
         tasks = pipeline | beam.Create(self._tasks) | "Spread" >> beam.Reshuffle()
-        return tasks | "Read" >> beam.FlatMap(read_sentences, self._percent, self._id_regex)
+        return tasks | "Read" >> beam.FlatMap(
+            _read_noting_errors, self._folder, self._percent, self._id_regex
+        )
+
+
+def _read_noting_errors(
+    task: SentenceTask, folder: str, percent: tuple[int, int], id_regex: IdRegex
+) -> Iterator[AnnotatedSentence | Reject | ReadCount]:
+    with noting_errors(folder):
+        yield from read_sentences(task, percent, id_regex)
 
 
 def read_sentences(

@@ -51,11 +51,13 @@ def test_version_is_the_installed_one(lxmert):
 
 
 @pytest.mark.parametrize("argv", [[], ["ingest"], ["ask"], ["pipeline"], ["nonsense"], ["--no"]])
-def test_wrong_command_lines_print_the_usage(lxmert, argv):
+def test_wrong_command_lines_are_refused_in_one_line_that_names_the_help(lxmert, argv):
     outcome = lxmert(*argv)
     assert (outcome.status, outcome.stdout) == (2, "")
-    assert outcome.stderr.startswith("usage: lxmert")
-    assert "Traceback" not in outcome.stderr
+    [line] = outcome.stderr.splitlines()
+    known = " ".join(word for word in argv if word in COMMANDS)
+    prog = f"lxmert {known}".strip()
+    assert line.startswith(f"{prog}: ") and line.endswith(f"; see {prog} --help")
 
 
 def test_ingest_without_a_source_names_the_options(refused):
@@ -118,6 +120,12 @@ def test_ingest_config_with_an_unknown_key_is_refused(refused, tmp_path):
 )
 def test_ingest_options_that_make_no_sense_are_refused(refused, options, message):
     assert message in refused("ingest", *options, "--output", "out")
+
+
+def test_ingest_with_workers_on_another_runner_is_refused(refused):
+    arguments = ["ingest", "--source", "easy_vqa", "--split", "test", "--output", "out"]
+    line = refused(*arguments, "--workers", "2", "--", "--runner=FlinkRunner")
+    assert "--workers is for this machine; another runner has options of its own" in line
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -80,8 +80,7 @@ def test_compressed_and_divided_files_give_the_same_records(form, files, tmp_pat
 def test_two_worker_processes_write_the_same_bytes(files, tmp_path):
     config = config_of(*([f] for f in files))
     run_ingest(config, tmp_path / "one")
-    workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    run_ingest(config, tmp_path / "two", workers)
+    run_ingest(config, tmp_path / "two", workers=2)
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 

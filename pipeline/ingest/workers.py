@@ -1,0 +1,193 @@
+"""Worker processes of a Beam job on this machine: how they start, fail, and stop.
+
+The worker side, `python -m pipeline.ingest.workers`, is Beam's own with two additions: it leaves
+Ctrl-C to the process that started the job, and it ends when that process ends, however it does.
+"""
+
+import concurrent.futures
+import contextlib
+import fcntl
+import os
+import pathlib
+import shlex
+import signal
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from lxmert_tf.errors import InputError, Terminated
+
+if TYPE_CHECKING:
+    from apache_beam.runners.runner import PipelineRunner
+
+# Names the file that the job's process locks for as long as workers may live.
+LOCK_VARIABLE = "LXMERT_INGEST_LOCK"
+# Files in the work folder with the errors of users that workers met.
+ERROR_SUFFIX = ".error"
+
+
+def process_runner() -> "PipelineRunner":
+    """Return the Beam runner of `--direct_running_mode=multi_processing`, with our workers.
+
+    The pipeline's option `--direct_num_workers` says how many.
+    """
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    # A shell runs it. The trap holds before Python can print a traceback about Ctrl-C.
+    command = f"trap '' INT; exec {shlex.quote(sys.executable)} -m {__name__}"
+    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Stop worker processes when the block ends, and end it on SIGINT (Ctrl-C) and SIGTERM.
+
+    Raises:
+        KeyboardInterrupt: SIGINT came, whatever Beam made of it.
+        Terminated: SIGTERM came.
+    """
+    with tempfile.NamedTemporaryFile(prefix="lxmert-ingest-") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        received: list[int] = []
+
+        def stop(number: int, _: FrameType | None) -> NoReturn:
+            received.append(number)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            raise _interruption(number)
+
+        os.environ[LOCK_VARIABLE] = lock.name
+        try:
+            with _handling_signals(stop):
+                yield
+        except BaseException as error:
+            if not received:
+                raise
+            # Beam turns exceptions into others.
+            raise _interruption(received[0]) from error
+        finally:
+            del os.environ[LOCK_VARIABLE]
+        if received:
+            raise _interruption(received[0])
+
+
+def run_apart(run: Callable[[], None]) -> None:
+    """Run Beam in another thread.
+
+    In an interrupted main thread it would wait for the answers of workers that are gone.
+
+    Args:
+        run: Builds the pipeline and runs it.
+    """
+    done: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def report() -> None:
+        try:
+            run()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=report, daemon=True).start()
+    done.result()
+
+
+@contextlib.contextmanager
+def noting_errors(folder) -> Iterator[None]:
+    """Note an error that the user can correct, because Beam brings home only a traceback.
+
+    Args:
+        folder: The work folder.
+    """
+    try:
+        yield
+    except (InputError, OSError) as error:
+        path = pathlib.Path(folder) / f"{uuid.uuid4().hex}{ERROR_SUFFIX}"
+        path.write_text(_message(error), encoding="utf-8", errors="surrogateescape")
+        raise
+
+
+@contextlib.contextmanager
+def raising_noted_errors(folder) -> Iterator[None]:
+    """Turn the failure of a job into the error that a worker noted, if there is one.
+
+    Args:
+        folder: The work folder.
+
+    Raises:
+        InputError: A worker noted one; the first by name if there are several.
+    """
+    try:
+        yield
+    except Exception as error:
+        notes = sorted(
+            path.read_text(encoding="utf-8", errors="surrogateescape")
+            for path in pathlib.Path(folder).glob(f"*{ERROR_SUFFIX}")
+        )
+        if notes:
+            raise InputError(notes[0]) from error
+        raise
+
+
+def main() -> None:
+    """Run a worker."""
+    from lxmert_tf.runtime import silence_tensorflow
+
+    silence_tensorflow()
+    threading.Thread(target=_exit_with_the_job, daemon=True).start()
+
+    from apache_beam.runners.worker import sdk_worker_main
+
+    # Beam prints the traceback of every error that it then sends to the job's process.
+    with open(os.devnull, "w") as sys.stderr:
+        sdk_worker_main.main(sys.argv)
+
+
+def _exit_with_the_job() -> None:
+    # The lock is free as soon as the job's process gives it up or is gone, even if it was killed.
+    with contextlib.suppress(OSError), open(os.environ[LOCK_VARIABLE]) as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+    # Without unwinding, which would print tracebacks.
+    os._exit(0)
+
+
+def _interruption(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else Terminated()
+
+
+@contextlib.contextmanager
+def _handling_signals(handler) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        number: signal.getsignal(number)
+        for number, usual in (
+            (signal.SIGINT, signal.default_int_handler),
+            (signal.SIGTERM, signal.SIG_DFL),
+        )
+        # Otherwise somebody handles it already, or ignores it as `nohup` does.
+        if signal.getsignal(number) == usual
+    }
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, usual in before.items():
+            signal.signal(number, usual)
+
+
+def _message(error: InputError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Errors and signals in `lxmert ingest`, with real processes: one line, and nothing left behind."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import easy_vqa
+import pytest
+
+# Enough to keep workers busy until a signal comes.
+PICTURES = 4000
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> pathlib.Path:
+    """A folder with many pictures and sentences about them."""
+    folder = tmp_path_factory.mktemp("inputs")
+    (folder / "pictures").mkdir()
+    source = folder / "source.png"
+    shutil.copy(easy_vqa.get_test_image_paths()[0], source)
+    for number in range(PICTURES):
+        os.link(source, folder / "pictures" / f"p{number}.png")
+    sentences = ({"image": f"p{n}", "sentence": "what is it?"} for n in range(PICTURES))
+    (folder / "sentences.jsonl").write_text("".join(f"{json.dumps(s)}\n" for s in sentences))
+    return folder
+
+
+def start(folder, inputs, workers) -> subprocess.Popen:
+    command = [sys.executable, "-m", "lxmert_tf.cli", "ingest", "--output", folder / "out"]
+    command += ["--regions", inputs / "pictures" / "*.png"]
+    command += ["--sentences", inputs / "sentences.jsonl", "--sentences-format", "json_lines"]
+    return subprocess.Popen(
+        [*command, "--workers", str(workers)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        # Like a job in a terminal, to all of whose processes Ctrl-C goes.
+        start_new_session=True,
+        # Tests may run in the background, where Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def wait_until_pictures_are_read(folder: pathlib.Path, process: subprocess.Popen) -> None:
+    while not list((folder / ".out.partial").glob("work/*.progress")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def others_of(process: subprocess.Popen) -> list[int]:
+    """Return the other processes of a session that live."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session, *_ = path.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(session) == process.pid != int(path.parent.name) and state not in "ZX":
+            found.append(int(path.parent.name))
+    return found
+
+
+def check_that_nothing_is_left(folder: pathlib.Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 10
+    while others_of(process) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not others_of(process)
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "workers", "status", "line"),
+    [
+        (signal.SIGTERM, 1, 143, "terminated"),
+        (signal.SIGINT, 2, 130, "interrupted"),
+        pytest.param(signal.SIGINT, 1, 130, "interrupted", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 2, 143, "terminated", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_the_job_in_one_line(tmp_path, inputs, number, workers, status, line):
+    process = start(tmp_path, inputs, workers)
+    wait_until_pictures_are_read(tmp_path, process)
+    assert len(others_of(process)) == (0 if workers == 1 else workers)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout, stderr) == (status, "", f"lxmert ingest: {line}\n")
+    check_that_nothing_is_left(tmp_path, process)
+
+
+@pytest.mark.slow
+def test_workers_do_not_outlive_a_killed_job(tmp_path, inputs):
+    process = start(tmp_path, inputs, 2)
+    wait_until_pictures_are_read(tmp_path, process)
+    assert len(others_of(process)) == 2
+    process.kill()
+    stdout, stderr = process.communicate(timeout=60)
+    assert (stdout, stderr) == ("", "")
+    deadline = time.monotonic() + 10
+    while others_of(process) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not others_of(process)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_a_worker_is_one_line(tmp_path, workers):
+    (tmp_path / "pictures").mkdir()
+    shutil.copy(easy_vqa.get_test_image_paths()[0], tmp_path / "pictures" / "1.png")
+    # The annotations beside it are missing, which the reader finds out in the worker.
+    questions = tmp_path / "v2_OpenEnded_mscoco_train2014_questions.json"
+    question = {"question_id": 1, "image_id": 1, "question": "what is it?"}
+    questions.write_text(json.dumps({"data_subtype": "train2014", "questions": [question]}))
+    command = [sys.executable, "-m", "lxmert_tf.cli", "ingest", "--output", "out"]
+    command += ["--regions", "pictures/*.png", "--sentences", questions.name]
+    command += ["--sentences-format", "vqa_official", "--workers", str(workers)]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"lxmert ingest: {questions.name}: annotations not found")
+    assert not (tmp_path / "out").exists() and not (tmp_path / ".out.partial").exists()
