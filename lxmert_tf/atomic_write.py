@@ -70,6 +70,24 @@ def check_replaceable(path, marker: str | None = None) -> None:
         raise InputError(f"{path}: already exists and has no {marker}; choose another path")
 
 
+def check_file(path) -> None:
+    """Check that `atomic_file` may write `path`, before anything expensive is done.
+
+    Args:
+        path: The file to make.
+
+    Raises:
+        InputError: `path` is a directory, or its directory does not exist or cannot be written.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory; name a file")
+    if not path.parent.is_dir():
+        raise InputError(f"directory not found: {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: the directory is not writable")
+
+
 @contextlib.contextmanager
 def atomic_file(path) -> Iterator[pathlib.Path]:
     """Yield the path of a temporary file that becomes `path` when the block ends without an error.

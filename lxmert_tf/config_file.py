@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import pydantic
 import yaml
+from pydantic_core import ErrorDetails
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.json_file import describe_mismatch, format_place
@@ -97,16 +98,19 @@ def load_config(cls: type[T], path, overrides: Sequence[str] = ()) -> T:
     values = read_mapping(path)
     for override in overrides:
         _override(values, override)
-    return config_from_mapping(cls, values, str(path))
+    return config_from_mapping(cls, values, str(path), overrides)
 
 
-def config_from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
+def config_from_mapping(
+    cls: type[T], values: dict[str, Any], where: str, overrides: Sequence[str] = ()
+) -> T:
     """Convert plain values to a dataclass, with exact types and without unknown keys.
 
     Args:
         cls: The dataclass, as for `load_config`.
         values: The content of a file.
         where: The file's name, for messages.
+        overrides: Changes that `values` include; messages name the one that is wrong.
 
     Returns:
         An instance of `cls`.
@@ -122,7 +126,18 @@ def config_from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
     try:
         return pydantic.TypeAdapter(cls).validate_json(text, strict=True, extra="forbid")
     except pydantic.ValidationError as error:
-        raise InputError(f"{where}: {_describe(cls, error)}") from error
+        problem = _first_problem(error)
+        where = _override_of(problem, overrides) or where
+        raise InputError(f"{where}: {_describe(cls, problem)}") from error
+
+
+def _override_of(problem: ErrorDetails, overrides: Sequence[str]) -> str | None:
+    place = [str(part) for part in problem["loc"]]
+    for override in reversed(overrides):
+        key = override.partition("=")[0].split(".")
+        if place[: len(key)] == key:
+            return f"--set {override}"
+    return None
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -152,14 +167,18 @@ def _step_into(values, part: str, override: str):
     raise InputError(f"--set {override}: there is no {part!r} to change")
 
 
-def _describe(cls, error: pydantic.ValidationError) -> str:
+def _first_problem(error: pydantic.ValidationError) -> ErrorDetails:
     problems = error.errors()
-    for problem in problems:
-        # A misspelled key also leaves the right one missing, so it is the cause of both problems.
-        if problem["type"] in _UNKNOWN_KEY:
-            path = problem["loc"]
-            return f"unknown key {format_place(path)!r}{_suggestion(cls, path)}"
-    return describe_mismatch(problems[0])
+    # A misspelled key also leaves the right one missing, so it is the cause of both problems.
+    unknown = (problem for problem in problems if problem["type"] in _UNKNOWN_KEY)
+    return next(unknown, problems[0])
+
+
+def _describe(cls, problem: ErrorDetails) -> str:
+    if problem["type"] in _UNKNOWN_KEY:
+        path = problem["loc"]
+        return f"unknown key {format_place(path)!r}{_suggestion(cls, path)}"
+    return describe_mismatch(problem)
 
 
 def _suggestion(cls, path: tuple[str | int, ...]) -> str:

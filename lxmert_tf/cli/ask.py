@@ -45,12 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the best answers to each question with their scores."""
-    from lxmert_tf.errors import InputError
+    from lxmert_tf.errors import InputError, check_not_empty
     from lxmert_tf.regions.image import read_image
 
     if args.extractor and not args.endpoint:
         raise InputError("--extractor requires --endpoint; a model on disk stores its extractor")
     # Before the model is loaded, which takes seconds.
+    check_not_empty(args.questions, "question")
     images = [read_image(path) for path in args.image]
     for question, answers in zip(
         args.questions, _load_predictor(args).answer(images, args.questions)

@@ -37,18 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the drawing and print its path."""
-    from lxmert_tf.errors import InputError
+    from lxmert_tf.atomic_write import check_file
+    from lxmert_tf.errors import InputError, check_not_empty
     from lxmert_tf.regions.image import read_image
 
     # Before TensorFlow is imported, which takes seconds.
+    check_not_empty([args.sentence], "sentence")
     image = read_image(args.image)
     output = pathlib.Path(args.output)
     if output.suffix.lower() != ".png":
         raise InputError(f"{output}: output must end in .png")
-    if not output.parent.is_dir():
-        raise InputError(f"directory not found: {output.parent}")
-    if output.is_dir():
-        raise InputError(f"{output}: is a directory; name a file")
+    check_file(output)
     if output.exists() and output.samefile(args.image):
         raise InputError(f"{output}: is the input image; name another file")
 

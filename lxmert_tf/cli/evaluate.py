@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping
 
+from lxmert_tf.atomic_write import check_file
 from lxmert_tf.cli.arguments import add_record_arguments
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation import TASKS
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("choices", "json"):
         if args.task is None and getattr(args, name) is not None:
             raise InputError(f"--{name} requires --task and --annotations")
+    if args.json is not None:
+        check_file(args.json)
     from lxmert_tf.data.batches import find_records
     from lxmert_tf.evaluation.evaluate import (
         evaluate_answers,

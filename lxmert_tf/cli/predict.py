@@ -20,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer the records and write the file."""
+    from lxmert_tf.atomic_write import check_file
+
+    # Before the model answers, which may take hours.
+    check_file(args.output)
+
     from lxmert_tf.data.batches import find_records
     from lxmert_tf.evaluation.evaluate import load_answering_model, predict_answers
     from lxmert_tf.evaluation.submissions import write_submission

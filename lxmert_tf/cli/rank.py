@@ -14,9 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print each sentence with the probability that it describes the image, best first."""
+    from lxmert_tf.errors import check_not_empty
     from lxmert_tf.regions.image import read_image
 
     # Before TensorFlow is imported, which takes seconds.
+    check_not_empty(args.sentences, "sentence")
     image = read_image(args.image)
 
     from lxmert_tf.serving.ranker import Ranker

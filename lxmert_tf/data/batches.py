@@ -398,6 +398,10 @@ def _random_key(seed, number, purpose: int) -> tf.Tensor:
 
 
 def _reason(error: tf.errors.OpError) -> str:
-    # Only the message proper: TensorFlow adds which node of which graph raised it.
-    text = re.split(r"\n|\[Op:|; Data loss: ", error.message.split("}} ")[-1])[0].strip()
-    return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", text)
+    # Only the message proper: TensorFlow adds which node of which graph raised it, before or after,
+    # and the values that an assertion compares.
+    assertion = re.search(r"assertion failed: \[([^\]]*)\]", error.message)
+    if assertion:
+        return assertion[1]
+    text = error.message.split("}} ")[-1].removeprefix("Graph execution error:").strip()
+    return re.split(r"\n|\[Op:|; Data loss: ", text)[0].strip()

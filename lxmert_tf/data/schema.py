@@ -215,9 +215,16 @@ def decode_regions(
         ),
     ]
     if max_regions is not None:
-        limit = tf.constant(max_regions, tf.int64)
-        message = f"an image has more regions than max_regions = {max_regions}"
-        checks.append(tf.debugging.assert_less_equal(count, limit, message=message))
+        largest = tf.reduce_max(tf.concat([[tf.constant(0, tf.int64)], count], axis=0))
+        message = tf.strings.join(
+            [
+                "an image has ",
+                tf.strings.as_string(largest),
+                f" regions, more than max_regions = {max_regions}; set max_regions in the "
+                "configuration, or --max-regions",
+            ]
+        )
+        checks.append(tf.debugging.Assert(largest <= max_regions, [message]))
     with tf.control_dependencies(checks):
         most = tf.cast(tf.reduce_max(count), tf.int32) if max_regions is None else max_regions
         by_image = tf.RaggedTensor.from_row_lengths(scenes[BOXES].flat_values, 4 * count)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lxmert_tf.errors import InputError
+from lxmert_tf.errors import InputError, check_not_empty
 from lxmert_tf.regions.extractor import RegionExtractor
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving.client import Answers, Client, best_answers
@@ -223,18 +223,3 @@ def extractor_of_model(
             f"but the model reads {feature_size}"
         )
     return extractor
-
-
-def check_not_empty(texts: Sequence[str], kind: str) -> None:
-    """Check that every text has words.
-
-    Args:
-        texts: Questions or sentences.
-        kind: What they are, for the message.
-
-    Raises:
-        InputError: A text is empty; the message gives its number, from 1.
-    """
-    for number, text in enumerate(texts, start=1):
-        if not text.strip():
-            raise InputError(f"{kind} {number} is empty")

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from lxmert_tf.errors import InputError
+from lxmert_tf.errors import InputError, check_not_empty
 from lxmert_tf.models.presets import load_preset
 from lxmert_tf.models.pretrainer import LxmertPretrainer
 from lxmert_tf.serving.image_text_preprocessor import ImageTextPreprocessor
-from lxmert_tf.serving.predictor import check_not_empty
 
 # Sentences per call of the model, which bounds the memory.
 BATCH_SIZE = 64

@@ -85,6 +85,9 @@ def test_missing_image_is_refused(refused, tiny, tmp_path, name):
 def test_question_without_words_is_refused_with_its_number(refused, tiny, picture, question):
     line = refused("ask", "--model", tiny.preset, "--image", picture, QUESTION, question)
     assert "question 2 is empty" in line
+    # Before the model is loaded, which takes long.
+    line = refused("ask", "--model", tiny.preset / "none", "--image", picture, question)
+    assert "question 1 is empty" in line
 
 
 def test_missing_model_is_refused(refused, picture, tmp_path):

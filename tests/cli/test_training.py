@@ -153,18 +153,23 @@ def test_an_ablation_prints_a_row_per_variant_and_is_resumed(lxmert, configs, ti
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("batch_sise=8", "unknown key 'batch_sise'; did you mean 'batch_size'?"),
-        ("batch_size=many", "batch_size is 'many'"),
+        ("batch_sise=8", "--set batch_sise=8: unknown key 'batch_sise'; did you mean 'batch_size'"),
+        ("batch_size=many", "--set batch_size=many: batch_size is 'many'"),
         ("batch_size", "--set batch_size: must be KEY=VALUE"),
         ("stages.1.epochs=2", "there is no '1' to change"),
-        ("stages.0.epochs=0", "epochs is 0, should be greater than or equal to 1"),
+        (
+            "stages.0.epochs=0",
+            "--set stages.0.epochs=0: stages[0].epochs is 0, should be greater than or equal to 1",
+        ),
         ("loss_weights.object=1", "loss_weights.object is 'object', should be 'masked_lm'"),
         ("masking.words=2", "masking.words is 2, should be less than or equal to 1"),
         ("vocabulary=[", "the value is not valid YAML"),
         ("init_from=nowhere", "preset not found: nowhere"),
     ],
 )
-def test_an_override_that_makes_no_sense_is_refused(override, message, refused, configs, tiny):
+def test_an_override_that_makes_no_sense_is_refused_by_name(
+    override, message, refused, configs, tiny
+):
     line = refused(
         *("pretrain", "--config", configs / "pretraining.yaml", "--train", tiny.grouped),
         *("--output", "run", "--set", override),
@@ -204,3 +209,24 @@ def test_masking_rates_that_cannot_be_are_refused(refused, configs, tiny, change
         *("--train", tiny.grouped, "--output", "run"),
     )
     assert line.endswith(f": {message}")
+
+
+def test_a_value_of_the_file_is_not_blamed_on_an_override(refused, tiny, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("batch_size: many\n")
+    line = refused(
+        *("pretrain", "--config", path, "--train", tiny.grouped),
+        *("--output", "run", "--set", "seed=3"),
+    )
+    assert f"{path}: batch_size is 'many'" in line
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("none/answers.json", "directory not found: none"), (".", "is a directory; name a file")],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_read(
+    refused, tmp_path, output, message
+):
+    arguments = ["predict", "--model", "none", "--examples", "none", "--task", "vqa"]
+    assert message in refused(*arguments, "--output", output)

@@ -225,7 +225,7 @@ def test_image_with_too_many_regions_is_an_error(files):
     with pytest.raises(InputError) as raised:
         with naming_damaged_files([files["grouped"]]):
             ids(example_batches(read_records([files["grouped"]]), 32, max_regions=3))
-    assert "an image has more regions than max_regions = 3" in one_line(raised)
+    assert "regions, more than max_regions = 3; set max_regions" in one_line(raised)
     assert files["grouped"] in one_line(raised)
 
 

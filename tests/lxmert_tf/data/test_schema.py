@@ -171,7 +171,9 @@ def test_labels_of_only_some_images_are_refused_not_dropped():
 
 def test_an_image_with_more_regions_than_there_is_room_is_refused():
     records = [schema.encode_scene(scene_with(regions=count)) for count in (2, 5)]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="more regions than max_regions = 4"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="5 regions, more than max_regions = 4"
+    ):
         schema.decode_regions(schema.parse_scenes(tf.constant(records)), 4)
 
 

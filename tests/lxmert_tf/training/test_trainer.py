@@ -11,10 +11,12 @@ import pytest
 from lxmert_tf import LxmertAnswerClassifier, LxmertBackbone, LxmertPretrainer
 from lxmert_tf.data import batches
 from lxmert_tf.errors import GateError, InputError
+from lxmert_tf.regions.grid import GridExtractor
 from lxmert_tf.training import dataset_info
 from lxmert_tf.training.config import FinetuningConfig, StageConfig
 from lxmert_tf.training.finetune import finetune
 from lxmert_tf.training.pretrain import pretrain
+from tests.lxmert_tf.samples import one_line, pair_scenes, write_records
 from tests.lxmert_tf.training.conftest import MODEL, PRETRAINING
 
 SMALL = {"vocabulary_size": 120, "max_regions": 8}
@@ -122,6 +124,30 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(files,
         finetune(files, (), wild, MODEL, directory=tmp_path / "run")
     assert steps_of(tmp_path / "run")
     assert not (tmp_path / "run" / "preset").exists()
+
+
+def test_images_with_more_regions_than_there_is_room_end_in_one_line(files):
+    config = FinetuningConfig(**{**SMALL, "max_regions": 2}, epochs=1)
+    reason = r"an image has \d regions, more than max_regions = 2; set max_regions in the config"
+    with pytest.raises(InputError, match=reason) as raised:
+        finetune(files, (), config, MODEL)
+    assert files[0] in one_line(raised)
+
+
+def test_a_statement_that_is_neither_true_nor_false_ends_in_one_line(tmp_path):
+    answers = (("maybe", 1.0),)
+    scenes = [
+        dataclasses.replace(
+            scene,
+            sentences=tuple(dataclasses.replace(s, answers=answers) for s in scene.sentences),
+        )
+        for scene in pair_scenes(2, GridExtractor(crop_size=4))
+    ]
+    path = write_records(tmp_path / "pairs.tfrecord", scenes)
+    config = FinetuningConfig(**SMALL, task="statements", epochs=1)
+    with pytest.raises(InputError, match="must have one answer, True or False") as raised:
+        finetune([path], (), config, MODEL)
+    assert one_line(raised).startswith(f"{path} (of 1): the sentence ")
 
 
 def test_records_that_are_missing_are_noticed_without_a_scan(files, tmp_path):
