@@ -204,6 +204,11 @@ def test_web_pages_may_send_requests_only_from_the_origins_that_are_named(versio
         assert answered.headers["Access-Control-Allow-Origin"] == "*"
 
 
+def gzipped(body):
+    # Without the time, which would be a part of a test's name.
+    return gzip.compress(body, mtime=0)
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip", "identity", ""])
 def test_a_gzipped_request_is_answered_like_a_plain_one(url, flat_records, encoding):
     examples = [{"b64": base64.b64encode(flat_records[0]).decode()}]
@@ -219,13 +224,13 @@ def test_a_gzipped_request_is_answered_like_a_plain_one(url, flat_records, encod
 @pytest.mark.parametrize(
     ("encoding", "body", "status", "message"),
     [
-        ("gzip", gzip.compress(b" " * 1_000_001), 413, "uncompressed body exceeds 1,000,000 bytes"),
-        ("gzip", gzip.compress(bytes(200_000_000)), 413, "uncompressed body exceeds"),
-        ("gzip", gzip.compress(b" " * 1_000_000), 400, "the body is not JSON"),
-        ("gzip", gzip.compress(b"{}")[:-9], 400, "not valid gzip: it is cut short"),
+        ("gzip", gzipped(b" " * 1_000_001), 413, "uncompressed body exceeds 1,000,000 bytes"),
+        ("gzip", gzipped(bytes(20_000_000)), 413, "uncompressed body exceeds"),
+        ("gzip", gzipped(b" " * 1_000_000), 400, "the body is not JSON"),
+        ("gzip", gzipped(b"{}")[:-9], 400, "not valid gzip: it is cut short"),
         ("gzip", b"", 400, "not valid gzip: it is cut short"),
         ("gzip", b"{}", 400, "not valid gzip: Error -3"),
-        ("gzip", gzip.compress(b"{}") * 2, 400, "not valid gzip: data follow its end"),
+        ("gzip", gzipped(b"{}") * 2, 400, "not valid gzip: data follow its end"),
         ("br", b"{}", 415, "Content-Encoding 'br' is not supported; use gzip or none"),
         ("gzip, gzip", b"{}", 415, "Content-Encoding 'gzip, gzip' is not supported"),
     ],

@@ -385,7 +385,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
         (b"\n<!DOCTYPE html><html>404</html>", "an HTML page, as a failed download leaves"),
         (LFS, "a Git LFS pointer; `git lfs pull` fetches the file itself"),
         (b"", "an empty file"),
-        (gzip.compress(b"x"), "a gzip archive; unpack it first"),
+        (gzip.compress(b"x", mtime=0), "a gzip archive; unpack it first"),
         (bytes(257) + b"ustar\x0000" + bytes(300), "a tar archive; unpack it first"),
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file"),
         (struct.pack("<Q", 2) + b"{}", "a safetensors file"),
