@@ -20,6 +20,28 @@ def attention_bias(mask) -> tf.Tensor:
     return (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * MASKED_SCORE
 
 
+def keras_mask(hidden):
+    """Return the mask that Keras has attached to a batch, bool [B, L], or None.
+
+    Keras hands a layer the mask of its first argument; this reads that of another one.
+    """
+    return getattr(hidden, "_keras_mask", None)
+
+
+def with_keras_mask(hidden, mask):
+    """Attach a mask to an output, as Keras does to the first one; None attaches nothing."""
+    if mask is not None:
+        hidden._keras_mask = mask
+    return hidden
+
+
+def shapes_of_sides(language_shape, vision_shape=None) -> tuple[tf.TensorShape, tf.TensorShape]:
+    """Return the shapes of both sides, given as two arguments or as one list of two."""
+    if vision_shape is None:
+        language_shape, vision_shape = language_shape
+    return tf.TensorShape(language_shape), tf.TensorShape(vision_shape)
+
+
 class _Attention(keras.layers.Layer):
     """The parts of an attention block with a residual connection and layer normalization.
 
@@ -29,6 +51,7 @@ class _Attention(keras.layers.Layer):
         attention_dropout: Dropout rate on the attention probabilities.
         epsilon: Epsilon of the layer normalization.
         initializer_range: Standard deviation of the initial kernels.
+        pooled_only: Whether to compute only what the pooled token needs.
     """
 
     def __init__(
@@ -38,14 +61,17 @@ class _Attention(keras.layers.Layer):
         attention_dropout: float = 0.1,
         epsilon: float = 1e-12,
         initializer_range: float = 0.02,
+        pooled_only: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.num_heads = num_heads
         self.hidden_dropout = hidden_dropout
         self.attention_dropout = attention_dropout
         self.epsilon = epsilon
         self.initializer_range = initializer_range
+        self.pooled_only = pooled_only
 
     def build(self, input_shape):
         size = int(input_shape[-1])
@@ -112,6 +138,7 @@ class _Attention(keras.layers.Layer):
             "attention_dropout": self.attention_dropout,
             "epsilon": self.epsilon,
             "initializer_range": self.initializer_range,
+            "pooled_only": self.pooled_only,
         }
 
 
@@ -125,17 +152,26 @@ class SelfAttention(_Attention):
         attention_dropout: Dropout rate on the attention probabilities.
         epsilon: Epsilon of the layer normalization.
         initializer_range: Standard deviation of the initial kernels.
+        pooled_only: Whether to compute only the first position of each example.
 
     Call arguments:
         hidden: [B, L, H], or a `PackedSequence` of it.
-        padding_mask: [B, L], 1 = token or region; None for no padding.
+        padding_mask: [B, L], 1 = token or region. If None, the Keras mask of `hidden`; without one,
+            there is no padding.
         training: Whether dropout is on.
-        output_attentions: Whether to return the probabilities, too; not with `pooled_only`.
-        pooled_only: Whether to compute only the first position of each example.
+        output_attentions: Whether to return the probabilities, too.
 
     Returns:
         The same form as `hidden`, or [B, H] with `pooled_only`; with `output_attentions` also the
-        probabilities, float32 [B, heads, L, L].
+        probabilities, float32 [B, heads, L, L], or [B, heads, 1, L] with `pooled_only`.
+
+    Example:
+        import tensorflow as tf
+
+        from lxmert_tf.layers.attention import SelfAttention
+
+        layer = SelfAttention(num_heads=4)
+        hidden = layer(tf.random.normal([2, 20, 64]), tf.ones([2, 20]))
     """
 
     def call(
@@ -144,11 +180,12 @@ class SelfAttention(_Attention):
         padding_mask=None,
         training=None,
         output_attentions=False,
-        pooled_only=False,
+        mask=None,
     ):
+        padding_mask = mask if padding_mask is None else padding_mask
         sequence = as_rows(hidden)
-        if pooled_only:
-            return self._first_token(sequence, padding_mask, training)
+        if self.pooled_only:
+            return self._first_token(sequence, padding_mask, training, output_attentions)
         rows = sequence.rows
         query, key, value = self._heads(sequence, self.query_key_value(rows), 3)
         context, probabilities = self._attend(
@@ -158,15 +195,25 @@ class SelfAttention(_Attention):
         output = as_given(sequence.with_rows(finished), hidden)
         return (output, probabilities) if output_attentions else output
 
-    def _first_token(self, sequence: PackedSequence, padding_mask, training):
+    def _first_token(self, sequence, padding_mask, training, output_attentions):
         first = sequence.first()
         query, key_value = self._project_apart(first, sequence.rows)
         query = tf.reshape(query, [-1, self.num_heads, 1, self.head_size])
         key, value = self._heads(sequence, key_value, 2)
-        context, _ = self._attend(query, key, value, padding_mask, training)
-        return self._finish(tf.reshape(context, [-1, first.shape[-1]]), first, training)
+        context, probabilities = self._attend(
+            query, key, value, padding_mask, training, output_attentions
+        )
+        output = self._finish(tf.reshape(context, [-1, first.shape[-1]]), first, training)
+        return (output, probabilities) if output_attentions else output
+
+    def compute_mask(self, inputs, mask=None):
+        """Return the mask of the output: that of the input, or None with `pooled_only`."""
+        return None if self.pooled_only else mask
 
     def compute_output_shape(self, input_shape):
+        """Return the shape of the input, or [B, H] with `pooled_only`."""
+        if self.pooled_only:
+            return tf.TensorShape([input_shape[0], input_shape[-1]])
         return tf.TensorShape(input_shape)
 
 
@@ -183,20 +230,30 @@ class CrossAttention(_Attention):
         attention_dropout: Dropout rate on the attention probabilities.
         epsilon: Epsilon of the layer normalization.
         initializer_range: Standard deviation of the initial kernels.
+        pooled_only: Whether to return only the language side.
 
     Call arguments:
         language: [B, T, H], or a `PackedSequence` of it.
         vision: [B, R, H], or a `PackedSequence` of it.
-        padding_mask: [B, T], 1 = token; None for no padding.
-        region_mask: [B, R], 1 = region; None for no padding.
+        padding_mask: [B, T], 1 = token. If None, the Keras mask of `language`; without one, there
+            is no padding.
+        region_mask: [B, R], 1 = region. If None, the Keras mask of `vision`; without one, there is
+            no padding.
         training: Whether dropout is on.
-        output_attentions: Whether to return the probabilities, too; not with `pooled_only`.
-        pooled_only: Whether to compute only the language side.
+        output_attentions: Whether to return the probabilities, too.
 
     Returns:
         The language and the vision side, each attending to the other's input; only the language
         side with `pooled_only`. With `output_attentions` also the probabilities of words over
         regions, float32 [B, heads, T, R], and of regions over words, float32 [B, heads, R, T].
+
+    Example:
+        import tensorflow as tf
+
+        from lxmert_tf.layers.attention import CrossAttention
+
+        layer = CrossAttention(num_heads=4)
+        words, regions = layer(tf.random.normal([2, 20, 64]), tf.random.normal([2, 36, 64]))
     """
 
     def call(
@@ -207,12 +264,15 @@ class CrossAttention(_Attention):
         region_mask=None,
         training=None,
         output_attentions=False,
-        pooled_only=False,
+        mask=None,
     ):
+        padding_mask = mask if padding_mask is None else padding_mask
+        vision_mask = keras_mask(vision)
+        region_mask = vision_mask if region_mask is None else region_mask
         words, regions = as_rows(language), as_rows(vision)
         # Keras casts the first argument alone to the compute dtype.
         regions = regions.with_rows(tf.cast(regions.rows, self.compute_dtype))
-        if pooled_only:
+        if self.pooled_only and not output_attentions:
             attended = self._language_side(words, regions, region_mask, training)
             return as_given(attended, language)
         # Both sides in one product. Split, not sliced: the gradient of a slice is a zero-filled
@@ -231,10 +291,11 @@ class CrossAttention(_Attention):
         contexts = [words.packing.pack(word_context), regions.packing.pack(region_context)]
         finished = self._finish(tf.concat(contexts, axis=0), both, training)
         word_rows, region_rows = tf.split(finished, counts)
-        sides = (
-            as_given(words.with_rows(word_rows), language),
-            as_given(regions.with_rows(region_rows), vision),
-        )
+        language = as_given(words.with_rows(word_rows), language)
+        if self.pooled_only:
+            return language, to_vision, to_language
+        vision = with_keras_mask(as_given(regions.with_rows(region_rows), vision), vision_mask)
+        sides = (language, vision)
         return (*sides, to_vision, to_language) if output_attentions else sides
 
     def _language_side(self, words, regions, region_mask, training) -> PackedSequence:
@@ -244,6 +305,12 @@ class CrossAttention(_Attention):
         context, _ = self._attend(query, key, value, region_mask, training)
         return words.with_rows(self._finish(words.packing.pack(context), words.rows, training))
 
-    def compute_output_shape(self, language_shape, vision_shape):
-        """Return the shapes of both sides."""
-        return tf.TensorShape(language_shape), tf.TensorShape(vision_shape)
+    def compute_output_shape(self, language_shape, vision_shape=None):
+        """Return the shapes of both sides, or of the language side with `pooled_only`.
+
+        Args:
+            language_shape: Shape of the language side, or a list of the shapes of both.
+            vision_shape: Shape of the vision side.
+        """
+        language_shape, vision_shape = shapes_of_sides(language_shape, vision_shape)
+        return language_shape if self.pooled_only else (language_shape, vision_shape)

@@ -59,6 +59,7 @@ class SeededDropout(keras.layers.Layer):
 
     def __init__(self, rate: float, **kwargs):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.rate = rate
 
     def call(self, hidden, training=None):

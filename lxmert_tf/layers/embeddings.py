@@ -28,9 +28,10 @@ class LanguageEmbeddings(keras.layers.Layer):
         token_ids: int [B, T].
         segment_ids: int [B, T]; zeros if None.
         training: Whether dropout is on.
+        table_only: Whether to return the word table instead, for a head that is tied to it.
 
     Returns:
-        [B, T, H].
+        [B, T, H]; the word table [vocab_size, H] with `table_only`.
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class LanguageEmbeddings(keras.layers.Layer):
         build_sublayer(self.norm, [*input_shape, self.hidden_size])
         super().build(input_shape)
 
-    def call(self, token_ids, segment_ids=None, training=None):
+    def call(self, token_ids, segment_ids=None, training=None, table_only=False):
+        if table_only:
+            return tf.convert_to_tensor(self.word_embeddings)
         if segment_ids is None:
             segment_ids = tf.zeros_like(token_ids)
         words = self._look_up(self.word_embeddings, token_ids)
@@ -133,6 +136,7 @@ class RegionEmbeddings(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.hidden_size = hidden_size
         self.box_size = box_size
         self.dropout_rate = dropout

@@ -24,6 +24,7 @@ class Pooler(keras.layers.Layer):
 
     def __init__(self, hidden_size: int, initializer_range: float = 0.02, **kwargs):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.hidden_size = hidden_size
         self.initializer_range = initializer_range
         self.dense = dense(
@@ -39,6 +40,9 @@ class Pooler(keras.layers.Layer):
         if language_output.shape.rank == 3:
             first_token = language_output[:, 0]
         return self.dense(first_token)
+
+    def compute_mask(self, inputs, mask=None):
+        """Return None: the output has no axis of tokens."""
 
     def compute_output_shape(self, input_shape):
         return tf.TensorShape([input_shape[0], self.hidden_size])
@@ -62,6 +66,7 @@ class _TransformHead(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.hidden_act = hidden_act
         self.epsilon = epsilon
         self.initializer_range = initializer_range
@@ -180,6 +185,10 @@ class RegionHead(_TransformHead):
         masked = hidden if feature_positions is None else tf.gather_nd(hidden, feature_positions)
         outputs = (self.objects(hidden), self.attributes(hidden), self.features(masked))
         return tuple(tf.cast(output, tf.float32) for output in outputs)
+
+    def compute_mask(self, inputs, mask=None):
+        """Return the mask of the regions for the logits; features may be of chosen positions."""
+        return None if mask is None else (mask, mask, None)
 
     def compute_output_shape(self, input_shape):
         sizes = (self.num_objects, self.num_attributes, self.region_feature_size)

@@ -26,6 +26,7 @@ class LayerNorm(keras.layers.Layer):
 
     def __init__(self, epsilon: float = 1e-12, **kwargs):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.epsilon = epsilon
 
     def build(self, input_shape):
@@ -71,6 +72,7 @@ class ResidualNorm(keras.layers.Layer):
 
     def __init__(self, dropout: float = 0.1, epsilon: float = 1e-12, **kwargs):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.dropout_rate = dropout
         self.epsilon = epsilon
         self.dropout = SeededDropout(dropout, dtype=self.dtype_policy, name="dropout")

@@ -3,7 +3,13 @@
 import tensorflow as tf
 from tensorflow import keras
 
-from lxmert_tf.layers.attention import CrossAttention, SelfAttention
+from lxmert_tf.layers.attention import (
+    CrossAttention,
+    SelfAttention,
+    keras_mask,
+    shapes_of_sides,
+    with_keras_mask,
+)
 from lxmert_tf.layers.dense import build_sublayer, dense
 from lxmert_tf.layers.normalization import ResidualNorm
 from lxmert_tf.layers.packing import as_given, as_rows
@@ -26,6 +32,13 @@ class FeedForward(keras.layers.Layer):
 
     Returns:
         [..., H].
+
+    Example:
+        import tensorflow as tf
+
+        from lxmert_tf.layers.transformer import FeedForward
+
+        hidden = FeedForward(intermediate_size=256)(tf.random.normal([2, 20, 64]))
     """
 
     def __init__(
@@ -38,6 +51,7 @@ class FeedForward(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.intermediate_size = intermediate_size
         self.hidden_act = hidden_act
         self.dropout_rate = dropout
@@ -91,6 +105,7 @@ class _TransformerBlock(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.num_heads = num_heads
         self.intermediate_size = intermediate_size
         self.hidden_act = hidden_act
@@ -99,8 +114,9 @@ class _TransformerBlock(keras.layers.Layer):
         self.epsilon = epsilon
         self.initializer_range = initializer_range
 
-    def _attention(self, cls, name: str):
+    def _attention(self, cls, name: str, pooled_only: bool = False):
         return cls(
+            pooled_only=pooled_only,
             num_heads=self.num_heads,
             hidden_dropout=self.hidden_dropout,
             attention_dropout=self.attention_dropout,
@@ -149,7 +165,8 @@ class TransformerLayer(_TransformerBlock):
 
     Call arguments:
         hidden: [B, L, H], or a `PackedSequence` of it.
-        padding_mask: [B, L], 1 = token or region; None for no padding.
+        padding_mask: [B, L], 1 = token or region. If None, the Keras mask of `hidden`; without one,
+            there is no padding.
         training: Whether dropout is on.
         output_attentions: Whether to return the attention probabilities, too.
 
@@ -158,6 +175,10 @@ class TransformerLayer(_TransformerBlock):
         [B, heads, L, L].
 
     Example:
+        import tensorflow as tf
+
+        from lxmert_tf.layers.transformer import TransformerLayer
+
         layer = TransformerLayer(num_heads=12, intermediate_size=3072)
         hidden = layer(tf.random.normal([2, 20, 768]), tf.ones([2, 20]))
     """
@@ -172,7 +193,8 @@ class TransformerLayer(_TransformerBlock):
         build_sublayer(self.feed_forward, input_shape)
         super().build(input_shape)
 
-    def call(self, hidden, padding_mask=None, training=None, output_attentions=False):
+    def call(self, hidden, padding_mask=None, training=None, output_attentions=False, mask=None):
+        padding_mask = mask if padding_mask is None else padding_mask
         attended = self.self_attention(
             as_rows(hidden), padding_mask, training=training, output_attentions=output_attentions
         )
@@ -204,8 +226,10 @@ class CrossModalityLayer(_TransformerBlock):
     Call arguments:
         language: [B, T, H], or a `PackedSequence` of it.
         vision: [B, R, H], or a `PackedSequence` of it.
-        padding_mask: [B, T], 1 = token; None for no padding.
-        region_mask: [B, R], 1 = region; None for no padding.
+        padding_mask: [B, T], 1 = token. If None, the Keras mask of `language`; without one, there
+            is no padding.
+        region_mask: [B, R], 1 = region. If None, the Keras mask of `vision`; without one, there is
+            no padding.
         training: Whether dropout is on.
         output_attentions: Whether to return the cross-attention probabilities, too.
 
@@ -214,14 +238,24 @@ class CrossModalityLayer(_TransformerBlock):
         token of the language side, [B, H]. With `output_attentions` also the probabilities of
         words over regions, float32 [B, heads, T, R], and of regions over words, float32
         [B, heads, R, T].
+
+    Example:
+        import tensorflow as tf
+
+        from lxmert_tf.layers.transformer import CrossModalityLayer
+
+        layer = CrossModalityLayer(num_heads=4, intermediate_size=256)
+        words, regions = layer(tf.random.normal([2, 20, 64]), tf.random.normal([2, 36, 64]))
     """
 
     def __init__(self, num_heads: int, intermediate_size: int, pooled_only: bool = False, **kwargs):
         super().__init__(num_heads, intermediate_size, **kwargs)
         self.pooled_only = pooled_only
         # The vision side last: Keras lists frozen weights last, so the order is always the same.
-        self.cross_attention = self._attention(CrossAttention, "cross_attention")
-        self.language_self_attention = self._attention(SelfAttention, "language_self_attention")
+        self.cross_attention = self._attention(CrossAttention, "cross_attention", pooled_only)
+        self.language_self_attention = self._attention(
+            SelfAttention, "language_self_attention", pooled_only
+        )
         self.language_feed_forward = self._feed_forward("language_feed_forward")
         self.vision_self_attention = self._attention(SelfAttention, "vision_self_attention")
         self.vision_feed_forward = self._feed_forward("vision_feed_forward")
@@ -248,8 +282,11 @@ class CrossModalityLayer(_TransformerBlock):
         region_mask=None,
         training=None,
         output_attentions=False,
+        mask=None,
     ):
-        # Attention maps are of all words and regions.
+        padding_mask = mask if padding_mask is None else padding_mask
+        vision_mask = keras_mask(vision)
+        region_mask = vision_mask if region_mask is None else region_mask
         crossed = self.cross_attention(
             as_rows(language),
             as_rows(vision),
@@ -257,13 +294,10 @@ class CrossModalityLayer(_TransformerBlock):
             region_mask,
             training=training,
             output_attentions=output_attentions,
-            pooled_only=self.pooled_only and not output_attentions,
         )
         if self.pooled_only:
-            words, _, *attentions = crossed if output_attentions else (crossed, None)
-            first = self.language_self_attention(
-                words, padding_mask, training=training, pooled_only=True
-            )
+            words, *attentions = crossed if output_attentions else (crossed,)
+            first = self.language_self_attention(words, padding_mask, training=training)
             first = self.language_feed_forward(first, training=training)
             return (first, *attentions) if output_attentions else first
         words, regions, *attentions = crossed
@@ -273,7 +307,7 @@ class CrossModalityLayer(_TransformerBlock):
         region_rows = self.vision_feed_forward(regions.rows, training=training)
         return (
             as_given(words.with_rows(word_rows), language),
-            as_given(regions.with_rows(region_rows), vision),
+            with_keras_mask(as_given(regions.with_rows(region_rows), vision), vision_mask),
             *attentions,
         )
 
@@ -296,11 +330,21 @@ class CrossModalityLayer(_TransformerBlock):
         vision_side = (self.vision_self_attention, self.vision_feed_forward)
         return {id(weight) for layer in vision_side for weight in layer.weights}
 
-    def compute_output_shape(self, language_shape, vision_shape):
-        """Return the shapes of both sides, or [B, H] with `pooled_only`."""
+    def compute_mask(self, inputs, mask=None):
+        """Return the mask of the language side, or None with `pooled_only`."""
+        return None if self.pooled_only else mask
+
+    def compute_output_shape(self, language_shape, vision_shape=None):
+        """Return the shapes of both sides, or [B, H] with `pooled_only`.
+
+        Args:
+            language_shape: Shape of the language side, or a list of the shapes of both.
+            vision_shape: Shape of the vision side.
+        """
+        language_shape, vision_shape = shapes_of_sides(language_shape, vision_shape)
         if self.pooled_only:
             return tf.TensorShape([language_shape[0], language_shape[-1]])
-        return tf.TensorShape(language_shape), tf.TensorShape(vision_shape)
+        return language_shape, vision_shape
 
     def get_config(self):
         return {**super().get_config(), "pooled_only": self.pooled_only}

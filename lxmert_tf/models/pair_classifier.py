@@ -33,7 +33,7 @@ class FoldImages(keras.layers.Layer):
         return tf.concat(tf.unstack(images, num=2, axis=1), axis=0)
 
     def compute_output_shape(self, input_shape):
-        return tf.TensorShape([None, *input_shape[2:]])
+        return tf.TensorShape([_times_two(input_shape[0]), *input_shape[2:]])
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -44,7 +44,7 @@ class RepeatBatch(keras.layers.Layer):
         return tf.concat([batch, batch], axis=0)
 
     def compute_output_shape(self, input_shape):
-        return tf.TensorShape([None, *input_shape[1:]])
+        return tf.TensorShape([_times_two(input_shape[0]), *input_shape[1:]])
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -55,7 +55,12 @@ class JoinImages(keras.layers.Layer):
         return tf.concat(tf.split(pooled, 2, axis=0), axis=-1)
 
     def compute_output_shape(self, input_shape):
-        return tf.TensorShape([None, 2 * input_shape[-1]])
+        batch = None if input_shape[0] is None else input_shape[0] // 2
+        return tf.TensorShape([batch, 2 * input_shape[-1]])
+
+
+def _times_two(batch: int | None) -> int | None:
+    return None if batch is None else 2 * batch
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -85,12 +90,17 @@ class LxmertPairClassifier(TaskModel):
         ValueError: An input is missing or does not have two images, or other answers are given.
 
     Example:
-        model = LxmertPairClassifier.from_preset("pretrained")
+        from tensorflow import keras
+
+        from lxmert_tf import LxmertConfig, LxmertPairClassifier
+
+        model = LxmertPairClassifier(LxmertConfig(hidden_size=48, num_attention_heads=4))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.Adam(5e-5), loss, ["accuracy"])
-        model.fit(statement_batches(pairs, preprocessor))
+        # Then `model.fit(batches)`, as `statement_batches` makes them.
     """
 
+    head_names = ("answer_head",)
     images_per_scene = 2
 
     def __init__(
@@ -148,27 +158,24 @@ class LxmertPairClassifier(TaskModel):
     def call(self, inputs, training=None, mask=None, output_attentions=None, packed=False):
         inputs = with_optional_inputs(inputs)
         _check_two_images(inputs["region_boxes"])
-        wanted = self.returns_attentions(output_attentions)
-        attentions = {kind: [] for kind in ATTENTIONS} if wanted else None
-        how = {
-            "training": training,
-            "packed": packed,
-            "attentions": attentions,
-        }
+        output_attentions = self.returns_attentions(output_attentions)
+        attentions = {kind: [] for kind in ATTENTIONS} if output_attentions else None
+        options = {"training": training, "packed": packed, "attentions": attentions}
         features, boxes, region_mask = (
             self.fold(inputs[name]) for name in ("region_features", "region_boxes", "region_mask")
         )
-        image_states = self.backbone.encode_image(features, boxes, region_mask, **how)
+        image_states = self.backbone.encode_image(features, boxes, region_mask, **options)
         # The graph of the constructor encodes each sentence twice, with the same results.
         padding_mask = inputs["padding_mask"]
         text_state = self.backbone.encode_text(
-            inputs["token_ids"], inputs["segment_ids"], padding_mask, **how
+            inputs["token_ids"], inputs["segment_ids"], padding_mask, **options
         )
+        repeated, repeated_mask = self.repeat(text_state), self.repeat(padding_mask)
         outputs = self.backbone.relate(
-            self.repeat(text_state), self.repeat(padding_mask), image_states, region_mask, **how
+            repeated, repeated_mask, image_states, region_mask, **options
         )
         logits = self.answer_head(self.join(outputs["pooled_output"]))
-        if not wanted:
+        if not output_attentions:
             return logits
         by_image = {
             kind: layers if kind == "language" else [_unfold(layer) for layer in layers]

@@ -15,7 +15,7 @@ from lxmert_tf.layers.heads import AnswerHead, MaskedLMHead, Pooler, RegionHead
 from lxmert_tf.layers.normalization import LayerNorm, ResidualNorm
 from lxmert_tf.layers.transformer import CrossModalityLayer, FeedForward, TransformerLayer
 from lxmert_tf.models.pair_classifier import FoldImages, JoinImages, RepeatBatch
-from tests.lxmert_tf.keras_checks import check_layer
+from tests.lxmert_tf.keras_checks import assert_equal, check_layer
 from tests.lxmert_tf.samples import model_inputs
 
 RANDOM = np.random.default_rng(0)
@@ -44,7 +44,9 @@ LAYERS = [
     (LayerNorm, {"epsilon": 0.1}, (LANGUAGE,)),
     (ResidualNorm, {"dropout": 0.2, "epsilon": 0.1}, (LANGUAGE, 2 * LANGUAGE)),
     (SelfAttention, ATTENTION, (LANGUAGE, WORDS)),
+    (SelfAttention, {**ATTENTION, "pooled_only": True}, (LANGUAGE, WORDS)),
     (CrossAttention, ATTENTION, BOTH),
+    (CrossAttention, {**ATTENTION, "pooled_only": True}, BOTH),
     (
         FeedForward,
         {"intermediate_size": 5, "hidden_act": "relu", "dropout": 0.2, "epsilon": 0.1},
@@ -90,6 +92,8 @@ def test_every_layer_class_of_the_package_is_in_the_test_above():
     }
     registered = {cls for cls in registered if not issubclass(cls, keras.Model)}
     assert registered == {cls for cls, _, _ in LAYERS}
+    # Keras warns of each layer of a SavedModel that has the name of one of its own.
+    assert not [cls for cls in registered if hasattr(keras.layers, cls.__name__)]
 
 
 def test_attention_may_go_without_a_mask():
@@ -97,6 +101,100 @@ def test_attention_may_go_without_a_mask():
     expected = layer(LANGUAGE, np.ones([3, 7]))
     np.testing.assert_allclose(layer(LANGUAGE), expected, rtol=0, atol=1e-6)
     assert layer(LANGUAGE).shape == LANGUAGE.shape
+
+
+def test_shapes_of_two_inputs_may_be_given_as_a_list():
+    language, vision = tf.TensorShape([None, 7, 16]), tf.TensorShape([None, 5, 16])
+    for layer in (CrossAttention(2), CrossModalityLayer(2, 12)):
+        assert layer.compute_output_shape(language, vision) == (language, vision)
+        assert layer.compute_output_shape([language, vision]) == (language, vision)
+        assert layer.compute_output_shape([(3, 7, 16), (3, 5, 16)]) == ((3, 7, 16), (3, 5, 16))
+    pooled = CrossModalityLayer(2, 12, pooled_only=True)
+    assert pooled.compute_output_shape([(3, 7, 16), (3, 5, 16)]) == (3, 16)
+
+
+def test_layers_that_fold_the_batch_know_its_size():
+    assert FoldImages().compute_output_shape([3, 2, 5, 16]) == (6, 5, 16)
+    assert RepeatBatch().compute_output_shape([3, 7]) == (6, 7)
+    assert JoinImages().compute_output_shape([6, 16]) == (3, 32)
+    assert JoinImages().compute_output_shape([None, 16]).as_list() == [None, 32]
+
+
+def masked_embedding(vocabulary=9):
+    """An embedding of Keras whose output has a Keras mask, and ids with some of them masked."""
+    ids = RANDOM.integers(1, vocabulary, [3, 7]) * WORDS
+    return keras.layers.Embedding(vocabulary, 16, mask_zero=True), ids
+
+
+MASKED_LAYERS = {
+    LayerNorm: (),
+    FeedForward: (5,),
+    RegionHead: (3, 4, 6),
+    SelfAttention: (2,),
+    TransformerLayer: (2, 12),
+}
+
+
+@pytest.mark.parametrize("cls", MASKED_LAYERS)
+def test_a_keras_mask_is_used_and_passed_on(cls):
+    layer = cls(*MASKED_LAYERS[cls])
+    embedding, ids = masked_embedding()
+    hidden = embedding(ids)
+    output = tf.nest.flatten(layer(hidden))[0]
+    np.testing.assert_array_equal(output._keras_mask, ids != 0)
+    arguments = [WORDS] if isinstance(layer, (SelfAttention, TransformerLayer)) else []
+    expected = tf.nest.flatten(layer(hidden.numpy(), *arguments))[0]
+    np.testing.assert_array_equal(output, expected)
+    # A mask that is given goes before that of Keras.
+    if arguments:
+        everything = layer(hidden, np.ones([3, 7]))
+        np.testing.assert_array_equal(everything, layer(hidden.numpy(), np.ones([3, 7])))
+        assert np.abs(everything - output).max() > 1e-3
+
+
+@pytest.mark.parametrize("cls", [CrossAttention, CrossModalityLayer])
+def test_keras_masks_of_both_sides_are_used_and_passed_on(cls):
+    size = {"intermediate_size": 12} if cls is CrossModalityLayer else {}
+    layer = cls(2, initializer_range=0.4, **size)
+    embedding, ids = masked_embedding()
+    language = embedding(ids)
+    # Absent regions are zeros.
+    vision = keras.layers.Masking()(VISION * REGIONS[..., np.newaxis])
+    outputs = layer(language, vision)
+    for output, mask in zip(outputs, (WORDS, REGIONS), strict=True):
+        np.testing.assert_array_equal(output._keras_mask, mask == 1)
+    expected = layer(language.numpy(), vision.numpy(), WORDS, REGIONS)
+    assert_equal(outputs, expected)
+    unmasked = layer(language.numpy(), vision.numpy())
+    assert all(np.abs(one - other).max() > 1e-3 for one, other in zip(outputs, unmasked))
+
+
+def test_a_pooled_output_has_no_mask():
+    embedding, ids = masked_embedding()
+    hidden = embedding(ids)
+    outputs = {
+        "self": SelfAttention(2, pooled_only=True)(hidden),
+        "cross": CrossModalityLayer(2, 12, pooled_only=True)(hidden, VISION),
+        "pooler": Pooler(16)(hidden),
+    }
+    masks = {name: getattr(output, "_keras_mask", None) for name, output in outputs.items()}
+    assert masks == dict.fromkeys(outputs)
+
+
+def test_a_keras_mask_reaches_every_layer_of_a_functional_model(tmp_path):
+    embedding, ids = masked_embedding()
+    tokens = keras.Input([None], dtype="int32")
+    hidden = embedding(tokens)
+    for i in range(2):
+        hidden = TransformerLayer(2, 12, initializer_range=0.4, name=f"layer_{i}")(hidden)
+    # Averages over the words that the mask keeps.
+    model = keras.Model(tokens, keras.layers.GlobalAveragePooling1D()(hidden))
+    output = model.predict(ids, verbose=0)
+    longer = np.pad(ids, [(0, 0), (0, 3)])
+    np.testing.assert_allclose(model.predict(longer, verbose=0), output, rtol=0, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    back = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(back.predict(ids, verbose=0), output)
 
 
 def test_a_layer_works_in_a_model_of_ones_own(tmp_path):
@@ -163,8 +261,12 @@ def test_self_attention_equals_its_formula_in_numpy():
     total = np.concatenate(contexts, axis=-1) @ out_kernel + out_bias + hidden
     normal = (total - total.mean(-1, keepdims=True)) / total.std(-1, keepdims=True)
     np.testing.assert_allclose(output, normal * gamma + beta, rtol=0, atol=1e-5)
-    first = layer(LANGUAGE, WORDS, pooled_only=True)
+    pooled = SelfAttention(2, pooled_only=True)
+    pooled.build(LANGUAGE.shape)
+    pooled.set_weights(layer.get_weights())
+    first, of_first = pooled(LANGUAGE, WORDS, output_attentions=True)
     np.testing.assert_allclose(first, output[:, 0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(of_first, probabilities[:, :, :1], rtol=0, atol=1e-6)
 
 
 def test_cross_attention_treats_both_directions_alike():
@@ -178,6 +280,16 @@ def test_cross_attention_treats_both_directions_alike():
     other[:, 0] += 1
     moved = layer(LANGUAGE, other, WORDS, REGIONS)[0]
     assert (np.abs(moved - language).max(axis=-1) > 1e-4).all()
+
+
+def test_pooled_cross_attention_gives_the_language_side_and_both_maps():
+    layer = CrossAttention(2, initializer_range=0.4)
+    language, _, *attentions = layer(*BOTH, output_attentions=True)
+    pooled = CrossAttention(2, pooled_only=True)
+    pooled.build(LANGUAGE.shape)
+    pooled.set_weights(layer.get_weights())
+    np.testing.assert_allclose(pooled(*BOTH), language, rtol=0, atol=1e-5)
+    assert_equal(pooled(*BOTH, output_attentions=True), (language, *attentions), atol=1e-5)
 
 
 def test_pooled_only_gives_the_first_token_and_freezes_the_vision_side():
