@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import numbers
 from typing import Any, Literal, get_args
 
 from lxmert_tf.config_file import load_config
@@ -30,7 +31,7 @@ class LxmertConfig:
         max_position_embeddings: Length of the longest sentence that the position table covers.
         type_vocab_size: Number of segments.
         region_feature_size: Width F of a region's feature vector.
-        region_box_size: Coordinates per box.
+        region_box_size: Coordinates per box, always 4.
         num_objects: Object classes of the pre-training head.
         num_attributes: Attribute classes of the pre-training head.
         num_answers: Answers A of the answer head.
@@ -41,10 +42,13 @@ class LxmertConfig:
         initializer_range: Standard deviation of the normal initialization.
 
     Raises:
-        InputError: A size is not positive, a rate is outside [0, 1), the heads do not divide the
-            width, or the activation is unknown.
+        InputError: A size is not a positive whole number, a rate is not a number in [0, 1), boxes
+            do not have four coordinates, the heads do not divide the width, or the activation is
+            unknown.
 
     Example:
+        from lxmert_tf import LxmertConfig
+
         config = LxmertConfig(hidden_size=96, num_attention_heads=4, num_answers=13)
     """
 
@@ -69,12 +73,20 @@ class LxmertConfig:
     initializer_range: float = 0.02
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = _exact(field.name, field.type, getattr(self, field.name))
+            # The way to set a field of a frozen dataclass.
+            object.__setattr__(self, field.name, value)
         may_be_zero = {"language_layers", "relationship_layers"}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             least = 0 if field.name in may_be_zero else 1
             if field.type is int and value < least:
                 raise InputError(f"{field.name} is {value}; it must be at least {least}")
+        if self.region_box_size != 4:
+            raise InputError(
+                f"region_box_size is {self.region_box_size}; it must be 4 (x1, y1, x2, y2)"
+            )
         for rate in ("hidden_dropout", "attention_dropout"):
             if not 0 <= getattr(self, rate) < 1:
                 raise InputError(f"{rate} is {getattr(self, rate)}; it must be in [0, 1)")
@@ -98,7 +110,17 @@ class LxmertConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "LxmertConfig":
-        """Return the config with these fields; the inverse of `to_dict`."""
+        """Return the config with these fields; the inverse of `to_dict`.
+
+        Raises:
+            InputError: A field is unknown, or a value is refused.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in names:
+                raise InputError(
+                    f"no field is named {name!r}; it must be one of {', '.join(names)}"
+                )
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,6 +130,20 @@ class LxmertConfig:
     def to_json(self) -> str:
         """Return the text of a preset's config.json."""
         return json.dumps(self.to_dict(), indent=1) + "\n"
+
+
+def _exact(name: str, kind: type, value) -> int | float | str:
+    """Return a value as the type of its field; numbers of NumPy become Python's, for JSON.
+
+    Raises:
+        InputError: The value has another type, such as a number in quotes.
+    """
+    accepted: type = {int: numbers.Integral, float: numbers.Real}.get(kind, kind)
+    # Python counts a bool as a whole number.
+    if not isinstance(value, accepted) or isinstance(value, bool):
+        word = {int: "a whole number", float: "a number"}.get(kind, "a string")
+        raise InputError(f"{name} is {value!r}; it must be {word}")
+    return kind(value)
 
 
 # "gelu" is the exact (erf) form, as in the release.

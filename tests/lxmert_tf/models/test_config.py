@@ -1,8 +1,10 @@
 """The sizes of a model: valid files, and errors for others."""
 
 import dataclasses
+import json
 import pathlib
 
+import numpy as np
 import pytest
 
 from lxmert_tf import LxmertConfig
@@ -79,6 +81,14 @@ def test_only_single_modality_encoders_may_have_no_layers():
         ({"initializer_range": -1.0}, "initializer_range is -1.0"),
         ({"initializer_range": float("inf")}, "initializer_range is inf"),
         ({"num_attention_heads": 7}, "768 is not a multiple of num_attention_heads 7"),
+        ({"region_box_size": 5}, "region_box_size is 5; it must be 4 (x1, y1, x2, y2)"),
+        ({"hidden_size": "48"}, "hidden_size is '48'; it must be a whole number"),
+        ({"hidden_size": 48.0}, "hidden_size is 48.0; it must be a whole number"),
+        ({"cross_layers": True}, "cross_layers is True; it must be a whole number"),
+        ({"num_answers": None}, "num_answers is None; it must be a whole number"),
+        ({"hidden_dropout": "0.1"}, "hidden_dropout is '0.1'; it must be a number"),
+        ({"layer_norm_eps": True}, "layer_norm_eps is True; it must be a number"),
+        ({"hidden_act": 3}, "hidden_act is 3; it must be a string"),
         ({"hidden_act": "gleu"}, "hidden_act is 'gleu'; it must be one of gelu, relu"),
     ],
 )
@@ -86,3 +96,37 @@ def test_a_model_value_out_of_range_is_refused(values, message):
     with pytest.raises(InputError) as raised:
         LxmertConfig(**values)
     assert message in one_line(raised)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('hidden_size: "48"', "hidden_size is '48', should be a valid integer"),
+        ("hidden_size: 48.0", "hidden_size is 48.0, should be a valid integer"),
+        ("hidden_dropout: '0.1'", "hidden_dropout is '0.1', should be a valid number"),
+        ("hidden_act: true", "hidden_act is True, should be a valid string"),
+        ("region_box_size: 5", "region_box_size is 5; it must be 4 (x1, y1, x2, y2)"),
+        ("num_attention_heads: 7", "768 is not a multiple of num_attention_heads 7"),
+        ("cross_layers: -1", "cross_layers is -1; it must be at least 1"),
+    ],
+)
+def test_a_file_with_a_wrong_value_is_refused(line, message, tmp_path):
+    path = tmp_path / "model.yaml"
+    path.write_text(f"{line}\n")
+    with pytest.raises(InputError) as raised:
+        LxmertConfig.from_file(path)
+    assert one_line(raised).startswith(f"{path}: ")
+    assert message in one_line(raised)
+
+
+def test_numbers_of_numpy_become_numbers_that_json_can_hold():
+    config = LxmertConfig(num_answers=np.int64(17), hidden_dropout=np.float32(0.5), cross_layers=1)
+    assert json.loads(config.to_json())["num_answers"] == 17
+    assert (type(config.num_answers), type(config.hidden_dropout)) == (int, float)
+
+
+def test_an_unknown_field_is_named():
+    with pytest.raises(
+        InputError, match="no field is named 'hidden_sise'; it must be one of hidden_"
+    ):
+        LxmertConfig.from_dict({"hidden_sise": 48})
