@@ -102,9 +102,9 @@ def transfer_answer_head(source: SourceModel, target: LxmertAnswerClassifier) ->
     return AnswerTransfer(int(known.sum()), missing)
 
 
-def _columns(table: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
-    """Return the index of each wanted answer in the table, or -1: int [A]."""
+def _columns(table: Sequence[str], answers: Sequence[str]) -> np.ndarray:
+    """Return the index of each answer in the table, or -1: int [A]."""
     exact = {answer: index for index, answer in enumerate(table)}
     # Reversed, so that the first of several answers with one normal form wins.
     normalized = {normalize_answer(answer): exact[answer] for answer in reversed(table)}
-    return np.array([exact.get(a, normalized.get(normalize_answer(a), -1)) for a in wanted])
+    return np.array([exact.get(a, normalized.get(normalize_answer(a), -1)) for a in answers])

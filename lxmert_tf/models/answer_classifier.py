@@ -32,10 +32,17 @@ class LxmertAnswerClassifier(TaskModel):
         of its logit.
 
     Example:
-        model = LxmertAnswerClassifier.from_preset("build/demo/preset")
+        from tensorflow import keras
+
+        from lxmert_tf import LxmertAnswerClassifier, LxmertConfig, SoftAccuracy, SoftAnswerLoss
+
+        config = LxmertConfig(hidden_size=48, num_attention_heads=4, num_answers=13)
+        model = LxmertAnswerClassifier(config)
         model.compile(keras.optimizers.Adam(5e-5), SoftAnswerLoss(), [SoftAccuracy()])
-        model.fit(batches)
+        # Then `model.fit(batches)`, as `answer_batches` makes them.
     """
+
+    head_names = ("answer_head",)
 
     def __init__(self, config: LxmertConfig | dict[str, Any], **kwargs):
         config = LxmertConfig.from_dict(config) if isinstance(config, dict) else config
@@ -59,15 +66,15 @@ class LxmertAnswerClassifier(TaskModel):
         return {**super().step_options(), "packed": self.packs}
 
     def call(self, inputs, training=None, mask=None, output_attentions=None, packed=False):
-        wanted = self.returns_attentions(output_attentions)
+        output_attentions = self.returns_attentions(output_attentions)
         outputs = self.backbone(
             inputs,
             training=training,
-            output_attentions=wanted,
+            output_attentions=output_attentions,
             packed=packed,
         )
         logits = self.answer_head(outputs["pooled_output"])
-        if wanted:
+        if output_attentions:
             return {"answer_logits": logits, "attentions": outputs["attentions"]}
         return logits
 
@@ -97,12 +104,14 @@ class LxmertAnswerClassifier(TaskModel):
         Returns:
             Logits [B, A], float32.
         """
-        how = {"training": False, "packed": self.packs}
+        options = {"training": False, "packed": self.packs}
         padding_mask = text_inputs["padding_mask"]
         text_state = self.backbone.encode_text(
-            text_inputs["token_ids"], text_inputs.get("segment_ids"), padding_mask, **how
+            text_inputs["token_ids"], text_inputs.get("segment_ids"), padding_mask, **options
         )
-        outputs = self.backbone.relate(text_state, padding_mask, image_state, region_mask, **how)
+        outputs = self.backbone.relate(
+            text_state, padding_mask, image_state, region_mask, **options
+        )
         return self.answer_head(outputs["pooled_output"])
 
     def compute_output_shape(self, input_shape):

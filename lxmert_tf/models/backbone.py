@@ -96,6 +96,10 @@ class LxmertBackbone(PresetModel):
         over layers of float32 [B, heads, query, key].
 
     Example:
+        import tensorflow as tf
+
+        from lxmert_tf import LxmertBackbone, LxmertConfig
+
         backbone = LxmertBackbone(LxmertConfig(hidden_size=48, num_attention_heads=4))
         backbone.summary(expand_nested=True)
         outputs = backbone({"token_ids": tf.constant([[101, 102]]),

@@ -10,8 +10,9 @@ weights.*       a TensorFlow checkpoint of the model's weights, and of nothing e
 import dataclasses
 import importlib
 import json
+import logging
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -23,6 +24,8 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.layers.normalization import LayerNorm
 from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.text_file import read_lines
+
+_logger = logging.getLogger(__name__)
 
 FORMAT = 1
 # The classes of models and their modules, which import this one.
@@ -66,6 +69,8 @@ class PresetModel(keras.Model):
 
     # With more than one image per scene, the region inputs have an axis for them after the batch's.
     images_per_scene = 1
+    # The attributes that hold the heads, which are also their names in a preset's checkpoint.
+    head_names: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -138,7 +143,8 @@ class PresetModel(keras.Model):
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True, **self.step_options())
             loss = self.compute_loss(x, y, y_pred, sample_weight)
-        self._validate_target_and_loss(y, loss)
+        if self.loss and y is None:
+            raise ValueError("the batches have no targets, which the compiled loss needs")
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
@@ -207,12 +213,15 @@ class PresetModel(keras.Model):
     def from_preset(cls, directory, **kwargs):
         """Load a preset.
 
-        A preset of another class gives its backbone; the heads then start fresh. An optimizer that
-        an old preset holds is ignored.
+        A preset of another class gives its backbone; the heads then start fresh. With a `config`
+        that has another number of answers, objects or attributes, everything is loaded but the
+        last layer of their head, which starts fresh; a warning says so. An optimizer that an old
+        preset holds is ignored.
 
         Args:
             directory: What `save_preset` wrote.
-            **kwargs: Arguments of the constructor that differ from the preset's.
+            **kwargs: Arguments of the constructor that differ from the preset's. The preset's
+                answers are left out where `config` has another number of them.
 
         Raises:
             InputError: The directory or a part of it is missing or does not fit the others.
@@ -223,18 +232,28 @@ class PresetModel(keras.Model):
             name: getattr(description, name)
             for name in ("config", "vocabulary", "answers", "extractor")
         }
+        config = kwargs.get("config", description.config)
+        if isinstance(config, dict):
+            config = LxmertConfig.from_dict(config)
+        if config.num_answers != description.config.num_answers:
+            stored["answers"] = None
         try:
             model = cls(**{**stored, **kwargs})
         except ValueError as error:
             raise InputError(f"{directory}: {error}") from error
-        model._load_weights(directory / "weights", description.model)
+        model._load_weights(directory, description)
         return model
 
-    def _load_weights(self, prefix: pathlib.Path, saved_class: str) -> None:
-        if saved_class == type(self).__name__:
-            checkpoint = _checkpoint(self, "model")
+    def _load_weights(self, directory: pathlib.Path, saved: "PresetDescription") -> None:
+        prefix = directory / "weights"
+        if saved.model == type(self).__name__:
+            resized = _resized_layers(self, saved.config)
+            checkpoint = _checkpoint(self, "model", without=resized)
+            for path, sizes in resized.items():
+                head = path.partition("/")[0]
+                _logger.warning("%s: %s; the last layer of %s starts fresh", directory, sizes, head)
         else:
-            root = "model" if saved_class == "LxmertBackbone" else "model/backbone"
+            root = "model" if saved.model == "LxmertBackbone" else "model/backbone"
             backbone: Any = getattr(self, "backbone", self)
             checkpoint = _checkpoint(backbone, root)
         try:
@@ -255,7 +274,13 @@ _BACKBONE_PATHS = {
     "cross_modality_layers": "cross_modality_encoder/transformer_layers",
     "pooler": "pooler",
 }
-_HEADS = ("answer_head", "masked_lm_head", "matched_head", "region_head")
+# The size of the last layer of each head: the field of the config, and the layer in format 1. A
+# model may be loaded with other sizes than the preset's; these layers then start fresh.
+_OUTPUT_LAYERS = {
+    "num_answers": "answer_head/answers",
+    "num_objects": "region_head/objects",
+    "num_attributes": "region_head/attributes",
+}
 
 
 def weight_paths(model: PresetModel) -> Iterator[tuple[str, tf.Variable]]:
@@ -267,9 +292,8 @@ def weight_paths(model: PresetModel) -> Iterator[tuple[str, tf.Variable]]:
     if hasattr(model, "backbone"):
         for path, weight in weight_paths(model.backbone):
             yield f"backbone/{path}", weight
-        for head in _HEADS:
-            if hasattr(model, head):
-                yield from _layer_paths(getattr(model, head), head)
+        for head in model.head_names:
+            yield from _layer_paths(getattr(model, head), head)
         return
     for attribute, path in _BACKBONE_PATHS.items():
         part = getattr(model, attribute)
@@ -278,6 +302,20 @@ def weight_paths(model: PresetModel) -> Iterator[tuple[str, tf.Variable]]:
             continue
         for i, layer in enumerate(part):
             yield from _layer_paths(layer, f"{path}/{i}")
+
+
+def _resized_layers(model: PresetModel, saved: LxmertConfig) -> dict[str, str]:
+    """Return the output layers whose size is not the saved one, with a description of the sizes."""
+    sizes = {
+        path: (field.removeprefix("num_"), getattr(model.config, field), getattr(saved, field))
+        for field, path in _OUTPUT_LAYERS.items()
+        if path.partition("/")[0] in model.head_names
+    }
+    return {
+        path: f"the model has {ours} {name} and the preset {theirs}"
+        for path, (name, ours, theirs) in sizes.items()
+        if ours != theirs
+    }
 
 
 def _layer_paths(layer, path: str) -> Iterator[tuple[str, tf.Variable]]:
@@ -291,10 +329,20 @@ def _layer_paths(layer, path: str) -> Iterator[tuple[str, tf.Variable]]:
             yield from _layer_paths(child, f"{path}/{name}")
 
 
-def _checkpoint(model: PresetModel, root: str) -> tf.train.Checkpoint:
-    """Return a checkpoint of a model's weights, each at `root`/`path`."""
+def _checkpoint(
+    model: PresetModel, root: str, without: Collection[str] = ()
+) -> tf.train.Checkpoint:
+    """Return a checkpoint of a model's weights, each at `root`/`path`.
+
+    Args:
+        model: The model.
+        root: Where its weights are in the checkpoint.
+        without: Paths of layers that are left out.
+    """
     tree = tf.Module()
     for path, weight in weight_paths(model):
+        if path.rpartition("/")[0] in without:
+            continue
         node = tree
         *parents, name = f"{root}/{path}".split("/")
         for parent in parents:

@@ -43,10 +43,14 @@ class LxmertPretrainer(TaskModel):
         with `output_attentions` also `attentions`.
 
     Example:
-        model = LxmertPretrainer(config)
+        from lxmert_tf import BertAdamW, LxmertConfig, LxmertPretrainer
+
+        model = LxmertPretrainer(LxmertConfig(hidden_size=48, num_attention_heads=4))
         model.compile(BertAdamW(1e-4), loss_weights={"answers": 0.0})
-        model.fit(batches)  # (inputs, targets), targets as in `pretrainer_losses`
+        # Then `model.fit(batches)` on (inputs, targets), as `pretraining_batches` makes them.
     """
+
+    head_names = ("answer_head", "masked_lm_head", "matched_head", "region_head")
 
     def __init__(self, config: LxmertConfig | dict[str, Any], **kwargs):
         config = LxmertConfig.from_dict(config) if isinstance(config, dict) else config
@@ -75,17 +79,19 @@ class LxmertPretrainer(TaskModel):
         }
 
         states = backbone.output
-        outputs = _apply_heads(heads, states, states["language_output"], backbone.word_embeddings)
+        # A call of the layer, not its variable: a graph is saved by the calls of its layers.
+        table = backbone.language_embeddings(backbone.input["token_ids"], table_only=True)
+        outputs = _apply_heads(heads, states, states["language_output"], table)
         super().__init__(backbone, backbone.input, outputs, config=config, **kwargs)
         for name, layer in heads.items():
             setattr(self, name, layer)
         self._tracker: _LossTracker | None = None
 
     def call(self, inputs, training=None, mask=None, output_attentions=None):
-        wanted = self.returns_attentions(output_attentions)
-        states = self.backbone(inputs, training=training, output_attentions=wanted)
+        output_attentions = self.returns_attentions(output_attentions)
+        states = self.backbone(inputs, training=training, output_attentions=output_attentions)
         outputs = self._outputs(states, states["language_output"])
-        return {**outputs, "attentions": states["attentions"]} if wanted else outputs
+        return {**outputs, "attentions": states["attentions"]} if output_attentions else outputs
 
     def outputs_at_targets(self, inputs, targets, training: bool) -> dict[str, tf.Tensor]:
         """Return what the losses of `targets` read of a call's outputs.
@@ -106,7 +112,7 @@ class LxmertPretrainer(TaskModel):
         return self._outputs(states, words, masked_regions(targets))
 
     def _outputs(self, states, words, feature_positions=None) -> dict[str, tf.Tensor]:
-        heads = {name: getattr(self, name) for name in _HEADS}
+        heads = {name: getattr(self, name) for name in self.head_names}
         embeddings = self.backbone.word_embeddings
         return _apply_heads(heads, states, words, embeddings, feature_positions)
 
@@ -126,8 +132,10 @@ class LxmertPretrainer(TaskModel):
             loss: None; the losses are those of the pre-training tasks.
             metrics: Metrics on the outputs of the labeled tasks, as for `keras.Model.compile`: a
                 list for all of them, or a dict by output such as `masked_lm_logits`. They see the
-                positions with a label alone: labels [M] and logits [M, classes]. The losses and
-                accuracies of the tasks are always reported.
+                positions with a label alone: labels [M] and logits [M, classes]. A metric is
+                reported under its output's name and its own. The metrics of a dict are used
+                themselves; of those in a list, each output gets a copy, as in Keras. The losses
+                and accuracies of the tasks are always reported.
             loss_weights: Weights by name of a loss in `LOSSES`; 1 where a name is left out, 0
                 switches a loss off.
             accumulation_steps: Parts that a batch is cut into, one after the other, so that it
@@ -135,7 +143,8 @@ class LxmertPretrainer(TaskModel):
             **kwargs: `steps_per_execution`, `jit_compile`, `run_eagerly`.
 
         Raises:
-            ValueError: A name is not that of a loss or of a labeled output, or a loss is given.
+            ValueError: A name is not that of a loss or of a labeled output, a loss is given, two
+                metrics of an output have one name, or XLA is to accumulate steps.
         """
         if loss is not None:
             raise ValueError(
@@ -143,6 +152,9 @@ class LxmertPretrainer(TaskModel):
             )
         if kwargs.get("weighted_metrics"):
             raise ValueError("the pre-trainer takes metrics, not weighted_metrics")
+        if accumulation_steps > 1 and kwargs.get("jit_compile"):
+            # XLA needs to know where a part begins when it compiles.
+            raise ValueError("accumulation_steps above 1 need jit_compile=False")
         loss_weights = dict(loss_weights or {})
         unknown = set(loss_weights) - set(LOSSES)
         if unknown:
@@ -185,8 +197,22 @@ class LxmertPretrainer(TaskModel):
         """Each loss that is on, each accuracy and the compiled metrics, over an epoch."""
         if self._tracker is None:
             return []
-        own = [metric for metrics in self._user_metrics.values() for metric in metrics]
-        return [*self._tracker.metrics(), *own]
+        return list(self._metrics_by_name().values())
+
+    @property
+    def metrics_names(self):
+        """The names that the metrics are reported under."""
+        return [] if self._tracker is None else list(self._metrics_by_name())
+
+    def _metrics_by_name(self) -> dict[str, keras.metrics.Metric]:
+        assert self._tracker is not None  # set by `compile`
+        named = {metric.name: metric for metric in self._tracker.metrics()}
+        for metrics in self._user_metrics.values():
+            named.update(metrics)
+        return named
+
+    def _results(self) -> dict[str, tf.Tensor]:
+        return {name: metric.result() for name, metric in self._metrics_by_name().items()}
 
     def train_step(self, data):
         """Train on one batch of (inputs, targets)."""
@@ -199,14 +225,14 @@ class LxmertPretrainer(TaskModel):
         # Heads that are switched off have no gradient.
         pairs = [(g, v) for g, v in zip(gradients, self.trainable_variables) if g is not None]
         self.optimizer.apply_gradients(pairs)
-        return {metric.name: metric.result() for metric in self.metrics}
+        return self._results()
 
     def test_step(self, data):
         """Evaluate one batch of (inputs, targets)."""
         inputs, targets = _without_sample_weight(data)
         outputs = self.outputs_at_targets(inputs, targets, training=False)
         self._total_loss(outputs, targets, self._counts_everywhere(targets))
-        return {metric.name: metric.result() for metric in self.metrics}
+        return self._results()
 
     def compute_output_shape(self, input_shape):
         """Return the shapes of the outputs for a dict of the shapes of the inputs."""
@@ -236,7 +262,11 @@ class LxmertPretrainer(TaskModel):
         with tf.GradientTape() as tape, self.dropout_keys(part, parts):
             outputs = self.outputs_at_targets(inputs, targets, training=True)
             total = self._total_loss(outputs, targets, counts, parts)
-        return tape.gradient(total, self.trainable_variables)
+            # Keras compiles a model with the policy mixed_float16 with such an optimizer.
+            scales = isinstance(self.optimizer, keras.mixed_precision.LossScaleOptimizer)
+            total = self.optimizer.get_scaled_loss(total) if scales else total
+        gradients = tape.gradient(total, self.trainable_variables)
+        return self.optimizer.get_unscaled_gradients(gradients) if scales else gradients
 
     def _accumulated_gradients(self, data, counts):
         rows = tf.shape(data[1]["matched_labels"])[0]
@@ -274,7 +304,7 @@ class LxmertPretrainer(TaskModel):
             if name in tracker.accuracies:
                 right, counted = accuracy(name, outputs, targets)
                 tracker.accuracies[name].update_state(right, sample_weight=counted)
-            for metric in self._user_metrics.get(name, ()):
+            for metric in self._user_metrics.get(name, {}).values():
                 metric.update_state(*counted_labels(name, outputs, targets))
         # Replicas and parts of a batch each have a share of its loss.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -282,14 +312,11 @@ class LxmertPretrainer(TaskModel):
         return total
 
 
-_HEADS = ("masked_lm_head", "region_head", "answer_head", "matched_head")
-
-
 def _apply_heads(heads, states, words, word_embeddings, feature_positions=None):
     """Return the outputs of the heads on the outputs of the backbone.
 
     Args:
-        heads: The layers of `_HEADS` by name.
+        heads: The heads by name.
         states: Outputs of the backbone.
         words: Language outputs [..., H] to predict word pieces of.
         word_embeddings: The word-piece table [V, H].
@@ -314,8 +341,8 @@ def _without_sample_weight(data) -> tuple:
     return inputs, targets
 
 
-def _metrics_by_output(metrics, tasks) -> dict[str, list[keras.metrics.Metric]]:
-    """Return the compiled metrics by task, named as Keras names them: OUTPUT_METRIC.
+def _metrics_by_output(metrics, tasks) -> dict[str, dict[str, keras.metrics.Metric]]:
+    """Return the compiled metrics by task and by name, which is as in Keras: OUTPUT_METRIC.
 
     Args:
         metrics: As given to `compile`.
@@ -323,29 +350,42 @@ def _metrics_by_output(metrics, tasks) -> dict[str, list[keras.metrics.Metric]]:
     """
     outputs = {LABELED[task][0]: task for task in tasks}
     if not isinstance(metrics, Mapping):
-        metrics = {output: metrics for output in outputs if metrics}
+        shared = [_metric(metric) for metric in tf.nest.flatten(metrics or [])]
+        metrics = {output: [_copy(metric) for metric in shared] for output in outputs}
     unknown = set(metrics) - set(outputs)
     if unknown:
         raise ValueError(
             f"metrics names {sorted(unknown)[0]!r}; it must be one of {', '.join(outputs)}"
         )
-    return {
-        outputs[output]: [_metric(metric, output) for metric in tf.nest.flatten(given)]
-        for output, given in metrics.items()
-    }
+    return {outputs[output]: _named_metrics(output, given) for output, given in metrics.items()}
 
 
-def _metric(metric, output: str) -> keras.metrics.Metric:
-    """Return a metric of one output, from what `compile` takes: a name, a function or a metric."""
+def _named_metrics(output: str, metrics) -> dict[str, keras.metrics.Metric]:
+    named: dict[str, keras.metrics.Metric] = {}
+    for metric in map(_metric, tf.nest.flatten(metrics)):
+        name = f"{output}_{metric.name}"
+        if name in named:
+            raise ValueError(f"two metrics of {output} are named {metric.name!r}")
+        named[name] = metric
+    return named
+
+
+def _metric(metric) -> keras.metrics.Metric:
+    """Return the metric of what `compile` takes: a name, a function, or a metric."""
+    if isinstance(metric, keras.metrics.Metric):
+        return metric
     if metric in ("accuracy", "acc"):
-        metric = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     if isinstance(metric, str):
         metric = keras.metrics.get(metric)
-    if not isinstance(metric, keras.metrics.Metric):
-        name = getattr(metric, "__name__", type(metric).__name__)
-        metric = keras.metrics.MeanMetricWrapper(metric, name=name)
-    # A copy, since a list of metrics is for every output.
-    return type(metric).from_config({**metric.get_config(), "name": f"{output}_{metric.name}"})
+    if isinstance(metric, keras.metrics.Metric):
+        return metric
+    name = getattr(metric, "__name__", type(metric).__name__)
+    return keras.metrics.MeanMetricWrapper(metric, name=name)
+
+
+def _copy(metric: keras.metrics.Metric) -> keras.metrics.Metric:
+    return type(metric).from_config(metric.get_config())
 
 
 class _LossTracker:

@@ -19,6 +19,8 @@ class SoftAnswerLoss(keras.losses.Loss):
         y_pred: Logits [B, A].
 
     Example:
+        from lxmert_tf import SoftAnswerLoss
+
         loss = SoftAnswerLoss()([[1.0, 0.3]], [[2.0, -1.0]])
     """
 
@@ -41,6 +43,11 @@ class SoftAccuracy(keras.metrics.Mean):
         dtype: Dtype of the result.
 
     `update_state` takes scores [B, A] in 0..1 and logits [B, A].
+
+    Example:
+        from lxmert_tf import SoftAccuracy
+
+        accuracy = SoftAccuracy()([[1.0, 0.3]], [[2.0, -1.0]])
     """
 
     def __init__(self, name="soft_accuracy", dtype=None):

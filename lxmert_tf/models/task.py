@@ -115,7 +115,7 @@ def build_optimizer(optimizer, variables) -> None:
         variables: The variables that it is to update.
     """
     if isinstance(optimizer, keras.optimizers.legacy.Optimizer):
-        # What its first step does; there is no public way to ask for it.
+        # What its first step does; these optimizers have no public method for it.
         optimizer._create_all_weights(variables)
     else:
         optimizer.build(variables)

@@ -55,7 +55,12 @@ class LxmertTextPreprocessor(keras.layers.Layer):
             below 3.
 
     Example:
-        LxmertTextPreprocessor("preset/vocab.txt")(tf.constant(["what shape is in the image?"]))
+        import tensorflow as tf
+
+        from lxmert_tf import LxmertTextPreprocessor
+
+        pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "color", "##s", "?"]
+        inputs = LxmertTextPreprocessor(pieces)(tf.constant(["What colors?"]))
     """
 
     def __init__(self, vocabulary, max_length: int = 20, pad_to_longest: bool = False, **kwargs):

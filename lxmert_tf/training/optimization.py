@@ -28,7 +28,9 @@ class BertAdamW(keras.optimizers.Optimizer):
         **kwargs: See `keras.optimizers.Optimizer`.
 
     Example:
-        model.compile(BertAdamW(WarmupLinearDecay(1e-4, total_steps=10_000, warmup=0.1)), loss)
+        from lxmert_tf import BertAdamW, WarmupLinearDecay
+
+        optimizer = BertAdamW(WarmupLinearDecay(1e-4, total_steps=10_000, warmup=0.1))
     """
 
     def __init__(
@@ -144,6 +146,11 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         peak: Learning rate at the end of the warm-up.
         total_steps: Steps until the rate is zero again.
         warmup: Share of the steps in which the rate rises.
+
+    Example:
+        from lxmert_tf import WarmupLinearDecay
+
+        rate = WarmupLinearDecay(1e-4, total_steps=10_000, warmup=0.1)(500)
     """
 
     def __init__(self, peak: float, total_steps: int, warmup: float):

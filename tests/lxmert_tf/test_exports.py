@@ -1,10 +1,13 @@
 """The names that `lxmert_tf` offers."""
 
 import ast
+import builtins
 import importlib.resources
+import inspect
 import pydoc
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -67,3 +70,41 @@ def test_import_has_no_side_effect_but_the_choice_of_keras():
 def test_package_is_typed():
     package = importlib.resources.files("lxmert_tf")
     assert (package / "py.typed").is_file()
+
+
+# The classes of which people build models, and with which they train them.
+MODEL_CLASSES = [
+    f"lxmert_tf.{name}"
+    for name, module in lxmert_tf._EXPORTS.items()
+    if name[0].isupper() and module.split(".")[1] in ("models", "training")
+]
+LAYER_CLASSES = [
+    *(f"lxmert_tf.layers.attention.{name}" for name in ("SelfAttention", "CrossAttention")),
+    *(
+        f"lxmert_tf.layers.transformer.{name}"
+        for name in ("FeedForward", "TransformerLayer", "CrossModalityLayer")
+    ),
+]
+
+
+def example_of(path: str) -> str:
+    return inspect.getdoc(pydoc.locate(path)).partition("\nExample:\n")[2]
+
+
+@pytest.mark.parametrize("path", [*MODEL_CLASSES, *LAYER_CLASSES])
+def test_an_example_imports_all_that_it_uses(path):
+    tree = ast.parse(textwrap.dedent(example_of(path)))
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    known = {}
+    exec(compile(ast.Module(imports, []), path, "exec"), known)
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    used = {name.id for name in names if isinstance(name.ctx, ast.Load)}
+    made = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    assert path.rpartition(".")[2] in used
+    assert used - made - known.keys() - set(dir(builtins)) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [*MODEL_CLASSES, *LAYER_CLASSES])
+def test_an_example_runs(path):
+    exec(textwrap.dedent(example_of(path)), {})

@@ -117,11 +117,11 @@ def test_words_have_an_order(backbone):
 
 
 @pytest.mark.parametrize("cls", MODEL_CLASSES, ids=lambda cls: cls.__name__)
-@pytest.mark.parametrize("how", ["constructor", "call"])
-def test_attentions_are_given_where_asked_for(cls, how):
-    model = cls(CONFIG, output_attentions=how == "constructor")
+@pytest.mark.parametrize("place", ["constructor", "call"])
+def test_attentions_are_given_where_asked_for(cls, place):
+    model = cls(CONFIG, output_attentions=place == "constructor")
     inputs = model_inputs()
-    outputs = model(inputs, output_attentions=True) if how == "call" else model(inputs)
+    outputs = model(inputs, output_attentions=True) if place == "call" else model(inputs)
     heads = CONFIG.num_attention_heads
     assert {
         name: [tuple(layer.shape) for layer in layers]

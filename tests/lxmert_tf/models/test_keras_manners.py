@@ -15,7 +15,7 @@ from lxmert_tf import (
     SoftAnswerLoss,
     WarmupLinearDecay,
 )
-from tests.lxmert_tf.keras_checks import check_model
+from tests.lxmert_tf.keras_checks import assert_equal, check_model
 from tests.lxmert_tf.models.test_packed_models import (
     answer_inputs,
     pair_inputs,
@@ -101,6 +101,24 @@ def test_mixed_precision_and_xla_train(cls):
     assert np.isfinite(model.fit(inputs, targets, verbose=0).history["loss"]).all()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("cls", CASES, ids=lambda cls: cls.__name__)
+def test_xla_computes_the_steps_of_a_plain_model(cls):
+    inputs, targets, compile_model = CASES[cls]()
+    sizes = config(language_layers=0, relationship_layers=0, cross_layers=1, num_answers=3)
+
+    def trained(**arguments):
+        keras.utils.set_random_seed(0)
+        model = cls(sizes)
+        compile_model(model)
+        model.jit_compile, model.run_eagerly = arguments["jit"], not arguments["jit"]
+        return model.fit(inputs, targets, epochs=2, verbose=0).history
+
+    expected = trained(jit=False)
+    for name, values in trained(jit=True).items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
 def test_a_frozen_model_goes_on_training_after_it_is_loaded(tmp_path):
     inputs, targets, compile_model = answer_case()
     model = LxmertAnswerClassifier(SMALL)
@@ -133,6 +151,8 @@ def test_the_pretrainer_refuses_arguments_that_it_would_ignore():
     model = LxmertPretrainer(SMALL)
     with pytest.raises(ValueError, match="takes metrics, not weighted_metrics"):
         model.compile(optimizer(), weighted_metrics=["accuracy"])
+    with pytest.raises(ValueError, match="accumulation_steps above 1 need jit_compile=False"):
+        model.compile(optimizer(), accumulation_steps=2, jit_compile=True)
     model.compile(optimizer(), run_eagerly=True)
     with pytest.raises(ValueError, match="the pre-training losses take no sample_weight"):
         model.train_on_batch(inputs, targets, sample_weight=np.ones(3))
@@ -162,10 +182,47 @@ def test_compiled_metrics_of_the_pretrainer_count_labeled_positions_alone():
     told = model.evaluate(inputs, targets, verbose=0, return_dict=True)
     assert told["masked_lm_logits_accuracy"] == pytest.approx(told["masked_lm_accuracy"])
     assert told["object_logits_accuracy"] == pytest.approx(told["objects_accuracy"])
+    with pytest.raises(ValueError, match="two metrics of object_logits are named 'accuracy'"):
+        model.compile(optimizer(), metrics={"object_logits": ["acc", "accuracy"]})
     with pytest.raises(ValueError, match="metrics names 'answers'; it must be one of masked"):
         model.compile(optimizer(), metrics={"answers": "accuracy"})
     with pytest.raises(ValueError, match="the losses are those of the pre-training tasks"):
         model.compile(optimizer(), loss="mse")
+
+
+def test_a_metric_of_the_pretrainer_is_the_one_that_was_given():
+    inputs, targets, _ = pretraining_case()
+    model = LxmertPretrainer(SMALL)
+    mine = keras.metrics.SparseCategoricalAccuracy(name="mine")
+    model.compile(optimizer(), metrics={"masked_lm_logits": mine}, run_eagerly=True)
+    told = model.evaluate(inputs, targets, verbose=0, return_dict=True)
+    assert mine in model.metrics
+    assert told["masked_lm_logits_mine"] == float(mine.result()) == told["masked_lm_accuracy"]
+    assert list(told) == model.metrics_names
+    # A list is for every output, so each has a copy.
+    model.compile(optimizer(), metrics=[mine], run_eagerly=True)
+    names = [name for name in model.metrics_names if name.endswith("_mine")]
+    assert len(names) == 5 and mine not in model.metrics
+
+
+def test_the_graph_of_the_pretrainer_is_a_model_that_can_be_saved(tmp_path):
+    inputs, _, _ = pretraining_case()
+    model = LxmertPretrainer(SMALL)
+    keras.Model(model.inputs, model.outputs).save(tmp_path / "graph.keras")
+    back = keras.models.load_model(tmp_path / "graph.keras")
+    tensors = {name: tf.constant(value) for name, value in inputs.items()}
+    assert_equal(back(tensors), tf.nest.flatten(model(inputs)), atol=1e-5)
+    # The words are in it once: the head reads the table of the embeddings.
+    assert len(back.weights) == len(model.weights)
+
+
+def test_fit_without_targets_is_refused():
+    inputs, _, compile_model = answer_case()
+    model = LxmertAnswerClassifier(SMALL)
+    compile_model(model)
+    model.run_eagerly = True
+    with pytest.raises(ValueError, match="no targets, which the compiled loss needs"):
+        model.fit(inputs, verbose=0)
 
 
 def test_plot_model_draws_the_layers(tmp_path):

@@ -1,5 +1,6 @@
 """Preset directories: written whole or not at all, read back equal, refused in one line."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -309,3 +310,47 @@ def test_preset_json_is_plain(classifier, tmp_path):
         "model": "LxmertAnswerClassifier",
         "extractor": EXTRACTOR,
     }
+
+
+@pytest.mark.parametrize(
+    ("cls", "changes", "head"),
+    [
+        (LxmertAnswerClassifier, {"num_answers": 5}, "answer_head/answers"),
+        (LxmertPretrainer, {"num_answers": 18}, "answer_head/answers"),
+        (LxmertPretrainer, {"num_objects": 4}, "region_head/objects"),
+        (LxmertPretrainer, {"num_attributes": 4}, "region_head/attributes"),
+    ],
+)
+def test_another_number_of_outputs_keeps_all_but_their_layer(cls, changes, head, tmp_path, caplog):
+    source = make(cls)
+    source.save_preset(tmp_path / "preset")
+    sizes = dataclasses.replace(SIZES, **changes)
+    model = cls.from_preset(tmp_path / "preset", config=sizes)
+    assert model.config == sizes
+    assert model.vocabulary == PIECES
+    assert model.answers == (ANSWERS if model.config.num_answers == 17 else None)
+    ours, theirs = dict(weight_paths(model)), dict(weight_paths(source))
+    fresh = {path for path in ours if ours[path].shape != theirs[path].shape}
+    assert fresh == {f"{head}/kernel", f"{head}/bias"}
+    for path in set(ours) - fresh:
+        np.testing.assert_array_equal(ours[path], theirs[path], err_msg=path)
+    [(field, count)] = changes.items()
+    name, before = field.removeprefix("num_"), getattr(SIZES, field)
+    assert caplog.messages == [
+        f"{tmp_path / 'preset'}: the model has {count} {name} and the preset {before}; the last "
+        f"layer of {head.partition('/')[0]} starts fresh"
+    ]
+
+
+def test_another_number_of_answers_may_come_with_the_answers(classifier, tmp_path, caplog):
+    classifier.save_preset(tmp_path / "preset")
+    sizes = dataclasses.replace(SIZES, num_answers=2).to_dict()
+    model = LxmertAnswerClassifier.from_preset(
+        tmp_path / "preset", config=sizes, answers=["yes", "no"]
+    )
+    assert model.answers == ["yes", "no"]
+    assert len(caplog.messages) == 1
+    # The heads of another class start fresh in any case.
+    caplog.clear()
+    model = LxmertPretrainer.from_preset(tmp_path / "preset", config=sizes)
+    assert (model.config.num_answers, model.answers, caplog.messages) == (2, None, [])

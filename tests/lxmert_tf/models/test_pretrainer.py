@@ -86,11 +86,11 @@ def test_a_loss_that_is_off_leaves_its_head_alone_until_it_is_on(parts):
     model = LxmertPretrainer(CONFIG)
     before = model.answer_head.answers.kernel.numpy()
     optimizer = BertAdamW(1e-2)
-    how = {"accumulation_steps": parts, "run_eagerly": True}
-    model.compile(optimizer, loss_weights={"answers": 0.0}, **how)
+    arguments = {"accumulation_steps": parts, "run_eagerly": True}
+    model.compile(optimizer, loss_weights={"answers": 0.0}, **arguments)
     model.train_on_batch(*batch)
     np.testing.assert_array_equal(model.answer_head.answers.kernel, before)
-    model.compile(optimizer, **how)
+    model.compile(optimizer, **arguments)
     model.train_on_batch(*batch)
     assert np.abs(model.answer_head.answers.kernel.numpy() - before).max() > 0
 
@@ -136,6 +136,36 @@ def test_a_step_drops_the_same_whether_steps_came_before_it_or_not():
         ours.assign(theirs)
     resumed = fresh.train_on_batch(*batch, return_dict=True)
     assert float(resumed["loss"]) == float(told[2]["loss"])
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_small_gradients_survive_in_float16(parts):
+    batch = pretraining_batch(CONFIG, size=4)
+    sizes = dataclasses.replace(WITHOUT_DROPOUT, initializer_range=0.2)
+    # Without a scale, most gradients of this loss would be zeros in float16.
+    weights = {**dict.fromkeys(LOSSES, 0.0), "matched": 1e-6}
+
+    def step(**arguments):
+        keras.utils.set_random_seed(1)
+        model = LxmertPretrainer(sizes, **arguments)
+        model.compile(
+            keras.optimizers.SGD(1e6),
+            loss_weights=weights,
+            accumulation_steps=parts,
+            run_eagerly=True,
+        )
+        before = model.get_weights()
+        logs = model.train_on_batch(*batch, return_dict=True)
+        return model, logs, [now - then for now, then in zip(model.get_weights(), before)]
+
+    _, _, expected = step()
+    model, logs, moves = step(dtype="mixed_float16")
+    assert isinstance(model.optimizer, keras.mixed_precision.LossScaleOptimizer)
+    assert np.isfinite(list(logs.values())).all()
+    assert sum(np.abs(move).max() > 0 for move in expected) > 20
+    for weight, ours, theirs in zip(model.weights, moves, expected):
+        error = np.linalg.norm(ours - theirs)
+        assert error <= 0.1 * np.linalg.norm(theirs) + 1e-6, weight.name
 
 
 def test_there_is_a_loss_for_each_task_of_the_configuration():
