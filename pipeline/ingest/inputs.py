@@ -16,7 +16,7 @@ from pipeline.ingest.config import (
 )
 from pipeline.ingest.files import InputFile, find_inputs
 from pipeline.ingest.image_names import distinct_ids, image_key, name_of_file
-from pipeline.ingest.interfaces import RegionReader, SentenceReader, Shard
+from pipeline.ingest.interfaces import Piece, RegionReader, SentenceReader
 from pipeline.ingest.readers.data_set import DataSet, DataSetPicture, DataSetSentences
 from pipeline.ingest.readers.pictures import Pictures
 from pipeline.ingest.registry import (
@@ -36,15 +36,15 @@ class RegionTask:
 
     Args:
         reader: Reads it.
-        shard: The part.
+        piece: The part.
         number: Position among all tasks. Of two images with one id, that of the earlier task is
             kept.
-        rows_before: Unwanted rows of the file before its first shard.
+        rows_before: Unwanted rows of the file before its first piece.
         image_id: Id of the only image of the file; empty if the reader gives ids.
     """
 
     reader: RegionReader
-    shard: Shard
+    piece: Piece
     number: int
     rows_before: int = 0
     image_id: str = ""
@@ -90,7 +90,7 @@ class Inputs:
     @property
     def size(self) -> int:
         """Approximate bytes of the region files."""
-        return sum(task.shard.size for task in self.regions)
+        return sum(task.piece.size for task in self.regions)
 
 
 def inputs_of(config: IngestConfig) -> Inputs:
@@ -166,7 +166,7 @@ def _data_set_inputs(data_set: DataSet, records: SplitConfig, extractor: dict[st
         for image in data_set.images(split):
             if low <= hash_percent(image.image_id) < high:
                 reader = DataSetPicture(image.image_id, extractor)
-                regions.append(RegionTask(reader, Shard(InputFile(image.path, 0)), len(regions)))
+                regions.append(RegionTask(reader, Piece(InputFile(image.path, 0)), len(regions)))
     sentences = tuple(
         SentenceTask(DataSetSentences(data_set, split), InputFile(data_set.name, 0))
         for split in records.names
@@ -219,8 +219,8 @@ def _region_tasks(
             rows = _first_rows(rows, limit)
             limit -= _count_images(reader, file, rows)
         image_id = ids[name_of_file(file.name)] if reader.named_by_file else ""
-        for shard in reader.shards(file, rows):
-            yield RegionTask(reader, shard, next(number), rows[0], image_id)
+        for piece in reader.pieces(file, rows):
+            yield RegionTask(reader, piece, next(number), rows[0], image_id)
 
 
 def _region_files(
@@ -250,4 +250,4 @@ def _first_rows(rows: tuple[int, int | None], limit: int) -> tuple[int, int]:
 
 def _count_images(reader: RegionReader, file: InputFile, rows: tuple[int, int]) -> int:
     # Reads them, which is cheap for the few images of a trial.
-    return sum(1 for shard in reader.shards(file, rows) for _ in reader.read(shard))
+    return sum(1 for piece in reader.pieces(file, rows) for _ in reader.read(piece))

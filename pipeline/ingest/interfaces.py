@@ -12,13 +12,13 @@ ALL_ROWS = (0, None)
 
 
 @dataclasses.dataclass(frozen=True)
-class Shard:
-    """A part of a file that one worker reads.
+class Piece:
+    """A part of an input file that one worker reads.
 
     Args:
         file: The file.
         start: First byte or row; the reader chooses which of them it counts. A line of text
-            belongs to the shard in which it starts.
+            belongs to the piece in which it starts.
         stop: Byte or row after the last; None for the end of the file.
         size: Approximate bytes of the part in the file, for the progress bar.
     """
@@ -34,7 +34,7 @@ class ReadImage:
     """An image that was read.
 
     Args:
-        line: Number of its line or row in the shard, from 1.
+        line: Number of its line or row in the piece, from 1.
         image: The image, with features in the precision of the file.
         size: Its bytes in the file.
     """
@@ -49,7 +49,7 @@ class ReadError:
     """An image or a sentence that is invalid and is left out.
 
     Args:
-        line: Number of its line or row in the shard or file, from 1; None if there are no lines.
+        line: Number of its line or row in the piece or file, from 1; None if there are no lines.
         id: Id of the image or sentence, as far as it could be read; may be empty.
         reason: What is wrong. It holds no id or number of this item, so that the same faults can be
             counted.
@@ -87,7 +87,7 @@ class RegionReader(abc.ABC):
     named_by_file = False
 
     @abc.abstractmethod
-    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> Iterable[Shard]:
+    def pieces(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> Iterable[Piece]:
         """Split a file into parts that can be read independently.
 
         Args:
@@ -95,15 +95,15 @@ class RegionReader(abc.ABC):
             rows: The range of rows (images) to read.
 
         Returns:
-            The shards, in the order of the file.
+            The pieces, in the order of the file.
 
         Raises:
             InputError: The file cannot be opened, or is not of this format.
         """
 
     @abc.abstractmethod
-    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
-        """Yield the images of a shard, in the order of the file.
+    def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
+        """Yield the images of a piece, in the order of the file.
 
         An invalid image is a `ReadError` and does not affect its neighbors. A file that is cut
         short ends in a `ReadError`.

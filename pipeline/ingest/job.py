@@ -20,7 +20,7 @@ from lxmert_tf.data.sidecars import INGEST_SUMMARY, write_extractor
 from lxmert_tf.errors import GateError, InputError
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.inputs import Inputs, inputs_of
-from pipeline.ingest.parsers.text_rows import ShardLines, lines_before
+from pipeline.ingest.parsers.text_rows import PieceLines, lines_before
 from pipeline.ingest.progress import IngestProgress
 from pipeline.ingest.region_store import RegionStoreReader
 from pipeline.ingest.scenes import (
@@ -392,15 +392,15 @@ def _add_counts(counts: Iterable[ReadCount]) -> dict[str, int]:
 
 def _write_rejects(folder: pathlib.Path, work: pathlib.Path) -> dict[tuple[str, str], Rejects]:
     """Write `rejects-*.jsonl` in a fixed order; return the rejects by kind and reason."""
-    # Lines count from the start of a shard until the number of lines of all shards is known.
-    before = lines_before(ShardLines(*shard) for shard in _read_json(work / LINES, default=[]))
+    # Lines count from the start of a piece until the number of lines of all pieces is known.
+    before = lines_before(PieceLines(*lines) for lines in _read_json(work / LINES, default=[]))
     found: dict[tuple[str, str], Rejects] = {}
     for path in sorted(work.glob("rejects-*.jsonl")):
         rejects = []
         for text in path.read_text(encoding="utf-8").splitlines():
             reject = Reject(**json.loads(text))
-            if reject.shard is not None and reject.line is not None:
-                line = reject.line + before[reject.file, reject.shard]
+            if reject.piece is not None and reject.line is not None:
+                line = reject.line + before[reject.file, reject.piece]
                 reject = reject._replace(line=line)
             rejects.append(reject)
         rejects.sort(key=lambda r: (r.kind, r.file, r.line or 0, r.id, r.reason))
@@ -412,7 +412,7 @@ def _write_rejects(folder: pathlib.Path, work: pathlib.Path) -> dict[tuple[str, 
 
 
 def _reject_json(reject: Reject) -> str:
-    values = {name: value for name, value in reject._asdict().items() if name != "shard"}
+    values = {name: value for name, value in reject._asdict().items() if name != "piece"}
     return json.dumps(values, sort_keys=True, ensure_ascii=True)
 
 

@@ -28,8 +28,8 @@ class RegionRef(NamedTuple):
         length: Number of bytes.
         feature_size: Width of the features.
         file: The region file that the image was read from.
-        shard: Start of its shard in that file.
-        line: Row of the image, counted from the start of the shard, from 1.
+        piece: Start of its piece in that file.
+        line: Row of the image, counted from the start of the piece, from 1.
         task: Number of the task that read it. Of two images with one id, the one with the smaller
             `order` is kept.
         name: Name of the image with all that is known, such as the path of a picture.
@@ -41,7 +41,7 @@ class RegionRef(NamedTuple):
     length: int
     feature_size: int
     file: str
-    shard: int
+    piece: int
     line: int
     task: int
     name: str
@@ -65,13 +65,13 @@ class RegionStoreWriter:
         self._offset = 0
 
     def write(
-        self, image: SceneImage, file: str, shard: int, line: int, task: int, name: str
+        self, image: SceneImage, file: str, piece: int, line: int, task: int, name: str
     ) -> RegionRef:
         """Append an image.
 
         Args:
             image: The image.
-            file, shard, line, task, name: As in `RegionRef`.
+            file, piece, line, task, name: As in `RegionRef`.
 
         Returns:
             A reference, which is valid after `close`.
@@ -81,7 +81,7 @@ class RegionStoreWriter:
         offset, self._offset = self._offset, self._offset + len(blob)
         size = image.regions.features.shape[1]
         return RegionRef(
-            image.id, self._path, offset, len(blob), size, file, shard, line, task, name
+            image.id, self._path, offset, len(blob), size, file, piece, line, task, name
         )
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ from pipeline.ingest.image_names import (
 )
 from pipeline.ingest.inputs import Inputs, RegionTask, SentenceTask, hash_percent
 from pipeline.ingest.interfaces import ReadError, ReadImage
-from pipeline.ingest.parsers.text_rows import ShardLines
+from pipeline.ingest.parsers.text_rows import PieceLines
 from pipeline.ingest.progress import WorkerProgress
 from pipeline.ingest.region_store import RegionRef, RegionStoreReader, RegionStoreWriter
 from pipeline.ingest.workers import noting_errors
@@ -53,7 +53,7 @@ class Reject(NamedTuple):
         reason: What is wrong.
         file: The file it was read from; may be empty.
         line: Number of the line, row or item, from 1; None if unknown.
-        shard: Start of the shard that `line` counts from; None if it counts from the file's start.
+        piece: Start of the piece that `line` counts from; None if it counts from the file's start.
         image: The missing image that a sentence is about.
     """
 
@@ -62,7 +62,7 @@ class Reject(NamedTuple):
     reason: str
     file: str = ""
     line: int | None = None
-    shard: int | None = None
+    piece: int | None = None
     image: str = ""
 
 
@@ -134,7 +134,7 @@ class Scenes(NamedTuple):
         joined: Of `JoinedScene`.
         rejects: Of `Reject`.
         counts: Of `ReadCount`.
-        lines: Of `ShardLines`.
+        lines: Of `PieceLines`.
         answers: Of (answer, how often it is given), the answer table; None if it is not built from
             the data.
     """
@@ -211,16 +211,16 @@ class ReadScenes(beam.PTransform):
             joined=made | "JoinedScenes" >> _only(JoinedScene),
             rejects=rejects | "Rejects" >> beam.Flatten(),
             counts=counts | "Counts" >> beam.Flatten(),
-            lines=regions | "Lines" >> _only(ShardLines),
+            lines=regions | "Lines" >> _only(PieceLines),
             answers=answers,
         )
 
 
 class ReadRegions(beam.PTransform):
-    """Read region files; emits `RegionRef`, `Reject`, `ReadCount` and `ShardLines`.
+    """Read region files; emits `RegionRef`, `Reject`, `ReadCount` and `PieceLines`.
 
     Args:
-        tasks: Shards of the files.
+        tasks: Pieces of the files.
         percent: Range of image hashes that are wanted.
         dtype: "float16" or "float32", for stored features.
         folder: Where to store regions and progress notes.
@@ -246,7 +246,7 @@ class ReadRegions(beam.PTransform):
 
 
 class StoreRegions(beam.DoFn):
-    """Read one shard and store its regions; arguments and results as of `ReadRegions`."""
+    """Read one piece and store its regions; arguments and results as of `ReadRegions`."""
 
     def __init__(self, percent: tuple[int, int], dtype: str, folder: str, id_regex: IdRegex):
         self._percent = percent
@@ -264,15 +264,15 @@ class StoreRegions(beam.DoFn):
         self._writer.close()
         self._progress.close()
 
-    def process(self, task: RegionTask) -> Iterator[RegionRef | Reject | ReadCount | ShardLines]:
+    def process(self, task: RegionTask) -> Iterator[RegionRef | Reject | ReadCount | PieceLines]:
         """Yield a reference or reject for each image, then the counts."""
         with noting_errors(self._folder):
             yield from self._read(task)
 
-    def _read(self, task: RegionTask) -> Iterator[RegionRef | Reject | ReadCount | ShardLines]:
+    def _read(self, task: RegionTask) -> Iterator[RegionRef | Reject | ReadCount | PieceLines]:
         images = lines = 0
-        file, shard = task.shard.file.name, task.shard.start
-        for item in task.reader.read(task.shard):
+        file, piece = task.piece.file.name, task.piece.start
+        for item in task.reader.read(task.piece):
             lines = item.line or lines
             named, name = self._with_name(item, task)
             image_id = named.id if isinstance(named, ReadError) else named.image.id
@@ -282,20 +282,20 @@ class StoreRegions(beam.DoFn):
             line = named.line and named.line + task.rows_before
             if isinstance(named, ReadError):
                 self._progress.add(named.size, rejected=1)
-                yield Reject("image", named.id, named.reason, file, line, shard)
+                yield Reject("image", named.id, named.reason, file, line, piece)
             else:
                 self._progress.add(named.size, images=1)
                 image = self._with_dtype(named.image)
-                yield self._writer.write(image, file, shard, line, task.number, name)
+                yield self._writer.write(image, file, piece, line, task.number, name)
         yield ReadCount("image", images)
-        yield ShardLines(file, shard, lines)
+        yield PieceLines(file, piece, lines)
 
     def _with_name(
         self, item: ReadImage | ReadError, task: RegionTask
     ) -> tuple[ReadImage | ReadError, str]:
         """Return an image with its id in the job, and its full name."""
         given = item.id if isinstance(item, ReadError) else item.image.id
-        name = name_of_file(task.shard.file.name) if task.image_id else given
+        name = name_of_file(task.piece.file.name) if task.image_id else given
         image_id = task.image_id or given
         if self._id_regex:
             image_id = name = self._id_regex(name)
@@ -770,7 +770,7 @@ def _only(kind: type) -> beam.PTransform:
 
 
 def _reject_image(ref: RegionRef, reason: str) -> Reject:
-    return Reject("image", ref.image_id, reason, ref.file, ref.line, ref.shard)
+    return Reject("image", ref.image_id, reason, ref.file, ref.line, ref.piece)
 
 
 def _ordered(sentences: Iterable[AnnotatedSentence]) -> tuple[Sentence, ...]:

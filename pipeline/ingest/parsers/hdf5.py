@@ -10,9 +10,9 @@ import h5py
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import InputFile, open_input
-from pipeline.ingest.interfaces import Shard
+from pipeline.ingest.interfaces import Piece
 
-SHARD_BYTES = 128 << 20
+PIECE_BYTES = 128 << 20
 # More than the row of any image.
 _LARGEST_ROW = 128 << 20
 # Errors of h5py on damaged files.
@@ -83,8 +83,8 @@ def find_dataset(
     return dataset
 
 
-def row_shards(file: InputFile, rows: tuple[int, int | None], count: int, size: int) -> list[Shard]:
-    """Split rows of a file into shards of about `SHARD_BYTES`.
+def row_pieces(file: InputFile, rows: tuple[int, int | None], count: int, size: int) -> list[Piece]:
+    """Split rows of a file into pieces of about `PIECE_BYTES`.
 
     Args:
         file: The file.
@@ -92,11 +92,11 @@ def row_shards(file: InputFile, rows: tuple[int, int | None], count: int, size: 
         count: Number of rows in the file.
         size: Bytes of a row.
     """
-    step = max(1, SHARD_BYTES // max(1, size))
+    step = max(1, PIECE_BYTES // max(1, size))
     first, last = rows[0], count if rows[1] is None else min(rows[1], count)
     starts = range(first, last, step)
     stops = [*starts[1:], last]
-    return [Shard(file, start, stop, (stop - start) * size) for start, stop in zip(starts, stops)]
+    return [Piece(file, start, stop, (stop - start) * size) for start, stop in zip(starts, stops)]
 
 
 def row_bytes(dataset: h5py.Dataset) -> int:

@@ -1,7 +1,7 @@
-"""The rows of a shard of a text file. A row is a line that is not blank.
+"""The rows of a piece of a text file. A row is a line that is not blank.
 
-A row belongs to the shard in which its line starts, so that the shards of a file give every row
-once. A file that is compressed or UTF-16 cannot be read from the middle. It is one shard, which
+A row belongs to the piece in which its line starts, so that the pieces of a file give every row
+once. A file that is compressed or UTF-16 cannot be read from the middle. It is one piece, which
 counts rows instead of bytes.
 """
 
@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from lxmert_tf.text_file import Utf8Stream, detect_encoding
 from pipeline.ingest.files import InputFile, open_input
-from pipeline.ingest.interfaces import Shard
+from pipeline.ingest.interfaces import Piece
 
-SHARD_BYTES = 128 << 20
+PIECE_BYTES = 128 << 20
 BLOCK_BYTES = 1 << 20
 # So much of a compressed file is lost before the place where it is damaged.
 COMPRESSED_BLOCK_BYTES = 1 << 16
@@ -56,10 +56,10 @@ def no_header(first_line: bytes) -> bool:
     return False
 
 
-def text_shards(
+def text_pieces(
     file: InputFile, rows: tuple[int, int | None] = (0, None), is_header: IsHeader = no_header
-) -> list[Shard]:
-    """Split a file into shards of about `SHARD_BYTES`.
+) -> list[Piece]:
+    """Split a file into pieces of about `PIECE_BYTES`.
 
     Args:
         file: The file.
@@ -67,23 +67,23 @@ def text_shards(
         is_header: Returns whether the first line of a file is no row.
 
     Returns:
-        Shards that count bytes; for a file that is compressed or UTF-16, one that counts rows.
+        Pieces that count bytes; for a file that is compressed or UTF-16, one that counts rows.
 
     Raises:
         InputError: The file cannot be opened.
     """
     if not _counts_bytes(file):
-        return [Shard(file, *rows, size=file.size)]
+        return [Piece(file, *rows, size=file.size)]
     start, stop = _byte_range(file, *rows, is_header)
-    cuts = [*range(start, stop, SHARD_BYTES), stop]
-    return [Shard(file, low, high, high - low) for low, high in itertools.pairwise(cuts)]
+    cuts = [*range(start, stop, PIECE_BYTES), stop]
+    return [Piece(file, low, high, high - low) for low, high in itertools.pairwise(cuts)]
 
 
-def shard_rows(shard: Shard, is_header: IsHeader = no_header) -> Iterator[Line]:
-    """Yield the rows of a shard, in the order of the file.
+def piece_rows(piece: Piece, is_header: IsHeader = no_header) -> Iterator[Line]:
+    """Yield the rows of a piece, in the order of the file.
 
     Args:
-        shard: One of `text_shards`.
+        piece: One of `text_pieces`.
         is_header: As there.
 
     Raises:
@@ -91,19 +91,19 @@ def shard_rows(shard: Shard, is_header: IsHeader = no_header) -> Iterator[Line]:
         READ_ERRORS: It is damaged. The rows before the damage come first, except those in the last
             `COMPRESSED_BLOCK_BYTES`.
     """
-    if not _counts_bytes(shard.file):
-        with open_input(shard.file) as content:
+    if not _counts_bytes(piece.file):
+        with open_input(piece.file) as content:
             lines = split_lines(content, 0, COMPRESSED_BLOCK_BYTES)
-            yield from itertools.islice(_rows(lines, is_header), shard.start, shard.stop)
+            yield from itertools.islice(_rows(lines, is_header), piece.start, piece.stop)
         return
-    start = _first_line_start(shard)
-    if shard.stop is not None and start >= shard.stop:
+    start = _first_line_start(piece)
+    if piece.stop is not None and start >= piece.stop:
         return
-    with open_input(shard.file, start) as content:
+    with open_input(piece.file, start) as content:
         for line in split_lines(content, start, BLOCK_BYTES):
             if _is_row(line, is_header):
                 yield line
-            if shard.stop is not None and line.offset + line.size >= shard.stop:
+            if piece.stop is not None and line.offset + line.size >= piece.stop:
                 return
 
 
@@ -181,20 +181,20 @@ def _counts_bytes(file: InputFile) -> bool:
     return encoding == "utf-8"
 
 
-def _first_line_start(shard: Shard) -> int:
-    """Return the position of the shard's first line; it is past the shard if there is none."""
-    if shard.start == 0:
+def _first_line_start(piece: Piece) -> int:
+    """Return the position of the piece's first line; it is past the piece if there is none."""
+    if piece.start == 0:
         return 0
-    # One byte earlier, because that is a line end if a line starts with this shard.
-    position = shard.start - 1
-    with open_input(shard.file, position) as content:
-        # Not past the shard: all shards of one endless line would read the whole rest.
+    # One byte earlier, because that is a line end if a line starts with this piece.
+    position = piece.start - 1
+    with open_input(piece.file, position) as content:
+        # Not past the piece: all pieces of one endless line would read the whole rest.
         for block in _blocks(content, BLOCK_BYTES):
             newline = block.find(b"\n")
             if newline >= 0:
                 return position + newline + 1
             position += len(block)
-            if shard.stop is not None and position >= shard.stop:
+            if piece.stop is not None and position >= piece.stop:
                 break
     return position
 
@@ -228,29 +228,29 @@ def _is_row(line: Line, is_header: IsHeader) -> bool:
     return line.offset > 0 or not is_header(line.text)
 
 
-class ShardLines(NamedTuple):
-    """The number of lines in a shard.
+class PieceLines(NamedTuple):
+    """The number of lines in a piece.
 
     Args:
         file: Name of the file.
-        shard: Start of the shard.
+        piece: Start of the piece.
         count: Number of lines.
     """
 
     file: str
-    shard: int
+    piece: int
     count: int  # type: ignore[assignment]  # hides tuple.count
 
 
-def lines_before(shards: Iterable[ShardLines]) -> dict[tuple[str, int], int]:
-    """Return the number of lines before each shard of a file, by (file, start of the shard)."""
+def lines_before(pieces: Iterable[PieceLines]) -> dict[tuple[str, int], int]:
+    """Return the number of lines before each piece of a file, by (file, start of the piece)."""
     by_file = collections.defaultdict(list)
-    for shard in shards:
-        by_file[shard.file].append(shard)
+    for piece in pieces:
+        by_file[piece.file].append(piece)
     before = {}
     for file, parts in by_file.items():
         lines = 0
-        for part in sorted(parts, key=lambda part: part.shard):
-            before[file, part.shard] = lines
+        for part in sorted(parts, key=lambda part: part.piece):
+            before[file, part.piece] = lines
             lines += part.count
     return before

@@ -26,8 +26,8 @@ from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionError, checked_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, last_updated, open_input
-from pipeline.ingest.interfaces import ALL_ROWS, ReadError, ReadImage, RegionReader, Shard
-from pipeline.ingest.parsers.hdf5 import HDF5_ERRORS, find_dataset, open_hdf5, row_shards
+from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
+from pipeline.ingest.parsers.hdf5 import HDF5_ERRORS, find_dataset, open_hdf5, row_pieces
 from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
 
 _SUFFIX = re.compile(r"\.(h5|hdf5)$")
@@ -40,19 +40,19 @@ class BottomUpHdf5(RegionReader):
 
     name = "bottom_up_hdf5"
 
-    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
+    def pieces(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Piece]:
         """Return ranges of images of about 128 MB."""
         _ids_of(file)
         with open_hdf5(file, _arrays) as arrays:
             count = arrays.count
-        return row_shards(file, rows, count, file.size // count)
+        return row_pieces(file, rows, count, file.size // count)
 
-    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
-        """Yield the images of a shard."""
-        ids = _ids_of(shard.file)
-        size = shard.size // max(1, (shard.stop or 0) - shard.start)
-        with open_hdf5(shard.file, _arrays) as arrays:
-            for line, row in enumerate(range(shard.start, shard.stop or 0), start=1):
+    def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
+        """Yield the images of a piece."""
+        ids = _ids_of(piece.file)
+        size = piece.size // max(1, (piece.stop or 0) - piece.start)
+        with open_hdf5(piece.file, _arrays) as arrays:
+            for line, row in enumerate(range(piece.start, piece.stop or 0), start=1):
                 if row not in ids:
                     reason = "no image has this row, according to the file of image ids"
                     yield ReadError(line, "", reason, size)
@@ -143,7 +143,7 @@ def _ids_of(file: InputFile) -> dict[int, str]:
 
 @functools.lru_cache(maxsize=1)
 def _read_ids(path: str, updated: float) -> dict[int, str]:
-    # Each worker reads it once for many shards.
+    # Each worker reads it once for many pieces.
     try:
         with open_input(InputFile(path, 0)) as content:
             rows = load_numpy_pickle(content.read(_LARGEST_PICKLE))

@@ -12,12 +12,12 @@ from lxmert_tf.regions.registry import make_extractor
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import (
     ALL_ROWS,
+    Piece,
     ReadError,
     ReadImage,
     ReadSentence,
     RegionReader,
     SentenceReader,
-    Shard,
 )
 
 
@@ -72,22 +72,22 @@ class DataSetPicture(RegionReader):
         self._image_id = image_id
         self._extractor = extractor
 
-    def shards(self, file: InputFile, rows=ALL_ROWS) -> Iterable[Shard]:
+    def pieces(self, file: InputFile, rows=ALL_ROWS) -> Iterable[Piece]:
         """Return the whole file."""
-        return [Shard(file, size=file.size)]
+        return [Piece(file, size=file.size)]
 
-    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
+    def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
         """Yield the image."""
         try:
-            pixels = read_image(shard.file.path)
+            pixels = read_image(piece.file.path)
         except InputError as error:
             # The reject names the file anyway.
-            reason = str(error).removeprefix(f"{shard.file.path}: ")
-            yield ReadError(None, self._image_id, reason, shard.size)
+            reason = str(error).removeprefix(f"{piece.file.path}: ")
+            yield ReadError(None, self._image_id, reason, piece.size)
             return
         height, width, _ = pixels.shape
         regions = make_extractor(self._extractor).extract(pixels)
-        yield ReadImage(1, SceneImage(self._image_id, height, width, regions), shard.size)
+        yield ReadImage(1, SceneImage(self._image_id, height, width, regions), piece.size)
 
 
 class DataSetSentences(SentenceReader):

@@ -19,13 +19,13 @@ import h5py
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionError, checked_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, last_updated, open_input
-from pipeline.ingest.interfaces import ALL_ROWS, ReadError, ReadImage, RegionReader, Shard
+from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
 from pipeline.ingest.parsers.hdf5 import (
     HDF5_ERRORS,
     find_dataset,
     open_hdf5,
     row_bytes,
-    row_shards,
+    row_pieces,
 )
 
 _NUMBERED = re.compile(r"(.*)_([0-9]{1,6})\.(?:h5|hdf5)", re.DOTALL)
@@ -64,7 +64,7 @@ def gqa_entries(file: InputFile) -> dict[int, list[GqaEntry]]:
 
 @functools.lru_cache(maxsize=1)
 def _read_info(path: str, updated: float) -> dict[int, dict[int, list[GqaEntry]]]:
-    # The file has 149,000 entries, so each worker parses it once for many shards.
+    # The file has 149,000 entries, so each worker parses it once for many pieces.
     try:
         with open_input(InputFile(path, 0)) as content:
             info = json.load(content)
@@ -90,26 +90,26 @@ class GqaHdf5(RegionReader):
 
     name = "gqa_hdf5"
 
-    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
+    def pieces(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Piece]:
         """Return ranges of rows of about 128 MB."""
         gqa_entries(file)
         with _open_datasets(file) as (features, boxes):
             count, size = len(features), row_bytes(features) + row_bytes(boxes)
-        return row_shards(file, rows, count, size)
+        return row_pieces(file, rows, count, size)
 
-    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
-        """Yield the images of a shard; the last shard also reports images that the file lacks."""
-        entries = gqa_entries(shard.file)
-        with _open_datasets(shard.file) as (features, boxes):
+    def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
+        """Yield the images of a piece; the last piece also reports images that the file lacks."""
+        entries = gqa_entries(piece.file)
+        with _open_datasets(piece.file) as (features, boxes):
             size = row_bytes(features) + row_bytes(boxes)
-            for line, row in enumerate(range(shard.start, shard.stop), start=1):  # type: ignore[arg-type]
+            for line, row in enumerate(range(piece.start, piece.stop), start=1):  # type: ignore[arg-type]
                 entry, *others = entries.get(row) or [None]  # type: ignore[list-item]
                 yield _read_row(line, row, entry, features, boxes, size)
                 for other in others:
                     yield RegionError("another image has the same row").read_error(
                         line, other.image_id
                     )
-            if shard.stop == len(features):
+            if piece.stop == len(features):
                 for row in sorted(entries.keys() - range(len(features))):
                     for entry in entries[row]:
                         error = RegionError("the file has no such row as the info file says")

@@ -14,8 +14,8 @@ from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionError, check_id
 from pipeline.ingest.files import InputFile
-from pipeline.ingest.interfaces import ALL_ROWS, ReadError, ReadImage, RegionReader, Shard
-from pipeline.ingest.parsers.hdf5 import HDF5_ERRORS, find_dataset, open_hdf5, row_shards
+from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
+from pipeline.ingest.parsers.hdf5 import HDF5_ERRORS, find_dataset, open_hdf5, row_pieces
 from pipeline.ingest.parsers.npy_stream import LARGEST
 from pipeline.ingest.readers.numpy_files import image_of_arrays
 
@@ -37,17 +37,17 @@ class GroupedHdf5(RegionReader):
 
     name = "grouped_hdf5"
 
-    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
+    def pieces(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Piece]:
         """Return ranges of groups of about 128 MB."""
         with open_hdf5(file, _groups) as (_, names, _):
             count = len(names)
-        return row_shards(file, rows, count, file.size // count)
+        return row_pieces(file, rows, count, file.size // count)
 
-    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
-        """Yield the images of a shard."""
-        size = shard.size // max(1, (shard.stop or 0) - shard.start)
-        with open_hdf5(shard.file, _groups) as (opened, names, file_size):
-            for line, name in enumerate(names[shard.start : shard.stop], start=1):
+    def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
+        """Yield the images of a piece."""
+        size = piece.size // max(1, (piece.stop or 0) - piece.start)
+        with open_hdf5(piece.file, _groups) as (opened, names, file_size):
+            for line, name in enumerate(names[piece.start : piece.stop], start=1):
                 try:
                     yield ReadImage(line, _image(opened, name, file_size), size)
                 except RegionError as error:

@@ -20,14 +20,14 @@ from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionError, check_id
 from pipeline.ingest.files import InputFile
-from pipeline.ingest.interfaces import ALL_ROWS, ReadError, ReadImage, RegionReader, Shard
+from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
 from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
 from pipeline.ingest.readers.numpy_files import image_of_arrays
 
-SHARD_BYTES = 128 << 20
+PIECE_BYTES = 128 << 20
 _LIST_OF_KEYS = b"keys"
 
-# A process must not open an LMDB file twice, and may read several shards at once.
+# A process must not open an LMDB file twice, and may read several pieces at once.
 _OPENED: weakref.WeakValueDictionary[str, lmdb.Environment] = weakref.WeakValueDictionary()
 _OPENING = threading.Lock()
 
@@ -37,7 +37,7 @@ class MmfLmdb(RegionReader):
 
     name = "mmf_lmdb"
 
-    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
+    def pieces(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Piece]:
         """Return ranges of rows of about 128 MB."""
         environment, path = _environment(file), _data_path(file)
         with environment.begin() as transaction:
@@ -49,23 +49,23 @@ class MmfLmdb(RegionReader):
         if count < 1:
             raise InputError(f"{file.name}: the LMDB file holds no images")
         row_bytes = os.path.getsize(path) / count
-        step = max(1, int(SHARD_BYTES / row_bytes))
+        step = max(1, int(PIECE_BYTES / row_bytes))
         first, last = rows[0], count if rows[1] is None else min(rows[1], count)
         starts = range(first, last, step)
         stops = [*starts[1:], last]
         return [
-            Shard(file, start, stop, int((stop - start) * row_bytes))
+            Piece(file, start, stop, int((stop - start) * row_bytes))
             for start, stop in zip(starts, stops)
         ]
 
-    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
-        """Yield the images of a shard, in the order of their keys."""
+    def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
+        """Yield the images of a piece, in the order of their keys."""
         line = 0
         try:
-            with _environment(shard.file).begin() as transaction:
+            with _environment(piece.file).begin() as transaction:
                 keys = transaction.cursor().iternext(values=False)
                 images = (key for key in keys if key != _LIST_OF_KEYS)
-                chosen = itertools.islice(images, shard.start, shard.stop)
+                chosen = itertools.islice(images, piece.start, piece.stop)
                 for line, key in enumerate(chosen, start=1):
                     yield _read(line, key, transaction.get(key))
         except lmdb.Error:

@@ -28,7 +28,7 @@ from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionError, checked_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
 from pipeline.ingest.image_names import name_of_file, parse_name
-from pipeline.ingest.interfaces import ALL_ROWS, ReadError, ReadImage, RegionReader, Shard
+from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
 from pipeline.ingest.parsers.npy_stream import LARGEST, read_npy
 
 
@@ -142,19 +142,19 @@ class NumpyFiles(RegionReader):
     name = "numpy_files"
     named_by_file = True
 
-    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
+    def pieces(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Piece]:
         """Return the file, or nothing for `NAME_info.npy`, which is read with `NAME.npy`."""
         if not file.content_name.endswith((".npy", ".npz")):
             raise InputError(f"{file.name}: neither .npy nor .npz")
         if file.content_name.endswith(_INFO) or rows[0] > 0 or rows[1] == 0:
             return []
-        return [Shard(file, 0, 1, file.size)]
+        return [Piece(file, 0, 1, file.size)]
 
-    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
+    def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
         """Yield the image."""
-        image_id, size = image_id_of(shard.file), shard.size
+        image_id, size = image_id_of(piece.file), piece.size
         try:
-            image = image_of_arrays(image_id, _arrays(shard.file))
+            image = image_of_arrays(image_id, _arrays(piece.file))
         except RegionError as error:
             yield error.read_error(1, image_id, size)
         else:

@@ -13,7 +13,7 @@ from lxmert_tf.regions.image import decode_image
 from lxmert_tf.regions.registry import make_extractor
 from pipeline.ingest.checks.region_checks import RegionError, check_id
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
-from pipeline.ingest.interfaces import ALL_ROWS, ReadError, ReadImage, RegionReader, Shard
+from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
 from pipeline.ingest.readers.numpy_files import image_id_of
 
 # More than the largest decodable picture, uncompressed.
@@ -37,16 +37,16 @@ class Pictures(RegionReader):
         make_extractor(extractor)
         self._config = json.dumps(extractor)
 
-    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
+    def pieces(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Piece]:
         """Return the whole file."""
-        return [] if rows[0] > 0 or rows[1] == 0 else [Shard(file, 0, 1, file.size)]
+        return [] if rows[0] > 0 or rows[1] == 0 else [Piece(file, 0, 1, file.size)]
 
-    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
+    def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
         """Yield the image."""
-        image_id, size = image_id_of(shard.file), shard.size
+        image_id, size = image_id_of(piece.file), piece.size
         try:
             check_id(image_id)
-            pixels = _pixels(shard.file)
+            pixels = _pixels(piece.file)
         except RegionError as error:
             yield error.read_error(1, image_id, size)
             return

@@ -13,14 +13,14 @@ from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionError, checked_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
-from pipeline.ingest.interfaces import ALL_ROWS, ReadError, ReadImage, RegionReader, Shard
+from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
 from pipeline.ingest.parsers.text_rows import (
     BLOCK_BYTES,
     MAX_LINE_BYTES,
     Line,
-    shard_rows,
+    piece_rows,
     split_lines,
-    text_shards,
+    text_pieces,
 )
 from pipeline.ingest.parsers.tsv_row import CUT_SHORT, TsvRow, cell_text, split_cells
 
@@ -46,18 +46,18 @@ class RegionTsv(RegionReader):
             RegionError: The row is invalid.
         """
 
-    def shards(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Shard]:
+    def pieces(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Piece]:
         """Return byte ranges of about 128 MB; for a compressed file, one range of rows."""
         if not _may_have_columns(file):
             raise InputError(f"{file.name}: not text with columns separated by tabs ({self.name})")
-        return text_shards(file, rows, self._is_header)
+        return text_pieces(file, rows, self._is_header)
 
-    def read(self, shard: Shard) -> Iterator[ReadImage | ReadError]:
+    def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
         """Yield the image of each row."""
         number, previous = 0, None
         try:
-            columns = self._columns_of(shard.file)
-            for number, line in enumerate(shard_rows(shard, self._is_header), start=1):
+            columns = self._columns_of(piece.file)
+            for number, line in enumerate(piece_rows(piece, self._is_header), start=1):
                 item = self._read_row(number, line, columns)
                 if isinstance(item, ReadImage) and not line.ended and _is_narrower(item, previous):
                     # The file is cut where what is left divides evenly among the regions.

@@ -12,7 +12,7 @@ def input_file(path) -> InputFile:
 
 def read_all(reader: RegionReader, path, rows=(0, None)) -> list:
     """Images by what was read, problems as they are."""
-    items = [item for shard in reader.shards(input_file(path), rows) for item in reader.read(shard)]
+    items = [item for piece in reader.pieces(input_file(path), rows) for item in reader.read(piece)]
     return [item if isinstance(item, ReadError) else item.image for item in items]
 
 

@@ -45,7 +45,7 @@ def test_patterns_without_a_folder_and_names_with_brackets_are_found(folder):
     assert names("d [1]/*.tsv") == names("d [1]/c[0].tsv") == ["d [1]/c[0].tsv"]
     assert names("b.tsv", "*.tsv") == ["b.tsv", "a.tsv"]
     [task] = inputs("d [1]/c[0].tsv").regions
-    assert task.shard.size == len(ROW)
+    assert task.piece.size == len(ROW)
     assert files_fingerprint(["d [1]/c[0].tsv"]) != files_fingerprint(["a.tsv"])
     for pattern in ("c[0].tsv", "d*"):
         with pytest.raises(InputError, match="no files match"):
@@ -73,7 +73,7 @@ def test_other_files_beside_region_files_are_ignored_and_listed(folder, form):
     write("r/a.tsv", "r/b.txt", "r/c.tsv.0", "r/d", content=ROW)
     write("r/notes.txt", "r/Makefile", "r/list.csv", content=b"no columns\n")
     found = inputs("r/*", form=form)
-    assert sorted(task.shard.file.name for task in found.regions) == [
+    assert sorted(task.piece.file.name for task in found.regions) == [
         "r/a.tsv",
         "r/b.txt",
         "r/c.tsv.0",
@@ -86,7 +86,7 @@ def test_other_files_beside_pictures_are_ignored_and_listed(folder):
     write("p/a.png", "p/b.heic", "p/c.json", "p/d.txt", "p/e")
     found = inputs("p/*", form="pictures", sentences=("*.json", "p/*.txt"))
     # A picture that cannot be decoded is a reject.
-    read = [task.shard.file.name for task in found.regions]
+    read = [task.piece.file.name for task in found.regions]
     assert read == ["p/a.png", "p/b.heic", "p/e"]
     assert found.ignored == ("p/c.json", "p/d.txt")
     assert [task.file.name for task in found.sentences] == ["q.json", "p/d.txt"]

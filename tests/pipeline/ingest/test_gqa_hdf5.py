@@ -84,14 +84,14 @@ def test_units_are_ranges_of_rows(tmp_path, monkeypatch):
     images = some(*"abcdefg")
     path = write(tmp_path, images)
     row_bytes = REGIONS * (8 + 4) * 4
-    monkeypatch.setattr(hdf5, "SHARD_BYTES", 3 * row_bytes)
-    shards = GqaHdf5().shards(input_file(path))
-    assert [(shard.start, shard.stop) for shard in shards] == [(0, 3), (3, 6), (6, 7)]
-    assert [shard.size for shard in shards] == [3 * row_bytes, 3 * row_bytes, row_bytes]
+    monkeypatch.setattr(hdf5, "PIECE_BYTES", 3 * row_bytes)
+    pieces = GqaHdf5().pieces(input_file(path))
+    assert [(piece.start, piece.stop) for piece in pieces] == [(0, 3), (3, 6), (6, 7)]
+    assert [piece.size for piece in pieces] == [3 * row_bytes, 3 * row_bytes, row_bytes]
     check(images, read_all(GqaHdf5(), path))
     check(images[2:5], read_all(GqaHdf5(), path, rows=(2, 5)))
     assert read_all(GqaHdf5(), path, rows=(7, None)) == []
-    assert [item.line for item in GqaHdf5().read(shards[1])] == [1, 2, 3]
+    assert [item.line for item in GqaHdf5().read(pieces[1])] == [1, 2, 3]
 
 
 def test_the_neighbors_of_an_invalid_image_are_read(tmp_path):
@@ -142,7 +142,7 @@ def test_a_damaged_chunk_is_a_problem_of_its_row(tmp_path):
 
 def refused(path) -> str:
     with pytest.raises(InputError) as caught:
-        GqaHdf5().shards(input_file(path))
+        GqaHdf5().pieces(input_file(path))
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
@@ -231,11 +231,11 @@ def test_refuses_damaged_and_shortened_files(folder):
 
 def test_refuses_names_without_a_number_and_archives(tmp_path):
     with pytest.raises(InputError, match=r"gqa_objects_0\.h5"):
-        GqaHdf5().shards(InputFile(str(tmp_path / "objects.h5"), 1))
+        GqaHdf5().pieces(InputFile(str(tmp_path / "objects.h5"), 1))
     write_info(tmp_path, some("a"), 0, None)
     with pytest.raises(InputError, match="unpack"):
         gqa_hdf5.GqaHdf5().read(
-            gqa_hdf5.Shard(InputFile(str(tmp_path / "gqa_objects_0.h5"), 1, "member"))
+            gqa_hdf5.Piece(InputFile(str(tmp_path / "gqa_objects_0.h5"), 1, "member"))
         ).__next__()
 
 

@@ -79,8 +79,8 @@ def test_bottom_up_with_any_number_of_regions(tmp_path, monkeypatch):
     path = write_bottom_up(tmp_path, images, adaptive=True)
     assert detect_format(input_file(path)) == "bottom_up_hdf5"
     check(images, read_all(BottomUpHdf5(), path))
-    monkeypatch.setattr(hdf5, "SHARD_BYTES", 1)
-    assert len(BottomUpHdf5().shards(input_file(path))) == 3
+    monkeypatch.setattr(hdf5, "PIECE_BYTES", 1)
+    assert len(BottomUpHdf5().pieces(input_file(path))) == 3
     check(images, read_all(BottomUpHdf5(), path))
 
 
@@ -103,7 +103,7 @@ def test_what_is_wrong_with_an_image_leaves_its_neighbors_alone(tmp_path):
 
 def refused(path) -> str:
     with pytest.raises(InputError) as caught:
-        BottomUpHdf5().shards(input_file(path))
+        BottomUpHdf5().pieces(input_file(path))
     return str(caught.value)
 
 

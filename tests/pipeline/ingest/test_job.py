@@ -189,7 +189,7 @@ def test_percent_ranges_split_all_pictures_with_none_on_both_sides(source, tmp_p
         IngestConfig("given", SplitConfig("all", percent=percent), config.extractor)
         for percent in ((0, 20), (20, 70), (70, 100))
     ]
-    files = [[task.shard.file.path for task in inputs_of(part).regions] for part in parts]
+    files = [[task.piece.file.path for task in inputs_of(part).regions] for part in parts]
     assert all(files)
     assert sorted(file for part in files for file in part) == sorted(p.path for p in pictures)
 

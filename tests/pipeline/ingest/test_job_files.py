@@ -91,8 +91,8 @@ def test_errors_are_reported_with_their_lines_and_neighbors_are_read(files, tmp_
     lines[2] = lines[2].replace(b"\t", b" ", 1)
     lines[4] = lines[4][:-9] + b"\n"
     regions.write_bytes(b"".join(lines))
-    # Shards of about a line: the line numbers have to be added up.
-    monkeypatch.setattr(text_rows, "SHARD_BYTES", len(lines[0]))
+    # Pieces of about a line: the line numbers have to be added up.
+    monkeypatch.setattr(text_rows, "PIECE_BYTES", len(lines[0]))
     config = config_of([regions], [questions], max_reject_fraction=1.0)
     summary = run_ingest(config, tmp_path / "out")
     assert summary["images"] == {"read": 6, "written": 4, "rejected": 2}

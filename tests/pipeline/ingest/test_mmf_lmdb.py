@@ -65,8 +65,8 @@ def test_a_database_may_be_named_by_its_folder_or_be_one_file(tmp_path):
     data = write_images(tmp_path / "a.lmdb", [image])
     for pattern in ("a.lmdb", "*.lmdb/data.mdb"):
         [file] = find_inputs([str(tmp_path / pattern)])
-        [shard] = MmfLmdb().shards(file)
-        [read] = MmfLmdb().read(shard)
+        [piece] = MmfLmdb().pieces(file)
+        [read] = MmfLmdb().read(piece)
         image.check(read.image, attribute_labels=False)
     os.rename(data, tmp_path / "b.lmdb")
     image.check(read_all(MmfLmdb(), tmp_path / "b.lmdb")[0], attribute_labels=False)
@@ -76,11 +76,11 @@ def test_units_are_rows_in_the_order_of_the_keys(tmp_path, monkeypatch):
     images = [detections.small(str(number)) for number in range(10, 30)]
     path = write_images(tmp_path / "a.lmdb", images[::-1])
     # `keys` stands behind the digits, and "z" behind it.
-    monkeypatch.setattr(mmf_lmdb, "SHARD_BYTES", os.path.getsize(path) / 4)
-    shards = MmfLmdb().shards(input_file(path))
-    assert [(shard.start, shard.stop) for shard in shards] == [(0, 5), (5, 10), (10, 15), (15, 20)]
-    # Several shards at a time: the database is opened once.
-    for items in zip(*(MmfLmdb().read(shard) for shard in shards)):
+    monkeypatch.setattr(mmf_lmdb, "PIECE_BYTES", os.path.getsize(path) / 4)
+    pieces = MmfLmdb().pieces(input_file(path))
+    assert [(piece.start, piece.stop) for piece in pieces] == [(0, 5), (5, 10), (10, 15), (15, 20)]
+    # Several pieces at a time: the database is opened once.
+    for items in zip(*(MmfLmdb().read(piece) for piece in pieces)):
         assert len({item.line for item in items}) == 1
     read = read_all(MmfLmdb(), path)
     assert [image.id for image in read] == [image.image_id for image in images]
@@ -159,7 +159,7 @@ def test_a_key_that_is_not_text_is_an_error(tmp_path):
 
 def refused(path) -> str:
     with pytest.raises(InputError) as caught:
-        MmfLmdb().shards(input_file(path))
+        MmfLmdb().pieces(input_file(path))
     assert len(str(caught.value).splitlines()) == 1 and str(path) in str(caught.value)
     return str(caught.value)
 
@@ -188,4 +188,4 @@ def test_refuses_one_that_was_cut_short_before_it_looks_behind_the_end(tmp_path)
 def test_refuses_files_elsewhere_and_in_archives():
     for file in (InputFile("gs://bucket/a.lmdb", 1), InputFile("a.zip", 1, "data.mdb")):
         with pytest.raises(InputError, match="must be local and unpacked"):
-            MmfLmdb().shards(file)
+            MmfLmdb().pieces(file)

@@ -95,8 +95,8 @@ def test_a_pattern_may_name_both_files_of_a_pair(tmp_path):
         write_npy(tmp_path / f"{name}.npy", detections.small(name))
     files = find_inputs([str(tmp_path / "*.npy")])
     assert len(files) == 4
-    shards = [shard for file in files for shard in NumpyFiles().shards(file)]
-    assert [item.image.id for shard in shards for item in NumpyFiles().read(shard)] == ["a", "b"]
+    pieces = [piece for file in files for piece in NumpyFiles().pieces(file)]
+    assert [item.image.id for piece in pieces for item in NumpyFiles().read(piece)] == ["a", "b"]
 
 
 def test_reads_members_of_an_archive_and_gzipped_files(tmp_path):
@@ -110,8 +110,8 @@ def test_reads_members_of_an_archive_and_gzipped_files(tmp_path):
         os.remove(tmp_path / name)
     for pattern in ("all.zip", "*.gz"):
         files = find_inputs([str(tmp_path / pattern)])
-        shards = [shard for file in files for shard in NumpyFiles().shards(file)]
-        [read] = [item for shard in shards for item in NumpyFiles().read(shard)]
+        pieces = [piece for file in files for piece in NumpyFiles().pieces(file)]
+        [read] = [item for piece in pieces for item in NumpyFiles().read(piece)]
         image.check(read.image, attribute_labels=False)
 
 
@@ -124,7 +124,7 @@ def test_the_rows_of_a_file_are_its_one_image(tmp_path):
 
 def test_refuses_other_endings(tmp_path):
     with pytest.raises(InputError, match=r"a\.txt: neither"):
-        NumpyFiles().shards(InputFile("a.txt", 1))
+        NumpyFiles().pieces(InputFile("a.txt", 1))
 
 
 def problem_of(path) -> str:
@@ -215,8 +215,8 @@ def test_a_damaged_archive_is_one_problem_or_image(whole, tmp_path_factory, data
     place = data.draw(st.integers(0, len(whole) - 1))
     change = data.draw(st.binary(max_size=4))
     path.write_bytes(whole[:place] + change + (whole[place + 1 :] if change else b""))
-    [shard] = NumpyFiles().shards(input_file(path))
-    assert len(list(NumpyFiles().read(shard))) == 1
+    [piece] = NumpyFiles().pieces(input_file(path))
+    assert len(list(NumpyFiles().read(piece))) == 1
 
 
 # A busy machine is no failure.

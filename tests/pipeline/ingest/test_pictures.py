@@ -40,7 +40,7 @@ def test_a_picture_of_a_folder_that_cannot_be_read_is_a_problem(tmp_path):
     draw(tmp_path / "d.png")
     reader = Pictures(GRID)
     files = find_inputs([str(tmp_path / "*")])
-    items = [item for file in files for shard in reader.shards(file) for item in reader.read(shard)]
+    items = [item for file in files for piece in reader.pieces(file) for item in reader.read(piece)]
     assert [items[0].image.id, items[3].image.id] == ["a", "d"]
     assert items[1] == ReadError(1, "b", "broken image", len(whole) // 2)
     assert items[2] == ReadError(1, "c", "not an image in a known format", 10)
@@ -57,7 +57,7 @@ def test_pictures_of_every_kind_are_read_or_rejected_with_the_cause(tmp_path):
     files = find_inputs([str(tmp_path / "*")])
     reader = Pictures(GRID)
     first, second, third = (
-        item for file in files for shard in reader.shards(file) for item in reader.read(shard)
+        item for file in files for piece in reader.pieces(file) for item in reader.read(piece)
     )
     assert (first.image.height, first.image.width) == (40, 30)
     assert second.image.regions.features.std() > 0.1
@@ -68,9 +68,9 @@ def test_pictures_of_every_kind_are_read_or_rejected_with_the_cause(tmp_path):
 def test_a_picture_that_went_away_is_a_problem(tmp_path):
     path = draw(tmp_path / "a.png")
     reader = Pictures(GRID)
-    [shard] = reader.shards(input_file(path))
+    [piece] = reader.pieces(input_file(path))
     path.unlink()
-    assert list(reader.read(shard)) == [ReadError(1, "a", "the file cannot be opened", shard.size)]
+    assert list(reader.read(piece)) == [ReadError(1, "a", "the file cannot be opened", piece.size)]
 
 
 def test_reads_pictures_in_an_archive(tmp_path):
@@ -78,8 +78,8 @@ def test_reads_pictures_in_an_archive(tmp_path):
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.write(path, "train2014/a.png")
     [file] = find_inputs([str(tmp_path / "all.zip")])
-    [shard] = Pictures(GRID).shards(file)
-    [item] = Pictures(GRID).read(shard)
+    [piece] = Pictures(GRID).pieces(file)
+    [item] = Pictures(GRID).read(piece)
     assert item.image.id == "a"
 
 

@@ -149,8 +149,8 @@ def test_float64_and_int32_arrays_are_read(tmp_path):
 def test_a_fault_is_reported_and_its_neighbors_are_read(tmp_path, cells, reason):
     broken = row({**CELLS, **cells})
     content = row(lxmert_cells(IMAGES[1])) + broken + row(lxmert_cells(IMAGES[2]))
-    [shard] = LxmertTsv().shards(input_file(written(tmp_path, content)))
-    before, problem, after = LxmertTsv().read(shard)
+    [piece] = LxmertTsv().pieces(input_file(written(tmp_path, content)))
+    before, problem, after = LxmertTsv().read(piece)
     IMAGES[1].check(before.image)
     IMAGES[2].check(after.image)
     assert problem.reason.startswith(reason)
@@ -257,8 +257,8 @@ def packed(folder, content: bytes, kind: str):
 
 def read_packed(path, rows=(0, None)) -> list:
     [file] = find_inputs([str(path)])
-    [shard] = LxmertTsv().shards(file, rows)
-    return list(LxmertTsv().read(shard))
+    [piece] = LxmertTsv().pieces(file, rows)
+    return list(LxmertTsv().read(piece))
 
 
 @pytest.mark.parametrize("kind", ["gz", "zip"])
@@ -323,7 +323,7 @@ def folder(tmp_path_factory):
 @settings(deadline=None)
 @given(edits, st.integers(50, 5000))
 def test_each_row_of_a_damaged_file_is_an_image_or_an_error(
-    folder, reader, cells, changes, shard_bytes
+    folder, reader, cells, changes, piece_bytes
 ):
     content = bytearray().join(row(cells(small(f"i{n}", 2, 4))) for n in range(5))
     for where, removed, added in changes:
@@ -332,7 +332,7 @@ def test_each_row_of_a_damaged_file_is_an_image_or_an_error(
     rows = [line for line in re.split(rb"\r?\r?\n|\r", content) if line.strip()]
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        patch.setattr(text_rows, "SHARD_BYTES", shard_bytes)
+        patch.setattr(text_rows, "PIECE_BYTES", piece_bytes)
         read = read_all(reader(), written(folder, content))
     assert len(read) == len(rows)
     untouched = {row(cells(small(f"i{n}", 2, 4))).strip() for n in range(5)} & set(map(bytes, rows))

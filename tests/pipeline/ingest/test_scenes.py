@@ -192,15 +192,15 @@ def test_sentences_survive_pickling(given_sentences):
 
 
 def test_lines_are_counted_through_the_units_of_a_file():
-    from pipeline.ingest.parsers.text_rows import ShardLines, lines_before
+    from pipeline.ingest.parsers.text_rows import PieceLines, lines_before
 
-    shards = [
-        ShardLines("a", 100, 7),
-        ShardLines("a", 0, 5),
-        ShardLines("b", 0, 3),
-        ShardLines("a", 200, 1),
+    pieces = [
+        PieceLines("a", 100, 7),
+        PieceLines("a", 0, 5),
+        PieceLines("b", 0, 3),
+        PieceLines("a", 200, 1),
     ]
-    assert lines_before(shards) == {("a", 0): 0, ("a", 100): 5, ("a", 200): 12, ("b", 0): 0}
+    assert lines_before(pieces) == {("a", 0): 0, ("a", 100): 5, ("a", 200): 12, ("b", 0): 0}
 
 
 ANSWERS = st.lists(

@@ -54,19 +54,19 @@ def folder(tmp_path_factory):
 @settings(deadline=None, max_examples=40)
 @given(
     form=st.sampled_from(FORMS),
-    shard=st.integers(1, 900),
+    piece=st.integers(1, 900),
     block=st.integers(1, 50),
     is_headed=st.booleans(),
     blank=st.booleans(),
 )
-def test_regions_are_read_alike_from_every_form(folder, name, form, shard, block, is_headed, blank):
+def test_regions_are_read_alike_from_every_form(folder, name, form, piece, block, is_headed, blank):
     reader, cells = TSV[name]
     text = b"".join(row(cells(image)) + b"\n" * blank for image in IMAGES).decode()
     header = "\t".join(reader.columns) + "\n"
     path = folder / "regions.tsv"
     path.write_bytes(saved(header * is_headed + text, form))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_rows, "SHARD_BYTES", shard)
+        patch.setattr(text_rows, "PIECE_BYTES", piece)
         patch.setattr(text_rows, "BLOCK_BYTES", block)
         patch.setattr(text_rows, "COMPRESSED_BLOCK_BYTES", block)
         found = read_all(reader(), path)
@@ -90,8 +90,8 @@ def test_compressed_regions_in_utf16(tmp_path, kind):
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("regions.tsv", data)
     [file] = find_inputs([str(path)])
-    [shard] = LxmertTsv().shards(file)
-    assert [item.image.id for item in LxmertTsv().read(shard)] == [
+    [piece] = LxmertTsv().pieces(file)
+    assert [item.image.id for item in LxmertTsv().read(piece)] == [
         image.image_id for image in IMAGES
     ]
 

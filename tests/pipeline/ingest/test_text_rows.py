@@ -1,4 +1,4 @@
-"""Rows by shards: whatever the cut, every row is read once."""
+"""Rows by pieces: whatever the cut, every row is read once."""
 
 import contextlib
 import gzip
@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.files import InputFile, open_input
-from pipeline.ingest.interfaces import Shard
+from pipeline.ingest.interfaces import Piece
 from pipeline.ingest.parsers import text_rows
-from pipeline.ingest.parsers.text_rows import shard_rows, text_shards
+from pipeline.ingest.parsers.text_rows import piece_rows, text_pieces
 
 contents = st.lists(
     st.sampled_from(
@@ -29,9 +29,9 @@ def folder(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def sizes(shard: int = 1000, block: int = 16, line: int = text_rows.MAX_LINE_BYTES):
+def sizes(piece: int = 1000, block: int = 16, line: int = text_rows.MAX_LINE_BYTES):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_rows, "SHARD_BYTES", shard)
+        patch.setattr(text_rows, "PIECE_BYTES", piece)
         patch.setattr(text_rows, "BLOCK_BYTES", block)
         patch.setattr(text_rows, "COMPRESSED_BLOCK_BYTES", block)
         patch.setattr(text_rows, "MAX_LINE_BYTES", line)
@@ -48,17 +48,17 @@ def expected_rows(content: bytes) -> list[bytes]:
     return [line for line in re.split(rb"\r?\r?\n|\r", content) if line.strip()]
 
 
-def texts(shards) -> list[bytes]:
-    return [line.text.rstrip(b"\r") for shard in shards for line in shard_rows(shard)]
+def texts(pieces) -> list[bytes]:
+    return [line.text.rstrip(b"\r") for piece in pieces for line in piece_rows(piece)]
 
 
 @settings(deadline=None)
 @given(contents, small_sizes, small_sizes)
-def test_any_size_of_units_and_blocks_gives_every_row_once(folder, content, shard, block):
-    with sizes(shard, block):
-        shards = text_shards(written(folder, content))
-        assert texts(shards) == expected_rows(content)
-        assert sum(shard.size for shard in shards) == len(content)
+def test_any_size_of_units_and_blocks_gives_every_row_once(folder, content, piece, block):
+    with sizes(piece, block):
+        pieces = text_pieces(written(folder, content))
+        assert texts(pieces) == expected_rows(content)
+        assert sum(piece.size for piece in pieces) == len(content)
 
 
 @settings(deadline=None)
@@ -67,7 +67,7 @@ def test_any_cuts_give_every_row_once(folder, content, cuts, block):
     file = written(folder, content)
     edges = [0, *sorted(cuts), None]
     with sizes(block=block):
-        assert texts(Shard(file, *ends) for ends in itertools.pairwise(edges)) == expected_rows(
+        assert texts(Piece(file, *ends) for ends in itertools.pairwise(edges)) == expected_rows(
             content
         )
 
@@ -75,19 +75,19 @@ def test_any_cuts_give_every_row_once(folder, content, cuts, block):
 @pytest.mark.parametrize("name", ["rows.txt", "rows.txt.gz"])
 @settings(deadline=None)
 @given(contents, st.integers(0, 12), st.integers(1, 12), small_sizes)
-def test_rows_are_chosen_by_number(folder, name, content, first, count, shard):
+def test_rows_are_chosen_by_number(folder, name, content, first, count, piece):
     file, rows, last = written(folder, content, name), expected_rows(content), first + count
-    with sizes(shard):
-        assert texts(text_shards(file, (0, last))) == rows[:last]
-        assert texts(text_shards(file, (first, last))) == rows[first:last]
-        assert texts(text_shards(file, (last, None))) == rows[last:]
+    with sizes(piece):
+        assert texts(text_pieces(file, (0, last))) == rows[:last]
+        assert texts(text_pieces(file, (first, last))) == rows[first:last]
+        assert texts(text_pieces(file, (last, None))) == rows[last:]
 
 
 @settings(deadline=None)
 @given(contents, small_sizes)
 def test_a_line_knows_where_it_is(folder, content, block):
     with sizes(block=block):
-        lines = list(shard_rows(Shard(written(folder, content))))
+        lines = list(piece_rows(Piece(written(folder, content))))
     for line in lines:
         after = line.offset + len(line.text)
         assert content[line.offset : after] == line.text
@@ -99,7 +99,7 @@ def test_a_line_knows_where_it_is(folder, content, block):
 def test_a_line_that_is_too_long_is_not_kept_and_the_next_is_read(folder, name):
     file = written(folder, b"one\n" + b"x" * 5000 + b"\ntwo\n", name)
     with sizes(line=100):
-        one, endless, two = [line for shard in text_shards(file) for line in shard_rows(shard)]
+        one, endless, two = [line for piece in text_pieces(file) for line in piece_rows(piece)]
         assert [line.too_long for line in (one, endless, two)] == [False, True, False]
     assert (one.text, endless.size, two.text) == (b"one", 5001, b"two")
     assert 0 < len(endless.text) <= 100
@@ -115,12 +115,12 @@ def test_units_in_an_endless_line_leave_its_rest_unread(folder):
             yield content
             opened[-1] = content.tell()
 
-    with sizes(shard=1000, block=100) as patch:
-        shards = text_shards(written(folder, b"x" * 10_000))
+    with sizes(piece=1000, block=100) as patch:
+        pieces = text_pieces(written(folder, b"x" * 10_000))
         patch.setattr(text_rows, "open_input", watched)
-        assert len(texts(shards[:1])) == 1
+        assert len(texts(pieces[:1])) == 1
         opened.clear()
-        assert texts(shards[1:]) == []
+        assert texts(pieces[1:]) == []
     # Each is opened twice, first for the encoding.
-    ends = zip(opened[1::2], shards[1:], strict=True)
-    assert all(end <= shard.stop + 100 for end, shard in ends)
+    ends = zip(opened[1::2], pieces[1:], strict=True)
+    assert all(end <= piece.stop + 100 for end, piece in ends)
