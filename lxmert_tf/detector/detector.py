@@ -1,0 +1,200 @@
+"""The detector: a Faster R-CNN with a ResNet C4, on Visual Genome's objects and attributes."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+from lxmert_tf.detector.backbone import Bottleneck, MapSizes, Stem
+from lxmert_tf.detector.config import DetectorConfig, Flavor
+from lxmert_tf.detector.heads import RegionClassifier, RegionFeatures
+from lxmert_tf.detector.image_preparation import prepare_images
+from lxmert_tf.detector.proposals import ProposalHead, ProposalSelection
+from lxmert_tf.detector.selection import CaffeSelection, HfSelection
+from lxmert_tf.regions.extractor import Regions
+
+
+@keras.utils.register_keras_serializable("lxmert_tf")
+class Detector(keras.Model):
+    """The detector of "Bottom-Up and Top-Down Attention" (Anderson et al. 2018, arXiv 1707.07998).
+
+    Its outputs are the region features that LXMERT was trained on: the published ones with the
+    flavor "caffe", those of transformers' research projects with the flavor "hf". A picture gives
+    the same regions alone and in a batch.
+
+    Args:
+        config: Sizes and rules; the published ones if None.
+        flavor: Rules to use instead of the config's, "hf" or "caffe".
+        dtype: Dtype policy of the convolutions and dense layers, such as "mixed_bfloat16". Boxes
+            and probabilities are always float32.
+        **kwargs: `name` and `trainable` of the model.
+
+    Call arguments, a dict:
+        images: float32 [B, H, W, 3], BGR without the means, padded right and below.
+        image_sizes: int32 [B, 2], height and width of each picture without padding.
+        scales: float32 [B, 2], pixels of these pictures per pixel of the original, y and x.
+
+    Returns:
+        A dict: `features` float32 [B, R, F], `boxes` float32 [B, R, 4] (x1, y1, x2, y2 in pixels of
+        the original), `object_ids` and `attribute_ids` int32 [B, R], `object_confidences` and
+        `attribute_confidences` float32 [B, R], and `region_count` int32 [B]. R is
+        `config.max_regions`; absent regions are zeros.
+
+    Example:
+        config = DetectorConfig(bottleneck_channels=8, stage_channels=32, blocks=(1, 2, 2, 3))
+        detector = Detector(config)
+        regions = detector.detect([read_image("photo.jpg")])
+    """
+
+    def __init__(
+        self,
+        config: DetectorConfig | dict | None = None,
+        flavor: Flavor | None = None,
+        dtype=None,
+        **kwargs,
+    ):
+        if config is None:
+            config = DetectorConfig()
+        elif isinstance(config, dict):
+            config = DetectorConfig.from_dict(config)
+        if flavor is not None:
+            config = dataclasses.replace(config, flavor=flavor)
+        policy = keras.mixed_precision.global_policy() if dtype is None else dtype
+        if isinstance(policy, str):
+            policy = keras.mixed_precision.Policy(policy)
+        inputs = {
+            "images": keras.Input([None, None, 3], dtype=tf.float32, name="images"),
+            "image_sizes": keras.Input([2], dtype=tf.int32, name="image_sizes"),
+            "scales": keras.Input([2], dtype=tf.float32, name="scales"),
+        }
+        maps, map_sizes = _backbone(inputs, config, policy)
+        proposals, counts = _proposals(maps, map_sizes, inputs, config, policy)
+        width = 8 * config.bottleneck_channels
+        features = RegionFeatures(
+            width,
+            config.feature_size,
+            config.blocks[3],
+            epsilon=config.batch_norm_epsilon,
+            dtype=policy,
+            name="region_features",
+        )(maps, map_sizes, proposals, counts)
+        logits = RegionClassifier(
+            config.num_objects,
+            config.num_attributes,
+            config.class_embedding_size,
+            config.attribute_hidden_size,
+            dtype=policy,
+            name="region_classifier",
+        )(features)
+        outputs = _selection(proposals, counts, features, logits, inputs, config)
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        self.config = config
+        self._policy_name = policy.name
+
+    def prepare(self, images: Sequence[np.ndarray]) -> dict:
+        """Return the call arguments for pictures of any sizes, uint8 [height, width, 3], RGB."""
+        return prepare_images(images, self.config)
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[Regions]:
+        """Find the regions of pictures.
+
+        Args:
+            images: uint8 [height, width, 3] each, RGB.
+
+        Returns:
+            The regions of each picture.
+        """
+        outputs = self.predict_on_batch(self.prepare(images))
+        return [
+            _regions({name: values[i] for name, values in outputs.items()}, *image.shape[:2])
+            for i, image in enumerate(images)
+        ]
+
+    def get_config(self):
+        """Return the arguments of the constructor; `from_config` is the inverse."""
+        return {"config": self.config.to_dict(), "name": self.name, "dtype": self._policy_name}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Return a detector with fresh weights."""
+        return cls(**config)
+
+
+def _regions(outputs: dict, height: int, width: int) -> Regions:
+    """Return the regions of one picture of a size."""
+    count = outputs["region_count"]
+    boxes = outputs["boxes"][:count] / np.array([width, height, width, height], np.float32)
+    return Regions(
+        features=outputs["features"][:count],
+        boxes=np.clip(boxes, 0, 1),
+        object_ids=outputs["object_ids"][:count].astype(np.int64),
+        object_confidences=outputs["object_confidences"][:count],
+        attribute_ids=outputs["attribute_ids"][:count].astype(np.int64),
+        attribute_confidences=outputs["attribute_confidences"][:count],
+    )
+
+
+def _backbone(inputs: dict, config: DetectorConfig, policy):
+    """Return the maps of res4 and their sizes without padding."""
+    options = {"epsilon": config.batch_norm_epsilon, "dtype": policy}
+    sizes = inputs["image_sizes"]
+    maps = Stem(config.stem_channels, name="stem", **options)(inputs["images"], sizes)
+    map_sizes = None
+    for stage, count in enumerate(config.blocks[:3]):
+        name = f"res{stage + 2}"
+        map_sizes = MapSizes(4 * 2**stage, dtype=policy, name=f"{name}_sizes")(sizes)
+        for i in range(count):
+            maps = Bottleneck(
+                config.bottleneck_channels * 2**stage,
+                config.stage_channels * 2**stage,
+                strides=2 if stage and not i else 1,
+                shortcut=i == 0,
+                name=f"{name}_{i}",
+                **options,
+            )(maps, map_sizes)
+    return maps, map_sizes
+
+
+def _proposals(maps, map_sizes, inputs: dict, config: DetectorConfig, policy):
+    logits, deltas = ProposalHead(
+        config.proposal_channels, config.num_anchors, dtype=policy, name="proposal_head"
+    )(maps, map_sizes)
+    select = ProposalSelection(
+        config.anchor_sizes,
+        config.anchor_ratios,
+        config.proposals_before_nms,
+        config.max_proposals,
+        config.proposal_nms_threshold,
+        config.caffe.smallest_proposal,
+        config.flavor,
+        dtype="float32",
+        name="proposal_selection",
+    )
+    return select(logits, deltas, map_sizes, inputs["image_sizes"], inputs["scales"])
+
+
+def _selection(proposals, counts, features, logits, inputs: dict, config: DetectorConfig) -> dict:
+    objects, attributes, deltas = logits
+    options = {
+        "min_regions": config.min_regions,
+        "max_regions": config.max_regions,
+        "dtype": "float32",
+        "name": "region_selection",
+    }
+    if config.flavor == "caffe":
+        rules = config.caffe
+        select = CaffeSelection(rules.nms_threshold, rules.min_confidence, **options)
+        return select(proposals, counts, features, objects, attributes, inputs["scales"])
+    select = HfSelection(config.hf.nms_thresholds, **options)
+    return select(
+        proposals,
+        counts,
+        features,
+        objects,
+        attributes,
+        deltas,
+        inputs["image_sizes"],
+        inputs["scales"],
+    )
