@@ -29,6 +29,8 @@ LOCK_VARIABLE = "LXMERT_INGEST_LOCK"
 # Files in the work folder with the errors of users that workers met.
 ERROR_SUFFIX = ".error"
 
+_ExceptHook = Callable[[threading.ExceptHookArgs], object]
+
 
 def process_runner() -> "PipelineRunner":
     """Return the Beam runner of `--direct_running_mode=multi_processing`, with our workers.
@@ -57,6 +59,7 @@ def stopped_by_signals() -> Iterator[None]:
 
         def stop(number: int, _: FrameType | None) -> NoReturn:
             received.append(number)
+            threading.excepthook = _without_beam(threading.excepthook)
             fcntl.flock(lock, fcntl.LOCK_UN)
             raise _interruption(number)
 
@@ -158,6 +161,16 @@ def _exit_with_the_job() -> None:
 
 def _interruption(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else Terminated()
+
+
+def _without_beam(report: _ExceptHook) -> _ExceptHook:
+    """Return a hook that does not report that Beam's threads lost their workers, as they must."""
+
+    def report_others(args: threading.ExceptHookArgs) -> None:
+        if args.thread is None or not args.thread.name.startswith("beam_"):
+            report(args)
+
+    return report_others
 
 
 @contextlib.contextmanager

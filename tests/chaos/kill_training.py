@@ -136,7 +136,7 @@ def _kill_at(moment: str, process, run: pathlib.Path, chance: random.Random, sec
         until = time.monotonic() + chance.uniform(0, 0.6 * seconds)
         _wait(process, lambda: time.monotonic() > until)
     elif moment == "preset":
-        _wait(process, lambda: any(run.glob(".preset-*")))
+        _wait(process, lambda: (run / ".preset.partial").exists())
     else:
         goal = max(saved_steps(run), default=0) + chance.randint(1, 3)
         _wait(process, lambda: goal <= max(saved_steps(run), default=0))

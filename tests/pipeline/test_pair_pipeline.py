@@ -144,7 +144,7 @@ def test_questions_about_one_image_are_refused(run, tmp_path, capsys):
     assert cli.main([*command, *where]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line == (
-        "lxmert pipeline: the blessed LxmertPairClassifier reads scenes of 2 images; those of "
+        "lxmert pipeline: the blessed LxmertPairClassifier needs scenes of 2 images; those of "
         "easy_vqa have 1"
     )
 

@@ -92,6 +92,8 @@ def test_it_says_where_it_listens_and_ends_without_a_traceback(tiny, number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Tests may run in the background, where Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     lines = [server.stdout.readline() for _ in range(2)]
     url = lines[1].split()[-1]
