@@ -114,7 +114,8 @@ def run(args: argparse.Namespace) -> int:
     host, port = listener.getsockname()[:2]
     address = f"[{host}]" if ":" in host else host
     log(f"listening at http://{address}:{port}/v1/models/{urllib.parse.quote(name)}")
-    config = uvicorn.Config(server.app, log_level="warning", access_log=False)
+    # uvicorn's own logging configuration would close the handlers of this process.
+    config = uvicorn.Config(server.app, log_config=None, log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
 

@@ -59,7 +59,7 @@ def stopped_by_signals() -> Iterator[None]:
 
         def stop(number: int, _: FrameType | None) -> NoReturn:
             received.append(number)
-            threading.excepthook = _without_beam(threading.excepthook)
+            threading.excepthook = _without_lost_connections(threading.excepthook)
             fcntl.flock(lock, fcntl.LOCK_UN)
             raise _interruption(number)
 
@@ -163,11 +163,11 @@ def _interruption(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else Terminated()
 
 
-def _without_beam(report: _ExceptHook) -> _ExceptHook:
+def _without_lost_connections(report: _ExceptHook) -> _ExceptHook:
     """Return a hook that does not report that Beam's threads lost their workers, as they must."""
 
     def report_others(args: threading.ExceptHookArgs) -> None:
-        if args.thread is None or not args.thread.name.startswith("beam_"):
+        if not args.exc_type.__module__.startswith("grpc"):
             report(args)
 
     return report_others
