@@ -135,13 +135,16 @@ def _matches(pattern: str) -> list[InputFile]:
         if not chosen:
             raise InputError(f"{pattern}: the archive has no such member")
         return [dataclasses.replace(file, named=True) for file in chosen]
-    result = []
+    result, archives = [], []
     for file in _remote_matches(pattern) if "://" in pattern else _local_matches(pattern):
         if file.path.endswith(".zip"):
+            archives.append(file.path)
             members = _members(file.path)
             result += [f for f in members if all(map(_may_be_data, str(f.member).split("/")))]
         else:
             result.append(file)
+    if archives and not result:
+        raise InputError(f"{archives[0]}: the archive has no files to read")
     if not result:
         raise InputError(f"no files match {pattern}")
     return result

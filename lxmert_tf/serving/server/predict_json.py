@@ -49,7 +49,9 @@ def parse_predict(body: bytes, signatures: dict[str, Specs]) -> PredictRequest:
     name = content.get(SIGNATURE, "")
     if name == "":
         name = DEFAULT_SIGNATURE
-    if not isinstance(name, str) or name not in signatures:
+    if not isinstance(name, str):
+        raise _invalid(f"{SIGNATURE} must be a string")
+    if name not in signatures:
         raise _invalid(f"no signature {name!r}; signatures: {', '.join(sorted(signatures))}")
     specs = signatures[name]
     by_row = INSTANCES in content

@@ -244,7 +244,7 @@ def _read(
 
 def _list(file: InputFile, window: _Window) -> Iterator[tuple[str, Any]]:
     if window.peek() != "[":
-        raise InputError(f"{file.name}: holds no JSON list")
+        raise InputError(f"{file.name}: is not a JSON list")
     for value in window.values():
         yield "", value
 
@@ -285,9 +285,9 @@ def _line_item(number: int, line: Line) -> Item | ReadError:
     except RecursionError:
         return ReadError(number, "", "lists or objects within each other too deeply")
     except ValueError:
-        return ReadError(number, "", "the line is no JSON")
+        return ReadError(number, "", "the line is not JSON")
     if end < len(text):
-        return ReadError(number, "", "the line is no JSON")
+        return ReadError(number, "", "the line is not JSON")
     return Item(number, "", value)
 
 

@@ -122,3 +122,10 @@ def test_unknown_endings_are_rejected_with_the_known_ones(folder):
 )
 def test_the_format_is_detected_from_the_ending(name, form):
     assert detect_format(InputFile(name, 1)) == form
+
+
+def test_an_archive_without_files_to_read_is_named(folder):
+    with zipfile.ZipFile("photos.zip", "w") as archive:
+        archive.writestr("__MACOSX/._a.png", "")
+    with pytest.raises(InputError, match=r"photos\.zip: the archive has no files to read"):
+        find_inputs(["*.zip"])

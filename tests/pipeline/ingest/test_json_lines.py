@@ -46,7 +46,7 @@ def test_ids_count_the_lines_of_the_file(tmp_path):
     path.write_text('\n{"image": 1, "sentence": "a"}\nx\n{"image": 1, "sentence": "b"}\n')
     items = read(JsonLines(), path)
     assert [item.sentence.id for item in sentences(items)] == ["own-2", "own-4"]
-    assert problems(items) == [(3, "", "the line is no JSON")]
+    assert problems(items) == [(3, "", "the line is not JSON")]
 
 
 @pytest.mark.parametrize(
