@@ -24,6 +24,8 @@ Weights of other implementations:
 
 Regions of images:
     RegionExtractor, Regions, make_extractor, read_image
+    Detector, DetectorConfig    the network that made the published region features
+    import_detector             loads its published weights
 
 Serving:
     export_answer_model    writes a SavedModel for TensorFlow Serving
@@ -57,6 +59,9 @@ if TYPE_CHECKING:
     )
     from lxmert_tf.data.masking_rates import MaskingRates
     from lxmert_tf.data.pretraining_batches import pretraining_batches
+    from lxmert_tf.detector.config import DetectorConfig
+    from lxmert_tf.detector.detector import Detector
+    from lxmert_tf.detector.importing import import_detector
     from lxmert_tf.errors import InputError
     from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
     from lxmert_tf.models.backbone import LxmertBackbone
@@ -79,6 +84,8 @@ __all__ = [
     "AnswerTable",
     "BertAdamW",
     "Client",
+    "Detector",
+    "DetectorConfig",
     "InputError",
     "LxmertAnswerClassifier",
     "LxmertBackbone",
@@ -99,6 +106,7 @@ __all__ = [
     "export_answer_model",
     "export_weights",
     "find_records",
+    "import_detector",
     "import_weights",
     "load_preset",
     "make_extractor",
@@ -136,6 +144,9 @@ _MODULES = {
     ],
     "data.masking_rates": ["MaskingRates"],
     "data.pretraining_batches": ["pretraining_batches"],
+    "detector.config": ["DetectorConfig"],
+    "detector.detector": ["Detector"],
+    "detector.importing": ["import_detector"],
     "errors": ["InputError"],
     "models.answer_classifier": ["LxmertAnswerClassifier"],
     "models.backbone": ["LxmertBackbone"],

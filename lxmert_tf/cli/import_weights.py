@@ -1,8 +1,8 @@
-"""`lxmert import-weights`: convert a checkpoint of LXMERT or BERT to a preset."""
+"""`lxmert import-weights`: convert a checkpoint of LXMERT, BERT or the detector to a preset."""
 
 import argparse
 
-from lxmert_tf.converters import SOURCES
+from lxmert_tf.converters import DETECTOR, SOURCES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -10,9 +10,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source",
         required=True,
-        choices=SOURCES,
+        choices=(*SOURCES, DETECTOR),
         help="kind of checkpoint: a *_LXRT.pth file of the release, a Hugging Face directory of "
-        "LXMERT, or a Hugging Face directory of BERT",
+        "LXMERT, a Hugging Face directory of BERT, or the detector of region features (a Hugging "
+        "Face directory, or a file of weights)",
     )
     parser.add_argument(
         "--checkpoint", required=True, metavar="PATH", help="file or directory to convert"
@@ -33,6 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="answers to keep with the model: one per line, or a *.json table of the release",
     )
+    parser.add_argument(
+        "--detector-config",
+        metavar="FILE",
+        help="rules of the detector (default: the config in the checkpoint directory, else as "
+        "published)",
+    )
+    parser.add_argument(
+        "--flavor",
+        choices=("hf", "caffe"),
+        help="rules by which the detector resizes pictures and selects regions (default: those of "
+        "its config)",
+    )
     parser.add_argument("--output", required=True, metavar="PRESET", help="directory to write")
     parser.add_argument(
         "--partial",
@@ -43,32 +56,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import the weights, print a report and write the preset."""
-    from lxmert_tf.converters.importing import import_weights
-    from lxmert_tf.data.answer_table import read_answer_table
     from lxmert_tf.errors import InputError
-    from lxmert_tf.models.config import LxmertConfig
-    from lxmert_tf.text_file import read_lines
 
-    model, report = import_weights(
-        args.source,
-        args.checkpoint,
-        LxmertConfig.from_file(args.model_config) if args.model_config else None,
-        read_lines(args.vocabulary) if args.vocabulary else None,
-        read_answer_table(args.answers) if args.answers else None,
-    )
+    _check_options(args)
+    model, report = _import_detector(args) if args.source == DETECTOR else _import_model(args)
     _print_report(report)
     if not report.is_complete() and not args.partial:
         raise InputError(
             f"{args.checkpoint}: {len(report.missing)} tensors are missing and "
             f"{len(report.wrong_shape)} have the wrong shape; --partial accepts this"
         )
-    if model.vocabulary is None:
+    if args.source == DETECTOR:
+        names = len(model.object_names or ()), len(model.attribute_names or ())
+        print(f"names:       {names[0]:,} objects, {names[1]:,} attributes")
+    elif model.vocabulary is None:
         print("vocabulary:  none; the model reads sentences only with --vocabulary FILE")
     else:
         print(f"vocabulary:  {len(model.vocabulary):,}")
     model.save_preset(args.output)
     print(f"{type(model).__name__} written to {args.output}")
     return 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    from lxmert_tf.errors import InputError
+
+    of_models, of_detectors = (
+        ("model_config", "vocabulary", "answers"),
+        ("detector_config", "flavor"),
+    )
+    is_detector = args.source == DETECTOR
+    for option in of_models if is_detector else of_detectors:
+        if getattr(args, option) is not None:
+            kind = "models, not detectors" if is_detector else "detectors only"
+            raise InputError(f"--{option.replace('_', '-')} is for {kind}")
+
+
+def _import_model(args: argparse.Namespace):
+    from lxmert_tf.converters.importing import import_weights
+    from lxmert_tf.data.answer_table import read_answer_table
+    from lxmert_tf.models.config import LxmertConfig
+    from lxmert_tf.text_file import read_lines
+
+    return import_weights(
+        args.source,
+        args.checkpoint,
+        LxmertConfig.from_file(args.model_config) if args.model_config else None,
+        read_lines(args.vocabulary) if args.vocabulary else None,
+        read_answer_table(args.answers) if args.answers else None,
+    )
+
+
+def _import_detector(args: argparse.Namespace):
+    from lxmert_tf.detector.importing import import_detector
+
+    return import_detector(args.checkpoint, args.detector_config, args.flavor)
 
 
 def _print_report(report) -> None:

@@ -3,3 +3,5 @@
 # Kinds of checkpoints that `import_weights` reads and `export_weights` writes.
 SOURCES = ("lxrt", "huggingface", "bert")
 FORMATS = ("lxrt", "huggingface")
+# The kind of checkpoint that `lxmert_tf.detector.importing` reads.
+DETECTOR = "detector"

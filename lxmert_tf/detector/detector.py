@@ -1,6 +1,7 @@
 """The detector: a Faster R-CNN with a ResNet C4, on Visual Genome's objects and attributes."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +12,10 @@ from lxmert_tf.detector.backbone import Bottleneck, MapSizes, Stem
 from lxmert_tf.detector.config import DetectorConfig, Flavor
 from lxmert_tf.detector.heads import RegionClassifier, RegionFeatures
 from lxmert_tf.detector.image_preparation import prepare_images
+from lxmert_tf.detector.presets import load_weights, read_arguments, write_preset
 from lxmert_tf.detector.proposals import ProposalHead, ProposalSelection
 from lxmert_tf.detector.selection import CaffeSelection, HfSelection
+from lxmert_tf.errors import InputError
 from lxmert_tf.regions.extractor import Regions
 
 
@@ -27,6 +30,8 @@ class Detector(keras.Model):
     Args:
         config: Sizes and rules; the published ones if None.
         flavor: Rules to use instead of the config's, "hf" or "caffe".
+        object_names: Names of the objects, in the order of their ids.
+        attribute_names: Names of the attributes, in the order of their ids.
         dtype: Dtype policy of the convolutions and dense layers, such as "mixed_bfloat16". Boxes
             and probabilities are always float32.
         **kwargs: `name` and `trainable` of the model.
@@ -52,6 +57,8 @@ class Detector(keras.Model):
         self,
         config: DetectorConfig | dict | None = None,
         flavor: Flavor | None = None,
+        object_names: Sequence[str] | None = None,
+        attribute_names: Sequence[str] | None = None,
         dtype=None,
         **kwargs,
     ):
@@ -61,6 +68,8 @@ class Detector(keras.Model):
             config = DetectorConfig.from_dict(config)
         if flavor is not None:
             config = dataclasses.replace(config, flavor=flavor)
+        _check_names("object_names", object_names, "num_objects", config.num_objects)
+        _check_names("attribute_names", attribute_names, "num_attributes", config.num_attributes)
         policy = keras.mixed_precision.global_policy() if dtype is None else dtype
         if isinstance(policy, str):
             policy = keras.mixed_precision.Policy(policy)
@@ -92,6 +101,19 @@ class Detector(keras.Model):
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self.config = config
         self._policy_name = policy.name
+        # As JSON, because Keras would track lists as parts of the model.
+        self._object_names = json.dumps(object_names and list(object_names))
+        self._attribute_names = json.dumps(attribute_names and list(attribute_names))
+
+    @property
+    def object_names(self) -> list[str] | None:
+        """The names of the objects, in the order of their ids."""
+        return json.loads(self._object_names)
+
+    @property
+    def attribute_names(self) -> list[str] | None:
+        """The names of the attributes, in the order of their ids."""
+        return json.loads(self._attribute_names)
 
     def prepare(self, images: Sequence[np.ndarray]) -> dict:
         """Return the call arguments for pictures of any sizes, uint8 [height, width, 3], RGB."""
@@ -114,12 +136,47 @@ class Detector(keras.Model):
 
     def get_config(self):
         """Return the arguments of the constructor; `from_config` is the inverse."""
-        return {"config": self.config.to_dict(), "name": self.name, "dtype": self._policy_name}
+        return {
+            "config": self.config.to_dict(),
+            "object_names": self.object_names,
+            "attribute_names": self.attribute_names,
+            "name": self.name,
+            "dtype": self._policy_name,
+        }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Return a detector with fresh weights."""
         return cls(**config)
+
+    def save_preset(self, directory) -> None:
+        """Write a preset directory, whole or not at all; an older preset there is replaced.
+
+        Args:
+            directory: Its path; parents are made.
+
+        Raises:
+            InputError: The path is a file, or a directory that is not a preset.
+        """
+        write_preset(self, directory)
+
+    @classmethod
+    def from_preset(cls, directory, **kwargs) -> "Detector":
+        """Load a preset.
+
+        Args:
+            directory: What `save_preset` or `lxmert import-weights` wrote.
+            **kwargs: Arguments of the constructor that differ from the preset's, such as `flavor`.
+
+        Raises:
+            InputError: The directory or a part of it is missing or does not fit the others.
+        """
+        try:
+            detector = cls(**{**read_arguments(directory), **kwargs})
+        except ValueError as error:
+            raise InputError(f"{directory}: {error}") from error
+        load_weights(detector, directory)
+        return detector
 
 
 def _regions(outputs: dict, height: int, width: int) -> Regions:
@@ -134,6 +191,11 @@ def _regions(outputs: dict, height: int, width: int) -> Regions:
         attribute_ids=outputs["attribute_ids"][:count].astype(np.int64),
         attribute_confidences=outputs["attribute_confidences"][:count],
     )
+
+
+def _check_names(argument: str, names: Sequence[str] | None, field: str, size: int) -> None:
+    if names is not None and len(names) != size:
+        raise ValueError(f"{argument} has {len(names)} entries but config.{field} is {size}")
 
 
 def _backbone(inputs: dict, config: DetectorConfig, policy):

@@ -183,6 +183,9 @@ def _span(shape, strides) -> int:
 def _checked(state: Any) -> dict[str, _Tensor]:
     if not isinstance(state, dict):
         raise InputError(f"not a state dict but a {type(state).__name__}")
+    # Detectron2 saves the state dict under this key.
+    if isinstance(state.get("model"), dict):
+        state = state["model"]
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, _Tensor):
             raise InputError(f"not a state dict: the entry {name!r} is not a tensor")

@@ -1,0 +1,159 @@
+"""Import of the published detector: Hugging Face's directory, and detectron2's pickles."""
+
+import functools
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from lxmert_tf.config_file import read_mapping
+from lxmert_tf.converters.formats import StoredTensor
+from lxmert_tf.converters.formats.file_kind import foreign_kind
+from lxmert_tf.converters.formats.numpy_pickle import read_numpy_pickle
+from lxmert_tf.converters.formats.safetensors_file import read_safetensors
+from lxmert_tf.converters.formats.torch_reading import read_torch_file
+from lxmert_tf.converters.importing import ImportReport, load_tensors
+from lxmert_tf.detector.boxes import centered_anchors
+from lxmert_tf.detector.config import Flavor
+from lxmert_tf.detector.detector import Detector
+from lxmert_tf.detector.foreign_config import config_of_tensors, foreign_fields
+from lxmert_tf.detector.weight_names import ANCHORS, detector_variables
+from lxmert_tf.errors import InputError
+from lxmert_tf.text_file import read_lines
+
+# Files of a directory, of which the first that exists is read.
+_WEIGHTS = ("model.safetensors", "weights.safetensors", "pytorch_model.bin")
+_CONFIGS = ("config.yaml", "config.json")
+_OBJECTS, _ATTRIBUTES = "objects_vocab.txt", "attributes_vocab.txt"
+# The magic number of PyTorch's older format, as a pickle of its own.
+_TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_ZIP = b"PK\x03\x04"
+
+
+def import_detector(
+    checkpoint, config=None, flavor: Flavor | None = None
+) -> tuple[Detector, ImportReport]:
+    """Build the detector that a checkpoint holds and load its weights.
+
+    Nothing in the file is executed.
+
+    Args:
+        checkpoint: Directory as unc-nlp/frcnn-vg-finetuned, with weights, config and names; or a
+            file of weights: safetensors, PyTorch, or a pickle of arrays as
+            `faster_rcnn_from_caffe_attr.pkl`.
+        config: File with the rules: of Hugging Face's project, of the extraction with caffe, or of
+            our `DetectorConfig`. If None, the directory's config.yaml or config.json, else the
+            published rules. All sizes of the network come from the tensors.
+        flavor: Rules of the detector; if None, those of the config, else "hf".
+
+    Returns:
+        The detector, with the names of objects and attributes if the directory has them, and the
+        report.
+
+    Raises:
+        InputError: A file is missing, damaged or of another kind.
+
+    Example:
+        detector, report = import_detector("build/frcnn-vg-finetuned")
+        detector.save_preset("build/detector")
+    """
+    checkpoint = pathlib.Path(checkpoint)
+    if not checkpoint.exists():
+        raise InputError(f"checkpoint not found: {checkpoint}")
+    weights, objects, attributes = checkpoint, None, None
+    if checkpoint.is_dir():
+        weights = _weights_of(checkpoint)
+        objects, attributes = _names(checkpoint / _OBJECTS), _names(checkpoint / _ATTRIBUTES)
+        if config is None:
+            found = (checkpoint / name for name in _CONFIGS if (checkpoint / name).is_file())
+            config = next(found, None)
+    tensors = _without_counters(_read(weights))
+    fields = foreign_fields(read_mapping(config)) if config is not None else {}
+    where = str(weights if config is None else config)
+    if flavor is not None:
+        fields["flavor"] = flavor
+    settings = config_of_tensors(tensors, fields, where)
+    try:
+        detector = Detector(settings, object_names=objects, attribute_names=attributes)
+    except ValueError as error:
+        raise InputError(f"{checkpoint}: {error}") from error
+    report = load_tensors(detector_variables(detector), tensors)
+    if ANCHORS in report.loaded:
+        _set_caffe_anchors(detector)
+    return detector, report
+
+
+def _set_caffe_anchors(detector: Detector) -> None:
+    """Give the flavor "caffe" a checkpoint's own anchors, whose last pixels are inside the boxes.
+
+    The anchors that detectron2 makes by itself lie elsewhere than caffe's, with which the network
+    was trained; then the flavor keeps caffe's.
+    """
+    layer = detector.get_layer("proposal_selection")
+    anchors = layer.hf_anchors.numpy()
+    default = centered_anchors(layer.anchor_sizes, layer.anchor_ratios)
+    if not np.allclose(anchors, default, rtol=0, atol=1e-3):
+        layer.caffe_anchors.assign(anchors - np.array([0, 0, 1, 1], np.float32))
+
+
+def _weights_of(directory: pathlib.Path) -> pathlib.Path:
+    for name in _WEIGHTS:
+        if (directory / name).is_file():
+            return directory / name
+    raise InputError(f"{directory}: has no weights ({', '.join(_WEIGHTS)})")
+
+
+def _names(path: pathlib.Path) -> list[str] | None:
+    """Return the names in a vocabulary, of several for one class the first."""
+    if not path.is_file():
+        return None
+    return [line.split(",")[0].strip().lower() for line in read_lines(path)]
+
+
+def _read(path: pathlib.Path) -> dict[str, StoredTensor]:
+    if foreign_kind(path) == "a safetensors file":
+        return read_safetensors(path)
+    with path.open("rb") as file:
+        head = file.read(len(_TORCH_LEGACY))
+    is_torch = head == _TORCH_LEGACY or head.startswith(_ZIP) or not head.startswith(b"\x80")
+    return read_torch_file(path) if is_torch else _read_pickle(path)
+
+
+def _read_pickle(path: pathlib.Path) -> dict[str, StoredTensor]:
+    """Read a pickle of arrays by name, alone or under the key "model"."""
+    try:
+        with path.open("rb") as file:
+            content = read_numpy_pickle(file, path.stat().st_size)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+        content = content["model"]
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: not a dict of arrays but a {type(content).__name__}")
+    return {
+        _checked_name(name, path): _stored(name, value, path) for name, value in content.items()
+    }
+
+
+def _checked_name(name: Any, path: pathlib.Path) -> str:
+    if not isinstance(name, str):
+        raise InputError(f"{path}: the name {name!r} is not a string")
+    return name
+
+
+def _stored(name: str, value: Any, path: pathlib.Path) -> StoredTensor:
+    numbers = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiub"
+    if not numbers:
+        raise InputError(f"{path}: {name!r} is not an array of numbers")
+    read: Callable[[], np.ndarray] = functools.partial(np.asarray, value, np.float32)
+    return StoredTensor(value.shape, read)
+
+
+def _without_counters(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Return the tensors without PyTorch's counters of training batches."""
+    return {
+        name.removeprefix("module."): tensor
+        for name, tensor in tensors.items()
+        if not name.endswith(".num_batches_tracked")
+    }
