@@ -56,6 +56,8 @@ def _pieces(content: Any, where: str) -> list[str]:
         )
     if not all(isinstance(piece, str) for piece in ids):
         raise InputError(f"{where}: a word piece is not a string")
-    if sorted(map(str, ids.values())) != sorted(map(str, range(len(ids)))):
+    numbers = list(ids.values())
+    # JSON's true would be a 1.
+    if any(type(n) is not int for n in numbers) or sorted(numbers) != list(range(len(ids))):
         raise InputError(f"{where}: the ids of the word pieces are not 0 to {len(ids) - 1}")
     return sorted(ids, key=ids.__getitem__)

@@ -139,5 +139,6 @@ def _gather_or_keep(rows, indices, complete) -> tf.Tensor:
     return tf.cond(complete, lambda: rows, lambda: tf.gather(rows, indices))
 
 
-# One function for all layers: a SavedModel takes longer to load with each branch in it.
-_shared_gather = tf.function(_gather_or_keep, autograph=False)
+# One function for all layers, and at most two traces for rows of different widths: a SavedModel
+# takes longer to load with each branch in it.
+_shared_gather = tf.function(_gather_or_keep, autograph=False, reduce_retracing=True)

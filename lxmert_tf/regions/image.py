@@ -35,6 +35,8 @@ _ROWS = 257
 _BITS_PER_SAMPLE = 258
 _PHOTOMETRIC = 262
 
+_TOO_LARGE = "the image is too large; at most 89 megapixels"
+
 _STDERR_LOCK = threading.Lock()
 
 
@@ -76,11 +78,13 @@ def decode_image(file: BinaryIO) -> np.ndarray:
     with warnings.catch_warnings():
         # About damaged metadata, which do not matter here.
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        # Between one and two times its limit Pillow only warns; such images are rejected too.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(file, formats=_formats()) as picture:
-                return np.asarray(_to_rgb(_upright(picture)))
+                _check_size(picture)
+                upright = _upright(picture)
+                # Decoding may find another size.
+                _check_size(upright)
+                return np.asarray(_to_rgb(upright))
         except Exception as error:
             raise InputError(_reason(error, file)) from error
 
@@ -89,6 +93,13 @@ def decode_image(file: BinaryIO) -> np.ndarray:
 def _formats() -> list[str]:
     Image.init()
     return [name for name in Image.ID if name not in _NOT_DECODED]
+
+
+def _check_size(picture: Image.Image) -> None:
+    # Up to twice this limit Pillow only warns, and warnings are not safe among threads.
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and picture.width * picture.height > limit:
+        raise InputError(_TOO_LARGE)
 
 
 def _reason(error: Exception, file: BinaryIO) -> str:
@@ -101,8 +112,8 @@ def _reason(error: Exception, file: BinaryIO) -> str:
         return str(error)
     if isinstance(error, UnidentifiedImageError):
         return _why_unidentified(file)
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return "the image is too large; at most 89 megapixels"
+    if isinstance(error, Image.DecompressionBombError):
+        return _TOO_LARGE
     if isinstance(error, MemoryError):
         return "broken image, or not enough memory for it"
     return getattr(error, "strerror", None) or f"broken image ({_describe(error)})"

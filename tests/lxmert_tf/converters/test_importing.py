@@ -308,6 +308,9 @@ def test_a_vocabulary_is_read_from_tokenizer_json_if_there_is_no_other(hugging_f
         (tokenizer(type="BPE"), "the tokenizer is BPE with the prefix '##'; a model needs Word"),
         (tokenizer(continuing_subword_prefix="@@"), "WordPiece with the prefix '@@'"),
         (tokenizer(vocab={"[PAD]": 0, "a": 5}), "the ids of the word pieces are not 0 to"),
+        (tokenizer(vocab={"[PAD]": 0, "a": "1"}), "the ids of the word pieces are not 0 to"),
+        (tokenizer(vocab={"[PAD]": 0, "a": True}), "the ids of the word pieces are not 0 to"),
+        (tokenizer(vocab={"[PAD]": 0, "a": [1]}), "the ids of the word pieces are not 0 to"),
     ],
 )
 def test_a_tokenizer_without_word_pieces_is_refused(hugging_face, content, message):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tensorflow import keras
 
+from lxmert_tf.layers import packing as packing_module
 from lxmert_tf.layers.packing import PackedSequence, Packing, as_given, as_rows
 from lxmert_tf.layers.transformer import CrossModalityLayer, TransformerLayer
 
@@ -101,3 +102,18 @@ def test_layers_compute_the_same_on_packed_sequences(pooled_only):
         return
     for output, plain, mask in zip(outputs, expected, (words, regions)):
         np.testing.assert_allclose(output.unpack()[mask == 1], plain[mask == 1], atol=1e-6)
+
+
+def test_rows_of_any_width_need_only_one_more_trace():
+    before = packing_module._shared_gather.experimental_get_tracing_count()
+    mask = np.array([[1, 0]], np.int32)
+
+    @tf.function(autograph=False)
+    def pack_all(batches):
+        return [Packing(mask).pack(batch) for batch in batches]
+
+    batches = [numbered(mask)[..., :1] * tf.ones([width]) for width in range(21, 27)]
+    for rows, batch in zip(pack_all(batches), batches):
+        np.testing.assert_array_equal(rows, batch[0, :1])
+        assert rows.shape == [1, batch.shape[-1]]
+    assert packing_module._shared_gather.experimental_get_tracing_count() - before <= 2

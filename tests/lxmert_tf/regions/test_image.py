@@ -5,6 +5,7 @@ import pathlib
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 
 import easy_vqa
@@ -161,6 +162,17 @@ def test_files_that_are_not_images_are_refused_in_one_line(tmp_path, content, me
         read_image(path)
     assert one_line(raised).startswith(f"{path}: ")
     assert message in one_line(raised)
+
+
+def test_the_limit_of_pixels_does_not_rest_on_warnings_which_threads_share():
+    class Interrupted(io.BytesIO):
+        def read(self, *size):
+            # As another thread does that leaves `warnings.catch_warnings`.
+            warnings.simplefilter("ignore")
+            return super().read(*size)
+
+    with pytest.raises(InputError, match=r"^the image is too large; at most 89 megapixels$"):
+        decode_image(Interrupted(png(10_000, 10_000)))
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tiff", "webp"])
