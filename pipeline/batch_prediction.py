@@ -46,8 +46,8 @@ def predict(root, data: IngestConfig, split: str, task: str, output) -> int:
     root = pathlib.Path(root).resolve()
     if split not in data.splits:
         names = ", ".join(data.splits)
-        cure = f"it must be one of {names}" if names else "the data has no splits"
-        raise InputError(f"unknown split {split!r}; {cure}")
+        hint = f"it must be one of {names}" if names else "the data has no splits"
+        raise InputError(f"unknown split {split!r}; {hint}")
     records = dataclasses.replace(data.splits[split], layout="flat")
     data = dataclasses.replace(data, splits={NAME: records}, records=None)
     metadata_path = str(root / METADATA_FILE)

@@ -29,6 +29,7 @@ from pipeline.ingest.inputs import inputs_of
 from pipeline.ingest.job import check_rejects
 from pipeline.ingest.registry import make_data_set
 from pipeline.ingest.scenes import ReadCount, ReadScenes, Reject, SerializeScenes
+from pipeline.ingest.workers import noting_errors, raising_noted_errors
 
 # Suffix of the file with a split's counts of read and rejected images and sentences.
 COUNTS = ".counts.json"
@@ -72,7 +73,8 @@ class SceneExampleGenExecutor(BaseExampleGenExecutor):
         """Ingest all splits, then check that not too much was rejected."""
         with tempfile.TemporaryDirectory(prefix="regions-") as folder:
             self._work_folder = folder
-            super().Do(input_dict, output_dict, exec_properties)
+            with raising_noted_errors(folder):
+                super().Do(input_dict, output_dict, exec_properties)
             allowed = ingest_properties(exec_properties)["ingest"]["max_reject_fraction"]
             for path in sorted(pathlib.Path(folder).glob(f"*{COUNTS}")):
                 _check_rejects(json.loads(path.read_text(encoding="utf-8")), allowed)
@@ -170,7 +172,8 @@ def _by_reason(element: ReadCount | Reject) -> tuple[tuple[str, str], int]:
 
 def _write_counts(counts: list, split: dict[str, Any], folder: str) -> None:
     path = pathlib.Path(folder, f"{uuid.uuid4().hex}{COUNTS}")
-    path.write_text(json.dumps({"split": split, "counts": sorted(counts)}), encoding="utf-8")
+    with noting_errors(folder):
+        path.write_text(json.dumps({"split": split, "counts": sorted(counts)}), encoding="utf-8")
 
 
 def _check_rejects(found: dict[str, Any], allowed: float) -> None:

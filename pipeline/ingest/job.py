@@ -41,6 +41,8 @@ from pipeline.ingest.workers import (
     stopped_by_signals,
 )
 
+# The summary in a folder of rejects, and in no other.
+REJECTS_SUMMARY = "rejects-summary.json"
 # Options of Beam's runner in this process.
 DIRECT_RUNNER = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
 ANSWERS = "answers.txt"
@@ -83,17 +85,17 @@ def run_ingest(
         workers: Number of processes on this machine.
 
     Returns:
-        The summary: {"images": {"read", "written", "rejected"}, "sentences": {the same},
-        "answers": {the same}, "reasons": {reason: count}}, and if there are any, "ignored": [names
-        of files of other kinds that patterns found] and "found_by_number": number of images whose
-        name in the annotations has only the number in common.
+        The summary, a dict. "images", "sentences", and "answers" have the counts "read", "written",
+        and "rejected", and "reasons" counts the rejects by reason. If there are any, "ignored"
+        lists the files of other kinds that patterns found, and "found_by_number" counts the images
+        whose name in the annotations has only the number in common.
 
     Raises:
         InputError: An input is missing or of an unknown format, the folder is not empty, or there
             are no images or no sentences.
         GateError: All images or sentences, or more than `max_reject_fraction` of them, were
             rejected. The rejects are kept in a folder with the same name and the suffix
-            `-rejected`.
+            `-rejected`, until an ingestion into `output` succeeds.
 
     Example:
         >>> config = IngestConfig("easy_vqa", SplitConfig("train", limit=100))
@@ -102,7 +104,7 @@ def run_ingest(
     """
     output = pathlib.Path(output)
     check_replaceable(output)
-    check_replaceable(_rejects_folder(output), INGEST_SUMMARY)
+    check_replaceable(_rejects_folder(output), REJECTS_SUMMARY)
     inputs = inputs_of(config)
     with stopped_by_signals(), atomic_directory(output) as folder:
         work = folder / "work"
@@ -121,6 +123,7 @@ def run_ingest(
             raise type(error)(f"{error}; see {_keep_rejects(folder, output)}") from error
         if inputs.has_pictures:
             write_extractor(folder, config.extractor)
+    _remove_rejects_of_a_failure(output)
     return summary
 
 
@@ -199,10 +202,17 @@ def _rejects_folder(output: pathlib.Path) -> pathlib.Path:
 
 def _keep_rejects(folder: pathlib.Path, output: pathlib.Path) -> str:
     kept = _rejects_folder(output)
-    with atomic_directory(kept, INGEST_SUMMARY) as new:
-        for path in (*folder.glob("rejects-*.jsonl"), folder / INGEST_SUMMARY):
+    with atomic_directory(kept, REJECTS_SUMMARY) as new:
+        for path in folder.glob("rejects-*.jsonl"):
             path.rename(new / path.name)
+        (folder / INGEST_SUMMARY).rename(new / REJECTS_SUMMARY)
     return os.path.relpath(kept) if not output.is_absolute() else str(kept)
+
+
+def _remove_rejects_of_a_failure(output: pathlib.Path) -> None:
+    kept = _rejects_folder(output)
+    if (kept / REJECTS_SUMMARY).is_file():
+        shutil.rmtree(kept, ignore_errors=True)
 
 
 # The Beam pipeline. Its workers write into `folder`, and counts into `work`.
@@ -252,26 +262,47 @@ def _add_transforms(
         >> WriteShards(
             lambda reject: reject.id,
             config.shards,
-            lambda name, rejects: write_lines(
-                work / f"rejects-{name}.jsonl",
-                (json.dumps(reject._asdict(), ensure_ascii=True) for reject in rejects),
+            _noting(
+                work,
+                lambda name, rejects: write_lines(
+                    work / f"rejects-{name}.jsonl",
+                    (json.dumps(reject._asdict(), ensure_ascii=True) for reject in rejects),
+                ),
             ),
         ),
         scenes.counts
         | "WriteCounts"
-        >> WriteOnce(lambda counts: (work / READ).write_text(json.dumps(_add_counts(counts)))),
+        >> WriteOnce(
+            _noting(work, lambda counts: (work / READ).write_text(json.dumps(_add_counts(counts))))
+        ),
         scenes.lines
         | "WriteLines"
-        >> WriteOnce(lambda lines: (work / LINES).write_text(json.dumps(sorted(lines)))),
+        >> WriteOnce(
+            _noting(work, lambda lines: (work / LINES).write_text(json.dumps(sorted(lines))))
+        ),
     ]
     if scenes.answers is not None:
         written.append(
             scenes.answers
             | "WriteAnswers"
-            >> WriteOnce(lambda counts: write_lines(folder / ANSWERS, most_common_first(counts)))
+            >> WriteOnce(
+                _noting(
+                    work, lambda counts: write_lines(folder / ANSWERS, most_common_first(counts))
+                )
+            )
         )
     # Beam's Dask runner runs only what the last transform needs.
     _ = written | beam.Flatten()
+
+
+def _noting(folder: pathlib.Path, write: Callable[..., Any]) -> Callable[..., None]:
+    """Return a function that calls `write` and notes its errors in a folder."""
+
+    def write_or_note(*arguments: Any) -> None:
+        with noting_errors(folder):
+            write(*arguments)
+
+    return write_or_note
 
 
 class WriteShards(beam.PTransform):
@@ -387,7 +418,7 @@ def _add_counts(counts: Iterable[ReadCount]) -> dict[str, int]:
     return dict(total)
 
 
-# What is left for the process that started the job.
+# Run in the process that started the job.
 
 
 def _write_rejects(folder: pathlib.Path, work: pathlib.Path) -> dict[tuple[str, str], Rejects]:

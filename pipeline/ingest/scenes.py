@@ -256,13 +256,15 @@ class StoreRegions(beam.DoFn):
 
     def start_bundle(self):
         """Open a file of the region store."""
-        self._writer = RegionStoreWriter(self._folder)
-        self._progress = WorkerProgress(self._folder)
+        with noting_errors(self._folder):
+            self._writer = RegionStoreWriter(self._folder)
+            self._progress = WorkerProgress(self._folder)
 
     def finish_bundle(self):
         """Close the file."""
-        self._writer.close()
-        self._progress.close()
+        with noting_errors(self._folder):
+            self._writer.close()
+            self._progress.close()
 
     def process(self, task: RegionTask) -> Iterator[RegionRef | Reject | ReadCount | PieceLines]:
         """Yield a reference or reject for each image, then the counts."""
@@ -398,7 +400,7 @@ def keep_first(
     first, *others = sorted(same, key=lambda annotated: (annotated.file, annotated.line))
     yield first
     for annotated in others:
-        yield annotated.reject("a sentence with this id was there before")
+        yield annotated.reject("duplicate sentence id")
 
 
 class CountAnswers(beam.PTransform):
@@ -488,7 +490,7 @@ class ImageGroup(NamedTuple):
     def rejects(self) -> Iterator[Reject]:
         """Yield repetitions of the image, and the image itself if no sentence is about it."""
         for ref in self.regions[1:]:
-            yield _reject_image(ref, "an image with this id was there before")
+            yield _reject_image(ref, "duplicate image id")
         if self.regions and not self.sentences:
             yield _reject_image(self.regions[0], UNUSED)
 

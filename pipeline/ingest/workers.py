@@ -1,11 +1,12 @@
 """Worker processes of a Beam job on this machine: how they start, fail, and stop.
 
 The worker side, `python -m pipeline.ingest.workers`, is Beam's own with two additions: it leaves
-Ctrl-C to the process that started the job, and it ends when that process ends, however it does.
+Ctrl-C to the process that started the job, and it ends with that process, even if it is killed.
 """
 
 import concurrent.futures
 import contextlib
+import errno
 import fcntl
 import os
 import pathlib
@@ -17,7 +18,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from lxmert_tf.errors import InputError, Terminated
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 LOCK_VARIABLE = "LXMERT_INGEST_LOCK"
 # Files in the work folder with the errors of users that workers met.
 ERROR_SUFFIX = ".error"
+
+# The disk, the user's share of it, or a file cannot hold more.
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _ExceptHook = Callable[[threading.ExceptHookArgs], object]
 
@@ -57,7 +61,10 @@ def stopped_by_signals() -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         received: list[int] = []
 
-        def stop(number: int, _: FrameType | None) -> NoReturn:
+        def stop(number: int, _: FrameType | None) -> None:
+            if received:
+                # The clean-up after the first signal must not be cut short by impatience.
+                return
             received.append(number)
             threading.excepthook = _without_lost_connections(threading.excepthook)
             fcntl.flock(lock, fcntl.LOCK_UN)
@@ -102,7 +109,9 @@ def run_apart(run: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def noting_errors(folder) -> Iterator[None]:
-    """Note an error that the user can correct, because Beam brings home only a traceback.
+    """Note an error that the user can correct.
+
+    A worker process returns only a traceback, and Beam adds the name of a step in this process.
 
     Args:
         folder: The work folder.
@@ -111,7 +120,9 @@ def noting_errors(folder) -> Iterator[None]:
         yield
     except (InputError, OSError) as error:
         path = pathlib.Path(folder) / f"{uuid.uuid4().hex}{ERROR_SUFFIX}"
-        path.write_text(_message(error), encoding="utf-8", errors="surrogateescape")
+        # If the disk is full, an empty file stays, which says so.
+        with contextlib.suppress(OSError):
+            path.write_text(_message(error, folder), encoding="utf-8", errors="surrogateescape")
         raise
 
 
@@ -123,7 +134,8 @@ def raising_noted_errors(folder) -> Iterator[None]:
         folder: The work folder.
 
     Raises:
-        InputError: A worker noted one; the first by name if there are several.
+        InputError: A worker noted one; if there are several, the message is the first in order of
+            text.
     """
     try:
         yield
@@ -132,9 +144,10 @@ def raising_noted_errors(folder) -> Iterator[None]:
             path.read_text(encoding="utf-8", errors="surrogateescape")
             for path in pathlib.Path(folder).glob(f"*{ERROR_SUFFIX}")
         )
-        if notes:
-            raise InputError(notes[0]) from error
-        raise
+        if not notes:
+            raise
+        message = next(filter(None, notes), f"{folder}: cannot be written; the disk may be full")
+        raise InputError(message) from error
 
 
 def main() -> None:
@@ -196,10 +209,12 @@ def _handling_signals(handler) -> Iterator[None]:
             signal.signal(number, usual)
 
 
-def _message(error: InputError | OSError) -> str:
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+def _message(error: InputError | OSError, folder) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    # A failed write does not tell its file.
+    where = error.filename or (folder if error.errno in _DISK_IS_FULL else None)
+    return str(error) if where is None else f"{where}: {error.strerror}"
 
 
 if __name__ == "__main__":

@@ -266,7 +266,7 @@ def test_second_picture_with_an_id_is_a_reject(source, tmp_path):
     assert summary["sentences"]["written"] == len(pairs)
     [reject] = rejects_in(tmp_path / "out")
     assert (reject["kind"], reject["id"]) == ("image", "p0")
-    assert reject["reason"] == "an image with this id was there before"
+    assert reject["reason"] == "duplicate image id"
 
 
 def test_if_everything_is_rejected_the_rejects_are_kept(source, tmp_path):

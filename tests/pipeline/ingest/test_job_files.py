@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lxmert_tf.data.sidecars import INGEST_SUMMARY
 from lxmert_tf.errors import GateError, InputError
-from pipeline.ingest.job import run_ingest
+from pipeline.ingest.job import REJECTS_SUMMARY, run_ingest
 from pipeline.ingest.parsers import text_rows
 from tests.pipeline.ingest import detections
 from tests.pipeline.ingest.job_files import (
@@ -122,7 +121,7 @@ def test_duplicates_and_unmentioned_images_are_reported_with_their_lines(files, 
     assert summary["images"] == {"read": 8, "written": 6, "rejected": 2}
     told = {(r["id"], r["line"], r["reason"]) for r in rejects_in(tmp_path / "out")}
     assert told == {
-        ("i1", 7, "an image with this id was there before"),
+        ("i1", 7, "duplicate image id"),
         ("silent", 8, "no sentence is about it"),
     }
 
@@ -138,9 +137,27 @@ def test_above_the_limit_the_job_fails_says_why_and_leaves_the_rejects(files, tm
     assert [path.name for path in work.iterdir()] == ["out-rejected"]
     assert not list((work / "out-rejected").glob("*tfrecord*"))
     assert len(rejects_in(work / "out-rejected")) == 3
-    assert (
-        json.loads((work / "out-rejected" / INGEST_SUMMARY).read_text())["images"]["rejected"] == 1
-    )
+    summary = json.loads((work / "out-rejected" / REJECTS_SUMMARY).read_text())
+    assert summary["images"]["rejected"] == 1
+    # The next failure replaces them, and a success removes them.
+    regions.write_bytes(b"".join([b"nonsense\n", b"nonsense\n", *lines[2:]]))
+    with pytest.raises(GateError, match="2 of 6 images were rejected"):
+        run_ingest(config_of([regions], [questions]), work / "out")
+    assert len(rejects_in(work / "out-rejected")) == 6
+    regions.write_bytes(b"".join(lines))
+    run_ingest(config_of([regions], [questions]), work / "out")
+    assert [path.name for path in work.iterdir()] == ["out"]
+
+
+def test_a_data_set_with_the_name_of_a_rejects_folder_is_left_alone(files, tmp_path):
+    regions, questions = files
+    run_ingest(config_of([regions], [questions]), tmp_path / "out-rejected")
+    before = contents(tmp_path / "out-rejected")
+    regions.write_bytes(b"nonsense\n")
+    with pytest.raises(InputError, match="out-rejected: already exists and has no rejects-summary"):
+        run_ingest(config_of([regions], [questions]), tmp_path / "out")
+    write_regions(regions, [f"i{n}" for n in range(6)])
+    assert contents(tmp_path / "out-rejected") == before
 
 
 def test_an_answer_table_of_the_data_or_of_a_file_leaves_others_out(files, tmp_path):
@@ -241,7 +258,7 @@ def test_sentences_with_a_repeated_id_are_rejected(files, tmp_path):
     summary = run_ingest(config, tmp_path / "out")
     assert summary["sentences"] == {"read": 12, "written": 10, "rejected": 2}
     found = {(r["id"], r["line"], r["reason"]) for r in rejects_in(tmp_path / "out")}
-    reason = "a sentence with this id was there before"
+    reason = "duplicate sentence id"
     assert found == {("i0-0", 4, reason), ("i0-0", 9, reason)}
 
 

@@ -136,7 +136,7 @@ def test_a_group_has_all_names_of_its_image():
     made = [element for group in groups.values() for element in make_scene(group, True)]
     assert [scene.image_ids for scene in of_kind(JoinedScene, made)] == [("v/1",)]
     assert {(r.id, r.reason, r.image) for r in of_kind(Reject, made)} == {
-        ("v/1", "an image with this id was there before", ""),
+        ("v/1", "duplicate image id", ""),
         ("x/1", "no sentence is about it", ""),
         ("s2", "its image is missing", "w/1"),
         ("s3", "the name of its image is ambiguous", "1"),
@@ -182,7 +182,7 @@ def test_the_first_sentence_with_an_id_is_kept(places):
         ("sentence", "1", "a", 7),
         ("sentence", "1", "b", 1),
     ]
-    assert {r.reason for r in others} == {"a sentence with this id was there before"}
+    assert {r.reason for r in others} == {"duplicate sentence id"}
 
 
 @given(sentences)

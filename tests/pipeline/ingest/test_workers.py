@@ -1,16 +1,25 @@
 """Errors and signals in `lxmert ingest`, with real processes: one line, and nothing left behind."""
 
+import contextlib
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 
 import easy_vqa
 import pytest
+
+from lxmert_tf.errors import InputError
+from pipeline.ingest.config import IngestConfig, SplitConfig
+from pipeline.ingest.job import run_ingest
+from pipeline.ingest.workers import noting_errors, raising_noted_errors, stopped_by_signals
 
 # Enough to keep workers busy until a signal comes.
 PICTURES = 4000
@@ -133,3 +142,59 @@ def test_an_error_in_a_worker_is_one_line(tmp_path, workers):
     [line] = done.stderr.splitlines()
     assert line.startswith(f"lxmert ingest: {questions.name}: annotations not found")
     assert not (tmp_path / "out").exists() and not (tmp_path / ".out.partial").exists()
+
+
+@pytest.fixture
+def usual_signals(monkeypatch) -> Iterator[None]:
+    """Let Ctrl-C raise, which tests in the background ignore."""
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_does_not_cut_the_clean_up_short(usual_signals):
+    steps = []
+    with pytest.raises(KeyboardInterrupt), stopped_by_signals():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            steps.append("cleaned up")
+    assert steps == ["cleaned up"]
+
+
+@contextlib.contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Let files be made, but not grow beyond a size."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_failed_write_names_the_folder(tmp_path):
+    with (
+        pytest.raises(InputError) as caught,
+        full_disk(200),
+        raising_noted_errors(tmp_path),
+        noting_errors(tmp_path),
+    ):
+        (tmp_path / "data").write_bytes(bytes(300))
+    assert str(caught.value) == f"{tmp_path}: File too large"
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [(0, "cannot be written; the disk may be full"), (500, "File too large")],
+    ids=["nothing fits", "notes fit"],
+)
+def test_a_full_disk_is_the_reason_and_leaves_nothing(tmp_path, size, reason):
+    config = IngestConfig("easy_vqa", SplitConfig("test", limit=2))
+    with pytest.raises(InputError) as caught, full_disk(size):
+        run_ingest(config, tmp_path / "out")
+    assert str(caught.value) == f"{tmp_path / '.out.partial' / 'work'}: {reason}"
+    assert not list(tmp_path.iterdir())
