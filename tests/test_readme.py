@@ -144,6 +144,13 @@ def documented_text() -> Iterator[tuple[str, str]]:
                 yield name_of(path), ast.get_docstring(node) or ""
 
 
+def test_what_is_returned_does_not_read_as_a_type():
+    # The documentation takes what stands before a colon in the first line for the type.
+    for where, text in documented_text():
+        for line in re.findall(r"^(?:Returns|Yields):\n +(.*)", text, re.MULTILINE):
+            assert ":" not in line, f"{where}: {line}"
+
+
 def test_every_documented_import_works():
     found = 0
     for where, text in documented_text():

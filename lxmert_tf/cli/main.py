@@ -94,8 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments. Default: those of the process.
 
     Returns:
-        The exit status: 0 for success, 1 for a result that failed a gate, 2 for a user error,
-        which is reported in one line on stderr.
+        The exit status, which is 0 for success, 1 for a result that failed a gate, and 2 for a
+        user error, which is reported in one line on stderr.
     """
     silence_tensorflow()
     # Imports make many objects that stay. Python's default is to search them for garbage again and

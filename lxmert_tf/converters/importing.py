@@ -93,8 +93,8 @@ def import_weights(
         answers: Answers to keep with the model, in the order of the logits.
 
     Returns:
-        The model and the report. The class of the model follows from the heads in the checkpoint:
-        `LxmertPretrainer` if it has the pre-training heads, `LxmertPairClassifier` or
+        The model and the report. The class of the model follows from the heads in the checkpoint.
+        It is `LxmertPretrainer` if it has the pre-training heads, `LxmertPairClassifier` or
         `LxmertAnswerClassifier` if it has only an answer head on two images or on one, otherwise
         `LxmertBackbone`.
 

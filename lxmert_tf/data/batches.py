@@ -159,8 +159,8 @@ def split_window(
         bucket_by_length: Whether sentences of similar length come together.
 
     Returns:
-        Ragged int32 [parts, (rows)], a permutation of 0..N-1: the rest of the batch that an
-        earlier window began, whole batches, and the beginning of the next batch.
+        Ragged int32 [parts, (rows)], a permutation of 0..N-1. The parts are the rest of the batch
+        that an earlier window began, whole batches, and the beginning of the next batch.
     """
     before = tf.cast(before, tf.int64)
     count = tf.size(lengths)

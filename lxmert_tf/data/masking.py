@@ -34,7 +34,7 @@ def mask_words(
         rates: The masking rates.
 
     Returns:
-        The new `token_ids`, and `masked_lm_labels` int32 [B, T]: the piece to predict, or -1.
+        The new `token_ids`, and `masked_lm_labels` int32 [B, T], the piece to predict or -1.
     """
     chance = keys.uniform("words", [tf.shape(token_ids)[1], 3])
     special = tf.reduce_any(tf.equal(token_ids[..., tf.newaxis], tf.constant(special_ids)), axis=-1)
@@ -127,7 +127,7 @@ def draw_answers(
         keys: The random keys of the batch.
 
     Returns:
-        `answer_labels` int32 [B]: the answer's ID, or -1 if there is none to learn.
+        `answer_labels` int32 [B], the answer's ID or -1 if there is none to learn.
     """
     ids = answer_ids.to_tensor(IGNORED)
     weights = tf.where(ids >= 0, scores.to_tensor(0.0), 0.0)

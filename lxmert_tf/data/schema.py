@@ -166,7 +166,7 @@ def parse_scenes(serialized, features: Iterable[str] = DTYPES) -> dict[str, tf.R
         features: The features to parse.
 
     Returns:
-        {feature: ragged tensor [N, (values)]}.
+        A dict from feature to ragged tensor [N, (values)].
     """
     spec = {name: tf.io.RaggedFeature(DTYPES[name], row_splits_dtype=tf.int64) for name in features}
     return tf.io.parse_example(serialized, spec)

@@ -42,8 +42,8 @@ class Detector(keras.Model):
         scales: float32 [B, 2], pixels of these pictures per pixel of the original, y and x.
 
     Returns:
-        A dict: `features` float32 [B, R, F], `boxes` float32 [B, R, 4] (x1, y1, x2, y2 in pixels of
-        the original), `object_ids` and `attribute_ids` int32 [B, R], `object_confidences` and
+        A dict of `features` float32 [B, R, F], `boxes` float32 [B, R, 4] (x1, y1, x2, y2 in pixels
+        of the original), `object_ids` and `attribute_ids` int32 [B, R], `object_confidences` and
         `attribute_confidences` float32 [B, R], and `region_count` int32 [B]. R is
         `config.max_regions`; absent regions are zeros.
 

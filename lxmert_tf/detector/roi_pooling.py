@@ -18,7 +18,7 @@ def region_bins(boxes, map_sizes, grid: int, stride: int):
         stride: Pixels per cell of the map.
 
     Returns:
-        int32 [N, 2, grid, 2]: for rows, then for columns, the first cell of each bin and the one
+        int32 [N, 2, grid, 2], for rows, then for columns, the first cell of each bin and the one
         after the last. Empty bins end where they begin, or before.
     """
     # Rows first, as in the sizes of maps.

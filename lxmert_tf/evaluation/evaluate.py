@@ -62,8 +62,8 @@ def predict_answers(
         batch_size: Questions per batch.
 
     Returns:
-        {question ID: answer}, in the order of the records. A pair classifier answers "True" or
-        "False".
+        A dict from question ID to answer, in the order of the records. A pair classifier answers
+        "True" or "False".
 
     Raises:
         InputError: A file is damaged, has no questions, or has features of another width; a
@@ -94,8 +94,8 @@ def evaluate_answers(
         batch_size: Questions per batch.
 
     Returns:
-        {question type: (accuracy in 0..1, number of questions)}, and the same over all questions
-        under "all".
+        A dict from question type to (accuracy in 0..1, number of questions), with the same over
+        all questions under "all".
 
     Raises:
         InputError: A file is damaged, has no questions, or has features of another width; a

@@ -32,9 +32,9 @@ def score_gqa(predictions: Mapping[str, str], annotations_path, choices_path=Non
             out. Only with an official questions file.
 
     Returns:
-        Overall: accuracy; with an official file also accuracy on binary and on open questions,
-        consistency, validity, plausibility and distribution (lower is better), and the accuracy
-        by structural and by semantic type. A score without any questions is left out.
+        The overall accuracy. With an official file also the accuracy on binary and on open
+        questions, consistency, validity, plausibility and distribution (lower is better), and the
+        accuracy by structural and by semantic type. A score without any questions is left out.
 
     Raises:
         InputError: A file is damaged or of another kind, or the predictions are for other

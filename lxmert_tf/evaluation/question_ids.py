@@ -29,7 +29,7 @@ def index_by_id(items: Iterable[tuple[str, T]], where: str) -> dict[str, T]:
         where: The file's name, for messages.
 
     Returns:
-        {question ID: value}, in the order given.
+        A dict from question ID to value, in the order given.
 
     Raises:
         InputError: An ID occurs twice.

@@ -45,8 +45,8 @@ def read_submission(task: str, path) -> dict[str, str]:
         path: The file.
 
     Returns:
-        {question ID: answer}, in the order of the file; for NLVR2 the answers are "True" or
-        "False".
+        A dict from question ID to answer, in the order of the file. For NLVR2 the answers are
+        "True" or "False".
 
     Raises:
         InputError: The file is damaged, of another task, or answers a question twice.

@@ -55,8 +55,8 @@ def soft_score(answers: Sequence[str]) -> dict[str, float]:
         answers: People's answers; ten in VQA v2.
 
     Returns:
-        {normalized answer: score in 0..1}, in the order given. An answer such as "a" or "?"
-        normalizes to the empty string.
+        A dict from normalized answer to score in 0..1, in the order given. An answer such as "a"
+        or "?" normalizes to the empty string.
     """
     counts = collections.Counter(map(normalize_vqa_answer, answers))
     return {answer: _leave_one_out(count, len(answers)) for answer, count in counts.items()}

@@ -37,8 +37,8 @@ class LxmertPretrainer(TaskModel):
         output_attentions: Whether to return the attention probabilities, too.
 
     Returns:
-        A dict, all float32: `masked_lm_logits` [B, T, V], `matched_logits` [B, 2] (1 = the
-        sentence belongs to the image), `object_logits` [B, R, num_objects], `attribute_logits`
+        A dict of float32 `masked_lm_logits` [B, T, V], `matched_logits` [B, 2] (1 = the sentence
+        belongs to the image), `object_logits` [B, R, num_objects], `attribute_logits`
         [B, R, num_attributes], `region_feature_predictions` [B, R, F] and `answer_logits` [B, A];
         with `output_attentions` also `attentions`.
 

@@ -144,7 +144,7 @@ def describe_starting_preset(preset, feature_size: int) -> PresetDescription:
     """Describe a preset to train on regions of `feature_size` features.
 
     Raises:
-        InputError: It is no preset, it has no vocabulary, or its regions have another width.
+        InputError: It is not a preset, it has no vocabulary, or its regions have another width.
     """
     source = describe_preset(preset)
     if source.vocabulary is None:

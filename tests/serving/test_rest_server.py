@@ -230,7 +230,7 @@ def test_a_gzipped_request_is_answered_like_a_plain_one(url, flat_records, encod
         ("gzip", gzipped(b"{}")[:-9], 400, "not valid gzip: it is cut short"),
         ("gzip", b"", 400, "not valid gzip: it is cut short"),
         ("gzip", b"{}", 400, "not valid gzip: Error -3"),
-        ("gzip", gzipped(b"{}") * 2, 400, "not valid gzip: data follow its end"),
+        ("gzip", gzipped(b"{}") * 2, 400, "not valid gzip: extra data after the end"),
         ("br", b"{}", 415, "Content-Encoding 'br' is not supported; use gzip or none"),
         ("gzip, gzip", b"{}", 415, "Content-Encoding 'gzip, gzip' is not supported"),
     ],

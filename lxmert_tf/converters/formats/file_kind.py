@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes, if it is no checkpoint."""
+"""What a file is, by its first bytes, if it is not a checkpoint."""
 
 import codecs
 import pathlib

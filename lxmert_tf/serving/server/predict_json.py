@@ -75,8 +75,8 @@ def format_predict(outputs: dict[str, np.ndarray], by_row: bool) -> bytes:
         by_row: Whether the request was by row.
 
     Returns:
-        JSON: {"predictions": rows} or {"outputs": columns}. A single output comes without its
-        name.
+        A JSON object with "predictions" (rows) or "outputs" (columns). A single output comes
+        without its name.
 
     Raises:
         RequestError: A number is not finite, which JSON cannot hold (status 400). Very large

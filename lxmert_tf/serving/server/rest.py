@@ -245,7 +245,7 @@ def _uncompress(body: bytes, encoding: str, limit: int) -> bytes:
         raise RequestError(400, "the body is not valid gzip: it is cut short")
     # Each of many tiny members would cost a copy of the rest of the body.
     if stream.unused_data:
-        raise RequestError(400, "the body is not valid gzip: data follow its end")
+        raise RequestError(400, "the body is not valid gzip: extra data after the end")
     return content
 
 
