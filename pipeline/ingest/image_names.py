@@ -15,8 +15,12 @@ from typing import NamedTuple
 
 from lxmert_tf.errors import InputError
 
+PICTURE_ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".avif", ".heic", ".heif", ".jp2", ".pbm", ".pgm", ".pnm", ".ppm"),
+)
 _PICTURE_ENDING = re.compile(
-    r"(\.(jpe?g|jpe|jfif|png|bmp|gif|tiff?|webp|avif|hei[cf]|jp2|p[bgnp]m))+\Z", re.IGNORECASE
+    rf"(\.({'|'.join(ending[1:] for ending in PICTURE_ENDINGS)}))+\Z", re.IGNORECASE
 )
 _SAME_ENDING = {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "tiff": "tif"}
 # The names of MS COCO and of VQA's abstract scenes have 12 digits.
@@ -145,8 +149,9 @@ def distinct_ids(names: Iterable[str]) -> dict[str, str]:
         names: Names of the files.
 
     Returns:
-        The id by file. Files whose stems are equal get as many folders as are needed, and if these
-        are equal too, their endings.
+        The id by file, each another one. Files whose stems are equal get as many folders as are
+        needed, and if these are equal too, their endings. If even these are equal, as those of
+        `a.jpg` and `a.jpeg`, the id is the whole name.
     """
     by_stem: dict[str, list[str]] = collections.defaultdict(list)
     for name in dict.fromkeys(names):
@@ -237,13 +242,12 @@ def _contradicted(matches: Mapping[str, str]) -> set[str]:
 def _distinguish(names: list[str]) -> dict[str, str]:
     parsed = {name: parse_name(name) for name in names}
     deepest = max(len(name.folders) for name in parsed.values())
-    ids: dict[str, str] = {}
     for with_ending in (False, True):
         for depth in range(deepest + 1):
             ids = {name: _short_name(parsed[name], depth, with_ending) for name in names}
             if len(set(ids.values())) == len(names):
                 return ids
-    return ids
+    return {name: name for name in names}
 
 
 def _short_name(name: ImageName, depth: int, with_ending: bool) -> str:

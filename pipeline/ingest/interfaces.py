@@ -9,6 +9,7 @@ from pipeline.ingest.files import InputFile
 
 # The range of all rows of a file.
 ALL_ROWS = (0, None)
+PIECE_BYTES = 128 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,27 @@ class Piece:
     start: int = 0
     stop: int | None = None
     size: int = 0
+
+    @property
+    def row_bytes(self) -> int:
+        """Approximate bytes of a row in the file, if the piece is one of `row_pieces`."""
+        return self.size // max(1, (self.stop or 0) - self.start)
+
+
+def row_pieces(file: InputFile, rows: tuple[int, int | None], count: int, size: int) -> list[Piece]:
+    """Split rows of a file into pieces of about `PIECE_BYTES`.
+
+    Args:
+        file: The file.
+        rows: The range of rows to read.
+        count: Number of rows in the file.
+        size: Bytes of a row.
+    """
+    step = max(1, PIECE_BYTES // max(1, size))
+    first, last = rows[0], count if rows[1] is None else min(rows[1], count)
+    starts = range(first, last, step)
+    stops = [*starts[1:], last]
+    return [Piece(file, start, stop, (stop - start) * size) for start, stop in zip(starts, stops)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ import h5py
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
+from pipeline.ingest.image_names import PICTURE_ENDINGS
 from pipeline.ingest.interfaces import RegionReader, SentenceReader
 from pipeline.ingest.parsers.hdf5 import open_hdf5
 from pipeline.ingest.parsers.text_rows import COMPRESSED_BLOCK_BYTES, split_lines
@@ -61,16 +62,13 @@ SENTENCE_READERS: dict[str, type[SentenceReader]] = {
 
 T = TypeVar("T")
 
-_PICTURE_ENDINGS = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
-    *(".avif", ".heic", ".heif", ".jp2", ".pbm", ".pgm", ".pnm", ".ppm"),
-)
 _ENDINGS = {
     "numpy_files": (".npy", ".npz"),
     "mmf_lmdb": (".lmdb", ".mdb"),
-    "pictures": _PICTURE_ENDINGS,
+    "pictures": PICTURE_ENDINGS,
 }
 _HDF5_ENDINGS = (".h5", ".hdf5")
+_BINARY_ENDINGS = (*_HDF5_ENDINGS, *itertools.chain(*_ENDINGS.values()))
 _TSV_ENDING = ".tsv"
 # Of text and of other files too.
 _TEXT_ENDINGS = (".txt", "")
@@ -142,7 +140,7 @@ def detect_format(file: InputFile) -> str:
 
 def known_endings() -> str:
     """Return the endings of region files, for messages."""
-    return ", ".join((_TSV_ENDING, ".txt", *_HDF5_ENDINGS, *itertools.chain(*_ENDINGS.values())))
+    return ", ".join((_TSV_ENDING, ".txt", *_BINARY_ENDINGS))
 
 
 def is_region_file(name: str | None, file: InputFile) -> bool:
@@ -150,24 +148,21 @@ def is_region_file(name: str | None, file: InputFile) -> bool:
 
     Args:
         name: Name of the format; None to detect it.
-        file: The file.
-
-    Raises:
-        InputError: The file cannot be read.
+        file: The file. One that cannot be read is of another kind, unless its ending tells more.
     """
     if file.named or file.ending == _TSV_ENDING:
         return True
     if name == "pictures":
-        return file.ending in ("", *_PICTURE_ENDINGS)
+        return file.ending in ("", *PICTURE_ENDINGS)
     if name in _ENDINGS:
         return file.ending in _ENDINGS[name]
     if name is not None and name.endswith("_hdf5"):
         return file.ending in _HDF5_ENDINGS
     if name is not None:
-        return any(count > 1 for count in _column_counts(file))
+        return any(count > 1 for count in _found_column_counts(file))
     if file.ending in _TEXT_ENDINGS:
-        return any(count in _COLUMNS for count in _column_counts(file))
-    return file.ending in (*_HDF5_ENDINGS, *itertools.chain(*_ENDINGS.values()))
+        return any(count in _COLUMNS for count in _found_column_counts(file))
+    return file.ending in _BINARY_ENDINGS
 
 
 def is_sentence_file(file: InputFile) -> bool:
@@ -185,13 +180,24 @@ def _column_counts(file: InputFile) -> list[int]:
         raise InputError(f"{file.name}: cannot be read: {error}") from error
 
 
+def _found_column_counts(file: InputFile) -> list[int]:
+    """Return `_column_counts` of a file that a pattern found; [] if it cannot be read."""
+    try:
+        return _column_counts(file)
+    except InputError:
+        # A link to nothing or an encrypted member beside the region files must not end the job.
+        return []
+
+
 def _hdf5_format(opened: h5py.File) -> str:
     if "features" in opened and "bboxes" in opened:
         return "gqa_hdf5"
     if "image_features" in opened and "image_bb" in opened:
         return "bottom_up_hdf5"
     first = next(iter(opened), "")
-    if first and isinstance(opened[first], h5py.Group):
+    # h5py would open the other file of an external link.
+    link = opened.get(first, getlink=True) if first else None
+    if isinstance(link, h5py.HardLink) and isinstance(opened[first], h5py.Group):
         return "grouped_hdf5"
     names = ", ".join(itertools.islice(opened, _SHOWN_NAMES)) or "nothing"
     raise InputError(

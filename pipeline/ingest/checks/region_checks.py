@@ -18,11 +18,6 @@ LARGEST_IN_UNIT = 1.1
 # Records hold float16 by default, in which a larger feature would become infinite. Features of
 # detectors are much smaller.
 LARGEST_FEATURE = float(np.finfo(np.float16).max)
-# To recognize float64 that is read as float32: the least magnitude of a feature, the fraction of
-# lower halves that are no features, and the largest value of an upper half (that of 65504 is 7).
-_SMALLEST_FEATURE = 1e-12
-_LEAST_ODD = 0.1
-_LARGEST_UPPER = 8.0
 # Larger than any image, and small enough for division in float32.
 LARGEST_SIDE = 10**9
 _INFINITE_BITS = 0x7C00
@@ -78,7 +73,7 @@ def checked_image(
     boxes_in_pixels, features = np.asarray(boxes_in_pixels), np.asarray(features)
     check_id(image_id)
     if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
-        raise RegionError("the image's height or width is no number of pixels")
+        raise RegionError("the image's height or width is not a valid number of pixels")
     _check_shapes(boxes_in_pixels, features, labels)
     regions = Regions(
         features=_checked_features(features),
@@ -126,36 +121,10 @@ def _checked_features(features: np.ndarray) -> np.ndarray:
             raise RegionError("features are NaN or infinite")
         return features
     features = _float32(features, "features")
-    try:
-        return _in_float16_range(features)
-    except RegionError:
-        doubles = _as_float64(features)
-        if doubles is None:
-            raise
-        return _in_float16_range(_float32(doubles, "features"))
-
-
-def _in_float16_range(features: np.ndarray) -> np.ndarray:
     lowest, highest = _finite_range(features, "features")
     if lowest < -LARGEST_FEATURE or highest > LARGEST_FEATURE:
         raise RegionError("features are larger than 65504, the most that float16 holds")
     return features
-
-
-def _as_float64(features: np.ndarray) -> np.ndarray | None:
-    """Return features as float64 if it is float64 that was read as float32; None if not.
-
-    Text files do not name the type. The lower halves of float64 are odd as float32, and the upper
-    halves are not.
-    """
-    if features.shape[1] % 2:
-        return None
-    lower, upper = np.abs(features[:, 0::2]), np.abs(features[:, 1::2])
-    # A NaN compares as False.
-    is_odd = ~((lower <= LARGEST_FEATURE) & ((lower == 0) | (lower >= _SMALLEST_FEATURE)))
-    if is_odd.mean() < _LEAST_ODD or not (upper <= _LARGEST_UPPER).all():
-        return None
-    return np.ascontiguousarray(features).view(np.float64)
 
 
 def _checked_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:

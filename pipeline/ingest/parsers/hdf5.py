@@ -10,11 +10,9 @@ import h5py
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.files import InputFile, open_input
-from pipeline.ingest.interfaces import Piece
 
-PIECE_BYTES = 128 << 20
 # More than the row of any image.
-_LARGEST_ROW = 128 << 20
+LARGEST_ROW = 128 << 20
 # Errors of h5py on damaged files.
 HDF5_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError, OverflowError)
 # HDF5 decompresses a whole chunk and keeps it for the following rows.
@@ -83,22 +81,6 @@ def find_dataset(
     return dataset
 
 
-def row_pieces(file: InputFile, rows: tuple[int, int | None], count: int, size: int) -> list[Piece]:
-    """Split rows of a file into pieces of about `PIECE_BYTES`.
-
-    Args:
-        file: The file.
-        rows: The range of rows to read.
-        count: Number of rows in the file.
-        size: Bytes of a row.
-    """
-    step = max(1, PIECE_BYTES // max(1, size))
-    first, last = rows[0], count if rows[1] is None else min(rows[1], count)
-    starts = range(first, last, step)
-    stops = [*starts[1:], last]
-    return [Piece(file, start, stop, (stop - start) * size) for start, stop in zip(starts, stops)]
-
-
 def row_bytes(dataset: h5py.Dataset) -> int:
     """Return the size of a row, uncompressed."""
     return math.prod(dataset.shape[1:]) * dataset.dtype.itemsize
@@ -109,7 +91,7 @@ def _check_storage(dataset: h5py.Dataset, file_size: int) -> None:
     name, length = dataset.name.rpartition("/")[2], math.prod(dataset.shape)
     if not dataset.ndim:
         return
-    if row_bytes(dataset) > _LARGEST_ROW:
+    if row_bytes(dataset) > LARGEST_ROW:
         raise InputError(f"refused: a row of {name!r} has {row_bytes(dataset)} bytes")
     if dataset.chunks is None:
         start = dataset.id.get_offset()

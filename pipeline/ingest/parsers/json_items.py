@@ -73,10 +73,10 @@ def starts_with_list(file: InputFile) -> bool:
     """Return whether a file holds a list.
 
     Raises:
-        InputError: The file cannot be opened.
+        InputError: The file cannot be opened, or is damaged before the list.
     """
     with open_input(file) as stream:
-        return _Window(stream).peek() == "["
+        return _first_character(file, _Window(stream)) == "["
 
 
 def read_object(file: InputFile) -> Iterator[Item | ReadError]:
@@ -88,7 +88,7 @@ def read_member(file: InputFile, key: str) -> Any:
     """Return one member of the object that a file holds; None if it is not found.
 
     Raises:
-        InputError: The file cannot be opened.
+        InputError: The file cannot be opened, or is damaged before the member.
     """
     with open_input(file) as stream:
         window = _Window(stream)
@@ -98,6 +98,8 @@ def read_member(file: InputFile, key: str) -> Any:
                 if name == key:
                     return window.value()
                 window.skip()
+        if window.damaged:
+            raise _damaged(file)
     return None
 
 
@@ -131,6 +133,11 @@ class _Window:
         self._text, self._at = "", 0
         self._ended = False
         self._reason = _NOT_JSON
+
+    @property
+    def damaged(self) -> bool:
+        """True if the compressed file cannot be read on."""
+        return self._reason is DAMAGED
 
     def peek(self) -> str:
         """Return the next character that is not blank; empty at the end."""
@@ -195,7 +202,7 @@ class _Window:
 
     def finish(self) -> None:
         """Check that nothing follows and that the checksum of a compressed file is right."""
-        if self.peek() or self._reason is DAMAGED:
+        if self.peek() or self.damaged:
             raise _InvalidRestError(self._reason)
 
     def _key(self) -> str:
@@ -243,7 +250,7 @@ def _read(
 
 
 def _list(file: InputFile, window: _Window) -> Iterator[tuple[str, Any]]:
-    if window.peek() != "[":
+    if _first_character(file, window) != "[":
         raise InputError(f"{file.name}: is not a JSON list")
     for value in window.values():
         yield "", value
@@ -272,8 +279,20 @@ def _object(file: InputFile, window: _Window) -> Iterator[tuple[str, Any]]:
 
 
 def _check_object(file: InputFile, window: _Window) -> None:
-    if window.peek() != "{":
+    if _first_character(file, window) != "{":
         raise InputError(f"{file.name}: holds no JSON object")
+
+
+def _first_character(file: InputFile, window: _Window) -> str:
+    """Return the first character that is not blank; InputError if the file is damaged before it."""
+    character = window.peek()
+    if not character and window.damaged:
+        raise _damaged(file)
+    return character
+
+
+def _damaged(file: InputFile) -> InputError:
+    return InputError(f"{file.name}: damaged or cut short")
 
 
 def _line_item(number: int, line: Line) -> Item | ReadError:

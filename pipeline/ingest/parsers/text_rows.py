@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 from lxmert_tf.text_file import Utf8Stream, detect_encoding
 from pipeline.ingest.files import InputFile, open_input
-from pipeline.ingest.interfaces import Piece
+from pipeline.ingest.interfaces import PIECE_BYTES, Piece
 
-PIECE_BYTES = 128 << 20
 BLOCK_BYTES = 1 << 20
 # So much of a compressed file is lost before the place where it is damaged.
 COMPRESSED_BLOCK_BYTES = 1 << 16
@@ -64,7 +63,7 @@ def text_pieces(
     Args:
         file: The file.
         rows: The range of rows to read.
-        is_header: Returns whether the first line of a file is no row.
+        is_header: Returns whether the first line of a file is not a row.
 
     Returns:
         Pieces that count bytes; for a file that is compressed or UTF-16, one that counts rows.
@@ -108,7 +107,7 @@ def piece_rows(piece: Piece, is_header: IsHeader = no_header) -> Iterator[Line]:
 
 
 def split_lines(
-    content: BufferedIOBase, offset: int, block_bytes: int, longest: int = -1
+    content: BufferedIOBase, offset: int, block_bytes: int, longest: int | None = None
 ) -> Iterator[Line]:
     """Yield the lines of a stream from its current position, as UTF-8.
 
@@ -119,7 +118,7 @@ def split_lines(
         longest: So many bytes of a long line are kept, and perhaps a block more; by default
             `MAX_LINE_BYTES`.
     """
-    longest = MAX_LINE_BYTES if longest < 0 else longest
+    longest = MAX_LINE_BYTES if longest is None else longest
     parts: list[bytes] = []
     size = 0
     for block in _blocks(content if offset else Utf8Stream(content), block_bytes):

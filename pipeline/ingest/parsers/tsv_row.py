@@ -9,13 +9,17 @@ import binascii
 import numpy as np
 import pybase64
 
-from pipeline.ingest.checks.region_checks import RegionError
+from pipeline.ingest.checks.region_checks import LARGEST_FEATURE, RegionError
 
 FLOAT, INTEGER = np.dtype("<f4"), np.dtype("<i8")
 # What files have instead, as the length of an array tells.
 _OTHER_WIDTH: dict[np.dtype, np.dtype] = {FLOAT: np.dtype("<f8"), INTEGER: np.dtype("<i4")}
 # More classes than any detector has. float32 numbers that are read as int32 are larger.
 _MOST_CLASSES = 10**7
+# The least magnitude of a feature, and the least fraction of values outside the range of features
+# among the lower halves of float64.
+_SMALLEST_FEATURE = 1e-12
+_LEAST_IMPLAUSIBLE = 0.1
 # Python would parse thousands of digits, slowly. No image has so many pixels.
 MAX_DIGITS = 9
 CUT_SHORT = "the file ends in the middle of the row"
@@ -75,14 +79,17 @@ class TsvRow:
         return self._array(name, FLOAT, count).reshape(count)
 
     def vectors(self, name: str, count: int, size: int | None = None) -> np.ndarray:
-        """Return a cell as an array [count, size] of float32, or of float64 if a size is given.
+        """Return a cell of float32 or float64 as an array [count, size].
 
         Args:
             name: The column.
             count: Number of vectors.
-            size: Their length; None stands for any.
+            size: Their length; None stands for any, and the values tell whether they are float64.
         """
-        return self._array(name, FLOAT, count, size).reshape(count, -1)
+        vectors = self._array(name, FLOAT, count, size).reshape(count, -1)
+        # Halves of float64 may be signaling NaN, of which NumPy warns.
+        with np.errstate(invalid="ignore"):
+            return vectors if size else _widened(vectors)
 
     def _array(self, name: str, dtype: np.dtype, count: int, size: int | None = 1) -> np.ndarray:
         try:
@@ -105,6 +112,34 @@ class TsvRow:
     def _error(self, name: str, reason: str) -> RegionError:
         cut = name == self._last and not self._ended
         return RegionError(CUT_SHORT if cut else reason)
+
+
+def _widened(vectors: np.ndarray) -> np.ndarray:
+    """Return float32 [R, 2 F] as float64 [R, F] if the bytes are those of float64.
+
+    The lower halves of float64 are mostly no features as float32. All of them are zero if the
+    values were float16 or whole numbers before.
+    """
+    if vectors.shape[1] % 2:
+        return vectors
+    lower = vectors[:, 0::2]
+    # The first row settles it for float32.
+    if lower[0].any() and not _is_implausible(lower[0]).any():
+        return vectors
+    doubles = vectors.view(_OTHER_WIDTH[FLOAT])
+    if lower.any():
+        is_float64 = _is_implausible(lower).mean() >= _LEAST_IMPLAUSIBLE
+        is_float64 = is_float64 and (np.abs(doubles) <= LARGEST_FEATURE).all()
+    else:
+        is_float64 = vectors.any() and not _is_implausible(doubles).any()
+    return doubles if is_float64 else vectors
+
+
+def _is_implausible(values: np.ndarray) -> np.ndarray:
+    """Return which values no feature has: very large or small ones, and NaN."""
+    magnitudes = np.abs(values)
+    is_in_range = (magnitudes >= _SMALLEST_FEATURE) & (magnitudes <= LARGEST_FEATURE)
+    return ~(is_in_range | (magnitudes == 0))
 
 
 def split_cells(text: bytes, count: int) -> list[memoryview]:

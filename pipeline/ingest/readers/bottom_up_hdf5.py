@@ -26,8 +26,21 @@ from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionError, checked_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, last_updated, open_input
-from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
-from pipeline.ingest.parsers.hdf5 import HDF5_ERRORS, find_dataset, open_hdf5, row_pieces
+from pipeline.ingest.interfaces import (
+    ALL_ROWS,
+    Piece,
+    ReadError,
+    ReadImage,
+    RegionReader,
+    row_pieces,
+)
+from pipeline.ingest.parsers.hdf5 import (
+    HDF5_ERRORS,
+    LARGEST_ROW,
+    find_dataset,
+    open_hdf5,
+    row_bytes,
+)
 from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
 
 _SUFFIX = re.compile(r"\.(h5|hdf5)$")
@@ -48,9 +61,8 @@ class BottomUpHdf5(RegionReader):
         return row_pieces(file, rows, count, file.size // count)
 
     def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
-        """Yield the images of a piece."""
-        ids = _ids_of(piece.file)
-        size = piece.size // max(1, (piece.stop or 0) - piece.start)
+        """Yield the images of a piece; the last piece also reports images that the file lacks."""
+        ids, size = _ids_of(piece.file), piece.row_bytes
         with open_hdf5(piece.file, _arrays) as arrays:
             for line, row in enumerate(range(piece.start, piece.stop or 0), start=1):
                 if row not in ids:
@@ -61,6 +73,10 @@ class BottomUpHdf5(RegionReader):
                     yield ReadImage(line, arrays.image(ids[row], row), size)
                 except RegionError as error:
                     yield error.read_error(line, ids[row], size)
+            if piece.stop == arrays.count:
+                for row in sorted(ids.keys() - range(arrays.count)):
+                    error = RegionError("the file has no such row as the file of image ids says")
+                    yield error.read_error(None, ids[row])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,14 +102,16 @@ class _Arrays:
 
     def image(self, image_id: str, row: int) -> SceneImage:
         """Read an image; raise a RegionError if it is invalid."""
+        parts = (self.features, self.boxes, self.scaled)
         where: Any = row
         if self.ranges is not None:
             first, last = map(int, self.ranges[row])
             if not 0 <= first <= last <= len(self.features):
                 raise RegionError("pos_boxes are not regions of the file")
+            if any((last - first) * row_bytes(part) > LARGEST_ROW for part in parts):
+                raise RegionError("an array is larger than 128 MB")
             where = slice(first, last)
         try:
-            parts = (self.features, self.boxes, self.scaled)
             features, boxes, scaled = (part[where] for part in parts)
         except HDF5_ERRORS as error:
             raise RegionError("the row is damaged or cut short") from error
@@ -104,9 +122,7 @@ class _Arrays:
 def _arrays(opened: h5py.File, size: int) -> _Arrays:
     if "spatial_features" not in opened:
         raise InputError("it has no 'spatial_features', from which the images' sizes follow")
-    ranges = None
-    if "pos_boxes" in opened:
-        ranges = find_dataset(opened, "pos_boxes", size, rank=2, kind="iu")[:]
+    ranges = _ranges(opened, size) if "pos_boxes" in opened else None
     rank = 3 if ranges is None else 2
     parts = [
         find_dataset(opened, name, size, rank)
@@ -115,12 +131,21 @@ def _arrays(opened: h5py.File, size: int) -> _Arrays:
     shapes = [part.shape for part in parts]
     lengths = {shape[:-1] for shape in shapes}
     fits = len(lengths) == 1 and shapes[1][-1] == 4 and shapes[2][-1] >= 4
-    if not fits or not parts[0].size or (ranges is not None and ranges.shape[1:] != (2,)):
+    if not fits or not parts[0].size:
         raise InputError(
             f"image_features {shapes[0]}, image_bb {shapes[1]} and spatial_features {shapes[2]} do "
             "not fit"
         )
     return _Arrays(parts[0], parts[1], parts[2], ranges)
+
+
+def _ranges(opened: h5py.File, size: int) -> np.ndarray:
+    ranges = find_dataset(opened, "pos_boxes", size, rank=2, kind="iu")
+    if not len(ranges) or ranges.shape[1] != 2:
+        raise InputError(f"pos_boxes {ranges.shape} are not the first and last region of images")
+    if len(ranges) * row_bytes(ranges) > LARGEST_ROW:
+        raise InputError("refused: 'pos_boxes' is larger than 128 MB")
+    return ranges[:]
 
 
 def _side(pixels: np.ndarray, scaled: np.ndarray) -> int:

@@ -19,14 +19,15 @@ import h5py
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionError, checked_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, last_updated, open_input
-from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
-from pipeline.ingest.parsers.hdf5 import (
-    HDF5_ERRORS,
-    find_dataset,
-    open_hdf5,
-    row_bytes,
+from pipeline.ingest.interfaces import (
+    ALL_ROWS,
+    Piece,
+    ReadError,
+    ReadImage,
+    RegionReader,
     row_pieces,
 )
+from pipeline.ingest.parsers.hdf5 import HDF5_ERRORS, find_dataset, open_hdf5, row_bytes
 
 _NUMBERED = re.compile(r"(.*)_([0-9]{1,6})\.(?:h5|hdf5)", re.DOTALL)
 

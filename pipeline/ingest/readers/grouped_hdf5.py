@@ -14,8 +14,15 @@ from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionError, check_id
 from pipeline.ingest.files import InputFile
-from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
-from pipeline.ingest.parsers.hdf5 import HDF5_ERRORS, find_dataset, open_hdf5, row_pieces
+from pipeline.ingest.interfaces import (
+    ALL_ROWS,
+    Piece,
+    ReadError,
+    ReadImage,
+    RegionReader,
+    row_pieces,
+)
+from pipeline.ingest.parsers.hdf5 import HDF5_ERRORS, find_dataset, open_hdf5
 from pipeline.ingest.parsers.npy_stream import LARGEST
 from pipeline.ingest.readers.numpy_files import image_of_arrays
 
@@ -45,7 +52,7 @@ class GroupedHdf5(RegionReader):
 
     def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
         """Yield the images of a piece."""
-        size = piece.size // max(1, (piece.stop or 0) - piece.start)
+        size = piece.row_bytes
         with open_hdf5(piece.file, _groups) as (opened, names, file_size):
             for line, name in enumerate(names[piece.start : piece.stop], start=1):
                 try:
@@ -69,7 +76,7 @@ def _image(opened: h5py.File, name: str, file_size: int) -> SceneImage:
             raise RegionError("the image is a link to another place or file")
         group = opened[name]
         if not isinstance(group, h5py.Group):
-            raise RegionError("the image is no group of arrays")
+            raise RegionError("the image is not a group of arrays")
         for dataset, array in _ARRAYS.items():
             if dataset in group:
                 found = find_dataset(group, dataset, file_size, kind="fiu")

@@ -20,11 +20,17 @@ from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionError, check_id
 from pipeline.ingest.files import InputFile
-from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
+from pipeline.ingest.interfaces import (
+    ALL_ROWS,
+    Piece,
+    ReadError,
+    ReadImage,
+    RegionReader,
+    row_pieces,
+)
 from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
 from pipeline.ingest.readers.numpy_files import image_of_arrays
 
-PIECE_BYTES = 128 << 20
 _LIST_OF_KEYS = b"keys"
 
 # A process must not open an LMDB file twice, and may read several pieces at once.
@@ -48,15 +54,7 @@ class MmfLmdb(RegionReader):
         count = environment.stat()["entries"] - has_list
         if count < 1:
             raise InputError(f"{file.name}: the LMDB file holds no images")
-        row_bytes = os.path.getsize(path) / count
-        step = max(1, int(PIECE_BYTES / row_bytes))
-        first, last = rows[0], count if rows[1] is None else min(rows[1], count)
-        starts = range(first, last, step)
-        stops = [*starts[1:], last]
-        return [
-            Piece(file, start, stop, int((stop - start) * row_bytes))
-            for start, stop in zip(starts, stops)
-        ]
+        return row_pieces(file, rows, count, os.path.getsize(path) // count)
 
     def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
         """Yield the images of a piece, in the order of their keys."""
@@ -87,7 +85,7 @@ def _image(key: bytes, value: bytes) -> SceneImage:
     check_id(image_id)
     arrays = load_numpy_pickle(value)
     if not isinstance(arrays, dict):
-        raise RegionError("the value is no dict")
+        raise RegionError("the value is not a dict")
     return image_of_arrays(image_id, arrays)
 
 

@@ -79,7 +79,7 @@ class RegionTsv(RegionReader):
         return bool(self._header(first_line))
 
     def _header(self, first_line: bytes) -> tuple[str, ...]:
-        """Return the names of the columns; none if the line is no header."""
+        """Return the names of the columns; none if the line is not a header."""
         if len(first_line) > _MAX_HEADER_BYTES:
             return ()
         cells = split_cells(first_line, len(self.columns))

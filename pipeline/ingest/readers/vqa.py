@@ -107,7 +107,7 @@ class _Labels:
                 self._passed[name] = label
             elif isinstance(item, ReadError):
                 self._errors.append(dataclasses.replace(item, reason=str(label)))
-        return "the annotations file has none of this question"
+        return "the annotations file has no entry for this question"
 
     def take_errors(self) -> list[ReadError]:
         """Return, once, the invalid annotations whose question is unknown."""

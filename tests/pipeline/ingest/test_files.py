@@ -82,6 +82,26 @@ def test_other_files_beside_region_files_are_ignored_and_listed(folder, form):
     assert sorted(found.ignored) == ["r/Makefile", "r/list.csv", "r/notes.txt"]
 
 
+def test_files_that_cannot_be_read_beside_region_files_are_ignored(folder):
+    write("r/a.tsv", content=ROW)
+    pathlib.Path("r/notes").symlink_to("gone")
+    with zipfile.ZipFile("r.zip", "w") as archive:
+        archive.writestr("a.tsv", ROW)
+        archive.writestr("secret", b"text")
+    # The flag of an encrypted member, in its own header and in the directory.
+    data = bytearray(pathlib.Path("r.zip").read_bytes())
+    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.rindex(signature) + flags] |= 1
+    write("r.zip", content=bytes(data))
+    for form in (None, "lxmert_tsv"):
+        for pattern, ignored in (("r/*", "r/notes"), ("r.zip", "r.zip!secret")):
+            found = inputs(pattern, form=form)
+            assert len(found.regions) == 1
+            assert found.ignored == (ignored,)
+            with pytest.raises(InputError, match=ignored):
+                inputs(ignored, form=form)
+
+
 def test_other_files_beside_pictures_are_ignored_and_listed(folder):
     write("p/a.png", "p/b.heic", "p/c.json", "p/d.txt", "p/e")
     found = inputs("p/*", form="pictures", sentences=("*.json", "p/*.txt"))

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
+from pipeline.ingest import interfaces
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import ReadError
-from pipeline.ingest.parsers import hdf5
 from pipeline.ingest.readers import gqa_hdf5
 from pipeline.ingest.readers.gqa_hdf5 import GqaHdf5
 from tests.pipeline.ingest import detections
@@ -84,7 +84,7 @@ def test_units_are_ranges_of_rows(tmp_path, monkeypatch):
     images = some(*"abcdefg")
     path = write(tmp_path, images)
     row_bytes = REGIONS * (8 + 4) * 4
-    monkeypatch.setattr(hdf5, "PIECE_BYTES", 3 * row_bytes)
+    monkeypatch.setattr(interfaces, "PIECE_BYTES", 3 * row_bytes)
     pieces = GqaHdf5().pieces(input_file(path))
     assert [(piece.start, piece.stop) for piece in pieces] == [(0, 3), (3, 6), (6, 7)]
     assert [piece.size for piece in pieces] == [3 * row_bytes, 3 * row_bytes, row_bytes]

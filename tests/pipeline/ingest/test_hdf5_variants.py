@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
+from pipeline.ingest import interfaces
 from pipeline.ingest.interfaces import ReadError
-from pipeline.ingest.parsers import hdf5
+from pipeline.ingest.readers import bottom_up_hdf5
 from pipeline.ingest.readers.bottom_up_hdf5 import BottomUpHdf5
 from pipeline.ingest.readers.grouped_hdf5 import GroupedHdf5
 from pipeline.ingest.registry import detect_format
@@ -79,12 +80,12 @@ def test_bottom_up_with_any_number_of_regions(tmp_path, monkeypatch):
     path = write_bottom_up(tmp_path, images, adaptive=True)
     assert detect_format(input_file(path)) == "bottom_up_hdf5"
     check(images, read_all(BottomUpHdf5(), path))
-    monkeypatch.setattr(hdf5, "PIECE_BYTES", 1)
+    monkeypatch.setattr(interfaces, "PIECE_BYTES", 1)
     assert len(BottomUpHdf5().pieces(input_file(path))) == 3
     check(images, read_all(BottomUpHdf5(), path))
 
 
-def test_what_is_wrong_with_an_image_leaves_its_neighbors_alone(tmp_path):
+def test_an_invalid_image_does_not_affect_its_neighbors(tmp_path):
     def edit(file):
         file["pos_boxes"][0] = [5, 4]
         file["spatial_features"][3:6] = 0
@@ -99,6 +100,45 @@ def test_what_is_wrong_with_an_image_leaves_its_neighbors_alone(tmp_path):
     read = read_all(BottomUpHdf5(), path)
     assert reasons(read)[0] == "no image has this row, according to the file of image ids"
     assert read[2].id == "25"
+
+
+def test_ids_of_rows_that_the_file_lacks_are_reported_once(tmp_path, monkeypatch):
+    path = write_bottom_up(tmp_path, IMAGES)
+    rows = {262148: 0, 9: 1, 25: 2, "behind": 3, "before": -1}
+    (tmp_path / "train36_imgid2idx.pkl").write_bytes(pickle.dumps(rows))
+    monkeypatch.setattr(interfaces, "PIECE_BYTES", 1)
+    *images, before, behind = read_all(BottomUpHdf5(), path)
+    check(IMAGES, images)
+    reason = "the file has no such row as the file of image ids says"
+    assert before == ReadError(None, "before", reason)
+    assert behind == ReadError(None, "behind", reason)
+    check(IMAGES[:2], read_all(BottomUpHdf5(), path, rows=(0, 2)))
+
+
+def test_ranges_of_more_regions_than_an_image_has_are_not_read(tmp_path, monkeypatch):
+    images = [small(str(number), count=count) for number, count in enumerate((3, 36, 1))]
+    path = write_bottom_up(tmp_path, images, adaptive=True)
+    monkeypatch.setattr(bottom_up_hdf5, "LARGEST_ROW", images[0].features.nbytes)
+    first, large, last = read_all(BottomUpHdf5(), path)
+    assert large.reason == "an array is larger than 128 MB"
+    check([images[0], images[2]], [first, last])
+    monkeypatch.setattr(bottom_up_hdf5, "LARGEST_ROW", 2 * 2 * 4)
+    assert "refused: 'pos_boxes' is larger than 128 MB" in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "reason"),
+    [
+        (np.zeros([0, 2], "i4"), "pos_boxes (0, 2) are not the first and last region of images"),
+        (np.zeros([3, 3], "i4"), "pos_boxes (3, 3) are not the first and last region of images"),
+    ],
+)
+def test_pos_boxes_must_be_ranges(tmp_path, ranges, reason):
+    def edit(file):
+        del file["pos_boxes"]
+        file["pos_boxes"] = ranges
+
+    assert reason in refused(write_bottom_up(tmp_path, IMAGES, adaptive=True, edit=edit))
 
 
 def refused(path) -> str:
@@ -154,7 +194,17 @@ def test_a_group_that_is_none_is_alone(tmp_path):
     assert [item.id for item in (a, b, c, d, e)] == list("abcde")
     assert b.reason == "the image has no height or width"
     assert c.reason == "the image is a link to another place or file"
-    assert e.reason == "the image is no group of arrays"
+    assert e.reason == "the image is not a group of arrays"
+
+
+def test_a_link_to_another_file_is_not_followed(tmp_path):
+    write_groups(tmp_path, IMAGES)
+    path = tmp_path / "links.h5"
+    for link in (h5py.ExternalLink("val2014_obj36.h5", "/9"), h5py.SoftLink("/b")):
+        with h5py.File(path, "w") as file:
+            file["a"], file["b"] = link, 1.0
+        with pytest.raises(InputError, match="unknown format, with a, b; those known"):
+            detect_format(input_file(path))
 
 
 def test_other_hdf5_names_what_it_has(tmp_path):

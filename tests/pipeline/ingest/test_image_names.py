@@ -3,7 +3,7 @@
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
@@ -114,6 +114,26 @@ def test_files_with_the_same_name_get_ids_with_folders_or_endings():
         "y/v/1.png": "y/v/1",
     }
     assert distinct_ids(["1.png", "v/1.png"]) == {"1.png": "1", "v/1.png": "v/1"}
+    # The endings are spelled in several ways.
+    for files in (["p/a.jpg", "p/a.jpeg"], ["x.jpg", "x.JPG"], ["p/a", "./p/a"]):
+        assert distinct_ids(files) == {name: name for name in files}
+
+
+ENDINGS = ["", ".jpg", ".JPG", ".jpeg", ".tif", ".tiff", ".jpg.png"]
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(
+        st.tuples(st.text("aA/.\\", max_size=4), st.sampled_from(ENDINGS)).map("".join),
+        unique=True,
+        max_size=6,
+    )
+)
+def test_no_two_files_have_one_id(files):
+    ids = distinct_ids(files)
+    assert set(ids) == set(files)
+    assert len(set(ids.values())) == len(files)
 
 
 def test_a_file_is_named_without_the_ending_of_its_regions():

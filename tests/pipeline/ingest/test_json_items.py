@@ -21,6 +21,7 @@ from pipeline.ingest.parsers.json_items import (
     read_list,
     read_member,
     read_object,
+    starts_with_list,
 )
 
 VALUES = st.recursive(
@@ -104,6 +105,20 @@ def test_a_member(file_of):
     file = file_of('{"long": [1, 2, 3], "name": "val2014", "rest": [')
     assert read_member(file, "name") == "val2014"
     assert read_member(file, "other") is None
+
+
+def test_a_file_that_is_damaged_before_its_content_is_refused(file_of):
+    file = file_of(gzip.compress(b'{"a": 1}')[:12], "items.json.gz")
+    for of_file in (
+        lambda: starts_with_list(file),
+        lambda: read_member(file, "a"),
+        lambda: list(read_list(file)),
+        lambda: list(read_list(file, "a")),
+        lambda: list(read_object(file)),
+    ):
+        with pytest.raises(InputError) as caught:
+            of_file()
+        assert str(caught.value) == f"{file.name}: damaged or cut short"
 
 
 @pytest.mark.parametrize(

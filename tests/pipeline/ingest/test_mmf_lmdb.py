@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lxmert_tf.errors import InputError
+from pipeline.ingest import interfaces
 from pipeline.ingest.files import InputFile, find_inputs
-from pipeline.ingest.readers import mmf_lmdb
 from pipeline.ingest.readers.mmf_lmdb import MmfLmdb
 from tests.pipeline.ingest import detections
 from tests.pipeline.ingest.foreign_pickles import Command, by_python_2
@@ -76,7 +76,7 @@ def test_units_are_rows_in_the_order_of_the_keys(tmp_path, monkeypatch):
     images = [detections.small(str(number)) for number in range(10, 30)]
     path = write_images(tmp_path / "a.lmdb", images[::-1])
     # `keys` stands behind the digits, and "z" behind it.
-    monkeypatch.setattr(mmf_lmdb, "PIECE_BYTES", os.path.getsize(path) / 4)
+    monkeypatch.setattr(interfaces, "PIECE_BYTES", os.path.getsize(path) // 4)
     pieces = MmfLmdb().pieces(input_file(path))
     assert [(piece.start, piece.stop) for piece in pieces] == [(0, 5), (5, 10), (10, 15), (15, 20)]
     # Several pieces at a time: the database is opened once.
@@ -121,7 +121,7 @@ def test_the_neighbors_of_an_invalid_image_are_read(tmp_path):
     wrong = {
         "the file asks for posix.mkdir": value_of(image, features=Command(made)),
         "the pickle is damaged or cut short": None,
-        "the value is no dict": [1],
+        "the value is not a dict": [1],
         "the image has no features": without(image, "features"),
         "the image has no boxes": without(image, "bbox"),
         "the image has no height or width": without(image, "image_width"),

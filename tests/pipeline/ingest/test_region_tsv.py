@@ -17,6 +17,7 @@ from lxmert_tf.errors import InputError
 from pipeline.ingest.files import find_inputs
 from pipeline.ingest.interfaces import ReadError, ReadImage
 from pipeline.ingest.parsers import text_rows
+from pipeline.ingest.parsers.tsv_row import TsvRow
 from pipeline.ingest.readers.region_tsv import BottomUpTsv, LxmertTsv
 from tests.pipeline.ingest.detections import real, small
 from tests.pipeline.ingest.reading import input_file, read_all, reasons
@@ -143,6 +144,42 @@ def test_float64_and_int32_arrays_are_read(tmp_path):
     }
     [read] = read_all(LxmertTsv(), written(tmp_path, row({**CELLS, **other})))
     dataclasses.replace(FIRST, features=FIRST.features / 3).check(read)
+
+
+def features_of(features: np.ndarray, dtype: str):
+    """The features that are read from a TSV row."""
+    count = len(features)
+    cells = {"num_boxes": b"%d" % count, "features": encode(features, dtype)}
+    columns = ("num_boxes", "features")
+    return TsvRow(columns, row(cells).rstrip(b"\n")).vectors("features", count)
+
+
+@pytest.mark.parametrize("step", [1, 1e-3, 100])
+@pytest.mark.parametrize("made_from", ["f8", "f4", "f2", "i8"])
+def test_float64_features_are_recognized_whatever_they_are_made_from(made_from, step):
+    features = np.random.default_rng(0).uniform(0, 3, [4, 64]) * step
+    features[:, ::2] = 0  # as many are, behind a ReLU
+    features[:, 3] = 1
+    features = features.astype(made_from)
+    first_zero = features.copy()
+    first_zero[0] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for given in (features, first_zero):
+            np.testing.assert_array_equal(features_of(given, "<f8"), given)
+
+
+@pytest.mark.parametrize("lower", [0, 1e-20, 1, np.inf, np.nan])
+def test_float32_features_are_read_as_they_are(lower):
+    features = np.random.default_rng(0).uniform(0, 3, [4, 64]).astype(np.float32)
+    features[:2, :8:2] = lower
+    features[2] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for given in (features, features[2:], features[2:3], features[:, 1:]):
+            read = features_of(given, "<f4")
+            assert read.dtype == np.float32
+            np.testing.assert_array_equal(read, given)
 
 
 @pytest.mark.parametrize("cells, reason", FAULTS.values(), ids=FAULTS)

@@ -77,7 +77,7 @@ def test_the_order_does_not_matter(folder, seed, missing):
 
 def test_a_question_without_annotation_is_reported(tmp_path):
     items = read_both(tmp_path, annotations_with(lambda items: items.pop(1)))
-    reason = "the annotations file has none of this question"
+    reason = "the annotations file has no entry for this question"
     assert problems(items) == [(2, "262148002", reason)]
 
 
@@ -102,7 +102,7 @@ def test_an_annotation_of_an_unknown_question_is_reported(tmp_path):
     items = read_both(tmp_path, annotations_with(lambda items: items.__setitem__(1, None)))
     assert problems(items) == [
         (2, "", "annotations: the item should be an object"),
-        (2, "262148002", "the annotations file has none of this question"),
+        (2, "262148002", "the annotations file has no entry for this question"),
     ]
     assert len(sentences(items)) == 2
 
@@ -212,6 +212,22 @@ def test_other_files_of_this_kind(tmp_path, subset, name, image):
     assert problems(items) == []
     assert items[0].image_ids == (image,)
     assert items[0].sentence.answers == (("down", 1.0), ("at table", 0.3))
+
+
+def test_a_damaged_file_is_not_blamed_for_its_content(tmp_path):
+    for name, content in (
+        (QUESTIONS_FILE, content_of("vqa_official")),
+        (ANNOTATIONS_FILE, VQA_ANNOTATIONS),
+    ):
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(json.dumps(content).encode()))
+    questions, annotations = (
+        tmp_path / f"{name}.gz" for name in (QUESTIONS_FILE, ANNOTATIONS_FILE)
+    )
+    for path in (annotations, questions):
+        path.write_bytes(path.read_bytes()[:12])
+        with pytest.raises(InputError) as caught:
+            read(VqaOfficial(), questions)
+        assert str(caught.value) == f"{path}: damaged or cut short"
 
 
 def test_data_type_marks_abstract_scenes(tmp_path):
