@@ -411,9 +411,9 @@ def _check_lines(name: str, lines, field: str, size: int) -> None:
     if len(lines) != size:
         raise ValueError(f"{name} has {len(lines)} entries but config.{field} is {size}")
     # Refused here: a saved list with a line break would be read back as a longer one.
-    broken = [line for line in lines if "\n" in line or "\r" in line]
+    broken = [line for line in lines if any(character in line for character in "\n\r\0")]
     if broken:
-        raise InputError(f"{name} has the entry {broken[0]!r}; it must not have a line break")
+        raise InputError(f"{name} has the entry {broken[0]!r}; line breaks and NUL are not allowed")
 
 
 def _read_about(path: pathlib.Path) -> dict[str, Any]:

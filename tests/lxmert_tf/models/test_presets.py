@@ -295,7 +295,7 @@ def test_a_preset_may_be_moved(classifier, tmp_path):
     assert_same_weights(LxmertAnswerClassifier.from_preset(tmp_path / "elsewhere"), classifier)
 
 
-@pytest.mark.parametrize("broken", ["two\nlines", "two\rlines"])
+@pytest.mark.parametrize("broken", ["two\nlines", "two\rlines", "a\0b"])
 def test_an_entry_that_a_preset_could_not_keep_is_refused_at_once(broken):
     for name, lines in (("answers", [*ANSWERS[1:], broken]), ("vocabulary", [*PIECES[1:], broken])):
         with pytest.raises(InputError) as raised:
