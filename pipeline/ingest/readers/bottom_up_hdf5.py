@@ -75,8 +75,8 @@ class BottomUpHdf5(RegionReader):
                     yield error.read_error(line, ids[row], size)
             if piece.stop == arrays.count:
                 for row in sorted(ids.keys() - range(arrays.count)):
-                    error = RegionError("the file has no such row as the file of image ids says")
-                    yield error.read_error(None, ids[row])
+                    lacking = RegionError("the file has no such row as the file of image ids says")
+                    yield lacking.read_error(None, ids[row])
 
 
 @dataclasses.dataclass(frozen=True)
