@@ -116,9 +116,17 @@ def assert_same_weights(ours, theirs):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_all_files_give_the_same_weights(name, tmp_path, config_file):
+def test_all_files_give_the_same_tensors(name, tmp_path):
     WRITERS[name](tmp_path / name)
-    model, report = import_detector(tmp_path / name, config_file)
+    read = _read(tmp_path / name)
+    assert read.keys() == tensors().keys()
+    for key, value in tensors().items():
+        assert read[key].shape == value.shape
+        np.testing.assert_array_equal(read[key].read(), value)
+
+
+def test_a_file_of_weights_is_imported(weights_file, config_file):
+    model, report = import_detector(weights_file, config_file)
     assert report.is_complete() and report.unexpected == ()
     assert set(report.loaded) == tensors().keys() - {COUNTER}
     caffe = CaffeRules(shorter_side=64, longest_side=100)
@@ -201,8 +209,7 @@ def change_sizes(preset):
     ],
 )
 def test_damaged_presets_are_refused_in_one_line(damage, message, tmp_path):
-    model = Detector(CONFIG, object_names=OBJECTS)
-    model.save_preset(tmp_path / "preset")
+    original().save_preset(tmp_path / "preset")
     damage(tmp_path / "preset")
     with pytest.raises(InputError) as raised:
         Detector.from_preset(tmp_path / "preset")
