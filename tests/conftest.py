@@ -7,7 +7,12 @@ import platform
 import re
 import sys
 
+import hypothesis
 import pytest
+
+# Machines stand still at times; no test asserts a time.
+hypothesis.settings.register_profile("no_deadline", deadline=None)
+hypothesis.settings.load_profile("no_deadline")
 
 ROOT = pathlib.Path(__file__).parents[1]
 OURS = re.compile(rf"From {re.escape(str(ROOT))}/(lxmert_tf|pipeline|tests)/.* deprecated", re.S)
