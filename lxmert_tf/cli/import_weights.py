@@ -1,12 +1,15 @@
 """`lxmert import-weights`: convert a checkpoint of LXMERT, BERT or the detector to a preset."""
 
 import argparse
+import typing
 
 from lxmert_tf.converters import DETECTOR, SOURCES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
+    from lxmert_tf.detector.config import Flavor
+
     parser.add_argument(
         "--source",
         required=True,
@@ -42,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--flavor",
-        choices=("hf", "caffe"),
+        choices=typing.get_args(Flavor),
         help="rules by which the detector resizes pictures and selects regions (default: those of "
         "its config)",
     )
