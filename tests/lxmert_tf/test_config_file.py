@@ -158,7 +158,7 @@ YAML_PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=150, derandomize=True)
 @given(st.lists(YAML_PIECES, max_size=12).map("".join))
 @example("<<: {name: a}")
 def test_any_content_is_read_or_refused_in_one_line(tmp_path_factory, text):
@@ -173,7 +173,7 @@ def test_any_content_is_read_or_refused_in_one_line(tmp_path_factory, text):
         assert isinstance(config, Pipeline)
 
 
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True)
 @given(
     st.builds(
         Pipeline,

@@ -4,7 +4,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lxmert_tf.config_file import read_mapping
@@ -30,7 +30,6 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("texts")
 
 
-@settings(deadline=None)
 @given(LINES, st.sampled_from(FORMS), st.booleans())
 def test_any_lines_are_read_alike_from_every_form(folder, lines, form, ended):
     path = folder / "text"
@@ -108,7 +107,6 @@ class Slow(io.BytesIO):
         return super().read1(min(size, self._most))
 
 
-@settings(deadline=None)
 @given(
     st.text(st.characters(exclude_characters="\ufeff", exclude_categories=["Cs"])),
     st.sampled_from(list(ENCODINGS)),

@@ -267,7 +267,7 @@ def test_a_file_cut_anywhere_is_refused_with_one_line(whole, tmp_path):
 
 
 @hypothesis.given(st.data())
-@hypothesis.settings(deadline=None, max_examples=100, derandomize=True)
+@hypothesis.settings(max_examples=100, derandomize=True)
 def test_changed_bytes_only_change_numbers_or_are_refused(whole, changed, data):
     content = bytearray(whole.read_bytes())
     # Half of them where the superblock and the first groups lie.
@@ -283,7 +283,7 @@ def test_changed_bytes_only_change_numbers_or_are_refused(whole, changed, data):
 
 
 @hypothesis.given(st.binary(max_size=600))
-@hypothesis.settings(deadline=None, max_examples=50, derandomize=True)
+@hypothesis.settings(max_examples=50, derandomize=True)
 def test_random_bytes_are_refused(changed, content):
     for start in (b"", b"\x89HDF\r\n\x1a\n"):
         changed.write_bytes(start + content)

@@ -93,7 +93,7 @@ def test_a_file_that_shrinks_after_it_was_opened_is_refused(tmp_path):
 
 
 @hypothesis.given(st.data())
-@hypothesis.settings(deadline=None, max_examples=100, derandomize=True)
+@hypothesis.settings(max_examples=100, derandomize=True)
 def test_changed_bytes_only_change_numbers_or_are_refused(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "changed.safetensors"
     content = bytearray(write_raw(path, "F32", np.float32(VALUES).tobytes()).read_bytes())

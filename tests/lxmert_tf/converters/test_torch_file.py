@@ -180,7 +180,7 @@ def test_a_file_cut_anywhere_is_refused_with_one_line(small):
 
 
 @hypothesis.given(st.data())
-@hypothesis.settings(deadline=None, max_examples=200, derandomize=True)
+@hypothesis.settings(max_examples=200, derandomize=True)
 def test_changed_bytes_only_change_numbers_or_are_refused(small, data):
     content, path = bytearray(small[0]), small[1]
     for position in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):

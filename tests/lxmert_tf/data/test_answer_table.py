@@ -38,7 +38,7 @@ def test_every_form_gives_the_answers_in_order(tmp_path, name):
 ANY_ANSWER = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0\ufeff"))
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(st.sampled_from(sorted(FORMS)), st.lists(ANY_ANSWER, unique=True, min_size=1))
 def test_any_table_comes_back(tmp_path_factory, name, answers):
     path = tmp_path_factory.getbasetemp() / name
@@ -186,21 +186,21 @@ def test_number_words_become_digits():
     assert [normalize_answer(word) for word in NUMBERS] == [str(i) for i in range(1, 11)]
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(ANSWER, st.sampled_from(ARTICLES), st.booleans(), st.booleans())
 def test_case_article_and_stop_make_no_difference(answer, article, stop, upper):
     other = article + answer + "." * stop
     assert normalize_answer(other.upper() if upper else other) == normalize_answer(answer)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(ANSWER)
 def test_a_plain_answer_stays_as_it_is(answer):
     assume(answer not in (*NUMBERS, "grey"))
     assert normalize_answer(answer) == answer
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(st.text())
 def test_any_text_becomes_one_that_is_no_longer_and_lower_case(text):
     normal = normalize_answer(text)

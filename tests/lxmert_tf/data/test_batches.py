@@ -395,7 +395,7 @@ def parts_of(windows, batch_size, seed, bucket_by_length=True) -> list[list[list
     return result
 
 
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=30, derandomize=True)
 @given(
     windows=st.lists(st.lists(st.integers(1, 20), max_size=30), min_size=1, max_size=5),
     batch_size=st.integers(1, 12),

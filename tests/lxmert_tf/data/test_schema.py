@@ -65,7 +65,7 @@ def assert_equal_scenes(one, other):
                 assert (a.shape, a.tobytes()) == (b.shape, b.tobytes()), field.name
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True)
 @given(scenes())
 def test_any_scene_comes_back_from_its_record(scene):
     serialized = schema.encode_scene(scene)
@@ -81,7 +81,7 @@ def test_real_scenes_come_back_from_their_records():
             assert flat == Scene(scene.images, (sentence,))
 
 
-@settings(max_examples=25, derandomize=True, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=25, derandomize=True, phases=NO_SHRINKING)
 @given(st.data(), st.sampled_from([None, 4, 7]), st.sampled_from([1, 2]))
 def test_the_graph_reads_written_records(data, max_regions, images_per_scene):
     size = data.draw(st.integers(1, 5))
@@ -221,7 +221,7 @@ def test_a_record_without_an_image_is_refused_by_the_graph_too():
             schema.decode_regions(schema.parse_scenes(tf.constant(batch)))
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True)
 @given(st.binary(max_size=60))
 def test_bytes_that_are_not_a_record_are_refused(data):
     with pytest.raises(InputError) as raised:

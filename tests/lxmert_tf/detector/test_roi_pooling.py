@@ -37,7 +37,7 @@ def pool(maps, region_maps, boxes, map_sizes, grid):
     return pool_bins(window_maxima(maps, bins), region_maps, bins)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**16),
     height=st.integers(1, 40),

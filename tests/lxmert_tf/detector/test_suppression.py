@@ -36,7 +36,7 @@ def sample(seed, count=20):
     return boxes.astype(np.float32), random
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**16),
     threshold=st.sampled_from([0.3, 0.5, 0.6, 0.7]),

@@ -33,7 +33,7 @@ def kept(mask):
     return there
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(MASKS)
 def test_packed_rows_are_the_kept_positions_in_order(mask):
     batch = numbered(mask)
@@ -48,7 +48,7 @@ def test_packed_rows_are_the_kept_positions_in_order(mask):
     assert as_given(packed, packed) is packed
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(MASKS)
 def test_gradients_reach_the_positions_that_they_came_from(mask):
     batch = numbered(mask)

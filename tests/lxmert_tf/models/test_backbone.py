@@ -51,7 +51,7 @@ def with_garbage(inputs, scale, seed):
 
 
 # Shrinking a failure would take minutes.
-@settings(max_examples=12, derandomize=True, deadline=None, phases=[Phase.generate])
+@settings(max_examples=12, derandomize=True, phases=[Phase.generate])
 @given(
     lengths=st.lists(st.tuples(st.integers(1, 6), st.integers(1, 5)), min_size=1, max_size=3),
     scale=st.sampled_from([0.0, 1.0, 1e3, 1e8]),

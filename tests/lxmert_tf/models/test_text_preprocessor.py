@@ -177,7 +177,7 @@ def test_the_float_policy_does_not_touch_ids():
 PREPROCESSOR = LxmertTextPreprocessor([*PIECES, *"abcefgh", *(f"##{c}" for c in "abcefgh")])
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True)
 @given(st.lists(st.text(max_size=40) | st.binary(max_size=20), min_size=1, max_size=4))
 def test_any_sentence_becomes_marks_around_pieces_and_padding(sentences):
     outputs = PREPROCESSOR(tf.constant(sentences))

@@ -103,7 +103,7 @@ def test_any_image_gives_regions(image, components):
         assert len(regions) == components + extractor.cells**2
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=40, derandomize=True)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),

@@ -182,7 +182,7 @@ def with_value(content, place: tuple, value):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(derandomize=True, deadline=None, max_examples=80)
+@settings(derandomize=True, max_examples=80)
 @given(data=st.data())
 def test_any_value_at_any_place(folder, name, data):
     content = FORMATS[name][1]

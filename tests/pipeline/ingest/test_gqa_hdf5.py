@@ -4,7 +4,7 @@ import os
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
@@ -252,8 +252,6 @@ def test_refuses_a_missing_info_file(tmp_path):
     assert "gqa_objects_info.json: " in refused(path)
 
 
-# A busy machine is no failure.
-@settings(deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_gives_images_and_problems_or_one_line(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damaged")

@@ -223,7 +223,7 @@ def test_other_hdf5_names_what_it_has(tmp_path):
 @pytest.mark.parametrize(
     ("write", "reader"), [(write_bottom_up, BottomUpHdf5), (write_groups, GroupedHdf5)]
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_damaged_file_gives_images_and_rejects_or_one_line(tmp_path_factory, write, reader, data):
     path = write(tmp_path_factory.mktemp("damaged"), IMAGES)

@@ -122,7 +122,7 @@ def test_files_with_the_same_name_get_ids_with_folders_or_endings():
 ENDINGS = ["", ".jpg", ".JPG", ".jpeg", ".tif", ".tiff", ".jpg.png"]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(st.text("aA/.\\", max_size=4), st.sampled_from(ENDINGS)).map("".join),

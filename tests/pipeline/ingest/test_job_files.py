@@ -377,7 +377,7 @@ def test_a_config_makes_a_folder_a_split_out_of_several_parts(tmp_path, monkeypa
     assert contents(tmp_path / "one") == contents(tmp_path / "out" / "validation")
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_counts_add_up_for_any_broken_input(tmp_path_factory, data):
     ids = [f"i{n}" for n in range(4)]

@@ -63,7 +63,7 @@ def values(items) -> list:
     return [item.value for item in items if not isinstance(item, ReadError)]
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, max_examples=60)
 @given(st.lists(VALUES, max_size=5), st.integers(1, 40), st.booleans(), st.booleans())
 def test_any_list_in_any_chunks(content, chunk, ascii_only, indented):
     text = json.dumps(content, ensure_ascii=ascii_only, indent=2 if indented else None)
@@ -73,7 +73,7 @@ def test_any_list_in_any_chunks(content, chunk, ascii_only, indented):
             assert values(read_list(file)) == content
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, max_examples=60)
 @given(st.dictionaries(st.text("abc"), VALUES, max_size=5), st.integers(1, 40))
 def test_any_object_in_any_chunks(content, chunk):
     with pytest.MonkeyPatch.context() as monkeypatch:

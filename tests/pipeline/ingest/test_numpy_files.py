@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
@@ -207,8 +207,6 @@ def whole(tmp_path_factory):
     return write_npz(path, detections.small("a")).read_bytes()
 
 
-# A busy machine is no failure.
-@settings(deadline=None)
 @given(data=st.data())
 def test_a_damaged_archive_is_one_problem_or_image(whole, tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "a.npz"
@@ -219,8 +217,6 @@ def test_a_damaged_archive_is_one_problem_or_image(whole, tmp_path_factory, data
     assert len(list(NumpyFiles().read(piece))) == 1
 
 
-# A busy machine is no failure.
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_behind_the_magic_are_an_array_or_a_fault(content):
     header = b"\x93NUMPY\x01\x00" + len(content).to_bytes(2, "little")

@@ -2,7 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -101,8 +101,6 @@ def test_values_that_do_not_fit_their_shape_are_damage():
             load_numpy_pickle(data.replace(b"K\x04", shape))
 
 
-# A busy machine is no failure.
-@settings(deadline=None)
 @given(st.data())
 def test_damage_is_a_fault(data):
     whole = pickle.dumps(VALUE, data.draw(st.sampled_from([2, 4, 5])))
@@ -117,8 +115,6 @@ def test_damage_is_a_fault(data):
         assert len(str(error).splitlines()) == 1
 
 
-# A busy machine is no failure.
-@settings(deadline=None)
 @given(
     npst.arrays(
         npst.floating_dtypes(sizes=(16, 32, 64)) | npst.integer_dtypes(),

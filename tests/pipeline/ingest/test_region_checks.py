@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -201,8 +201,6 @@ _ARRAYS = npst.arrays(
 )
 
 
-# A busy machine is no failure.
-@settings(deadline=None)
 @given(_ARRAYS, _ARRAYS, st.none() | _ARRAYS, st.none() | _ARRAYS, st.integers(), st.integers())
 def test_any_arrays_are_an_image_or_a_fault(boxes, features, ids, confidences, height, width):
     try:

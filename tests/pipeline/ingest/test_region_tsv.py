@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
@@ -357,7 +357,6 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("reader, cells", FORMATS)
-@settings(deadline=None)
 @given(edits, st.integers(50, 5000))
 def test_each_row_of_a_damaged_file_is_an_image_or_an_error(
     folder, reader, cells, changes, piece_bytes

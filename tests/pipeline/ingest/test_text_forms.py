@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", TSV)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     form=st.sampled_from(FORMS),
     piece=st.integers(1, 900),

@@ -6,7 +6,7 @@ import itertools
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.ingest.files import InputFile, open_input
@@ -52,7 +52,6 @@ def texts(pieces) -> list[bytes]:
     return [line.text.rstrip(b"\r") for piece in pieces for line in piece_rows(piece)]
 
 
-@settings(deadline=None)
 @given(contents, small_sizes, small_sizes)
 def test_any_size_of_units_and_blocks_gives_every_row_once(folder, content, piece, block):
     with sizes(piece, block):
@@ -61,7 +60,6 @@ def test_any_size_of_units_and_blocks_gives_every_row_once(folder, content, piec
         assert sum(piece.size for piece in pieces) == len(content)
 
 
-@settings(deadline=None)
 @given(contents, st.lists(st.integers(0, 80), max_size=5), small_sizes)
 def test_any_cuts_give_every_row_once(folder, content, cuts, block):
     file = written(folder, content)
@@ -73,7 +71,6 @@ def test_any_cuts_give_every_row_once(folder, content, cuts, block):
 
 
 @pytest.mark.parametrize("name", ["rows.txt", "rows.txt.gz"])
-@settings(deadline=None)
 @given(contents, st.integers(0, 12), st.integers(1, 12), small_sizes)
 def test_rows_are_chosen_by_number(folder, name, content, first, count, piece):
     file, rows, last = written(folder, content, name), expected_rows(content), first + count
@@ -83,7 +80,6 @@ def test_rows_are_chosen_by_number(folder, name, content, first, count, piece):
         assert texts(text_pieces(file, (last, None))) == rows[last:]
 
 
-@settings(deadline=None)
 @given(contents, small_sizes)
 def test_a_line_knows_where_it_is(folder, content, block):
     with sizes(block=block):

@@ -54,7 +54,7 @@ def test_questions_and_answers(tmp_path):
     assert first == ReadSentence(("COCO_val2014_000000262148",), sentence)
 
 
-@settings(derandomize=True, deadline=None, max_examples=30)
+@settings(derandomize=True, max_examples=30)
 @given(st.integers(), st.integers(0, 8))
 def test_the_order_does_not_matter(folder, seed, missing):
     questions, annotations = content_of("vqa_official"), annotations_with(lambda items: None)
@@ -120,7 +120,7 @@ def test_annotations_cut_anywhere(tmp_path):
     assert found == whole
 
 
-@settings(derandomize=True, deadline=None, max_examples=80)
+@settings(derandomize=True, max_examples=80)
 @given(st.data())
 def test_any_value_at_any_place_of_an_annotation(folder, data):
     items = VQA_ANNOTATIONS["annotations"]
