@@ -1,5 +1,6 @@
 """Shared by all tests: seeds, deprecations as errors, and skips where TFX cannot be installed."""
 
+import gc
 import importlib.util
 import logging
 import pathlib
@@ -11,8 +12,10 @@ import hypothesis
 import pytest
 
 # Machines stand still at times; no test asserts a time.
-hypothesis.settings.register_profile("no_deadline", deadline=None)
+hypothesis.settings.register_profile("no_deadline", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("no_deadline")
+# Python would look for garbage in all modules again and again.
+gc.set_threshold(50_000)
 
 ROOT = pathlib.Path(__file__).parents[1]
 OURS = re.compile(rf"From {re.escape(str(ROOT))}/(lxmert_tf|pipeline|tests)/.* deprecated", re.S)

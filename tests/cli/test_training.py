@@ -106,6 +106,7 @@ def test_a_finished_run_is_resumed_without_another_step(lxmert, configs, tiny, p
     assert "continue it with --resume" in lxmert(*arguments).stderr
 
 
+@pytest.mark.slow
 def test_statements_about_two_images(lxmert, configs, tiny, tmp_path):
     scenes = [schema.decode_scene(r.numpy()) for r in read_records(find_records(tiny.grouped))]
     pairs = [one.images + other.images for one, other in itertools.pairwise(scenes)]

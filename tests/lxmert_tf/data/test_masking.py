@@ -120,6 +120,7 @@ def test_a_batch_of_one_image_erases_regions_instead_of_replacing_them():
     assert (hidden.numpy() == 0).all()
 
 
+@pytest.mark.slow
 def test_half_of_the_sentences_are_swapped_between_images():
     batch = 1000
     images = tf.constant([f"i{n // 4}" for n in range(batch)])

@@ -88,6 +88,7 @@ def test_absent_regions_have_no_label(data):
         assert (targets["region_feature_mask"].numpy()[absent] == 0).all()
 
 
+@pytest.mark.slow
 def test_every_loss_falls_in_a_few_steps(data):
     config = dataclasses.replace(
         LxmertConfig.from_dict(golden.TINY),

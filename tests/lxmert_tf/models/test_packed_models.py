@@ -58,7 +58,9 @@ def assert_all_close(ours, plain):
 
 
 @pytest.mark.parametrize("cls", MODELS, ids=lambda cls: cls.__name__)
-@pytest.mark.parametrize("batch", [(), FULL], ids=["padded", "full"])
+@pytest.mark.parametrize(
+    "batch", [(), pytest.param(FULL, marks=pytest.mark.slow)], ids=["padded", "full"]
+)
 def test_outputs_and_gradients_of_a_classifier_are_those_of_the_plain_path(cls, batch):
     model, inputs = cls(config(language_layers=1)), MODELS[cls](*batch)
     # Nothing can be learned from the picture without regions: its padding has no gradient here.

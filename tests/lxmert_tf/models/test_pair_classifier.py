@@ -143,6 +143,7 @@ def test_a_graph_for_all_sizes_computes_what_the_eager_model_does(model):
     np.testing.assert_allclose(compiled(one), model(one), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_fit_learns_to_judge_statements():
     keras.utils.set_random_seed(1)
     model = LxmertPairClassifier(config(language_layers=0, relationship_layers=0, cross_layers=1))

@@ -58,7 +58,8 @@ def trained(config, batch, steps=3, **arguments):
     return model, told
 
 
-@pytest.mark.parametrize("parts", [3, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", [3, 5])
 def test_a_batch_in_parts_takes_the_steps_of_the_whole(parts):
     # Seven examples with different numbers of masked words; five parts leave one of them empty.
     batch = pretraining_batch(CONFIG, size=7)
@@ -138,7 +139,7 @@ def test_a_step_drops_the_same_whether_steps_came_before_it_or_not():
     assert float(resumed["loss"]) == float(told[2]["loss"])
 
 
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("parts", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_small_gradients_survive_in_float16(parts):
     batch = pretraining_batch(CONFIG, size=4)
     sizes = dataclasses.replace(WITHOUT_DROPOUT, initializer_range=0.2)

@@ -76,6 +76,7 @@ def test_fine_tuning_on_questions(finished, files, tmp_path):
     check_trained(model, tmp_path, before, read_dataset_info(files, config).sentences)
 
 
+@pytest.mark.slow
 def test_fine_tuning_on_statements(pair_preset, pair_files, tmp_path):
     config = FinetuningConfig(
         task="statements", init_from=str(pair_preset), epochs=1, **{**SETTINGS, "batch_size": 6}
@@ -85,6 +86,7 @@ def test_fine_tuning_on_statements(pair_preset, pair_files, tmp_path):
     check_trained(model, tmp_path, before, read_dataset_info(pair_files, config).sentences, 6)
 
 
+@pytest.mark.slow
 def test_pretraining(finished, files, tmp_path):
     preset = finished / "preset"
     config = PretrainingConfig(init_from=str(preset), stages=(StageConfig(1),), **SETTINGS)

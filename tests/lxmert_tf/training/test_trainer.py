@@ -134,6 +134,7 @@ def test_images_with_more_regions_than_there_is_room_end_in_one_line(files):
     assert files[0] in one_line(raised)
 
 
+@pytest.mark.slow
 def test_a_statement_that_is_neither_true_nor_false_ends_in_one_line(tmp_path):
     answers = (("maybe", 1.0),)
     scenes = [
@@ -162,6 +163,7 @@ def test_records_that_are_missing_are_noticed_without_a_scan(files, tmp_path):
         finetune(batches.find_records(folder), (), config, MODEL)
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_the_result(files, tmp_path, capfd):
     config = FinetuningConfig(
         **SMALL, batch_size=64, epochs=2, peak_learning_rate=1e-2, warmup=0.0, best_by="val_loss"

@@ -87,7 +87,7 @@ def check_that_nothing_is_left(folder: pathlib.Path, process: subprocess.Popen) 
 @pytest.mark.parametrize(
     ("number", "workers", "status", "line"),
     [
-        (signal.SIGTERM, 1, 143, "terminated"),
+        pytest.param(signal.SIGTERM, 1, 143, "terminated", marks=pytest.mark.slow),
         (signal.SIGINT, 2, 130, "interrupted"),
         pytest.param(signal.SIGINT, 1, 130, "interrupted", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 2, 143, "terminated", marks=pytest.mark.slow),
@@ -120,7 +120,7 @@ def test_workers_do_not_outlive_a_killed_job(tmp_path, inputs):
     assert not others_of(process)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_error_in_a_worker_is_one_line(tmp_path, workers):
     (tmp_path / "pictures").mkdir()
     shutil.copy(easy_vqa.get_test_image_paths()[0], tmp_path / "pictures" / "1.png")
