@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(*SOURCES, DETECTOR),
         help="kind of checkpoint: a *_LXRT.pth file of the release, a Hugging Face directory of "
         "LXMERT, a Hugging Face directory of BERT, or the detector of region features (a Hugging "
-        "Face directory, or a file of weights)",
+        "Face directory, or a file of weights, also a .caffemodel)",
     )
     parser.add_argument(
         "--checkpoint", required=True, metavar="PATH", help="file or directory to convert"

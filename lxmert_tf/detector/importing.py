@@ -1,4 +1,4 @@
-"""Import of the published detector: Hugging Face's directory, and detectron2's pickles."""
+"""Import of the published detector: Hugging Face's directory, detectron2's pickles, and caffe."""
 
 import functools
 import pathlib
@@ -9,12 +9,14 @@ import numpy as np
 
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.converters.formats import StoredTensor
+from lxmert_tf.converters.formats.caffemodel import read_caffemodel
 from lxmert_tf.converters.formats.file_kind import foreign_kind
 from lxmert_tf.converters.formats.numpy_pickle import read_numpy_pickle
 from lxmert_tf.converters.formats.safetensors_file import read_safetensors
 from lxmert_tf.converters.formats.torch_reading import read_torch_file
 from lxmert_tf.converters.importing import ImportReport, load_tensors
 from lxmert_tf.detector.boxes import centered_anchors
+from lxmert_tf.detector.caffe_weights import published_tensors
 from lxmert_tf.detector.config import Flavor
 from lxmert_tf.detector.detector import Detector
 from lxmert_tf.detector.foreign_config import config_of_tensors, foreign_fields
@@ -25,6 +27,7 @@ from lxmert_tf.text_file import read_lines
 # Files of a directory, of which the first that exists is read.
 _WEIGHTS = ("model.safetensors", "weights.safetensors", "pytorch_model.bin")
 _CONFIGS = ("config.yaml", "config.json")
+_CAFFEMODEL = ".caffemodel"
 _OBJECTS, _ATTRIBUTES = "objects_vocab.txt", "attributes_vocab.txt"
 # The magic number of PyTorch's older format, as a pickle of its own.
 _TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -40,16 +43,17 @@ def import_detector(
 
     Args:
         checkpoint: Directory as unc-nlp/frcnn-vg-finetuned, with weights, config and names; or a
-            file of weights: safetensors, PyTorch, or a pickle of arrays as
-            `faster_rcnn_from_caffe_attr.pkl`.
+            file of weights: safetensors, PyTorch, a pickle of arrays as
+            `faster_rcnn_from_caffe_attr.pkl`, or caffe's `NAME.caffemodel`.
         config: File with the rules: of Hugging Face's project, of the extraction with caffe, or of
             our `DetectorConfig`. If None, the directory's config.yaml or config.json, else the
             published rules. All sizes of the network come from the tensors.
-        flavor: Rules of the detector; if None, those of the config, else "hf".
+        flavor: Rules of the detector; if None, those of the config, else "caffe" for a caffemodel
+            and "hf" for other files.
 
     Returns:
-        The detector, with the names of objects and attributes if the directory has them, and the
-        report.
+        The detector, with the names of objects and attributes if objects_vocab.txt and
+        attributes_vocab.txt are in the directory or beside the file, and the report.
 
     Raises:
         InputError: A file is missing, damaged or of another kind.
@@ -61,16 +65,20 @@ def import_detector(
     checkpoint = pathlib.Path(checkpoint)
     if not checkpoint.exists():
         raise InputError(f"checkpoint not found: {checkpoint}")
-    weights, objects, attributes = checkpoint, None, None
+    weights = checkpoint
     if checkpoint.is_dir():
         weights = _weights_of(checkpoint)
-        objects, attributes = _names(checkpoint / _OBJECTS), _names(checkpoint / _ATTRIBUTES)
         if config is None:
             found = (checkpoint / name for name in _CONFIGS if (checkpoint / name).is_file())
             config = next(found, None)
-    tensors = _without_counters(_read(weights))
+    objects, attributes = _names(weights.parent / _OBJECTS), _names(weights.parent / _ATTRIBUTES)
     fields = foreign_fields(read_mapping(config)) if config is not None else {}
     where = str(weights if config is None else config)
+    if weights.suffix == _CAFFEMODEL:
+        fields.setdefault("flavor", "caffe")
+        tensors = published_tensors(read_caffemodel(weights), fields, where)
+    else:
+        tensors = _without_counters(_read(weights))
     if flavor is not None:
         fields["flavor"] = flavor
     settings = config_of_tensors(tensors, fields, where)

@@ -54,3 +54,30 @@ def detector(flavor: str) -> Detector:
 def picture() -> np.ndarray:
     """The golden picture: uint8 [300, 451, 3], RGB."""
     return np.asarray(Image.open(folder() / "images/chelsea.png").convert("RGB"))
+
+
+def assert_near(ours, theirs, atol):
+    """Check arrays of one shape against golden numbers with an absolute tolerance."""
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
+
+
+def assert_regions(ours, golden, slack=1.0):
+    """Check the regions of one picture against the golden ones, tolerances times `slack`."""
+    names = {
+        "object_ids": ("obj_ids", "objects_id"),
+        "attribute_ids": ("attr_ids", "attrs_id"),
+        "object_confidences": ("obj_probs", "objects_conf"),
+        "attribute_confidences": ("attr_probs", "attrs_conf"),
+        "features": ("roi_features", "features"),
+        "boxes": ("boxes",),
+    }
+    tolerances = {"features": 1e-4, "boxes": 1e-2}
+    for name, theirs in names.items():
+        expected = golden[next(key for key in theirs if key in golden)]
+        values = np.asarray(ours[name][0])
+        if name.endswith("ids"):
+            np.testing.assert_array_equal(values, expected)
+        else:
+            assert_near(values, expected, slack * tolerances.get(name, 5e-5))

@@ -15,16 +15,10 @@ from lxmert_tf.detector.roi_pooling import pool_bins, region_bins, window_maxima
 from lxmert_tf.detector.selection import CaffeSelection
 from lxmert_tf.detector.suppression import suppress_boxes
 from tests.lxmert_tf.detector import golden_detector
-from tests.lxmert_tf.detector.golden_detector import CONFIG, arrays
+from tests.lxmert_tf.detector.golden_detector import CONFIG, arrays, assert_near, assert_regions
 
 RATIOS = (0.5, 1.0, 2.0)
 FLAVORS = ("hf", "caffe")
-
-
-def assert_near(ours, theirs, atol):
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    assert ours.shape == theirs.shape
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
 
 
 def test_anchors():
@@ -197,25 +191,6 @@ def test_the_logits(stages):
     assert_near(objects, golden["class_logits_bg_first"], 2e-4)
     assert_near(attributes, golden["attr_logits_bg_first"], 2e-4)
     np.testing.assert_array_equal(objects.argmax(axis=-1), golden["predicted_cls_bg_first"])
-
-
-def assert_regions(ours, golden, slack=1.0):
-    names = {
-        "object_ids": ("obj_ids", "objects_id"),
-        "attribute_ids": ("attr_ids", "attrs_id"),
-        "object_confidences": ("obj_probs", "objects_conf"),
-        "attribute_confidences": ("attr_probs", "attrs_conf"),
-        "features": ("roi_features", "features"),
-        "boxes": ("boxes",),
-    }
-    tolerances = {"features": 1e-4, "boxes": 1e-2}
-    for name, theirs in names.items():
-        expected = golden[next(key for key in theirs if key in golden)]
-        values = np.asarray(ours[name][0])
-        if name.endswith("ids"):
-            np.testing.assert_array_equal(values, expected)
-        else:
-            assert_near(values, expected, slack * tolerances.get(name, 5e-5))
 
 
 def test_the_regions(stages):
