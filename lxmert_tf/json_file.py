@@ -20,7 +20,10 @@ def read_json(path) -> Any:
     Raises:
         InputError: The file cannot be read, or as for `parse_json`.
     """
-    return parse_json(read_text(path), str(path))
+    text = read_text(path)
+    if not text.strip():
+        raise InputError(f"{path}: the file is empty")
+    return parse_json(text, str(path))
 
 
 def parse_json(text: str, where: str) -> Any:

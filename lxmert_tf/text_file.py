@@ -19,6 +19,9 @@ _ENCODINGS = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 _OTHER_LINE_END = re.compile("\r\r\n|\r\n|\r")
+UNMARKED_UTF16 = "looks like UTF-16 without a byte order mark; save the file as UTF-8"
+# So much of a file tells whether it is UTF-16.
+_SAMPLE_BYTES = 1000
 # A byte that is in no valid UTF-8.
 _INVALID = b"\xff"
 
@@ -35,6 +38,19 @@ def detect_encoding(start: bytes) -> tuple[str, int]:
     return "utf-8", 0
 
 
+def is_unmarked_utf16(start: bytes) -> bool:
+    """Return whether a text without a byte order mark is UTF-16.
+
+    Args:
+        start: The first bytes of the text, which has mostly characters of ASCII there.
+    """
+    sample = start[:_SAMPLE_BYTES]
+    is_marked = detect_encoding(sample) != ("utf-8", 0)
+    zeros = sorted((sample[0::2].count(0), sample[1::2].count(0)))
+    # UTF-32 has them among both, and binary files too.
+    return not is_marked and 4 * zeros[1] > len(sample) and zeros[0] * 10 < zeros[1]
+
+
 def read_text(path) -> str:
     """Return the text of a file, in which all lines end with LF.
 
@@ -45,6 +61,8 @@ def read_text(path) -> str:
         data = pathlib.Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
+    if is_unmarked_utf16(data):
+        raise InputError(f"{path}: {UNMARKED_UTF16}")
     encoding, mark = detect_encoding(data)
     name = "UTF-8" if encoding == "utf-8" else "UTF-16"
     try:

@@ -81,7 +81,7 @@ def test_every_reader_takes_every_form(tmp_path, name):
     [
         (b"yes\r\ncaf\xe9\r\n", "line 2: not UTF-8 text (byte 8); save the file as UTF-8"),
         (b"\xef\xbb\xbfno\rcaf\xe9", "line 2: not UTF-8 text (byte 9)"),
-        ("a\nb\nc".encode("utf-16-le"), "line 1: not UTF-8 text (a NUL character)"),
+        (b"yes\nn\0o", "line 2: not UTF-8 text (a NUL character)"),
         ("a\nb\nc".encode("utf-32"), "line 1: not UTF-16 text (a NUL character)"),
         (b"\xff\xfea\0\n\0\x00\xdcb\0", "line 2: not UTF-16 text (byte 6)"),
         (b"\xfe\xff\0a\0", "line 1: not UTF-16 text (byte 4)"),
@@ -94,6 +94,16 @@ def test_what_is_no_text_is_refused_with_its_line(tmp_path, data, reason):
     with pytest.raises(InputError) as refused:
         read_text(path)
     assert str(refused.value).startswith(f"{path} {reason}")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_named(tmp_path, encoding):
+    path = tmp_path / "answers.txt"
+    path.write_bytes("yes\nno\ncafé\n".encode(encoding))
+    with pytest.raises(
+        InputError, match="looks like UTF-16 without a byte order mark; save the file"
+    ):
+        read_text(path)
 
 
 class Slow(io.BytesIO):

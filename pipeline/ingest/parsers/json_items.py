@@ -19,7 +19,7 @@ from io import BufferedIOBase
 from typing import Any, NamedTuple
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.text_file import Utf8Stream
+from lxmert_tf.text_file import UNMARKED_UTF16, Utf8Stream, is_unmarked_utf16
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
 from pipeline.ingest.interfaces import ReadError
 from pipeline.ingest.parsers.text_rows import Line, split_lines
@@ -32,6 +32,8 @@ _TOO_LONG = "no JSON from here on, or an item of more than 16 million characters
 _TOO_DEEP = "lists or objects within each other too deeply; nothing from here on is read"
 
 _CHUNK = 1 << 18
+# Characters that tell whether a text is UTF-16.
+_SAMPLE = 1000
 # A number may continue past the window: "1e-7" looks like 1 until all its characters are read.
 _MARGIN = 3
 _BLANK = " \t\n\r"
@@ -107,17 +109,23 @@ def read_json_lines(file: InputFile) -> Iterator[Item | ReadError]:
     """Yield the value of each line that is not blank, or a `ReadError` if the line is invalid.
 
     Raises:
-        InputError: The file cannot be opened, or holds a list.
+        InputError: The file cannot be opened, is empty, or holds a list or UTF-16 without a mark.
     """
+    is_empty = True
     with open_input(file) as stream:
         for number, line in enumerate(_lines(stream), start=1):
             if line is None:
                 yield ReadError(number, "", DAMAGED)
                 return
+            if is_empty and is_unmarked_utf16(line.text):
+                raise InputError(f"{file.name}: {UNMARKED_UTF16}")
             if number == 1 and line.text.lstrip().startswith(b"["):
                 raise InputError(f"{file.name}: holds a JSON list, not an object per line")
             if line.text.strip():
+                is_empty = False
                 yield _line_item(number, line)
+    if is_empty:
+        raise _empty(file)
 
 
 class _InvalidRestError(Exception):
@@ -138,6 +146,11 @@ class _Window:
     def damaged(self) -> bool:
         """True if the compressed file cannot be read on."""
         return self._reason is DAMAGED
+
+    @property
+    def is_unmarked_utf16(self) -> bool:
+        """True if the text seems to be UTF-16 without a byte order mark; asked at its start."""
+        return is_unmarked_utf16(self._text[:_SAMPLE].encode("utf-8", "surrogateescape"))
 
     def peek(self) -> str:
         """Return the next character that is not blank; empty at the end."""
@@ -284,15 +297,25 @@ def _check_object(file: InputFile, window: _Window) -> None:
 
 
 def _first_character(file: InputFile, window: _Window) -> str:
-    """Return the first character that is not blank; InputError if the file is damaged before it."""
+    """Return the first character that is not blank.
+
+    Raises:
+        InputError: There is none, the file is damaged before it, or it is UTF-16 without a mark.
+    """
     character = window.peek()
-    if not character and window.damaged:
-        raise _damaged(file)
+    if window.is_unmarked_utf16:
+        raise InputError(f"{file.name}: {UNMARKED_UTF16}")
+    if not character:
+        raise _damaged(file) if window.damaged else _empty(file)
     return character
 
 
 def _damaged(file: InputFile) -> InputError:
     return InputError(f"{file.name}: damaged or cut short")
+
+
+def _empty(file: InputFile) -> InputError:
+    return InputError(f"{file.name}: the file is empty")
 
 
 def _line_item(number: int, line: Line) -> Item | ReadError:

@@ -262,7 +262,7 @@ def test_annotations_of_nothing_are_refused(write, content):
             '{"a": 1}\n{"a": 2}\n',
             "not valid JSON: another value begins in line 2, as in JSON lines",
         ),
-        ("", "not valid JSON"),
+        ("", "the file is empty"),
         ('[{"question_id": 1, "question_id": 2}]', "duplicate key 'question_id'"),
         ('[{"question_id": NaN}]', "NaN is not a JSON number"),
         (r'["\ud800"]', "half of a surrogate pair"),

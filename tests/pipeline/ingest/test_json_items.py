@@ -192,6 +192,17 @@ def test_a_file_of_another_format(file_of, text, read):
         list(read(file))
 
 
+@pytest.mark.parametrize("read", [read_list, read_object, read_json_lines, starts_with_list])
+def test_an_empty_file_and_utf16_without_a_mark_are_named(file_of, read):
+    for text in ("", " \n"):
+        with pytest.raises(InputError, match=r"items\.json: the file is empty$"):
+            list(read(file_of(text)))
+    for encoding in ("utf-16-le", "utf-16-be"):
+        for text in ('[{"a": 1}]', '\n{"a": 1}\n'):
+            with pytest.raises(InputError, match=r"items\.json: looks like UTF-16 without a byte"):
+                list(read(file_of(text.encode(encoding))))
+
+
 def test_a_damaged_archive_gives_the_items_before(file_of):
     words = [str(number) for number in range(100_000)]
     data = gzip.compress(json.dumps(words).encode())
