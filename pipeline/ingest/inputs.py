@@ -39,14 +39,12 @@ class RegionTask:
         piece: The part.
         number: Position among all tasks. Of two images with one id, that of the earlier task is
             kept.
-        rows_before: Unwanted rows of the file before its first piece.
         image_id: Id of the only image of the file; empty if the reader gives ids.
     """
 
     reader: RegionReader
     piece: Piece
     number: int
-    rows_before: int = 0
     image_id: str = ""
 
 
@@ -220,7 +218,7 @@ def _region_tasks(
             limit -= _count_images(reader, file, rows)
         image_id = ids[name_of_file(file.name)] if reader.named_by_file else ""
         for piece in reader.pieces(file, rows):
-            yield RegionTask(reader, piece, next(number), rows[0], image_id)
+            yield RegionTask(reader, piece, next(number), image_id)
 
 
 def _region_files(

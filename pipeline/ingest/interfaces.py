@@ -3,9 +3,12 @@
 import abc
 import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 from lxmert_tf.data.scene import SceneImage, Sentence
 from pipeline.ingest.files import InputFile
+
+T = TypeVar("T")
 
 # The range of all rows of a file.
 ALL_ROWS = (0, None)
@@ -22,12 +25,14 @@ class Piece:
             belongs to the piece in which it starts.
         stop: Byte or row after the last; None for the end of the file.
         size: Approximate bytes of the part in the file, for the progress bar.
+        lines_before: Lines or rows of the file before its first piece, which are not read.
     """
 
     file: InputFile
     start: int = 0
     stop: int | None = None
     size: int = 0
+    lines_before: int = 0
 
     @property
     def row_bytes(self) -> int:
@@ -48,7 +53,27 @@ def row_pieces(file: InputFile, rows: tuple[int, int | None], count: int, size: 
     first, last = rows[0], count if rows[1] is None else min(rows[1], count)
     starts = range(first, last, step)
     stops = [*starts[1:], last]
-    return [Piece(file, start, stop, (stop - start) * size) for start, stop in zip(starts, stops)]
+    return [
+        Piece(file, start, stop, (stop - start) * size, first) for start, stop in zip(starts, stops)
+    ]
+
+
+class Returned(Iterable[T]):
+    """The items of a generator, and what it returns.
+
+    Args:
+        generator: The generator, or another iterable, which returns None.
+
+    Attributes:
+        value: What the generator returned; None until it has ended.
+    """
+
+    def __init__(self, generator: Iterable[T]):
+        self._generator: Any = generator
+        self.value: Any = None
+
+    def __iter__(self) -> Iterator[T]:
+        self.value = yield from self._generator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +151,9 @@ class RegionReader(abc.ABC):
     @abc.abstractmethod
     def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
         """Yield the images of a piece, in the order of the file.
+
+        A generator may return the number of lines in the piece. Otherwise the line of the last
+        image is taken for it.
 
         An invalid image is a `ReadError` and does not affect its neighbors. A file that is cut
         short ends in a `ReadError`.

@@ -30,7 +30,7 @@ from pipeline.ingest.image_names import (
     parse_name,
 )
 from pipeline.ingest.inputs import Inputs, RegionTask, SentenceTask, hash_percent
-from pipeline.ingest.interfaces import ReadError, ReadImage
+from pipeline.ingest.interfaces import ReadError, ReadImage, Returned
 from pipeline.ingest.parsers.text_rows import PieceLines
 from pipeline.ingest.progress import WorkerProgress
 from pipeline.ingest.region_store import RegionRef, RegionStoreReader, RegionStoreWriter
@@ -274,14 +274,15 @@ class StoreRegions(beam.DoFn):
     def _read(self, task: RegionTask) -> Iterator[RegionRef | Reject | ReadCount | PieceLines]:
         images = lines = 0
         file, piece = task.piece.file.name, task.piece.start
-        for item in task.reader.read(task.piece):
+        reading = Returned(task.reader.read(task.piece))
+        for item in reading:
             lines = item.line or lines
             named, name = self._with_name(item, task)
             image_id = named.id if isinstance(named, ReadError) else named.image.id
             if not _is_within(self._percent, image_id):
                 continue
             images += 1
-            line = named.line and named.line + task.rows_before
+            line = named.line and named.line + task.piece.lines_before
             if isinstance(named, ReadError):
                 self._progress.add(named.size, rejected=1)
                 yield Reject("image", named.id, named.reason, file, line, piece)
@@ -290,7 +291,7 @@ class StoreRegions(beam.DoFn):
                 image = self._with_dtype(named.image)
                 yield self._writer.write(image, file, piece, line, task.number, name)
         yield ReadCount("image", images)
-        yield PieceLines(file, piece, lines)
+        yield PieceLines(file, piece, reading.value or lines)
 
     def _with_name(
         self, item: ReadImage | ReadError, task: RegionTask

@@ -9,7 +9,7 @@ import codecs
 import collections
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from io import BufferedIOBase
 from typing import NamedTuple
 
@@ -37,12 +37,14 @@ class Line(NamedTuple):
         text: The bytes without "\\n", but with any "\\r" before it, and without a byte order mark;
             only the first ones of a line that is too long.
         ended: Whether it ends with "\\n" or "\\r"; False only for the last line.
+        number: Its number, from 1 where reading starts.
     """
 
     offset: int
     size: int
     text: bytes
     ended: bool
+    number: int
 
     @property
     def too_long(self) -> bool:
@@ -66,24 +68,28 @@ def text_pieces(
         is_header: Returns whether the first line of a file is not a row.
 
     Returns:
-        Pieces that count bytes; for a file that is compressed or UTF-16, one that counts rows.
+        Pieces that count bytes; for a file that is compressed or UTF-16, one that counts rows,
+        whose lines are counted from the start of the file.
 
     Raises:
         InputError: The file cannot be opened.
     """
     if not _counts_bytes(file):
         return [Piece(file, *rows, size=file.size)]
-    start, stop = _byte_range(file, *rows, is_header)
+    start, stop, before = _byte_range(file, *rows, is_header)
     cuts = [*range(start, stop, PIECE_BYTES), stop]
-    return [Piece(file, low, high, high - low) for low, high in itertools.pairwise(cuts)]
+    return [Piece(file, low, high, high - low, before) for low, high in itertools.pairwise(cuts)]
 
 
-def piece_rows(piece: Piece, is_header: IsHeader = no_header) -> Iterator[Line]:
+def piece_rows(piece: Piece, is_header: IsHeader = no_header) -> Generator[Line, None, int]:
     """Yield the rows of a piece, in the order of the file.
 
     Args:
         piece: One of `text_pieces`.
         is_header: As there.
+
+    Returns:
+        The number of lines that start in the piece, with those that are no rows.
 
     Raises:
         InputError: The file cannot be opened.
@@ -94,16 +100,19 @@ def piece_rows(piece: Piece, is_header: IsHeader = no_header) -> Iterator[Line]:
         with open_input(piece.file) as content:
             lines = split_lines(content, 0, COMPRESSED_BLOCK_BYTES)
             yield from itertools.islice(_rows(lines, is_header), piece.start, piece.stop)
-        return
-    start = _first_line_start(piece)
+        # It is the only piece of the file, so nothing is counted on from there.
+        return 0
+    start, count = _first_line_start(piece), 0
     if piece.stop is not None and start >= piece.stop:
-        return
+        return 0
     with open_input(piece.file, start) as content:
         for line in split_lines(content, start, BLOCK_BYTES):
+            count = line.number
             if _is_row(line, is_header):
                 yield line
             if piece.stop is not None and line.offset + line.size >= piece.stop:
-                return
+                break
+    return count
 
 
 def split_lines(
@@ -120,7 +129,7 @@ def split_lines(
     """
     longest = MAX_LINE_BYTES if longest is None else longest
     parts: list[bytes] = []
-    size = 0
+    size, number = 0, 1
     for block in _blocks(content if offset else Utf8Stream(content), block_bytes):
         start = 0
         while start < len(block):
@@ -132,11 +141,12 @@ def split_lines(
                 parts.append(block[start:end])
             start = end + 1
             if ended:
-                yield Line(offset, size, _join(parts), ended)
+                yield Line(offset, size, _join(parts), ended, number)
                 offset += size
+                number += 1
                 parts, size = [], 0
     if size:
-        yield Line(offset, size, _join(parts), ended=False)
+        yield Line(offset, size, _join(parts), False, number)
 
 
 def _join(parts: list[bytes]) -> bytes:
@@ -200,21 +210,24 @@ def _first_line_start(piece: Piece) -> int:
 
 def _byte_range(
     file: InputFile, first: int, last: int | None, is_header: IsHeader
-) -> tuple[int, int]:
-    """Return the byte range of a range of rows, which may be past the end of the file."""
+) -> tuple[int, int, int]:
+    """Return the byte range of a range of rows, and the number of lines before it.
+
+    Rows may be past the end of the file.
+    """
     if first == 0 and last is None:
-        return 0, file.size
-    starts = [0 if first == 0 else file.size, file.size]
+        return 0, file.size, 0
+    starts, before = [0 if first == 0 else file.size, file.size], 0
     with open_input(file) as content:
         lines = split_lines(content, 0, BLOCK_BYTES)
         for number, line in enumerate(_rows(lines, is_header)):
-            if number == first:
-                starts[0] = line.offset
+            if number == first > 0:
+                starts[0], before = line.offset, line.number - 1
             if number == last:
                 starts[1] = line.offset
             if number == (first if last is None else last):
                 break
-    return starts[0], starts[1]
+    return starts[0], starts[1], before
 
 
 def _rows(lines: Iterable[Line], is_header: IsHeader) -> Iterator[Line]:
