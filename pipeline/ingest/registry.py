@@ -1,6 +1,7 @@
 """Data sets and file formats by name."""
 
 import itertools
+import re
 from typing import Any, TypeVar
 
 import h5py
@@ -24,7 +25,7 @@ from pipeline.ingest.readers.nlvr2 import Nlvr2Official, Nlvr2Release
 from pipeline.ingest.readers.numpy_files import NumpyFiles
 from pipeline.ingest.readers.pictures import Pictures
 from pipeline.ingest.readers.pretraining_json import PretrainingJson
-from pipeline.ingest.readers.region_tsv import BottomUpTsv, LxmertTsv
+from pipeline.ingest.readers.region_tsv import BottomUpTsv, LxmertTsv, header_of
 from pipeline.ingest.readers.vizwiz import VizWiz
 from pipeline.ingest.readers.vqa import VqaOfficial, VqaRelease
 
@@ -76,6 +77,9 @@ _SENTENCE_ENDINGS = (".json", ".jsonl", ".ndjson", *_TEXT_ENDINGS)
 _COLUMNS = {10: "lxmert_tsv", 6: "bottom_up_tsv"}
 # Of the datasets of a file, in a message.
 _SHOWN_NAMES = 5
+# Of the datasets in coco_detections.hdf5 (github.com/aimagelab/meshed-memory-transformer), beside
+# ID_boxes and ID_cls_prob.
+_MESHED_MEMORY = re.compile(r"\d+_features")
 # The first line alone may be invalid.
 _LINES = 4
 
@@ -133,8 +137,13 @@ def detect_format(file: InputFile) -> str:
     for count in columns:
         if count in _COLUMNS:
             return _COLUMNS[count]
+    if columns == [0]:
+        raise InputError(f"{file.name}: the file is empty")
+    names = ", ".join(header_of(file))
     raise InputError(
-        f"{file.name}: the first line has {columns[0]} columns; LXMERT's TSV has 10, bottom-up's 6"
+        f"{file.name}: the first line has {columns[0]} columns{names and f' ({names})'}; LXMERT's "
+        f"TSV has 10 ({', '.join(LxmertTsv.columns)}), bottom-up's 6 "
+        f"({', '.join(BottomUpTsv.columns)})"
     )
 
 
@@ -199,6 +208,11 @@ def _hdf5_format(opened: h5py.File) -> str:
     link = opened.get(first, getlink=True) if first else None
     if isinstance(link, h5py.HardLink) and isinstance(opened[first], h5py.Group):
         return "grouped_hdf5"
+    if any(map(_MESHED_MEMORY.fullmatch, itertools.islice(opened, _SHOWN_NAMES))):
+        raise InputError(
+            "HDF5 with ID_features, as of Meshed-Memory Transformer; it lacks the images' sizes, "
+            "without which boxes in pixels cannot be used"
+        )
     names = ", ".join(itertools.islice(opened, _SHOWN_NAMES)) or "nothing"
     raise InputError(
         f"HDF5 of an unknown format, with {names}; those known have features and bboxes (GQA), "

@@ -1,12 +1,14 @@
 """Checks of the arrays of one image, shared by all readers of region files."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.regions.extractor import Regions
-from pipeline.ingest.interfaces import ReadError
+from pipeline.ingest.interfaces import ReadError, ReadImage
 
 # The tolerance of the release for a normalized box (airsplay/lxmert, src/tasks/vqa_data.py), which
 # allows for rounding. Values within it are clipped.
@@ -18,6 +20,8 @@ LARGEST_IN_UNIT = 1.1
 # Records hold float16 by default, in which a larger feature would become infinite. Features of
 # detectors are much smaller.
 LARGEST_FEATURE = float(np.finfo(np.float16).max)
+# Nor are the features of an image all smaller than this, unless they are 0 or of another type.
+_SMALLEST_FEATURE = 1e-12
 # Larger than any image, and small enough for division in float32.
 LARGEST_SIDE = 10**9
 _INFINITE_BITS = 0x7C00
@@ -30,6 +34,24 @@ class RegionError(Exception):
         """Return the `ReadError` of an image, with its id as valid Unicode."""
         shown = image_id.encode(errors="replace").decode()
         return ReadError(line, shown, str(self), size)
+
+
+def read_image(
+    line: int, image_id: str, size: int, make: Callable[..., SceneImage], *args: Any
+) -> ReadImage | ReadError:
+    """Make an image, or the `ReadError` that tells why it is invalid.
+
+    Args:
+        line: Number of its line or row.
+        image_id: Its id, as far as it is known before.
+        size: Its bytes in the file.
+        make: Returns the image; may raise a RegionError.
+        args: Arguments of `make`.
+    """
+    try:
+        return ReadImage(line, make(*args), size)
+    except RegionError as error:
+        return error.read_error(line, image_id, size)
 
 
 def checked_image(
@@ -122,6 +144,8 @@ def _checked_features(features: np.ndarray) -> np.ndarray:
         return features
     features = _float32(features, "features")
     lowest, highest = _finite_range(features, "features")
+    if 0 < max(-lowest, highest) < _SMALLEST_FEATURE:
+        raise RegionError("features are nearly 0, as numbers of another type would be")
     if lowest < -LARGEST_FEATURE or highest > LARGEST_FEATURE:
         raise RegionError("features are larger than 65504, the most that float16 holds")
     return features
@@ -131,6 +155,8 @@ def _checked_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
     size = np.array([width, height, width, height], np.float32)
     boxes = _float32(boxes, "boxes")
     lowest, highest = _finite_range(boxes, "boxes")
+    if max(-lowest, highest) < TOLERANCE:
+        raise RegionError("all corners of the boxes are 0")
     if max(-lowest, highest) > LARGEST_IN_UNIT:
         boxes = boxes / size
     if (np.abs(boxes - 0.5) > 0.5 + PIXELS_OUTSIDE / size + TOLERANCE).any():

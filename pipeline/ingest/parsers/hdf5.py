@@ -51,7 +51,7 @@ def open_hdf5(file: InputFile, select: Callable[[h5py.File, int], T]) -> Iterato
 
 
 def find_dataset(
-    group: h5py.Group, name: str, file_size: int, rank: int | None = None, kind: str = "f"
+    group: h5py.Group, name: str, file_size: int, rank: int | None = None, kind: str = "fiu"
 ) -> h5py.Dataset:
     """Return a dataset after a check of everything but its content.
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
-from pipeline.ingest.checks.region_checks import RegionError, checked_image
+from pipeline.ingest.checks.region_checks import RegionError, checked_image, read_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, last_updated, open_input
 from pipeline.ingest.interfaces import (
     ALL_ROWS,
@@ -65,14 +65,11 @@ class BottomUpHdf5(RegionReader):
         ids, size = _ids_of(piece.file), piece.row_bytes
         with open_hdf5(piece.file, _arrays) as arrays:
             for line, row in enumerate(range(piece.start, piece.stop or 0), start=1):
-                if row not in ids:
+                if row in ids:
+                    yield read_image(line, ids[row], size, arrays.image, ids[row], row)
+                else:
                     reason = "no image has this row, according to the file of image ids"
                     yield ReadError(line, "", reason, size)
-                    continue
-                try:
-                    yield ReadImage(line, arrays.image(ids[row], row), size)
-                except RegionError as error:
-                    yield error.read_error(line, ids[row], size)
             if piece.stop == arrays.count:
                 for row in sorted(ids.keys() - range(arrays.count)):
                     lacking = RegionError("the file has no such row as the file of image ids says")

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import h5py
 
+from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
-from pipeline.ingest.checks.region_checks import RegionError, checked_image
+from pipeline.ingest.checks.region_checks import RegionError, checked_image, read_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, last_updated, open_input
 from pipeline.ingest.interfaces import (
     ALL_ROWS,
@@ -105,7 +106,12 @@ class GqaHdf5(RegionReader):
             size = row_bytes(features) + row_bytes(boxes)
             for line, row in enumerate(range(piece.start, piece.stop), start=1):  # type: ignore[arg-type]
                 entry, *others = entries.get(row) or [None]  # type: ignore[list-item]
-                yield _read_row(line, row, entry, features, boxes, size)
+                if entry:
+                    yield read_image(
+                        line, entry.image_id, size, _image, entry, row, features, boxes
+                    )
+                else:
+                    yield ReadError(line, "", "the info file has no image for the row", size)
                 for other in others:
                     yield RegionError("another image has the same row").read_error(
                         line, other.image_id
@@ -117,28 +123,15 @@ class GqaHdf5(RegionReader):
                         yield error.read_error(None, entry.image_id)
 
 
-def _read_row(
-    line: int,
-    row: int,
-    entry: GqaEntry | None,
-    features: h5py.Dataset,
-    boxes: h5py.Dataset,
-    size: int,
-) -> ReadImage | ReadError:
-    if entry is None:
-        return ReadError(line, "", "the info file has no image for the row", size)
+def _image(entry: GqaEntry, row: int, features: h5py.Dataset, boxes: h5py.Dataset) -> SceneImage:
+    width, height, count = entry.sizes()
+    if not 0 <= count <= features.shape[1]:
+        raise RegionError("objectsNum is not within the regions of a row")
     try:
-        width, height, count = entry.sizes()
-        if not 0 <= count <= features.shape[1]:
-            raise RegionError("objectsNum is not within the regions of a row")
-        try:
-            values, pixels = features[row, :count], boxes[row, :count]
-        except HDF5_ERRORS as error:
-            raise RegionError("the row is damaged or cut short") from error
-        image = checked_image(entry.image_id, height, width, pixels, values)
-    except RegionError as error:
-        return error.read_error(line, entry.image_id, size)
-    return ReadImage(line, image, size)
+        values, pixels = features[row, :count], boxes[row, :count]
+    except HDF5_ERRORS as error:
+        raise RegionError("the row is damaged or cut short") from error
+    return checked_image(entry.image_id, height, width, pixels, values)
 
 
 def _open_datasets(

@@ -12,7 +12,7 @@ import h5py
 
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
-from pipeline.ingest.checks.region_checks import RegionError, check_id
+from pipeline.ingest.checks.region_checks import RegionError, check_id, read_image
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import (
     ALL_ROWS,
@@ -55,10 +55,7 @@ class GroupedHdf5(RegionReader):
         size = piece.row_bytes
         with open_hdf5(piece.file, _groups) as (opened, names, file_size):
             for line, name in enumerate(names[piece.start : piece.stop], start=1):
-                try:
-                    yield ReadImage(line, _image(opened, name, file_size), size)
-                except RegionError as error:
-                    yield error.read_error(line, name, size)
+                yield read_image(line, name, size, _image, opened, name, file_size)
 
 
 def _groups(opened: h5py.File, size: int) -> tuple[h5py.File, list[str], int]:
@@ -79,7 +76,7 @@ def _image(opened: h5py.File, name: str, file_size: int) -> SceneImage:
             raise RegionError("the image is not a group of arrays")
         for dataset, array in _ARRAYS.items():
             if dataset in group:
-                found = find_dataset(group, dataset, file_size, kind="fiu")
+                found = find_dataset(group, dataset, file_size)
                 if found.size * found.dtype.itemsize > LARGEST:
                     raise RegionError("an array is larger than 256 MB")
                 arrays[array] = found[()]

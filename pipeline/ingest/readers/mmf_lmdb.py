@@ -18,7 +18,7 @@ import lmdb
 
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
-from pipeline.ingest.checks.region_checks import RegionError, check_id
+from pipeline.ingest.checks.region_checks import RegionError, check_id, read_image
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import (
     ALL_ROWS,
@@ -65,19 +65,12 @@ class MmfLmdb(RegionReader):
                 images = (key for key in keys if key != _LIST_OF_KEYS)
                 chosen = itertools.islice(images, piece.start, piece.stop)
                 for line, key in enumerate(chosen, start=1):
-                    yield _read(line, key, transaction.get(key))
+                    # A damaged page may list a key that `get` does not find.
+                    value = transaction.get(key) or b""
+                    shown = key.decode(errors="replace")
+                    yield read_image(line, shown, len(value), _image, key, value)
         except lmdb.Error:
             yield ReadError(line + 1, "", "the file is damaged or ends too early from here on")
-
-
-def _read(line: int, key: bytes, value: bytes | None) -> ReadImage | ReadError:
-    # A damaged page may list a key that `get` does not find.
-    value = value or b""
-    try:
-        image = _image(key, value)
-    except RegionError as error:
-        return error.read_error(line, key.decode(errors="replace"), len(value))
-    return ReadImage(line, image, len(value))
 
 
 def _image(key: bytes, value: bytes) -> SceneImage:

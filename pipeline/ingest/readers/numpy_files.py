@@ -25,7 +25,7 @@ import numpy as np
 
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
-from pipeline.ingest.checks.region_checks import RegionError, checked_image
+from pipeline.ingest.checks.region_checks import RegionError, checked_image, read_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
 from pipeline.ingest.image_names import name_of_file, parse_name
 from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
@@ -152,13 +152,12 @@ class NumpyFiles(RegionReader):
 
     def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
         """Yield the image."""
-        image_id, size = image_id_of(piece.file), piece.size
-        try:
-            image = image_of_arrays(image_id, _arrays(piece.file))
-        except RegionError as error:
-            yield error.read_error(1, image_id, size)
-        else:
-            yield ReadImage(1, image, size)
+        image_id = image_id_of(piece.file)
+        yield read_image(1, image_id, piece.size, _image, image_id, piece.file)
+
+
+def _image(image_id: str, file: InputFile) -> SceneImage:
+    return image_of_arrays(image_id, _arrays(file))
 
 
 def _arrays(file: InputFile) -> dict[str, Any]:

@@ -1,19 +1,29 @@
 """Region files of tab-separated text: a row per image, arrays in base64.
 
 Arrays are raw little-endian values, with boxes in pixels. The formats differ in their columns. A
-header with the names of the columns, in any order, may be the first line.
+header with the names of the columns, in any order, may be the first line. A header with other names
+is refused, because it is unclear which column is which.
 """
 
 import abc
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Generator
 from typing import ClassVar
 
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
-from pipeline.ingest.checks.region_checks import RegionError, checked_image
+from lxmert_tf.text_file import UNMARKED_UTF16, is_unmarked_utf16
+from pipeline.ingest.checks.region_checks import RegionError, checked_image, read_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
-from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
+from pipeline.ingest.interfaces import (
+    ALL_ROWS,
+    Piece,
+    ReadError,
+    ReadImage,
+    RegionReader,
+    Returned,
+)
 from pipeline.ingest.parsers.text_rows import (
     BLOCK_BYTES,
     MAX_LINE_BYTES,
@@ -27,10 +37,13 @@ from pipeline.ingest.parsers.tsv_row import CUT_SHORT, TsvRow, cell_text, split_
 # Larger than any id. A line that is not a row may be long.
 _MAX_ID_BYTES = 1000
 _MAX_HEADER_BYTES = 1000
+# A name of a column, which is neither a number nor an array.
+_COLUMN_NAME = re.compile(r"#? *[A-Za-z_][A-Za-z0-9_ .-]*")
+_FEWEST_COLUMNS = 3
 
 
 class RegionTsv(RegionReader):
-    """Base class of the formats. Line numbers count rows, so blank lines are not counted.
+    """Base class of the formats.
 
     Attributes:
         columns: Names of the columns, in the order of the file.
@@ -48,17 +61,22 @@ class RegionTsv(RegionReader):
 
     def pieces(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Piece]:
         """Return byte ranges of about 128 MB; for a compressed file, one range of rows."""
-        if not _may_have_columns(file):
-            raise InputError(f"{file.name}: not text with columns separated by tabs ({self.name})")
-        return text_pieces(file, rows, self._is_header)
+        try:
+            _check_text(file, self.name)
+            self._check_header(file)
+        except READ_ERRORS:
+            # `read` reports the damage.
+            pass
+        return text_pieces(file, rows, _is_header)
 
-    def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
+    def read(self, piece: Piece) -> Generator[ReadImage | ReadError, None, int]:
         """Yield the image of each row."""
         number, previous = 0, None
+        rows = Returned(piece_rows(piece, _is_header))
         try:
-            columns = self._columns_of(piece.file)
-            for number, line in enumerate(piece_rows(piece, self._is_header), start=1):
-                item = self._read_row(number, line, columns)
+            columns = header_of(piece.file) or self.columns
+            for line in rows:
+                number, item = line.number, self._read_row(line, columns)
                 if isinstance(item, ReadImage) and not line.ended and _is_narrower(item, previous):
                     # The file is cut where what is left divides evenly among the regions.
                     item = ReadError(number, item.image.id, CUT_SHORT, line.size)
@@ -66,34 +84,24 @@ class RegionTsv(RegionReader):
                 previous = item
         except READ_ERRORS:
             yield ReadError(number + 1, "", "the file is damaged or ends too early from here on")
+        return rows.value or number
 
-    def _columns_of(self, file: InputFile) -> tuple[str, ...]:
-        """Return the columns in the order of a file."""
-        with open_input(file) as content:
-            start = io.BytesIO(content.read(2 * _MAX_HEADER_BYTES))
-        for line in split_lines(start, 0, 2 * _MAX_HEADER_BYTES):
-            return self._header(line.text) or self.columns
-        return self.columns
+    def _check_header(self, file: InputFile) -> None:
+        header = header_of(file)
+        if header and sorted(header) != sorted(self.columns):
+            raise InputError(
+                f"{file.name}: the header has the columns {', '.join(header)}; {self.name} has "
+                f"{', '.join(self.columns)}, in any order"
+            )
 
-    def _is_header(self, first_line: bytes) -> bool:
-        return bool(self._header(first_line))
+    def _read_row(self, line: Line, columns: tuple[str, ...]) -> ReadImage | ReadError:
+        image_id = _first_cell(line.text)
+        return read_image(line.number, image_id, line.size, self._image_of_line, line, columns)
 
-    def _header(self, first_line: bytes) -> tuple[str, ...]:
-        """Return the names of the columns; none if the line is not a header."""
-        if len(first_line) > _MAX_HEADER_BYTES:
-            return ()
-        cells = split_cells(first_line, len(self.columns))
-        names = tuple(cell_text(cell, errors="replace") for cell in cells)
-        return names if sorted(names) == sorted(self.columns) else ()
-
-    def _read_row(self, number: int, line: Line, columns: tuple[str, ...]) -> ReadImage | ReadError:
-        try:
-            if line.too_long:
-                raise RegionError(f"the row is longer than {MAX_LINE_BYTES >> 20} MB")
-            image = self.image(TsvRow(columns, line.text, line.ended))
-        except RegionError as error:
-            return error.read_error(number, _first_cell(line.text), line.size)
-        return ReadImage(number, image, line.size)
+    def _image_of_line(self, line: Line, columns: tuple[str, ...]) -> SceneImage:
+        if line.too_long:
+            raise RegionError(f"the row is longer than {MAX_LINE_BYTES >> 20} MB")
+        return self.image(TsvRow(columns, line.text, line.ended))
 
 
 class LxmertTsv(RegionTsv):
@@ -124,12 +132,12 @@ class LxmertTsv(RegionTsv):
             row.text("img_id"),
             row.number("img_h"),
             row.number("img_w"),
-            boxes_in_pixels=row.vectors("boxes", count, 4),
-            features=row.vectors("features", count),
+            boxes_in_pixels=row.numbers("boxes", count, 4),
+            features=row.features("features", count),
             object_ids=row.integers("objects_id", count),
-            object_confidences=row.floats("objects_conf", count),
+            object_confidences=row.numbers("objects_conf", count),
             attribute_ids=row.integers("attrs_id", count),
-            attribute_confidences=row.floats("attrs_conf", count),
+            attribute_confidences=row.numbers("attrs_conf", count),
         )
 
 
@@ -150,8 +158,8 @@ class BottomUpTsv(RegionTsv):
             row.text("image_id"),
             row.number("image_h"),
             row.number("image_w"),
-            boxes_in_pixels=row.vectors("boxes", count, 4),
-            features=row.vectors("features", count),
+            boxes_in_pixels=row.numbers("boxes", count, 4),
+            features=row.features("features", count),
         )
 
 
@@ -167,16 +175,43 @@ def _first_cell(text: bytes) -> str:
     return cell_text(memoryview(cell), errors="replace") if tab else ""
 
 
-def _may_have_columns(file: InputFile) -> bool:
-    """Return whether there is a tab near the start of a file; True if it cannot be read."""
+def header_of(file: InputFile) -> tuple[str, ...]:
+    """Return the names of a file's columns; none if the first line is a row.
+
+    Raises:
+        READ_ERRORS: The file is damaged.
+    """
+    with open_input(file) as content:
+        start = io.BytesIO(content.read(2 * _MAX_HEADER_BYTES))
+    for line in split_lines(start, 0, 2 * _MAX_HEADER_BYTES):
+        return _header(line.text)
+    return ()
+
+
+def _is_header(first_line: bytes) -> bool:
+    return bool(_header(first_line))
+
+
+def _header(first_line: bytes) -> tuple[str, ...]:
+    """Return the names of the columns; none if the line is a row, which has numbers."""
+    if len(first_line) > _MAX_HEADER_BYTES:
+        return ()
+    cells = split_cells(first_line, first_line.count(b"\t") + 1)
+    names = tuple(cell_text(cell, errors="replace") for cell in cells)
+    is_header = len(names) >= _FEWEST_COLUMNS and all(map(_COLUMN_NAME.fullmatch, names))
+    return names if is_header else ()
+
+
+def _check_text(file: InputFile, format_name: str) -> None:
+    """Raise an InputError if a file is empty, UTF-16 without a mark, or has no tab at its start."""
     seen = 0
-    try:
-        with open_input(file) as content:
-            while seen < BLOCK_BYTES and (block := content.read1(BLOCK_BYTES)):
-                if b"\t" in block:
-                    return True
-                seen += len(block)
-    except READ_ERRORS:
-        # `read` reports the damage.
-        return True
-    return seen == 0
+    with open_input(file) as content:
+        while seen < BLOCK_BYTES and (block := content.read1(BLOCK_BYTES)):
+            if not seen and is_unmarked_utf16(block):
+                raise InputError(f"{file.name}: {UNMARKED_UTF16}")
+            if b"\t" in block:
+                return
+            seen += len(block)
+    if not seen:
+        raise InputError(f"{file.name}: the file is empty")
+    raise InputError(f"{file.name}: not text with columns separated by tabs ({format_name})")

@@ -61,6 +61,18 @@ def test_reads_real_regions(tmp_path, storage):
     check(images, read_all(GqaHdf5(), write(tmp_path, images, regions=100, **storage)))
 
 
+def test_boxes_of_integers_are_read(tmp_path):
+    [image] = some("1")
+    path = write(tmp_path, [image])
+    with h5py.File(path, "a") as file:
+        boxes = file["bboxes"][()].astype(np.int32)
+        del file["bboxes"]
+        file["bboxes"] = boxes
+    [read] = read_all(GqaHdf5(), path)
+    scale = np.array([image.width, image.height] * 2, np.float32)
+    np.testing.assert_allclose(read.regions.boxes, boxes[0, :3] / scale, rtol=1e-6)
+
+
 def test_padding_is_not_a_region(tmp_path):
     images = [detections.small("1", count=2), detections.small("n2", count=REGIONS)]
     check(images, read_all(GqaHdf5(), write(tmp_path, images)))

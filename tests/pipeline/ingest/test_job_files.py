@@ -15,6 +15,7 @@ from PIL import Image
 from lxmert_tf.errors import GateError, InputError
 from pipeline.ingest.job import REJECTS_SUMMARY, run_ingest
 from pipeline.ingest.parsers import text_rows
+from pipeline.ingest.readers.region_tsv import LxmertTsv
 from tests.pipeline.ingest import detections
 from tests.pipeline.ingest.job_files import (
     config_of,
@@ -25,6 +26,8 @@ from tests.pipeline.ingest.job_files import (
     write_questions,
     write_regions,
 )
+
+HEADER = "\t".join(LxmertTsv.columns).encode() + b"\n"
 
 
 @pytest.fixture
@@ -89,7 +92,8 @@ def test_errors_are_reported_with_their_lines_and_neighbors_are_read(files, tmp_
     lines = regions.read_bytes().splitlines(keepends=True)
     lines[2] = lines[2].replace(b"\t", b" ", 1)
     lines[4] = lines[4][:-9] + b"\n"
-    regions.write_bytes(b"".join(lines))
+    # The header and blank lines count, too.
+    regions.write_bytes(b"".join([HEADER, lines[0], b"\n \n", *lines[1:]]))
     # Pieces of about a line: the line numbers have to be added up.
     monkeypatch.setattr(text_rows, "PIECE_BYTES", len(lines[0]))
     config = config_of([regions], [questions], max_reject_fraction=1.0)
@@ -98,9 +102,9 @@ def test_errors_are_reported_with_their_lines_and_neighbors_are_read(files, tmp_
     assert summary["sentences"] == {"read": 12, "written": 8, "rejected": 4}
     rejects = rejects_in(tmp_path / "out")
     images = {r["line"]: r for r in rejects if r["kind"] == "image"}
-    assert sorted(images) == [3, 5]
+    assert sorted(images) == [6, 8]
     assert {r["file"] for r in images.values()} == {str(regions)}
-    assert images[5]["id"] == "i4" and images[5]["reason"]
+    assert images[8]["id"] == "i4" and images[8]["reason"]
     missing = [r for r in rejects if r["kind"] == "sentence"]
     assert {(r["image"], r["reason"]) for r in missing} == {
         ("i2", "its image is missing"),
@@ -198,10 +202,10 @@ def test_rows_divide_a_file_as_the_release_does(tmp_path):
         assert summary["reasons"] == {}
     # The line of a broken row counts from the start of the file.
     lines = regions.read_bytes().splitlines(keepends=True)
-    regions.write_bytes(b"".join([*lines[:4], b"nonsense\n", lines[5]]))
+    regions.write_bytes(b"".join([HEADER, *lines[:4], b"nonsense\n", lines[5]]))
     config = config_of([regions], [others], rows=(2, None), max_reject_fraction=1.0)
     run_ingest(config, tmp_path / "broken")
-    assert [r["line"] for r in rejects_in(tmp_path / "broken") if r["kind"] == "image"] == [5]
+    assert [r["line"] for r in rejects_in(tmp_path / "broken") if r["kind"] == "image"] == [6]
 
 
 def test_images_with_features_of_another_size_than_most_are_rejected(files, tmp_path):

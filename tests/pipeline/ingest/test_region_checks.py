@@ -125,6 +125,25 @@ def test_boxes_in_0_to_1_are_not_divided_again():
     np.testing.assert_array_equal(regions.boxes[0], [0, 0, 1, 1])
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint8, np.float64, np.float16])
+def test_boxes_of_every_type_are_pixels(dtype):
+    boxes = detections.small("a").boxes.round().astype(dtype)
+    regions = checked(dataclasses.replace(detections.small("a"), boxes=boxes)).regions
+    assert regions.boxes.dtype == np.float32
+    np.testing.assert_allclose(regions.boxes, boxes / np.array([64, 48, 64, 48], np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_integers_that_are_taken_for_floats_are_refused(dtype):
+    image = detections.small("a")
+    floats = f"f{np.dtype(dtype).itemsize}"
+    expected = "all corners of the boxes are 0"
+    assert reason(boxes=image.boxes.astype(dtype).view(floats)) == expected
+    assert reason(boxes=np.zeros([3, 4], dtype)) == expected
+    features = np.arange(24, dtype=np.int32).reshape(3, 8).view(np.float32)
+    assert "features are nearly 0" in reason(features=features)
+
+
 def test_float32_features_are_never_taken_for_float64():
     infinite = np.full([3, 8], 1.5, np.float32)
     infinite[:, ::2] = np.inf

@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
+from pipeline.ingest.checks.region_checks import RegionError
 from pipeline.ingest.files import find_inputs
-from pipeline.ingest.interfaces import ReadError, ReadImage
+from pipeline.ingest.interfaces import ReadError, ReadImage, Returned
 from pipeline.ingest.parsers import text_rows
 from pipeline.ingest.parsers.tsv_row import TsvRow
 from pipeline.ingest.readers.region_tsv import BottomUpTsv, LxmertTsv
+from pipeline.ingest.registry import detect_format
 from tests.pipeline.ingest.detections import real, small
 from tests.pipeline.ingest.reading import input_file, read_all, reasons
 from tests.pipeline.ingest.tsv_rows import bottom_up_cells, encode, lxmert_cells, row
@@ -66,6 +68,18 @@ FAULTS = {
     "ids of less": ({"objects_id": encode([1, 2], "<i8")}, "objects_id does not have the length"),
     "ids as int16": ({"attrs_id": encode([1, 2, 3], "<i2")}, "attrs_id does not have the length"),
     "ids as float32": ({"attrs_id": encode([0.0, 2.0, 3.0])}, "attrs_id are not whole numbers"),
+    "ids as float64": (
+        {"objects_id": encode([1, 2, 3], "<f8")},
+        "objects_id are not whole numbers",
+    ),
+    "boxes as float16": (
+        {"boxes": encode(FIRST.boxes, "<f2")},
+        "boxes does not have the length for num_boxes; its items must have 32 or 64 bits, not 16",
+    ),
+    "boxes of 0": (changed(boxes=[[0, 0, 0, 0]] * 3), "all corners of the boxes are 0"),
+    "outside as integers": ({"boxes": encode([[0, 0, 66, 9]] * 3, "<i8")}, "boxes lie outside the"),
+    "inverted as integers": ({"boxes": encode([[60, 0, 40, 9]] * 3, "<i4")}, "boxes are inverted"),
+    "features as bytes": ({"features": encode(np.arange(96).reshape(3, 32), "i1")}, "features are"),
     "one confidence": ({"attrs_conf": encode([0.5])}, "attrs_conf does not have the length"),
     "features of less": (changed(features=FIRST.features.ravel()[:-1]), "features does not have"),
     "no features": ({"features": b""}, "features does not have the length for num_boxes"),
@@ -146,17 +160,36 @@ def test_float64_and_int32_arrays_are_read(tmp_path):
     dataclasses.replace(FIRST, features=FIRST.features / 3).check(read)
 
 
+@pytest.mark.parametrize("dtype", ["<i4", "<i8", "<u4", "<u8"])
+def test_boxes_of_integers_are_pixels(tmp_path, dtype):
+    """As np.array(boxes) makes them of Python's int."""
+    edge = np.array([[0, 0, 64, 48], [-1, 0, 64, 49], [5, 6, 60, 40]])
+    for boxes in (edge if "i" in dtype else edge.clip(0), FIRST.boxes.astype(int)):
+        given = row({**CELLS, "boxes": encode(boxes, dtype)})
+        [read] = read_all(LxmertTsv(), written(tmp_path, given))
+        expected = (boxes / np.array([64, 48, 64, 48], np.float32)).clip(0, 1)
+        np.testing.assert_allclose(read.regions.boxes, expected, rtol=1e-6)
+
+
+def test_confidences_of_integers_are_0_or_1(tmp_path):
+    ones = {"objects_conf": encode([1, 0, 1], "<i8"), "attrs_conf": encode([1, 1, 1], "<i4")}
+    [read] = read_all(LxmertTsv(), written(tmp_path, row({**CELLS, **ones})))
+    np.testing.assert_array_equal(read.regions.object_confidences, [1, 0, 1])
+    np.testing.assert_array_equal(read.regions.attribute_confidences, [1, 1, 1])
+
+
 def features_of(features: np.ndarray, dtype: str):
     """The features that are read from a TSV row."""
     count = len(features)
     cells = {"num_boxes": b"%d" % count, "features": encode(features, dtype)}
     columns = ("num_boxes", "features")
-    return TsvRow(columns, row(cells).rstrip(b"\n")).vectors("features", count)
+    return TsvRow(columns, row(cells).rstrip(b"\n")).features("features", count)
 
 
 @pytest.mark.parametrize("step", [1, 1e-3, 100])
 @pytest.mark.parametrize("made_from", ["f8", "f4", "f2", "i8"])
 def test_float64_features_are_recognized_whatever_they_are_made_from(made_from, step):
+    step = max(step, 1) if made_from == "i8" else step
     features = np.random.default_rng(0).uniform(0, 3, [4, 64]) * step
     features[:, ::2] = 0  # as many are, behind a ReLU
     features[:, 3] = 1
@@ -167,6 +200,46 @@ def test_float64_features_are_recognized_whatever_they_are_made_from(made_from, 
         warnings.simplefilter("error")
         for given in (features, first_zero):
             np.testing.assert_array_equal(features_of(given, "<f8"), given)
+
+
+@pytest.mark.parametrize("size", [63, 64, 126, 1024])
+@pytest.mark.parametrize("kind", ["ReLU", "normal", "small", "large", "whole", "sparse"])
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8"])
+@pytest.mark.parametrize("made_from", ["f8", "f4", "f2"])
+def test_the_type_of_features_is_told_by_their_values(made_from, dtype, kind, size):
+    random = np.random.default_rng(size)
+    normal = random.normal(0, 1, [36, size])
+    features = {
+        "ReLU": normal.clip(0),
+        "normal": normal,
+        "small": normal / 50,
+        "large": np.abs(normal) * 300,
+        "whole": normal.clip(0).round(),
+        "sparse": np.where(random.uniform(size=normal.shape) < 0.9, 0, normal),
+    }[kind]
+    features = features.astype(made_from).astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = features_of(features, dtype)
+    assert read.dtype == dtype
+    np.testing.assert_array_equal(read, features)
+
+
+@pytest.mark.parametrize("dtype", ["<i2", "<i4", "<i8"])
+@pytest.mark.parametrize("size", [3, 16, 2048])
+def test_features_of_integers_are_refused(dtype, size):
+    features = np.random.default_rng(0).integers(-9 if size > 3 else 0, 99, [4, size])
+    with pytest.raises(RegionError, match="features are integers; they must be float32"):
+        features_of(features, dtype)
+
+
+def test_too_few_features_to_tell_their_type_are_refused():
+    features = np.zeros([2, 8])
+    features[:, 1::3] = 1.5
+    for dtype in ("<f2", "<f8"):
+        with pytest.raises(RegionError, match="too few to tell float32 from other types"):
+            features_of(features, dtype)
+    np.testing.assert_array_equal(features_of(features, "<f4"), features)
 
 
 @pytest.mark.parametrize("lower", [0, 1e-20, 1, np.inf, np.nan])
@@ -235,8 +308,56 @@ def test_files_that_are_not_tables_are_refused(tmp_path, content):
         read_all(LxmertTsv(), written(tmp_path, content))
 
 
-def test_an_empty_file_has_no_images(tmp_path):
-    assert read_all(LxmertTsv(), written(tmp_path, b"")) == []
+@pytest.mark.parametrize("name", ["regions.tsv", "regions.tsv.gz"])
+def test_an_empty_file_is_named(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(b"") if name.endswith(".gz") else b"")
+    for read in (detect_format, LxmertTsv().pieces):
+        with pytest.raises(InputError, match=rf"{name}: the file is empty$"):
+            read(input_file(path))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_named(tmp_path, encoding):
+    text = b"".join(row(lxmert_cells(image)) for image in IMAGES).decode()
+    path = written(tmp_path, text.encode(encoding))
+    with pytest.raises(
+        InputError, match=r"regions\.tsv: looks like UTF-16 without a byte order mark"
+    ):
+        LxmertTsv().pieces(input_file(path))
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"# "])
+def test_a_header_with_other_names_is_refused(tmp_path, mark):
+    content = mark + b"image_id\timage_w\timage_h\tcount\tboxes\tfeatures\n"
+    path = written(tmp_path, content + row(bottom_up_cells(FIRST)))
+    assert detect_format(input_file(path)) == "bottom_up_tsv"
+    expected = r"the header has the columns .*, count, .*; bottom_up_tsv has .*, num_boxes, "
+    with pytest.raises(InputError, match=expected):
+        BottomUpTsv().pieces(input_file(path))
+    written(tmp_path, b"id\tboxes\tfeatures\n" + b"a\tA\tA\n" * 9)
+    with pytest.raises(
+        InputError, match=r"has 3 columns \(id, boxes, features\); LXMERT's TSV has"
+    ):
+        detect_format(input_file(path))
+
+
+@pytest.mark.parametrize("rows", [(0, None), (1, None), (2, 5)])
+@pytest.mark.parametrize("piece_bytes", [100, 3000, 10**6])
+def test_lines_count_from_the_start_of_the_file(tmp_path, monkeypatch, piece_bytes, rows):
+    header = "\t".join(LxmertTsv.columns).encode()
+    lines = [header, b"", *[row(lxmert_cells(image), b"") for image in IMAGES[:2]], b"", b" "]
+    lines += [row(lxmert_cells(image), b"") for image in IMAGES[2:]]
+    lines += [b"", b"broken"]
+    numbers = [n for n, line in enumerate(lines, start=1) if line.strip() and n > 1]
+    path = written(tmp_path, b"\r\n".join(lines))
+    monkeypatch.setattr(text_rows, "PIECE_BYTES", piece_bytes)
+    before, found = 0, []
+    for piece in LxmertTsv().pieces(input_file(path), rows):
+        reading = Returned(LxmertTsv().read(piece))
+        found += [piece.lines_before + before + item.line for item in reading]
+        before += reading.value
+    assert found == numbers[slice(*rows)]
 
 
 def test_a_first_line_of_another_kind_is_one_problem(tmp_path):
@@ -304,7 +425,7 @@ def test_compressed_files_are_read_as_they_are(tmp_path, kind):
     for image, item in zip(IMAGES, read_packed(path), strict=True):
         image.check(item.image)
     chosen = read_packed(path, (1, 3))
-    assert [(item.line, item.image.id) for item in chosen] == [(1, "image-1"), (2, "image-2")]
+    assert [(item.line, item.image.id) for item in chosen] == [(2, "image-1"), (3, "image-2")]
 
 
 DAMAGED = "the file is damaged or ends too early from here on"
