@@ -32,6 +32,23 @@ def add_record_arguments(parser: argparse.ArgumentParser, required: bool) -> Non
     )
 
 
+def add_answers_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare the names of a model's answers."""
+    parser.add_argument(
+        "--answers",
+        metavar="FILE",
+        help="names of the model's answers, if it has none: one per line, or a *.json table of the "
+        "release",
+    )
+
+
+def read_answers(args: argparse.Namespace) -> list[str] | None:
+    """Return the answers that `--answers` names, or None without it."""
+    from lxmert_tf.data.answer_table import read_answer_table
+
+    return read_answer_table(args.answers) if args.answers else None
+
+
 def add_training_arguments(parser: argparse.ArgumentParser, example: str) -> None:
     """Declare what is trained on what, and where the run is kept.
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 
 from lxmert_tf.atomic_write import check_file
-from lxmert_tf.cli.arguments import add_record_arguments
+from lxmert_tf.cli.arguments import add_answers_argument, add_record_arguments, read_answers
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation import TASKS
 
@@ -12,6 +12,7 @@ from lxmert_tf.evaluation import TASKS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
     parser.add_argument("--model", metavar="PRESET", help="a preset of an answer model")
+    add_answers_argument(parser)
     add_record_arguments(parser, required=False)
     scoring = parser.add_argument_group("official scores")
     scoring.add_argument(
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     )
 
     files = find_records(*args.examples)
-    model = load_answering_model(args.model)
+    model = load_answering_model(args.model, read_answers(args))
     if args.task is None:
         print_accuracy(evaluate_answers(model, files, args.max_regions, args.batch_size))
         return 0
@@ -66,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _score_predictions(args: argparse.Namespace) -> int:
-    if args.model is not None or args.examples is not None:
-        raise InputError("--predictions cannot be combined with --model or --examples")
+    if any(option is not None for option in (args.model, args.answers, args.examples)):
+        raise InputError("--predictions cannot be combined with --model, --answers, or --examples")
     if args.task is None:
         raise InputError("--predictions requires --task and --annotations FILE")
     from lxmert_tf.evaluation.submissions import read_submission

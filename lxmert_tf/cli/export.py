@@ -2,12 +2,19 @@
 
 import argparse
 
+from lxmert_tf.cli.arguments import add_answers_argument, read_answers
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
     parser.add_argument(
-        "--preset", required=True, metavar="DIR", help="a preset from `lxmert finetune`"
+        "--preset",
+        required=True,
+        metavar="DIR",
+        help="a preset from `lxmert finetune`, a directory of Hugging Face, or either as "
+        "hf://ORGANIZATION/NAME",
     )
+    add_answers_argument(parser)
     parser.add_argument(
         "--output",
         required=True,
@@ -39,11 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the SavedModel, with warm-up requests."""
-    from lxmert_tf.models.presets import load_preset
+    from lxmert_tf.models.answer_names import load_with_numbered_answers
     from lxmert_tf.serving.export import export_version
 
-    export_version(
-        load_preset(args.preset), args.output, args.precision, args.max_length, args.top_k
-    )
+    model = load_with_numbered_answers(args.preset, read_answers(args))
+    export_version(model, args.output, args.precision, args.max_length, args.top_k)
     print(f"written to {args.output}")
     return 0

@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Face directory, or a file of weights, also a .caffemodel)",
     )
     parser.add_argument(
-        "--checkpoint", required=True, metavar="PATH", help="file or directory to convert"
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        help="file or directory to convert, or hf://ORGANIZATION/NAME for a directory of the "
+        "Hugging Face Hub",
     )
     parser.add_argument(
         "--model-config",

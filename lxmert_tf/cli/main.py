@@ -76,6 +76,7 @@ EXTRAS = {
     "easy_vqa": "demo",
     "fastapi": "serve",
     "grpc": "grpc",
+    "huggingface_hub": "hub",
     "matplotlib": "visual",
     "ml_metadata": "pipeline",
     "tensorflow_addons": "addons",

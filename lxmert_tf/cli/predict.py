@@ -2,7 +2,7 @@
 
 import argparse
 
-from lxmert_tf.cli.arguments import add_record_arguments
+from lxmert_tf.cli.arguments import add_answers_argument, add_record_arguments, read_answers
 from lxmert_tf.evaluation import TASKS
 
 
@@ -11,6 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", required=True, metavar="PRESET", help="a preset from `lxmert finetune`"
     )
+    add_answers_argument(parser)
     add_record_arguments(parser, required=True)
     parser.add_argument("--task", required=True, choices=TASKS, help="the challenge")
     parser.add_argument(
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from lxmert_tf.evaluation.submissions import write_submission
 
     files = find_records(*args.examples)
-    model = load_answering_model(args.model)
+    model = load_answering_model(args.model, read_answers(args))
     predictions = predict_answers(model, files, args.max_regions, args.batch_size)
     write_submission(args.task, predictions, args.output)
     print(f"{len(predictions):,} answers written to {args.output}")

@@ -2,11 +2,11 @@
 
 import argparse
 import os
-import pathlib
 import urllib.parse
 
 from lxmert_tf.cli.arguments import positive_int
 from lxmert_tf.errors import InputError
+from lxmert_tf.hub import local_directory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,11 +87,11 @@ def run(args: argparse.Namespace) -> int:
     labels = dict(_label(text) for text in args.label)
     for origin in args.cors_origin:
         _check_origin(origin)
-    directory = pathlib.Path(args.model)
+    directory = local_directory(args.model)
     if not directory.is_dir():
         raise InputError(f"model not found: {directory}")
     # The name as it was given, also of a symbolic link.
-    name = args.name or os.path.basename(os.path.abspath(directory))
+    name = args.name or os.path.basename(os.path.abspath(args.model))
     if not is_url_name(name):
         raise InputError(f"{name!r} cannot be a model's name in URLs; {URL_NAME_RULE}; give --name")
     listener = _listen(args.host, args.port)

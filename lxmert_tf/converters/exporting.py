@@ -88,6 +88,8 @@ def _write_huggingface(model: PresetModel, directory: pathlib.Path) -> None:
     prefix = "" if isinstance(model, LxmertBackbone) else "lxmert."
     tensors = _tensors(model, lambda name: name.replace("bert.", prefix, 1))
     config = to_huggingface(model.config, architecture)
+    if model.answers is not None:
+        config["id2label"] = dict(enumerate(model.answers))
     with atomic_directory(directory) as partial:
         write_safetensors(partial / "model.safetensors", tensors)
         (partial / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")

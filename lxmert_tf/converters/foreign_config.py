@@ -1,9 +1,11 @@
 """Model sizes of other projects' checkpoints, from a config.json or from the tensors themselves."""
 
+import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from lxmert_tf.config_file import read_mapping
 from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.config import LxmertConfig
@@ -30,6 +32,31 @@ HUGGINGFACE_FIELDS = {
     "initializer_range": "initializer_range",
 }
 _HEAD_SIZE = 64
+# The names that transformers makes up for labels without names.
+_NO_NAME = re.compile(r"LABEL_\d+")
+
+
+def is_huggingface(directory: pathlib.Path) -> bool:
+    """Return whether a directory holds a model of Hugging Face's transformers, and not a preset."""
+    config = directory / "config.json"
+    if (directory / "preset.json").is_file() or not config.is_file():
+        return False
+    return "model_type" in read_mapping(config)
+
+
+def answers_from_huggingface(values: Mapping[str, Any], count: int) -> list[str] | None:
+    """Return the answers in a config.json of transformers, or None if it does not name them all.
+
+    Args:
+        values: Contents of the file.
+        count: The number of answers.
+    """
+    labels = values.get("id2label")
+    if not isinstance(labels, Mapping):
+        return None
+    names = [label for i in range(count) if isinstance(label := labels.get(str(i)), str)]
+    is_named = len(names) == len(labels) == count and not any(map(_NO_NAME.fullmatch, names))
+    return names if is_named else None
 
 
 def from_huggingface(values: Mapping[str, Any], where: str) -> LxmertConfig:

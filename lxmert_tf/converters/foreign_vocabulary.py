@@ -1,12 +1,18 @@
 """Word pieces in a directory of Hugging Face: `vocab.txt`, or `tokenizer.json` alone."""
 
+import functools
 import json
+import logging
 import pathlib
 from typing import Any
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.hub import is_hub_name, local_directory, published_vocabulary
 from lxmert_tf.json_file import read_json
+from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.text_file import read_lines, write_text
+
+_logger = logging.getLogger(__name__)
 
 VOCABULARY, TOKENIZER, TOKENIZER_CONFIG = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
 
@@ -24,6 +30,31 @@ def read_vocabulary(directory: pathlib.Path) -> list[str] | None:
         return read_lines(directory / VOCABULARY)
     path = directory / TOKENIZER
     return _pieces(read_json(path), str(path)) if path.is_file() else None
+
+
+def find_vocabulary(name, size: int) -> list[str] | None:
+    """Return the word pieces of a model in the order of their ids, or None if it has none.
+
+    A model on the Hugging Face Hub that has as many as the published ones, but not the pieces
+    themselves, has theirs: not all published repositories repeat the file.
+
+    Args:
+        name: Directory of the model, or `hf://ORGANIZATION/NAME`.
+        size: The number of word pieces.
+
+    Raises:
+        InputError: As for `read_vocabulary`, or the published one cannot be downloaded.
+    """
+    pieces = read_vocabulary(local_directory(name))
+    if pieces is None and is_hub_name(name) and size == LxmertConfig().vocab_size:
+        return _published_pieces(name)
+    return pieces
+
+
+@functools.cache
+def _published_pieces(name: str) -> list[str]:
+    _logger.warning("%s: no vocabulary is stored; using that of the other published models", name)
+    return read_lines(published_vocabulary())
 
 
 def write_vocabulary(directory: pathlib.Path, pieces: list[str]) -> None:

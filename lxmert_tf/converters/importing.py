@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.converters import SOURCES, foreign_config
-from lxmert_tf.converters.foreign_vocabulary import read_vocabulary
+from lxmert_tf.converters.foreign_vocabulary import find_vocabulary, read_vocabulary
 from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.converters.formats.keras_h5 import read_keras_h5
 from lxmert_tf.converters.formats.safetensors_file import read_safetensors
@@ -18,6 +18,7 @@ from lxmert_tf.converters.weight_names import (
     model_variables,
 )
 from lxmert_tf.errors import InputError
+from lxmert_tf.hub import is_hub_name, local_directory
 from lxmert_tf.json_file import read_json
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.backbone import LxmertBackbone
@@ -86,11 +87,12 @@ def import_weights(
             PyTorch or TensorFlow; "bert" for a directory of a BERT, which gives the embeddings,
             the language encoder and the pooler. The other layers then keep their initial values
             and do not appear in the report.
-        checkpoint: File or directory.
+        checkpoint: File or directory; a directory may be named `hf://ORGANIZATION/NAME`.
         config: Sizes of the model. If None, they are read from the checkpoint; a BERT lacks them.
         vocabulary: Word pieces to keep with the model. If None, the directory's vocab.txt or
             tokenizer.json is used.
-        answers: Answers to keep with the model, in the order of the logits.
+        answers: Answers to keep with the model, in the order of the logits. If None, those that
+            the directory's config.json names.
 
     Returns:
         The model and the report. The class of the model follows from the heads in the checkpoint.
@@ -115,21 +117,52 @@ def import_weights(
     """
     if source not in SOURCES:
         raise InputError(f"unknown source {source!r}; it must be one of {', '.join(SOURCES)}")
-    checkpoint = pathlib.Path(checkpoint)
-    tensors = _with_release_names(_read(source, checkpoint))
-    if vocabulary is None:
-        vocabulary = read_vocabulary(checkpoint)
+    name = checkpoint
+    if source == "lxrt" and is_hub_name(name):
+        raise InputError(f"{name}: the source lxrt is a file such as NAME_LXRT.pth")
+    checkpoint = local_directory(name, model_type=None if source == "bert" else "lxmert")
+    tensors = read_tensors(source, checkpoint)
     if source == "bert":
         config = _bert_config(config, tensors, checkpoint)
+        vocabulary = vocabulary or read_vocabulary(checkpoint)
         model = _build(LxmertBackbone, config, checkpoint, vocabulary, answers=None)
         return model, load_tensors(bert_variables(model), tensors)
-    if config is None and source == "lxrt":
-        config = foreign_config.from_tensors(tensors, str(checkpoint))
-    elif config is None:
-        path = checkpoint / "config.json"
-        config = foreign_config.from_huggingface(read_mapping(path), str(path))
-    model = _build(_model_class(tensors), config, checkpoint, vocabulary, answers)
+    cls = model_class(tensors)
+    if source == "lxrt":
+        config = config or foreign_config.from_tensors(tensors, str(checkpoint))
+        vocabulary = vocabulary or read_vocabulary(checkpoint)
+    else:
+        config, named_answers = read_config(checkpoint, cls, config)
+        vocabulary = vocabulary or find_vocabulary(name, config.vocab_size)
+        answers = answers or named_answers
+    model = _build(cls, config, checkpoint, vocabulary, answers)
     return model, load_tensors(model_variables(model), tensors)
+
+
+def read_config(
+    directory: pathlib.Path, cls: type[PresetModel], config: LxmertConfig | None = None
+) -> tuple[LxmertConfig, list[str] | None]:
+    """Return the sizes and the answers in a directory of Hugging Face's LXMERT.
+
+    Args:
+        directory: The directory.
+        cls: Class of the model.
+        config: Sizes that replace those of the directory, which then needs no config.json.
+
+    Returns:
+        The sizes, and the answers if the model has any and config.json names them.
+
+    Raises:
+        InputError: The config.json is missing, damaged or of another kind.
+    """
+    path = directory / "config.json"
+    if config is not None and not path.is_file():
+        return config, None
+    values = read_mapping(path)
+    config = config or foreign_config.from_huggingface(values, str(path))
+    has_answers = cls in (LxmertPretrainer, LxmertAnswerClassifier)
+    answers = foreign_config.answers_from_huggingface(values, config.num_answers)
+    return config, answers if has_answers else None
 
 
 def load_tensors(
@@ -162,6 +195,32 @@ def load_tensors(
     return ImportReport(
         tuple(loaded), tuple(missing), tuple(sorted(unexpected)), tuple(wrong_shape)
     )
+
+
+def read_tensors(source: str, checkpoint: pathlib.Path) -> dict[str, StoredTensor]:
+    """Return the tensors of a checkpoint by the release's names.
+
+    Args:
+        source: As for `import_weights`.
+        checkpoint: File or directory.
+
+    Raises:
+        InputError: It is missing, damaged or of another kind.
+    """
+    return _with_release_names(_read(source, checkpoint))
+
+
+def model_class(tensors: Mapping[str, StoredTensor]) -> type[PresetModel]:
+    """Return the class of model that the heads among the release's tensors belong to."""
+    if "cls.predictions.bias" in tensors:
+        return LxmertPretrainer
+    if "answer_head.logit_fc.3.weight" not in tensors:
+        return LxmertBackbone
+    transform = tensors.get("answer_head.logit_fc.0.weight")
+    # The output is 2H wide in both; the input is 2H wide for two images and H for one.
+    if transform is not None and transform.shape[0] == transform.shape[-1]:
+        return LxmertPairClassifier
+    return LxmertAnswerClassifier
 
 
 def _read(source: str, checkpoint: pathlib.Path) -> dict[str, StoredTensor]:
@@ -236,18 +295,6 @@ def _bert_config(
     if words is None or len(words.shape) != 2:
         raise InputError(f"{checkpoint}: not a BERT; it has no matrix of word_embeddings")
     return dataclasses.replace(config, vocab_size=words.shape[0])
-
-
-def _model_class(tensors: Mapping[str, StoredTensor]) -> type[PresetModel]:
-    if "cls.predictions.bias" in tensors:
-        return LxmertPretrainer
-    if "answer_head.logit_fc.3.weight" not in tensors:
-        return LxmertBackbone
-    transform = tensors.get("answer_head.logit_fc.0.weight")
-    # The output is 2H wide in both; the input is 2H wide for two images and H for one.
-    if transform is not None and transform.shape[0] == transform.shape[-1]:
-        return LxmertPairClassifier
-    return LxmertAnswerClassifier
 
 
 def _build(model_class, config, checkpoint, vocabulary, answers) -> PresetModel:

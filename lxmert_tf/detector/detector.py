@@ -165,7 +165,8 @@ class Detector(keras.Model):
         """Load a preset.
 
         Args:
-            directory: What `save_preset` or `lxmert import-weights` wrote.
+            directory: What `save_preset` or `lxmert import-weights` wrote, a directory as
+                unc-nlp/frcnn-vg-finetuned, or either as `hf://ORGANIZATION/NAME`.
             **kwargs: Arguments of the constructor that differ from the preset's, such as `flavor`.
 
         Raises:

@@ -22,6 +22,7 @@ from lxmert_tf.detector.detector import Detector
 from lxmert_tf.detector.foreign_config import config_of_tensors, foreign_fields
 from lxmert_tf.detector.weight_names import ANCHORS, detector_variables
 from lxmert_tf.errors import InputError
+from lxmert_tf.hub import local_directory
 from lxmert_tf.text_file import read_lines
 
 # Files of a directory, of which the first that exists is read.
@@ -42,9 +43,9 @@ def import_detector(
     Nothing in the file is executed.
 
     Args:
-        checkpoint: Directory as unc-nlp/frcnn-vg-finetuned, with weights, config and names; or a
-            file of weights: safetensors, PyTorch, a pickle of arrays as
-            `faster_rcnn_from_caffe_attr.pkl`, or caffe's `NAME.caffemodel`.
+        checkpoint: Directory as unc-nlp/frcnn-vg-finetuned, with weights, config and names, also
+            named `hf://ORGANIZATION/NAME`; or a file of weights: safetensors, PyTorch, a pickle of
+            arrays as `faster_rcnn_from_caffe_attr.pkl`, or caffe's `NAME.caffemodel`.
         config: File with the rules: of Hugging Face's project, of the extraction with caffe, or of
             our `DetectorConfig`. If None, the directory's config.yaml or config.json, else the
             published rules. All sizes of the network come from the tensors.
@@ -62,7 +63,55 @@ def import_detector(
         detector, report = import_detector("build/frcnn-vg-finetuned")
         detector.save_preset("build/detector")
     """
-    checkpoint = pathlib.Path(checkpoint)
+    arguments, tensors = _open(local_directory(checkpoint), config, flavor)
+    try:
+        detector = Detector(**arguments)
+    except ValueError as error:
+        raise InputError(f"{checkpoint}: {error}") from error
+    return detector, _load(detector, tensors)
+
+
+def is_foreign(directory: pathlib.Path) -> bool:
+    """Return whether a directory holds a checkpoint of another project, and not a preset."""
+    is_preset = (directory / "preset.json").is_file()
+    return not is_preset and any((directory / name).is_file() for name in _WEIGHTS)
+
+
+def read_foreign_arguments(directory: pathlib.Path) -> dict[str, Any]:
+    """Return the constructor's arguments of the detector in a directory of another project.
+
+    Raises:
+        InputError: As for `import_detector`.
+    """
+    arguments, _ = _open(directory)
+    return arguments
+
+
+def load_foreign_weights(detector: Detector, directory: pathlib.Path) -> None:
+    """Load all weights of a detector from a directory of another project.
+
+    Args:
+        detector: A detector of these sizes.
+        directory: The directory.
+
+    Raises:
+        InputError: As for `import_detector`, or a tensor is missing or has another shape.
+    """
+    _, tensors = _open(directory)
+    report = _load(detector, tensors)
+    if not report.is_complete():
+        example = [*report.missing, *(name for name, *_ in report.wrong_shape)][0]
+        raise InputError(
+            f"{directory}: {len(report.missing)} tensors are missing and "
+            f"{len(report.wrong_shape)} have the wrong shape, such as {example}; "
+            "`lxmert import-weights --source detector --partial` accepts this"
+        )
+
+
+def _open(
+    checkpoint: pathlib.Path, config=None, flavor: Flavor | None = None
+) -> tuple[dict[str, Any], dict[str, StoredTensor]]:
+    """Return the constructor's arguments of a checkpoint's detector, and the tensors."""
     if not checkpoint.exists():
         raise InputError(f"checkpoint not found: {checkpoint}")
     weights = checkpoint
@@ -82,14 +131,15 @@ def import_detector(
     if flavor is not None:
         fields["flavor"] = flavor
     settings = config_of_tensors(tensors, fields, where)
-    try:
-        detector = Detector(settings, object_names=objects, attribute_names=attributes)
-    except ValueError as error:
-        raise InputError(f"{checkpoint}: {error}") from error
+    names = {"object_names": objects, "attribute_names": attributes}
+    return {"config": settings, **names}, tensors
+
+
+def _load(detector: Detector, tensors: Mapping[str, StoredTensor]) -> ImportReport:
     report = load_tensors(detector_variables(detector), tensors)
     if ANCHORS in report.loaded:
         _set_caffe_anchors(detector)
-    return detector, report
+    return report
 
 
 def _set_caffe_anchors(detector: Detector) -> None:

@@ -5,11 +5,12 @@ preset.json           {"format": 1, "model": "Detector"}
 objects.txt           one name per line, in the order of the ids; may be absent
 attributes.txt        the same for attributes
 weights.safetensors   the tensors under their published names, and the anchors of the flavor "caffe"
+
+A directory of another project is loaded like one (see `lxmert_tf.detector.importing`).
 """
 
 import functools
 import json
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from lxmert_tf.converters.weight_names import NamedVariable
 from lxmert_tf.detector.config import DetectorConfig
 from lxmert_tf.detector.weight_names import detector_variables
 from lxmert_tf.errors import InputError
+from lxmert_tf.hub import local_directory
 from lxmert_tf.text_file import read_lines, write_text
 
 FORMAT = 1
@@ -60,12 +62,21 @@ def write_preset(detector, directory) -> None:
 def read_arguments(directory) -> dict[str, Any]:
     """Return the constructor's arguments of the detector in a preset.
 
+    Args:
+        directory: A preset, a directory as unc-nlp/frcnn-vg-finetuned, or either as
+            `hf://ORGANIZATION/NAME`.
+
     Raises:
         InputError: The directory or a part of it is missing, damaged or not a detector's.
     """
-    directory = pathlib.Path(directory)
+    # It imports the detector, which imports this module.
+    from lxmert_tf.detector import importing
+
+    directory = local_directory(directory)
     if not directory.is_dir():
         raise InputError(f"preset not found: {directory}")
+    if importing.is_foreign(directory):
+        return importing.read_foreign_arguments(directory)
     model = read_mapping(directory / _ABOUT).get("model")
     if model != "Detector":
         raise InputError(f"{directory / _ABOUT}: model is {model!r}; it must be 'Detector'")
@@ -81,12 +92,17 @@ def load_weights(detector, directory) -> None:
 
     Args:
         detector: A `Detector` of the preset's config.
-        directory: The preset.
+        directory: As for `read_arguments`.
 
     Raises:
         InputError: A tensor is missing or has another shape.
     """
-    path = pathlib.Path(directory) / _WEIGHTS
+    from lxmert_tf.detector import importing
+
+    directory = local_directory(directory)
+    if importing.is_foreign(directory):
+        return importing.load_foreign_weights(detector, directory)
+    path = directory / _WEIGHTS
     tensors = read_safetensors(path)
     for named in _variables(detector):
         for name, shape in named.shapes().items():

@@ -21,8 +21,9 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation.question_ids import index_by_id
 from lxmert_tf.evaluation.score_report import NO_TYPE
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
+from lxmert_tf.models.answer_names import load_with_answers
 from lxmert_tf.models.pair_classifier import STATEMENT_ANSWERS, LxmertPairClassifier
-from lxmert_tf.models.presets import MODELS, describe_preset, load_preset
+from lxmert_tf.models.presets import MODELS, describe_preset
 from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
 from lxmert_tf.terminal import make_console
 
@@ -31,14 +32,16 @@ OVERALL = "all"
 AnsweringModel = LxmertAnswerClassifier | LxmertPairClassifier
 
 
-def load_answering_model(directory) -> AnsweringModel:
+def load_answering_model(directory, answers: Sequence[str] | None = None) -> AnsweringModel:
     """Load a preset of a model that answers questions or judges statements.
 
     Args:
         directory: The preset.
+        answers: Names of the answers, in the order of the logits; those of the preset if None.
 
     Raises:
-        InputError: The preset is missing or damaged, or its model answers nothing.
+        InputError: The preset is missing or damaged, or its model answers nothing or has another
+            number of answers.
     """
     name = describe_preset(directory).model
     if name in MODELS and name not in (kind.__name__ for kind in typing.get_args(AnsweringModel)):
@@ -46,7 +49,7 @@ def load_answering_model(directory) -> AnsweringModel:
             f"{directory}: a preset of {name}, which answers no questions; fine-tune it first: "
             f"lxmert finetune --init-from {directory}"
         )
-    model: Any = load_preset(directory)
+    model: Any = load_with_answers(directory, answers)
     return model
 
 

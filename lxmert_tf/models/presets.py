@@ -5,6 +5,8 @@ preset.json     {"format": 1, "model": class name, "extractor": its config or nu
 vocab.txt       one word piece per line, in the order of the ids
 answers.txt     one answer per line, in the order of the logits
 weights.*       a TensorFlow checkpoint of the model's weights, and of nothing else
+
+A directory of Hugging Face's LXMERT is loaded like one (see `lxmert_tf.converters.huggingface`).
 """
 
 import dataclasses
@@ -20,7 +22,9 @@ from tensorflow import keras
 
 from lxmert_tf.atomic_write import atomic_directory
 from lxmert_tf.config_file import read_mapping
+from lxmert_tf.converters.foreign_config import is_huggingface
 from lxmert_tf.errors import InputError
+from lxmert_tf.hub import local_directory
 from lxmert_tf.layers.normalization import LayerNorm
 from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.text_file import read_lines
@@ -219,14 +223,14 @@ class PresetModel(keras.Model):
         preset holds is ignored.
 
         Args:
-            directory: What `save_preset` wrote.
+            directory: What `save_preset` wrote, a directory of Hugging Face's LXMERT, or either as
+                `hf://ORGANIZATION/NAME`.
             **kwargs: Arguments of the constructor that differ from the preset's. The preset's
                 answers are left out where `config` has another number of them.
 
         Raises:
             InputError: The directory or a part of it is missing or does not fit the others.
         """
-        directory = pathlib.Path(directory)
         description = describe_preset(directory)
         stored = {
             name: getattr(description, name)
@@ -241,21 +245,26 @@ class PresetModel(keras.Model):
             model = cls(**{**stored, **kwargs})
         except ValueError as error:
             raise InputError(f"{directory}: {error}") from error
-        model._load_weights(directory, description)
+        model._load_weights(local_directory(directory), description)
         return model
 
     def _load_weights(self, directory: pathlib.Path, saved: "PresetDescription") -> None:
         prefix = directory / "weights"
+        part: Any = self
+        root, resized = "model", {}
         if saved.model == type(self).__name__:
             resized = _resized_layers(self, saved.config)
-            checkpoint = _checkpoint(self, "model", without=resized)
             for path, sizes in resized.items():
                 head = path.partition("/")[0]
                 _logger.warning("%s: %s; the last layer of %s starts fresh", directory, sizes, head)
         else:
             root = "model" if saved.model == "LxmertBackbone" else "model/backbone"
-            backbone: Any = getattr(self, "backbone", self)
-            checkpoint = _checkpoint(backbone, root)
+            part = getattr(self, "backbone", self)
+        if is_huggingface(directory):
+            from lxmert_tf.converters.huggingface import load_weights
+
+            return load_weights(part, directory, without=_weights_of(part, resized))
+        checkpoint = _checkpoint(part, root, without=resized)
         try:
             status = checkpoint.read(str(prefix))
             status.assert_existing_objects_matched().expect_partial()
@@ -318,6 +327,11 @@ def _resized_layers(model: PresetModel, saved: LxmertConfig) -> dict[str, str]:
     }
 
 
+def _weights_of(model: PresetModel, layers: Collection[str]) -> list[tf.Variable]:
+    """Return the weights of layers, which are named by their paths."""
+    return [weight for path, weight in weight_paths(model) if path.rpartition("/")[0] in layers]
+
+
 def _layer_paths(layer, path: str) -> Iterator[tuple[str, tf.Variable]]:
     # Format 1 is older than the layer, which was two.
     if isinstance(layer, LayerNorm):
@@ -375,12 +389,20 @@ class PresetDescription:
 def describe_preset(directory) -> PresetDescription:
     """Read everything in a preset except the weights.
 
+    Args:
+        directory: As for `from_preset`.
+
     Raises:
         InputError: The directory or a part of it is missing or damaged.
     """
-    directory = pathlib.Path(directory)
+    name, directory = directory, local_directory(directory)
     if not directory.is_dir():
         raise InputError(f"preset not found: {directory}")
+    if is_huggingface(directory):
+        # It imports the models, which import this module.
+        from lxmert_tf.converters.huggingface import describe_directory
+
+        return describe_directory(name)
     config = LxmertConfig.from_file(directory / "config.json")
     about = _read_about(directory / "preset.json")
     return PresetDescription(
@@ -392,17 +414,21 @@ def describe_preset(directory) -> PresetDescription:
     )
 
 
-def load_preset(directory) -> PresetModel:
+def load_preset(directory, **kwargs) -> PresetModel:
     """Load a preset as a model of the class that wrote it.
+
+    Args:
+        directory: As for `from_preset`.
+        **kwargs: As for `from_preset`.
 
     Raises:
         InputError: As for `from_preset`, or the class is not one of this library.
     """
-    path = pathlib.Path(directory) / "preset.json"
     name = describe_preset(directory).model
     if name not in MODELS:
+        path = local_directory(directory) / "preset.json"
         raise InputError(f"{path}: model is {name!r}; it must be one of {', '.join(MODELS)}")
-    return getattr(importlib.import_module(MODELS[name]), name).from_preset(directory)
+    return getattr(importlib.import_module(MODELS[name]), name).from_preset(directory, **kwargs)
 
 
 def _check_lines(name: str, lines, field: str, size: int) -> None:

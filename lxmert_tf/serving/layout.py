@@ -4,8 +4,10 @@ import pathlib
 from typing import Any
 
 from lxmert_tf.config_file import read_mapping
+from lxmert_tf.converters.foreign_config import is_huggingface
 from lxmert_tf.data.sidecars import EXTRACTOR
 from lxmert_tf.errors import InputError
+from lxmert_tf.hub import local_directory
 
 # TensorFlow Serving ignores everything in this folder except the warm-up requests.
 EXTRA = "assets.extra"
@@ -17,8 +19,8 @@ def is_saved_model(directory: pathlib.Path) -> bool:
 
 
 def is_preset(directory: pathlib.Path) -> bool:
-    """Return whether a directory holds a preset."""
-    return (directory / "preset.json").is_file()
+    """Return whether a directory holds a preset, or a model of Hugging Face, which loads as one."""
+    return (directory / "preset.json").is_file() or is_huggingface(directory)
 
 
 def numbered_versions(directory: pathlib.Path) -> dict[int, pathlib.Path]:
@@ -41,13 +43,14 @@ def find_model(directory) -> pathlib.Path:
     """Return the model that a path stands for.
 
     Args:
-        directory: A SavedModel, a preset, or a folder of numbered SavedModels, of which the
-            highest number is taken.
+        directory: A SavedModel, a preset, a directory of Hugging Face's LXMERT, or a folder of
+            numbered SavedModels, of which the highest number is taken; or any of these as
+            `hf://ORGANIZATION/NAME`.
 
     Raises:
         InputError: The directory does not exist or holds no model.
     """
-    directory = pathlib.Path(directory)
+    directory = local_directory(directory)
     if not directory.is_dir():
         raise InputError(f"model not found: {directory}")
     if versions := numbered_versions(directory):

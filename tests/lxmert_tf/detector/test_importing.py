@@ -21,6 +21,7 @@ from lxmert_tf.detector.config import CaffeRules, DetectorConfig, HfRules
 from lxmert_tf.detector.detector import Detector
 from lxmert_tf.detector.foreign_config import config_of_tensors, foreign_fields
 from lxmert_tf.detector.importing import _read, import_detector
+from lxmert_tf.detector.presets import load_weights
 from lxmert_tf.detector.weight_names import ANCHORS, detector_variables
 from lxmert_tf.errors import InputError
 from lxmert_tf.json_file import read_json
@@ -143,6 +144,22 @@ def test_a_directory_has_config_and_names_beside_the_weights(tmp_path, config_fi
     assert (model.object_names, model.attribute_names) == (OBJECTS, ATTRIBUTES)
     assert model.config.flavor == "caffe"
     assert model.config.max_regions == 6
+
+
+def test_a_published_directory_loads_as_a_preset_and_stays_as_it_is(tmp_path, config_file):
+    write_torch(tmp_path / "pytorch_model.bin", tensors())
+    (tmp_path / "objects_vocab.txt").write_text("\n".join(OBJECTS))
+    files = set(tmp_path.iterdir())
+    model = Detector.from_preset(tmp_path, flavor="caffe")
+    assert (model.object_names, model.attribute_names) == (OBJECTS, None)
+    assert (model.config.flavor, model.config.max_regions) == ("caffe", 6)
+    assert_same_weights(model, original())
+    assert set(tmp_path.iterdir()) == files
+    rest = {name: value for name, value in tensors().items() if "attr_score" not in name}
+    write_torch(tmp_path / "pytorch_model.bin", rest)
+    with pytest.raises(InputError) as raised:
+        load_weights(model, tmp_path)
+    assert "2 tensors are missing and 0 have the wrong shape, such as roi_heads" in one_line(raised)
 
 
 def test_the_report_names_every_tensor_that_does_not_fit(tmp_path, config_file):

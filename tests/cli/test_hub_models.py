@@ -1,0 +1,112 @@
+"""Commands on models of the Hugging Face Hub, against a local server, each in a fresh process."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lxmert_tf import Detector, LxmertAnswerClassifier, export_weights
+from lxmert_tf.converters.formats import StoredTensor
+from lxmert_tf.converters.formats.torch_writing import write_torch_file
+from lxmert_tf.json_file import read_json
+from lxmert_tf.models.presets import load_preset
+from lxmert_tf.serving.session import SavedModelSession
+from tests.hub_server import running_hub
+from tests.lxmert_tf.detector import golden_detector
+
+QUESTION = "what shape is in the image?"
+
+
+@pytest.fixture
+def hub(tiny, tmp_path):
+    """A Hub with a model that has a vocabulary and answers without names."""
+    model = LxmertAnswerClassifier.from_preset(tiny.preset)
+    unnamed = LxmertAnswerClassifier(model.config, vocabulary=model.vocabulary)
+    unnamed.set_weights(model.get_weights())
+    export_weights(unnamed, "huggingface", tmp_path / "vqa")
+    with running_hub() as server:
+        server.repositories["lab/vqa"] = {"main": tmp_path / "vqa"}
+        yield server
+
+
+@pytest.fixture
+def run(hub, tmp_path):
+    """A function that runs Python in a process that asks the server."""
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            env={**os.environ, **hub.environment(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+def test_a_model_is_exported_with_names_or_numbers_as_answers(run, tiny, tmp_path):
+    command = ["-m", "lxmert_tf.cli", "export", "--preset", "hf://lab/vqa", "--output"]
+    done = run(*command, tmp_path / "1")
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stderr.splitlines() if "answers" in line]
+    assert line.startswith("hf://lab/vqa: the answers have no names and are numbered")
+    answers = load_preset(tiny.preset).answers
+    (tmp_path / "label2ans.json").write_text(json.dumps(answers))
+    named = run(*command, tmp_path / "2", "--answers", tmp_path / "label2ans.json")
+    assert named.returncode == 0 and "numbered" not in named.stderr
+    inputs = {
+        "question": [QUESTION],
+        "region_features": np.ones([1, 2, 64]),
+        "region_boxes": np.ones([1, 2, 4]),
+        "region_count": [2],
+    }
+    expected = SavedModelSession(tiny.saved_model).run("serving_default", inputs)
+    for version in (1, 2):
+        found = SavedModelSession(tmp_path / str(version)).run("serving_default", inputs)
+        np.testing.assert_allclose(found["scores"], expected["scores"], rtol=0, atol=1e-5)
+    numbers = SavedModelSession(tmp_path / "1").run("serving_default", inputs)["answers"][0]
+    assert [answers[int(text.split()[1])].encode() for text in numbers] == [*expected["answers"][0]]
+    assert found["answers"].tolist() == expected["answers"].tolist()
+
+
+def test_a_model_is_imported(run, hub, tmp_path):
+    done = run(
+        *("-m", "lxmert_tf.cli", "import-weights", "--source", "huggingface"),
+        *("--checkpoint", "hf://lab/vqa@main", "--output", tmp_path / "preset"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "missing:     0\n" in done.stdout
+    imported, original = load_preset(tmp_path / "preset"), load_preset(tmp_path / "vqa")
+    assert imported.vocabulary == original.vocabulary
+    for ours, theirs in zip(imported.weights, original.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.slow
+def test_the_published_detector_loads_from_the_hub(run, hub, tmp_path):
+    folder = tmp_path / "frcnn"
+    folder.mkdir()
+    content = read_json(golden_detector.folder() / "published_tensors.json")
+    random = np.random.default_rng(0)
+    tensors = {
+        name: StoredTensor(tuple(shape), lambda shape=shape: random.random(shape, np.float32))
+        for name, shape, *_ in content["tensors"]
+    }
+    write_torch_file(folder / "pytorch_model.bin", tensors, {})
+    config = read_json(golden_detector.folder() / "hf/config.json")["published_config"]
+    # JSON is YAML.
+    (folder / "config.yaml").write_text(json.dumps(config))
+    (folder / "objects_vocab.txt").write_text("\n".join(f"object {i}" for i in range(1600)))
+    hub.repositories["unc-nlp/frcnn-vg-finetuned"] = {"main": folder}
+    script = """
+from lxmert_tf import Detector
+detector = Detector.from_preset("hf://unc-nlp/frcnn-vg-finetuned")
+print(detector.count_params(), detector.object_names[1599], detector.config.max_regions)
+"""
+    done = run("-c", script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(Detector().count_params()), "object", "1599", "36"]

@@ -1,0 +1,166 @@
+"""Names of the Hugging Face Hub, against a local server: what is downloaded, and every failure."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from lxmert_tf.errors import InputError
+from lxmert_tf.hub import is_hub_name, local_directory
+from tests.hub_server import commit_of, running_hub
+
+# huggingface_hub reads its settings when it is imported, so each test is a process.
+SCRIPT = """
+import sys
+from lxmert_tf.cli.main import report_errors
+from lxmert_tf.hub import local_directory
+sys.exit(report_errors("lxmert", lambda: print(local_directory(*sys.argv[1:]))))
+"""
+MODEL = {
+    "config.json": json.dumps({"model_type": "lxmert"}),
+    "vocab.txt": "[PAD]\n",
+    "pytorch_model.bin": "torch" * 100,
+    "tf_model.h5": "tensorflow" * 100,
+    "README.md": "about",
+    "training/optimizer.bin": "large",
+}
+
+
+def write_files(folder: pathlib.Path, files: dict[str, str]) -> pathlib.Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with running_hub() as server:
+        server.repositories["lab/model"] = {"main": write_files(tmp_path / "model", MODEL)}
+        yield server
+
+
+@pytest.fixture
+def resolve(hub, tmp_path):
+    """A function that resolves a name in a process: exit status, directory, and messages."""
+
+    def run(*arguments, **variables):
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, *arguments],
+            env={**os.environ, **hub.environment(tmp_path / "cache"), **variables},
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        return done.returncode, pathlib.Path(done.stdout.strip()), done.stderr
+
+    return run
+
+
+def assert_refused(outcome, *parts):
+    status, _, messages = outcome
+    # huggingface_hub warns of its own in other lines.
+    [line] = [line for line in messages.splitlines() if line.startswith("lxmert: ")]
+    assert status == 2 and "Traceback" not in messages
+    for part in parts:
+        assert part in line
+
+
+def test_paths_are_returned_unchanged(tmp_path):
+    assert local_directory(tmp_path) == tmp_path
+    assert local_directory("hf/model") == pathlib.Path("hf/model")
+    assert is_hub_name("hf://lab/model") and not is_hub_name(tmp_path / "hf:")
+
+
+def test_the_files_of_a_model_are_downloaded_once(hub, resolve):
+    status, directory, messages = resolve("hf://lab/model")
+    assert (status, messages) == (0, "")
+    assert directory.name == commit_of("main")
+    files = ["config.json", "pytorch_model.bin", "vocab.txt"]
+    assert sorted(path.name for path in directory.iterdir()) == files
+    assert sorted(hub.downloads()) == files
+    for name in files:
+        assert (directory / name).read_text() == MODEL[name]
+    assert resolve("hf://lab/model") == (0, directory, "")
+    assert len(hub.downloads()) == 3
+
+
+def test_a_revision_is_a_branch_a_tag_or_a_commit(hub, resolve, tmp_path):
+    older = write_files(tmp_path / "older", {**MODEL, "vocab.txt": "older\n"})
+    hub.repositories["lab/model"]["refs/pr/1"] = older
+    commit = commit_of("refs/pr/1")
+    for revision in ("refs/pr/1", commit):
+        status, directory, _ = resolve(f"hf://lab/model@{revision}")
+        assert (status, directory.name) == (0, commit)
+        assert (directory / "vocab.txt").read_text() == "older\n"
+    outcome = resolve("hf://lab/model@v9")
+    assert_refused(outcome, "hf://lab/model@v9: the repository has no revision 'v9'")
+
+
+def test_the_cache_serves_without_a_network(hub, resolve, tmp_path):
+    _, directory, _ = resolve("hf://lab/model")
+    hub.requests.clear()
+    assert resolve("hf://lab/model", HF_HUB_OFFLINE="1") == (0, directory, "")
+    assert hub.requests == []
+    status, cached, _ = resolve("hf://lab/model", HF_ENDPOINT="http://127.0.0.1:9")
+    assert (status, cached) == (0, directory)
+
+
+def test_without_network_and_cache_the_message_says_what_to_do(resolve, tmp_path):
+    cache = f"in the cache {tmp_path / 'cache/hub'}"
+    outcome = resolve("hf://lab/model", HF_HUB_OFFLINE="1")
+    assert_refused(outcome, cache, "HF_HUB_OFFLINE is set; run it once without")
+    outcome = resolve("hf://lab/model", HF_ENDPOINT="http://127.0.0.1:9")
+    assert_refused(outcome, cache, "cannot reach http://127.0.0.1:9", "check the connection")
+
+
+def test_repositories_that_cannot_be_read(hub, resolve):
+    outcome = resolve("hf://lab/other")
+    assert_refused(outcome, f"hf://lab/other: no such repository at {hub.endpoint}")
+    hub.gated.add("lab/model")
+    outcome = resolve("hf://lab/model")
+    assert_refused(outcome, f"accept the terms at {hub.endpoint}/lab/model", "hf auth login")
+
+
+@pytest.mark.parametrize("name", ["hf://model", "hf://lab/model/part", "hf://lab/model@", "hf://"])
+def test_malformed_names(name):
+    with pytest.raises(InputError, match=f"^{name}: must be hf://ORGANIZATION/NAME"):
+        local_directory(name)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"config.json": '{"model_type": "gpt2"}'},
+            "a model of the type 'gpt2'; expected 'lxmert'",
+        ),
+        ({"data.csv": "1,2"}, "not a model; it has none of config.json"),
+    ],
+)
+def test_other_repositories_are_refused_before_their_weights_are_downloaded(
+    hub, resolve, tmp_path, files, message
+):
+    weights = {"pytorch_model.bin": "large"}
+    hub.repositories["lab/other"] = {"main": write_files(tmp_path / "other", {**files, **weights})}
+    assert_refused(resolve("hf://lab/other"), f"hf://lab/other: {message}")
+    assert "pytorch_model.bin" not in hub.downloads()
+
+
+def test_a_download_that_is_cut_goes_on_where_it_stopped(hub, resolve):
+    hub.cut.add("pytorch_model.bin")
+    status, directory, _ = resolve("hf://lab/model")
+    assert status == 0
+    assert (directory / "pytorch_model.bin").read_text() == MODEL["pytorch_model.bin"]
+    assert hub.downloads().count("pytorch_model.bin") == 2
+
+
+def test_a_broken_download_is_no_model(hub, resolve):
+    hub.shortened.add("pytorch_model.bin")
+    outcome = resolve("hf://lab/model")
+    assert_refused(outcome, "the download of pytorch_model.bin failed; run it again", "of size 500")
+    hub.shortened.clear()
+    assert resolve("hf://lab/model")[0] == 0
