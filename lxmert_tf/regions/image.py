@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -30,12 +31,19 @@ _TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# TIFF tags: rows of pixels, bits of a pixel, and what zero means.
+# TIFF tags: rows of pixels, bits of a pixel, and what zero means, or how colors are given.
 _ROWS = 257
 _BITS_PER_SAMPLE = 258
 _PHOTOMETRIC = 262
+_YCBCR = 6
 
 _TOO_LARGE = "the image is too large; at most 89 megapixels"
+_CUT_SHORT = "the file is cut short"
+# What Pillow's decoders say if a file ends too early.
+_ENDS_EARLY = re.compile(
+    "is truncated|truncated (file|data)|not enough image data|EOF|only got|incomplete header",
+    re.IGNORECASE,
+)
 
 _STDERR_LOCK = threading.Lock()
 
@@ -116,13 +124,19 @@ def _reason(error: Exception, file: BinaryIO) -> str:
         return _TOO_LARGE
     if isinstance(error, MemoryError):
         return "broken image, or not enough memory for it"
-    return getattr(error, "strerror", None) or f"broken image ({_describe(error)})"
+    if strerror := getattr(error, "strerror", None):
+        return strerror
+    if _ENDS_EARLY.search(str(error)) or _is_webp_cut_short(file):
+        return _CUT_SHORT
+    return f"broken image ({_describe(error)})"
 
 
 def _why_unidentified(file: BinaryIO) -> str:
     # Pillow itself says only that no decoder takes the file.
     file.seek(0)
     prefix = file.read(16)
+    if not prefix:
+        return "the file is empty"
     if prefix[4:12] in _HEIC:
         return "a HEIC image, which cannot be read; save it as JPEG"
     for name in _formats():
@@ -136,9 +150,22 @@ def _why_unidentified(file: BinaryIO) -> str:
                 file.seek(0)
                 decoder(file, "")
         except Exception as error:
+            if known and _ENDS_EARLY.search(str(error)):
+                return _CUT_SHORT
             if known:
                 return f"a broken {name} image, or of an unusual kind ({_describe(error)})"
     return "not an image in a known format (PNG, JPEG, ...)"
+
+
+def _is_webp_cut_short(file: BinaryIO) -> bool:
+    # Of any damaged WebP file Pillow says only that it cannot make a decoder.
+    if file.closed:
+        return False
+    file.seek(0)
+    prefix = file.read(12)
+    if prefix[:4] + prefix[8:] != b"RIFFWEBP":
+        return False
+    return file.seek(0, os.SEEK_END) < len(prefix[:8]) + int.from_bytes(prefix[4:8], "little")
 
 
 def _describe(error: Exception) -> str:
@@ -152,6 +179,9 @@ def _upright(picture: ImageFile.ImageFile) -> Image.Image:
     that cameras and editors get wrong.
     """
     if picture.format == "TIFF":
+        if _tiff_tag(picture, _PHOTOMETRIC) == _YCBCR and picture.tile[0].codec_name == "raw":
+            # Pillow would take three bytes of a pixel for four of RGB.
+            raise InputError("an uncompressed YCbCr TIFF image; save it as RGB")
         bottoms = [tile.extents[3] for tile in picture.tile if tile.extents]
         if max(bottoms) < _tiff_tag(picture, _ROWS):
             # Pillow would leave them black.

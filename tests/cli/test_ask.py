@@ -69,7 +69,7 @@ def test_a_text_file_is_refused(refused, tiny, tmp_path):
 def test_truncated_image_is_refused(refused, tiny, picture):
     picture.write_bytes(picture.read_bytes()[:-40])
     line = refused("ask", "--model", tiny.preset, "--image", picture, QUESTION)
-    assert f"{picture}: broken image" in line
+    assert f"{picture}: the file is cut short" in line
 
 
 @pytest.mark.parametrize("name", ["nowhere.png", ""])

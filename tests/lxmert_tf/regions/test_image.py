@@ -132,13 +132,13 @@ REAL = pathlib.Path(easy_vqa.get_test_image_paths()[0]).read_bytes()
     ("content", "message"),
     [
         (b"just some words\n" * 20, "not an image in a known format"),
-        (b"", "not an image in a known format"),
+        (b"", "the file is empty"),
         (b"\x89PNG\r\n\x1a\n", "a broken PNG image"),
-        (REAL[: len(REAL) // 2], "broken image"),
-        (REAL[:60], "broken image"),
+        (REAL[: len(REAL) // 2], "the file is cut short"),
+        (REAL[:60], "the file is cut short"),
         (REAL[:50] + bytes(20) + REAL[70:], "broken image"),
         (png(0, 5), "image"),
-        (png(4, 4, b"\0" * 3), "broken image"),
+        (png(4, 4, b"\0" * 3), "the file is cut short"),
         (png(50_000, 50_000), "the image is too large; at most 89 megapixels"),
         (png(10_000, 10_000), "the image is too large; at most 89 megapixels"),
     ],
@@ -390,7 +390,7 @@ def test_floats_in_color_are_refused_with_the_cause():
             b"II+\0\x08\0\0\0" + struct.pack("<QQHHQQ", 16, 1, 256, 4, 99, 1 << 63) + bytes(8),
             "broken|not an image",
         ),
-        (b"P5 3 1 7\n\x01", "broken image"),
+        (b"P5 3 1 7\n\x01", "the file is cut short"),
         (b"P2 1 1 70000\n99999999999", "broken|not an image"),
     ],
     ids=["HEIC", "EPS", "HDF5", "GIF", "two headers", "BigTIFF", "short", "number"],
@@ -464,6 +464,37 @@ except InputError:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
     )
     assert (done.stdout, done.stderr) == ("refused\n", "")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "TGA", "DDS"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_file_that_is_cut_short_is_called_so(form, share):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, [40, 50, 3], np.uint8)).save(
+        file, form
+    )
+    whole = file.getvalue()
+    with pytest.raises(InputError, match=r"^the file is cut short$"):
+        read_bytes(whole[: int(share * len(whole))])
+
+
+def test_an_empty_file_is_called_so(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(InputError, match=r"empty.jpg: the file is empty$"):
+        read_image(tmp_path / "empty.jpg")
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "packbits"])
+def test_a_compressed_tiff_file_in_ycbcr_is_read(tmp_path, compression):
+    picture = Image.fromarray(CORNERS.repeat(8, 0).repeat(8, 1)).convert("YCbCr")
+    read = saved(tmp_path, picture, "picture.tiff", compression=compression)
+    np.testing.assert_allclose(read, np.asarray(picture.convert("RGB"), int), atol=4)
+
+
+def test_an_uncompressed_tiff_file_in_ycbcr_is_refused_with_the_cause(tmp_path):
+    picture = Image.fromarray(CORNERS).convert("YCbCr")
+    with pytest.raises(InputError, match=r"an uncompressed YCbCr TIFF image; save it as RGB"):
+        saved(tmp_path, picture, "picture.tiff")
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):

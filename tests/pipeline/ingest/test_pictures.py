@@ -42,7 +42,7 @@ def test_a_picture_of_a_folder_that_cannot_be_read_is_a_problem(tmp_path):
     files = find_inputs([str(tmp_path / "*")])
     items = [item for file in files for piece in reader.pieces(file) for item in reader.read(piece)]
     assert [items[0].image.id, items[3].image.id] == ["a", "d"]
-    assert items[1] == ReadError(1, "b", "broken image", len(whole) // 2)
+    assert items[1] == ReadError(1, "b", "the file is cut short", len(whole) // 2)
     assert items[2] == ReadError(1, "c", "not an image in a known format", 10)
 
 
