@@ -29,9 +29,14 @@ def read_npy(stream: BufferedIOBase) -> Any:
         RegionError: The array is damaged, cut short, larger than 256 MB, or holds anything but
             numbers, text and plain containers of them.
     """
+    prefix = stream.read(np.lib.format.MAGIC_LEN)
+    if not prefix:
+        raise RegionError("the file is empty")
+    if not prefix.startswith(np.lib.format.MAGIC_PREFIX):
+        raise RegionError("not in NumPy's format .npy")
     try:
         # Later versions are for arrays with many fields.
-        if np.lib.format.read_magic(stream) != (1, 0):
+        if tuple(prefix[-2:]) != (1, 0):
             raise RegionError("an array is not of version 1.0 of the format")
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
         length = math.prod(shape) * dtype.itemsize
@@ -54,8 +59,10 @@ def _object(stream: BufferedIOBase) -> Any:
     if len(data) > LARGEST:
         raise _too_large()
     value = load_numpy_pickle(data)
-    if not isinstance(value, np.ndarray) or value.size != 1:
-        raise RegionError("an array holds several objects, or something else than it says")
+    if not isinstance(value, np.ndarray):
+        raise RegionError("an array holds something else than it says")
+    if value.size != 1:
+        raise RegionError("an array holds Python objects (dtype object) instead of numbers")
     return value.item()
 
 

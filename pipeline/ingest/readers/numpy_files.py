@@ -103,6 +103,8 @@ def _whole(arrays: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     value = _find(arrays, names)
     if isinstance(value, np.ndarray | np.generic) and value.size == 1:
         value = value.item()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if value is not None and type(value) is not int:
         raise RegionError(f"{names[0]} is not a whole number")
     return value
@@ -199,6 +201,10 @@ def _open_info(file: InputFile) -> Iterator[Any]:
 def _read_npz(data: bytes) -> dict[str, Any]:
     if len(data) > LARGEST:
         raise RegionError("the file is larger than 256 MB")
+    if not data:
+        raise RegionError("the file is empty")
+    if not data.startswith(b"PK"):
+        raise RegionError("not in NumPy's format .npz, which is a zip archive")
     arrays: dict[str, Any] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

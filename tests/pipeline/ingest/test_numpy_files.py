@@ -146,8 +146,34 @@ def test_errors_of_an_archive_are_named(tmp_path):
     assert "the image has no boxes" in problem_of(path)
     np.savez(path, x=image.features, bbox=image.boxes, image_h=3)
     assert "no height or width" in problem_of(path)
-    path.write_bytes(b"no archive")
-    assert "damaged or cut short" in problem_of(path)
+    for content, reason in (
+        (b"no archive", "not in NumPy's format .npz, which is a zip archive"),
+        (b"", "the file is empty"),
+        (write_npz(path, image).read_bytes()[:-9], "the file is damaged or cut short"),
+    ):
+        path.write_bytes(content)
+        assert problem_of(path) == reason
+
+
+def test_arrays_of_any_layout_and_byte_order_are_read(tmp_path):
+    path, image = tmp_path / "a.npz", detections.small("a")
+    for changes in (
+        {"x": np.asfortranarray(image.features), "bbox": np.asfortranarray(image.boxes)},
+        {"x": image.features.astype(">f4"), "bbox": image.boxes.astype(">f4")},
+        {"x": image.features.astype(np.float64), "image_h": 48.0, "image_w": np.array([64])},
+    ):
+        [item] = read_all(NumpyFiles(), write_npz(path, image, **changes))
+        image.check(item)
+    [item] = read_all(NumpyFiles(), write_npz(path, image, x=image.features.astype(">f2")))
+    np.testing.assert_array_equal(item.regions.features, image.features.astype(np.float16))
+
+
+def test_arrays_of_python_objects_are_called_so(tmp_path):
+    path, image = tmp_path / "a.npz", detections.small("a")
+    reason = "an array holds Python objects (dtype object) instead of numbers"
+    assert problem_of(write_npz(path, image, x=image.features.astype(object))) == reason
+    np.save(tmp_path / "a.npy", np.array([{}, {}]))
+    assert problem_of(tmp_path / "a.npy") == reason
 
 
 def test_errors_of_a_pair_are_named(tmp_path):
@@ -160,6 +186,10 @@ def test_errors_of_a_pair_are_named(tmp_path):
     write_npy(path, image)
     path.write_bytes(path.read_bytes()[:-1])
     assert "damaged or cut short" in problem_of(path)
+    path.write_bytes(b"")
+    assert problem_of(path) == "the file is empty"
+    path.write_bytes(b"PK\3\4")
+    assert problem_of(path) == "not in NumPy's format .npy"
 
 
 def test_executes_nothing(tmp_path):
