@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_record_arguments(parser, required=False)
     scoring = parser.add_argument_group("official scores")
     scoring.add_argument(
-        "--task", choices=TASKS, help="print the official scores of this challenge"
+        "--task",
+        choices=TASKS,
+        help="print the official scores of this challenge (vqa also for VQA-CP and VizWiz)",
     )
     scoring.add_argument(
         "--predictions",

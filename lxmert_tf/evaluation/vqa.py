@@ -1,4 +1,4 @@
-"""VQA v2's accuracy, which depends on how many people gave an answer.
+"""VQA v2's accuracy, which depends on how many people gave an answer. VQA-CP and VizWiz use it.
 
 Ten people answered each question. Leaving out each of them in turn, the prediction earns
 min(1, n/3) for the n others who gave the same answer; the accuracy is the mean of the ten (Antol et
@@ -8,6 +8,7 @@ al. 2015, visualqa.org/evaluation.html). So an answer of one person earns 0.3, o
 
 import collections
 import dataclasses
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -67,9 +68,9 @@ def score_vqa(predictions: Mapping[str, str], annotations_path) -> ScoreReport:
 
     Args:
         predictions: {question ID: answer}.
-        annotations_path: The official annotations of VQA v2 ({"annotations": [...]}) or VQA-CP (a
-            list), or a file of the LXMERT release (a list with a `label` of soft scores, in which
-            the exact text of the answer is looked up).
+        annotations_path: The official annotations of VQA v2 ({"annotations": [...]}), VQA-CP, or
+            VizWiz (lists), or a file of the LXMERT release (a list with a `label` of soft scores,
+            in which the exact text of the answer is looked up).
 
     Returns:
         The scores.
@@ -105,6 +106,9 @@ class _Answer:
     answer: StrictStr
 
 
+_TenAnswers = Annotated[list[_Answer], Field(min_length=10, max_length=10)]
+
+
 @dataclasses.dataclass(frozen=True)
 class _AnsweredQuestion:
     """An entry of the official annotations."""
@@ -112,7 +116,24 @@ class _AnsweredQuestion:
     question_id: QuestionId
     question_type: StrictStr
     answer_type: StrictStr
-    answers: Annotated[list[_Answer], Field(min_length=10, max_length=10)]
+    answers: _TenAnswers
+
+    def accuracy(self, prediction: str) -> float:
+        return vqa_accuracy(prediction, [item.answer for item in self.answers])
+
+
+@dataclasses.dataclass(frozen=True)
+class _VizWizQuestion:
+    """An entry of VizWiz's annotations; an image has one question, so its name is the id."""
+
+    image: StrictStr
+    answers: _TenAnswers
+    answer_type: StrictStr = ""
+    question_type = ""
+
+    @property
+    def question_id(self) -> str:
+        return pathlib.PurePosixPath(self.image).stem
 
     def accuracy(self, prediction: str) -> float:
         return vqa_accuracy(prediction, [item.answer for item in self.answers])
@@ -131,13 +152,22 @@ class _LabeledQuestion:
         return self.label.get(prediction, 0.0)
 
 
-def _read_annotations(path) -> dict[str, _AnsweredQuestion | _LabeledQuestion]:
+_Question = _AnsweredQuestion | _VizWizQuestion | _LabeledQuestion
+
+
+def _kind_of(entries: list) -> type[_Question]:
+    """Return the kind of the entries of a list: VQA-CP's, VizWiz's, or the release's."""
+    first = entries[0] if entries and isinstance(entries[0], dict) else {}
+    if "image" in first and "question_id" not in first:
+        return _VizWizQuestion
+    return _AnsweredQuestion if "answers" in first else _LabeledQuestion
+
+
+def _read_annotations(path) -> dict[str, _Question]:
     content = read_json(path)
-    entries: list[_AnsweredQuestion | _LabeledQuestion]
+    entries: list[_Question]
     if isinstance(content, list):
-        # VQA-CP's official annotations are a list, too.
-        is_official = content and isinstance(content[0], dict) and "answers" in content[0]
-        kind = _AnsweredQuestion if is_official else _LabeledQuestion
+        kind = _kind_of(content)
         entries = check_json(list[kind], content, str(path))  # type: ignore[valid-type]
     elif isinstance(content, dict) and "annotations" in content:
         entries = check_json(

@@ -199,6 +199,35 @@ def test_the_list_of_vqa_cp_is_scored_as_the_official_annotations(write):
     assert score_vqa(PREDICTIONS, write(ENTRIES)) == expected
 
 
+def test_vizwiz_is_scored_by_the_names_of_its_images(write):
+    def asked(number, answers, answer_type):
+        return {
+            "image": f"VizWiz_val_{number:08d}.jpg",
+            "question": "what is this?",
+            "answers": [{"answer": one, "answer_confidence": "yes"} for one in answers],
+            "answer_type": answer_type,
+            "answerable": 1,
+        }
+
+    path = write(
+        [
+            asked(0, ["soda"] * 2 + ["unanswerable"] * 8, "unanswerable"),
+            asked(1, ["a can"] * 10, "other"),
+        ]
+    )
+    predictions = {"VizWiz_val_00000000": "soda", "VizWiz_val_00000001": "a can"}
+    report = score_vqa(predictions, path)
+    assert [score.value for score in report.groups["overall"]] == [pytest.approx(80)]
+    assert {s.name: s.value for s in report.groups["answer type"]} == {
+        "unanswerable": pytest.approx(60),
+        "other": 100,
+    }
+    assert "question type" not in report.groups
+    # A test file has no answers.
+    path = write([{"image": "VizWiz_test_00000000.jpg", "question": "what is this?"}])
+    assert "the key '[0].answers' is missing" in refusal(predictions, path)
+
+
 @given(st.lists(TENS, min_size=1, max_size=4), st.sampled_from(["two", "2", "dog", ""]))
 def test_scores_are_percentages(tmp_path_factory, tens, prediction):
     path = tmp_path_factory.mktemp("vqa") / "a.json"
@@ -217,20 +246,20 @@ def refusal(predictions, path):
 def test_missing_predictions_are_counted_and_the_first_is_named(write):
     path = write({"annotations": ENTRIES})
     line = refusal({"1": "red", "4": "blue"}, path)
-    assert line == f"2 of 4 questions of {path} have no prediction, the first is '2'"
+    assert line == f"questions of {path} without a prediction: 2 of 4, the first is '2'"
 
 
 def test_predictions_for_other_questions_are_counted_and_the_first_is_named(write):
     path = write({"annotations": ENTRIES})
     line = refusal({**PREDICTIONS, "9": "x", "8": "x"}, path)
-    assert "2 of 6 predictions are for questions that are not in" in line
+    assert "predictions for questions that are not in" in line
     assert line.endswith("the first is '9'")
 
 
 def test_annotations_of_one_question_twice_are_refused(write):
     path = write({"annotations": [*ENTRIES, ENTRIES[1], ENTRIES[1], ENTRIES[0]]})
     line = refusal(PREDICTIONS, path)
-    assert line == f"{path}: 3 duplicate question IDs, the first is '2'"
+    assert line == f"{path}: duplicate question IDs: 3, the first is '2'"
 
 
 @pytest.mark.parametrize("content", [[], {"annotations": []}])
@@ -243,10 +272,10 @@ def test_annotations_of_nothing_are_refused(write, content):
     [
         ({"questions": []}, "must be the official file with 'annotations'"),
         ("3", "must be the official file"),
-        ({"annotations": {}}, "annotations: it is {}, should be a valid list"),
-        ({"annotations": [7]}, "annotations: [0] is 7, should be an object"),
+        ({"annotations": {}}, "annotations: {} must be a list"),
+        ({"annotations": [7]}, "annotations: [0] is 7; it must be an object"),
         ({"annotations": [official(1, ["x"] * 9)]}, "[0].answers is [{'answer"),
-        ({"annotations": [official(1, ["x"] * 11)]}, "should have at most 10 items"),
+        ({"annotations": [official(1, ["x"] * 11)]}, "must have a length of at most 10"),
         ({"annotations": [official(1, [*"123456789", 7])]}, "[0].answers[9].answer is 7"),
         (
             {"annotations": [official(True, ["x"] * 10)]},
