@@ -66,7 +66,8 @@ class InputFile:
         """The suffix of the content in lower case, without a number after it (`.tsv.0`)."""
         name = self.content_name.replace("\\", "/").rpartition("/")[2].lower()
         name = re.sub(r"(?<=.\.tsv)\.\d+$", "", name)
-        return os.path.splitext(name)[1]
+        # The ending of `.jpg`, which has no other name, is `.jpg`.
+        return os.path.splitext(f"_{name}")[1]
 
     @property
     def seekable(self) -> bool:

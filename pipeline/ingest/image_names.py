@@ -19,8 +19,9 @@ PICTURE_ENDINGS = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
     *(".avif", ".heic", ".heif", ".jp2", ".pbm", ".pgm", ".pnm", ".ppm"),
 )
+# A name that is nothing but an ending, such as `.jpg`, has none.
 _PICTURE_ENDING = re.compile(
-    rf"(\.({'|'.join(ending[1:] for ending in PICTURE_ENDINGS)}))+\Z", re.IGNORECASE
+    rf"(?<=.)(\.({'|'.join(ending[1:] for ending in PICTURE_ENDINGS)}))+\Z", re.IGNORECASE
 )
 _SAME_ENDING = {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "tiff": "tif"}
 # The names of MS COCO and of VQA's abstract scenes have 12 digits.
@@ -160,6 +161,28 @@ def distinct_ids(names: Iterable[str]) -> dict[str, str]:
     for stem, same in by_stem.items():
         ids |= {same[0]: stem} if len(same) == 1 else _distinguish(same)
     return ids
+
+
+def distinct_labels(paths: Iterable[str]) -> dict[str, str]:
+    """Return names of annotation files without folders and ending, with what tells them apart.
+
+    Args:
+        paths: The files.
+
+    Returns:
+        The name by path, each another one: as by `distinct_ids`, and with the ending for files
+        such as `q.json` and `q.jsonl`. Bytes that are not UTF-8 are written as `\\udcff`.
+    """
+    names = {path: name_of_file(path) for path in paths}
+    counts = collections.Counter(names.values())
+    names = {path: path if counts[name] > 1 else name for path, name in names.items()}
+    if len(set(names.values())) < len(names):
+        # `q.json.json` beside them.
+        names = {path: path for path in names}
+    ids = distinct_ids(names.values())
+    return {
+        path: ids[name].encode(errors="backslashreplace").decode() for path, name in names.items()
+    }
 
 
 class IdRegex:

@@ -15,7 +15,7 @@ from pipeline.ingest.config import (
     SplitConfig,
 )
 from pipeline.ingest.files import InputFile, find_inputs
-from pipeline.ingest.image_names import distinct_ids, image_key, name_of_file
+from pipeline.ingest.image_names import distinct_ids, distinct_labels, image_key, name_of_file
 from pipeline.ingest.interfaces import Piece, RegionReader, SentenceReader
 from pipeline.ingest.readers.data_set import DataSet, DataSetPicture, DataSetSentences
 from pipeline.ingest.readers.pictures import Pictures
@@ -188,12 +188,9 @@ def _sentence_tasks(part: PartConfig, ignored: list[str]) -> Iterator[SentenceTa
 
 def _labeled(tasks: Iterable[SentenceTask]) -> tuple[SentenceTask, ...]:
     tasks = tuple(tasks)
-    labels = distinct_ids(name_of_file(task.file.name) for task in tasks)
+    labels = distinct_labels(task.file.name for task in tasks)
     return tuple(
-        dataclasses.replace(
-            task,
-            file=dataclasses.replace(task.file, label=labels[name_of_file(task.file.name)]),
-        )
+        dataclasses.replace(task, file=dataclasses.replace(task.file, label=labels[task.file.name]))
         for task in tasks
     )
 

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.config import IngestConfig, PartConfig, RegionFiles, SentenceFiles, SplitConfig
-from pipeline.ingest.image_names import IdRegex, distinct_ids, image_key, match_names, name_of_file
+from pipeline.ingest.image_names import (
+    IdRegex,
+    distinct_ids,
+    distinct_labels,
+    image_key,
+    match_names,
+    name_of_file,
+    parse_name,
+)
 from pipeline.ingest.inputs import hash_percent
 
 VAL, TRAIN = "COCO_val2014_000000000009", "COCO_train2014_000000000009"
@@ -134,6 +142,30 @@ def test_no_two_files_have_one_id(files):
     ids = distinct_ids(files)
     assert set(ids) == set(files)
     assert len(set(ids.values())) == len(files)
+
+
+def test_annotation_files_have_distinct_labels():
+    assert distinct_labels(["a/q.json", "b/r.jsonl.gz"]) == {"a/q.json": "q", "b/r.jsonl.gz": "r"}
+    assert distinct_labels(["a/q.json", "a/q.jsonl", "a/r.json"]) == {
+        "a/q.json": "q.json",
+        "a/q.jsonl": "q.jsonl",
+        "a/r.json": "r",
+    }
+    assert distinct_labels(["a/q.json", "b/q.json"]) == {"a/q.json": "a/q", "b/q.json": "b/q"}
+    files = ["q.json", "q.jsonl", "q.json.json", "q.json.gz"]
+    assert len(set(distinct_labels(files).values())) == len(files)
+    # Labels become parts of ids, which are UTF-8.
+    assert distinct_labels(["q\udcff.json"]) == {"q\udcff.json": r"q\udcff"}
+
+
+def test_a_name_that_is_only_an_ending_is_a_name():
+    parsed = parse_name("photos/.jpg")
+    assert (parsed.stem, parsed.ending) == (".jpg", "")
+    assert parse_name(".jpg.png")[:3] == (".jpg", (), "png")
+    assert distinct_ids(["photos/.jpg", "photos/.png"]) == {
+        "photos/.jpg": ".jpg",
+        "photos/.png": ".png",
+    }
 
 
 def test_a_file_is_named_without_the_ending_of_its_regions():
