@@ -5,7 +5,7 @@ import difflib
 import json
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import pydantic
@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 # What pydantic calls an unknown key of a dataclass and of a model.
 _UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
+# The members of a container in the place of a key.
+_MEMBERS = {dict: ".NAME", list: "[N]", tuple: "[N]"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -127,17 +129,20 @@ def config_from_mapping(
         return pydantic.TypeAdapter(cls).validate_json(text, strict=True, extra="forbid")
     except pydantic.ValidationError as error:
         problem = _first_problem(error)
-        where = _override_of(problem, overrides) or where
+        where = _place_of_cause(problem, where, overrides)
         raise InputError(f"{where}: {_describe(cls, problem)}") from error
 
 
-def _override_of(problem: ErrorDetails, overrides: Sequence[str]) -> str | None:
+def _place_of_cause(problem: ErrorDetails, where: str, overrides: Sequence[str]) -> str:
+    """Return what to blame: an override, the file, or the file with overrides."""
     place = [str(part) for part in problem["loc"]]
-    for override in reversed(overrides):
-        key = override.partition("=")[0].split(".")
-        if place[: len(key)] == key:
-            return f"--set {override}"
-    return None
+    keys = {override: override.partition("=")[0].split(".") for override in overrides}
+    changed = [f"--set {change}" for change, key in keys.items() if key[: len(place)] == place]
+    if changed and problem["type"] == "value_error":
+        # A rule about several values, some of which may be the file's.
+        return " ".join([where, "with", *changed])
+    changed += [f"--set {change}" for change, key in keys.items() if place[: len(key)] == key]
+    return changed[-1] if changed else where
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -146,16 +151,13 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise InputError(f"--set {override}: must be KEY=VALUE")
     try:
         value = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"--set {override}: the value is not valid YAML") from error
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        raise InputError(f"--set {override:.200}: the value is not valid YAML") from error
     *path, last = key.split(".")
     for part in path:
         values = _step_into(values, part, override)
-    if isinstance(values, list):
-        _step_into(values, last, override)
-        values[int(last)] = value
-    else:
-        values[last] = value
+    _step_into(values, last, override)
+    values[int(last) if isinstance(values, list) else last] = value
 
 
 def _step_into(values, part: str, override: str):
@@ -182,20 +184,45 @@ def _describe(cls, problem: ErrorDetails) -> str:
 
 
 def _suggestion(cls, path: tuple[str | int, ...]) -> str:
+    root, key = cls, str(path[-1])
     for part in path[:-1]:
         # An index, or a key of a dict, leaves the class as it is.
         if dataclasses.is_dataclass(cls) and part in typing.get_type_hints(cls):
-            hint = typing.get_type_hints(cls)[part]
-            candidates = [hint, *typing.get_args(hint)]
-            cls = next(filter(dataclasses.is_dataclass, candidates), None)
+            cls, _ = _dataclass_in(typing.get_type_hints(cls)[part])
     if not dataclasses.is_dataclass(cls):
         return ""
-    # The field of a key that is a Python keyword ends with an underscore: `from_`.
-    names = [field.name.removesuffix("_") for field in dataclasses.fields(cls)]
-    close = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
+    if places := sorted(set(_places_of(root, key))):
+        shown = (place if "." in place else "the top level" for place in places)
+        return f"; it belongs to {' or '.join(shown)}"
+    names = _keys_of(cls)
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; it must be one of {', '.join(names)}"
+
+
+def _places_of(cls, key: str, place: str = "") -> Iterator[str]:
+    """Yield the places of a key in the files of a dataclass, such as "parts.NAME.regions"."""
+    for name, hint in typing.get_type_hints(cls).items():
+        here = f"{place}{name.removesuffix('_')}"
+        if name.removesuffix("_") == key:
+            yield here
+        inner, container = _dataclass_in(hint)
+        if inner is not None:
+            yield from _places_of(inner, key, f"{here}{_MEMBERS.get(container, '')}.")
+
+
+def _dataclass_in(hint) -> tuple[Any, Any]:
+    """Return the dataclass that a field holds, or None, and the container that it is in."""
+    if dataclasses.is_dataclass(hint):
+        return hint, None
+    inner = next(filter(dataclasses.is_dataclass, typing.get_args(hint)), None)
+    return inner, typing.get_origin(hint)
+
+
+def _keys_of(cls) -> list[str]:
+    # The field of a key that is a Python keyword ends with an underscore: `from_`.
+    return [field.name.removesuffix("_") for field in dataclasses.fields(cls)]
 
 
 def check_fields(config) -> None:

@@ -154,17 +154,26 @@ def test_an_ablation_prints_a_row_per_variant_and_is_resumed(lxmert, configs, ti
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        (
+            "loss_weights.objects.x=3",
+            "--set loss_weights.objects.x=3: loss_weights.objects is {'x': 3}; it must be a number",
+        ),
+        ("stages.0.epochs.x=3", "--set stages.0.epochs.x=3: there is no 'x' to change"),
+        ("a.b=3", "--set a.b=3: unknown key 'a'; it must be one of init_from"),
+        ("epochs=" + "[" * 3000, "the value is not valid YAML"),
+        ("epochs=!!bool x", "--set epochs=!!bool x: the value is not valid YAML"),
         ("batch_sise=8", "--set batch_sise=8: unknown key 'batch_sise'; did you mean 'batch_size'"),
         ("batch_size=many", "--set batch_size=many: batch_size is 'many'"),
         ("batch_size", "--set batch_size: must be KEY=VALUE"),
         ("stages.1.epochs=2", "there is no '1' to change"),
         (
             "stages.0.epochs=0",
-            "--set stages.0.epochs=0: stages[0].epochs is 0, should be greater than or equal to 1",
+            "--set stages.0.epochs=0: stages[0].epochs is 0; it must be at least 1",
         ),
-        ("loss_weights.object=1", "loss_weights.object is 'object', should be 'masked_lm'"),
-        ("masking.words=2", "masking.words is 2, should be less than or equal to 1"),
+        ("loss_weights.object=1", "loss_weights.object is 'object'; it must be 'masked_lm'"),
+        ("masking.words=2", "masking.words is 2; it must be at most 1"),
         ("vocabulary=[", "the value is not valid YAML"),
+        ("stages=[]", "pretraining.yaml with --set stages=[]: stages is empty; it must have at"),
         ("init_from=nowhere", "preset not found: nowhere"),
     ],
 )
@@ -200,7 +209,7 @@ def test_a_vocabulary_without_its_special_pieces_is_refused(refused, configs, ti
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("masking.words=1.5", "masking.words is 1.5, should be less than or equal to 1"),
+        ("masking.words=1.5", "masking.words is 1.5; it must be at most 1"),
         ("masking.erased=0.95", "masking: erased + replaced is 1.05; at most 1"),
     ],
 )
@@ -209,7 +218,8 @@ def test_masking_rates_that_cannot_be_are_refused(refused, configs, tiny, change
         *("pretrain", "--config", configs / "pretraining.yaml", "--set", change),
         *("--train", tiny.grouped, "--output", "run"),
     )
-    assert line.endswith(f": {message}")
+    where = f"--set {change}" if "1.5" in change else f"pretraining.yaml with --set {change}"
+    assert line.endswith(f"{where}: {message}")
 
 
 def test_a_value_of_the_file_is_not_blamed_on_an_override(refused, tiny, tmp_path):

@@ -79,7 +79,7 @@ def test_ingest_of_a_negative_number_of_images_is_refused(refused):
     line = refused(
         "ingest", "--source", "easy_vqa", "--split", "test", "--limit", "-3", "--output", "out"
     )
-    assert "limit is -3, should be greater than or equal to 1" in line
+    assert "limit is -3; it must be at least 1" in line
 
 
 def test_ingest_config_with_an_unknown_key_is_refused(refused, tmp_path):
@@ -87,6 +87,13 @@ def test_ingest_config_with_an_unknown_key_is_refused(refused, tmp_path):
     config.write_text("source: easy_vqa\nrecords: {split: train, layot: flat}\n")
     line = refused("ingest", "--config", config, "--output", "out")
     assert f"{config}: unknown key 'records.layot'; did you mean 'layout'?" in line
+
+
+def test_a_misplaced_key_is_told_where_it_belongs(refused, tmp_path):
+    config = tmp_path / "ingest.yaml"
+    config.write_text("regions: [a.tsv]\nsentences: [a.json]\nrecords: {from: all}\n")
+    line = refused("ingest", "--config", config, "--output", "out")
+    assert f"{config}: unknown key 'regions'; it belongs to parts.NAME.regions" in line
 
 
 @pytest.mark.parametrize(
@@ -114,7 +121,7 @@ def test_ingest_config_with_an_unknown_key_is_refused(refused, tmp_path):
         ),
         (
             ("--source", "easy_vqa", "--split", "test", "--max-reject-fraction", "2"),
-            "max_reject_fraction is 2.0, should be less than or equal to 1",
+            "max_reject_fraction is 2.0; it must be at most 1",
         ),
     ],
 )

@@ -72,7 +72,7 @@ def test_a_rate_may_be_written_in_any_notation(read, text):
 
 def test_a_whole_number_is_a_rate_but_a_fraction_is_not_a_count(read):
     assert read("name: a\nrate: 2").rate == 2.0
-    with pytest.raises(InputError, match=r"steps is 2\.0, should be a valid integer"):
+    with pytest.raises(InputError, match=r"steps is 2\.0; it must be an integer"):
         read("name: a\nsteps: 2.0")
 
 
@@ -88,14 +88,20 @@ def test_a_whole_number_is_a_rate_but_a_fraction_is_not_a_count(read):
         ),
         ("name: a\nfolds: [{shufle: true}]", "unknown key 'folds[0].shufle'; did you mean"),
         ("name: a\nbaseline: {shufle: true}", "unknown key 'baseline.shufle'; did you mean"),
+        ("name: a\ntest: {steps: 2}", "unknown key 'test.steps'; it belongs to the top level"),
+        (
+            "name: a\npercent: [1]",
+            "unknown key 'percent'; it belongs to baseline.percent or folds[N].percent or "
+            "splits.NAME.percent or test.percent",
+        ),
         ("rate: 0.1", "the key 'name' is missing"),
-        ("name: 3", "name is 3, should be a valid string"),
-        ("name: a\nsteps: '3'", "steps is '3', should be a valid integer"),
-        ("name: a\nsteps: true", "steps is True, should be a valid integer"),
-        ("name: a\nrate: fast", "rate is 'fast', should be a valid number"),
+        ("name: 3", "name is 3; it must be a string"),
+        ("name: a\nsteps: '3'", "steps is '3'; it must be an integer"),
+        ("name: a\nsteps: true", "steps is True; it must be an integer"),
+        ("name: a\nrate: fast", "rate is 'fast'; it must be a number"),
         ("name: a\ntest: 3", "test is 3"),
-        ("name: a\ntest: {shuffle: 'no'}", "test.shuffle is 'no', should be a valid boolean"),
-        ("name: a\ntest: {percent: [1, x]}", "test.percent[1] is 'x', should be a valid integer"),
+        ("name: a\ntest: {shuffle: 'no'}", "test.shuffle is 'no'; it must be true or false"),
+        ("name: a\ntest: {percent: [1, x]}", "test.percent[1] is 'x'; it must be an integer"),
         ("name: a\ntest: {percent: [101]}", "percent is [101]; it must be within 0 and 100"),
         ('name: a\nrate: "two\\nlines"', "rate is 'two\\nlines'"),
         ("name: a\nrate: 1\nrate: 2", "line 3: not valid YAML: duplicate key 'rate'"),
@@ -115,7 +121,7 @@ def test_a_whole_number_is_a_rate_but_a_fraction_is_not_a_count(read):
         ("name: !!timestamp now", "not valid YAML"),
         ("name: [a", "not valid YAML"),
         ("name: 'a\n", "not valid YAML"),
-        ("a\x00b", "line 1: not UTF-8 text (a NUL character)"),
+        ("name: a\x00b", "line 1: not UTF-8 text (a NUL character)"),
         ("name: !!python/object/apply:os.getcwd []", "line 1: not valid YAML"),
         ("- name", "must hold a mapping of keys to values"),
         ("", "must hold a mapping of keys to values"),
