@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_summary(summary: dict[str, Any]) -> None:
-    """Print how much was read, written and rejected, and the reasons.
+    """Print how much was read, written, rejected, and left out, and the reasons.
 
     Args:
         summary: As `run_ingest` returns it.
@@ -120,10 +120,12 @@ def print_summary(summary: dict[str, Any]) -> None:
     console.print(table)
     for reason, count in summary["reasons"].items():
         console.print(f"rejected {count:,}: {reason}")
+    if count := summary.get("unused_images"):
+        console.print(f"images without a sentence, left out: {count:,}")
     if count := summary.get("found_by_number"):
-        console.print(f"found {count:,} images by number (Names of images in docs/sources.md)")
+        console.print(f"images found by number: {count:,} (Names of images in docs/sources.md)")
     if ignored := summary.get("ignored"):
-        more = f" and {len(ignored) - 3:,} others" if len(ignored) > 3 else ""
+        more = f" and {len(ignored) - 3:,} more" if len(ignored) > 3 else ""
         text = f"ignored files of other kinds: {', '.join(ignored[:3])}{more}"
         console.print(text, soft_wrap=True)
 

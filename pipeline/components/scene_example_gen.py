@@ -28,7 +28,7 @@ from pipeline.ingest.files import find_inputs
 from pipeline.ingest.inputs import inputs_of
 from pipeline.ingest.job import check_rejects
 from pipeline.ingest.registry import make_data_set
-from pipeline.ingest.scenes import ReadCount, ReadScenes, Reject, SerializeScenes
+from pipeline.ingest.scenes import UNUSED, ReadCount, ReadScenes, Reject, SerializeScenes
 from pipeline.ingest.workers import noting_errors, raising_noted_errors
 
 # Suffix of the file with a split's counts of read and rejected images and sentences.
@@ -183,7 +183,9 @@ def _check_rejects(found: dict[str, Any], allowed: float) -> None:
     rejects = {key: count for key, count in counts.items() if key[1]}
     where = f"split {found['split']['from_']!r}"
     for (kind, reason), count in rejects.items():
-        absl_logging.warning("%s: rejected %d %ss: %s", where, count, kind, reason)
+        absl_logging.warning("%s: rejected %ss: %d, %s", where, kind, count, reason)
+    if UNUSED in read:
+        absl_logging.info("%s: images without a sentence, left out: %d", where, read[UNUSED])
     try:
         check_rejects(read, rejects, allowed)
     except GateError as error:

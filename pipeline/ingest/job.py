@@ -49,7 +49,9 @@ ANSWERS = "answers.txt"
 # The summary's names for the kinds of rejects and counts.
 PLURALS = {"image": "images", "sentence": "sentences", "answer": "answers"}
 # Reasons that follow from rejects of another kind.
-CONSEQUENCES = {MISSING: "image", UNUSED: "sentence"}
+CONSEQUENCES = {MISSING: "image"}
+NOTHING = "no records were written"
+ALL_UNUSED = "no sentence is about any of the images"
 # Files that workers leave in the work folder.
 WRITTEN = "written-*.json"
 READ = "read.json"
@@ -86,16 +88,18 @@ def run_ingest(
 
     Returns:
         The summary, a dict. "images", "sentences", and "answers" have the counts "read", "written",
-        and "rejected", and "reasons" counts the rejects by reason. If there are any, "ignored"
-        lists the files of other kinds that patterns found, and "found_by_number" counts the images
-        whose name in the annotations has only the number in common.
+        and "rejected", and "reasons" counts the rejects by reason. If there are any,
+        "unused_images" counts the images that are left out because no sentence is about them,
+        "found_by_number" those whose name in the annotations has only the number in common, and
+        "ignored" lists the files of other kinds that patterns found.
 
     Raises:
         InputError: An input is missing or of an unknown format, the folder is not empty, or there
             are no images or no sentences.
-        GateError: All images or sentences, or more than `max_reject_fraction` of them, were
-            rejected. The rejects are kept in a folder with the same name and the suffix
-            `-rejected`, until an ingestion into `output` succeeds.
+        GateError: Nothing is left to write, no answer reaches `min_answer_count`, or more than
+            `max_reject_fraction` of the images or sentences were rejected. The rejects are kept in
+            a folder with the same name and the suffix `-rejected`, until an ingestion into `output`
+            succeeds.
 
     Example:
         >>> config = IngestConfig("easy_vqa", SplitConfig("train", limit=100))
@@ -111,14 +115,17 @@ def run_ingest(
         work.mkdir()
         _run_beam(config, inputs, folder, work, beam_args, workers)
         rejects = _write_rejects(folder, work)
-        summary = _write_summary(folder, work, rejects, inputs)
+        read = {kind: ReadCount(kind, *of) for kind, of in _read_json(work / READ, {}).items()}
+        summary = _write_summary(folder, work, rejects, read, inputs)
         shutil.rmtree(work)
         try:
-            _check_written(summary, rejects, config, inputs.complete)
+            _check_written(summary, rejects, read.get(UNUSED), config, inputs.complete)
             if config.min_answer_count is not None and not (folder / ANSWERS).exists():
-                raise InputError(f"no answer is given at least {config.min_answer_count} times")
+                raise GateError(
+                    f"no answer reaches min_answer_count, which is {config.min_answer_count}"
+                )
         except (GateError, InputError) as error:
-            if not rejects:
+            if not rejects and isinstance(error, InputError):
                 raise
             raise type(error)(f"{error}; see {_keep_rejects(folder, output)}") from error
         if inputs.has_pictures:
@@ -130,10 +137,11 @@ def run_ingest(
 def check_rejects(
     read: Mapping[str, int], rejects: Mapping[tuple[str, str], int], max_fraction: float
 ) -> None:
-    """Raise a GateError if too many images or sentences were rejected.
+    """Raise a GateError if too many images or sentences were rejected, or all images left out.
 
     Args:
-        read: How many images and sentences were read, by kind ("image", "sentence").
+        read: How many images and sentences were read, by kind ("image", "sentence"), and how many
+            images have no sentence (`UNUSED`).
         rejects: How many were rejected, by kind and reason.
         max_fraction: The largest fraction of a kind that may be rejected, in 0..1.
     """
@@ -141,14 +149,20 @@ def check_rejects(
         rejected, total = _rejected(kind, rejects), read.get(kind, 0)
         if rejected > max_fraction * total:
             raise GateError(
-                f"{rejected:,} of {total:,} {PLURALS[kind]} were rejected, more than the "
+                f"{PLURALS[kind]} rejected: {rejected:,} of {total:,}, more than the "
                 f"{max_fraction:.2%} of max_reject_fraction; {_most_common(kind, rejects)}"
             )
+    rejected, unused = _rejected("image", rejects), read.get(UNUSED, 0)
+    if read.get("image") and rejected + unused >= read["image"]:
+        kind = "image" if rejected > unused else "sentence"
+        cause = _most_common(kind, rejects) if _rejected(kind, rejects) else ALL_UNUSED
+        raise GateError(f"{NOTHING}; {cause}")
 
 
 def _check_written(
     summary: Mapping[str, Any],
     rejects: Mapping[tuple[str, str], Rejects],
+    unused: ReadCount | None,
     config: IngestConfig,
     complete: bool,
 ) -> None:
@@ -157,18 +171,16 @@ def _check_written(
     # A trial counts only sentences about its images.
     for kind in ("image", "sentence") if complete else ("image",):
         if not read[kind]:
-            raise InputError(f"no records were written; the inputs have no {PLURALS[kind]}")
-    counts = {key: same.count for key, same in rejects.items()}
-    images, sentences = rejects.get(("image", UNUSED)), rejects.get(("sentence", MISSING))
-    if images and sentences and images.count == read["image"]:
+            raise InputError(f"{NOTHING}; the inputs have no {PLURALS[kind]}")
+    missing = rejects.get(("sentence", MISSING))
+    if unused and missing and unused.count == read["image"]:
         raise GateError(
-            f"no records were written; {images.count:,} images have no sentence and "
-            f"{sentences.count:,} sentences no image, such as image {images.example.id!r} and "
-            f"a sentence about {sentences.example.image!r} (see Names of images in docs/sources.md)"
+            f"{NOTHING}; the names of the images differ, such as image {unused.example!r} and a "
+            f"sentence about {missing.example.image!r} (see Names of images in docs/sources.md)"
         )
+    read[UNUSED] = unused.count if unused else 0
+    counts = {key: same.count for key, same in rejects.items()}
     check_rejects(read, counts, config.max_reject_fraction)
-    if not summary["images"]["written"]:
-        raise GateError(f"no records were written; {_most_common('image', counts)}")
 
 
 def _rejected(kind: str, rejects: Mapping[tuple[str, str], int]) -> int:
@@ -179,7 +191,8 @@ def _most_common(kind: str, rejects: Mapping[tuple[str, str], int]) -> str:
     """Return the most common reason of a kind, and if it is a consequence, the cause."""
     reasons = {reason: count for (of, reason), count in rejects.items() if of == kind}
     reason = max(reasons, key=reasons.__getitem__)
-    text = f"the most common reason ({reasons[reason]:,} times): {reason}"
+    of_all = f"{reasons[reason]:,} of {sum(reasons.values()):,}"
+    text = f"the most common reason ({of_all}): {reason}"
     other = CONSEQUENCES.get(reason)
     causes = {
         key: count
@@ -189,7 +202,7 @@ def _most_common(kind: str, rejects: Mapping[tuple[str, str], int]) -> str:
     if not other or not causes:
         return text
     return (
-        f"{text}; {_rejected(other, causes):,} {PLURALS[other]} were rejected, "
+        f"{text}; {PLURALS[other]} rejected: {_rejected(other, causes):,}, "
         f"{_most_common(other, causes)}"
     )
 
@@ -411,11 +424,13 @@ def most_common_first(counts: Iterable[tuple[str, int]]) -> list[str]:
     return [answer for answer, _ in sorted(counts, key=lambda pair: (-pair[1], pair[0]))]
 
 
-def _add_counts(counts: Iterable[ReadCount]) -> dict[str, int]:
-    total: collections.Counter[str] = collections.Counter()
-    for kind, count in counts:
-        total[kind] += count
-    return dict(total)
+def _add_counts(counts: Iterable[ReadCount]) -> dict[str, tuple[int, str]]:
+    """Return the number and the first example, in order of text, of each kind."""
+    total: dict[str, tuple[int, str]] = {}
+    for kind, count, example in counts:
+        known, first = total.get(kind, (0, example))
+        total[kind] = known + count, min(first, example)
+    return total
 
 
 # Run in the process that started the job.
@@ -451,6 +466,7 @@ def _write_summary(
     folder: pathlib.Path,
     work: pathlib.Path,
     rejects: Mapping[tuple[str, str], Rejects],
+    read: Mapping[str, ReadCount],
     inputs: Inputs,
 ) -> dict[str, Any]:
     """Write and return the summary, after a check that nothing was lost."""
@@ -464,20 +480,25 @@ def _write_summary(
     written["image"] = len(images)
     counts = {key: same.count for key, same in rejects.items()}
     rejected = _sum_by(lambda key: key[0], counts)
-    read = _read_json(work / READ, default={})
+    unused = read[UNUSED].count if UNUSED in read else 0
     summary: dict[str, Any] = {}
     for kind, plural in PLURALS.items():
-        total = written[kind] + rejected[kind]
+        total = written[kind] + rejected[kind] + (unused if kind == "image" else 0)
         summary[plural] = {"read": total, "written": written[kind], "rejected": rejected[kind]}
         # A trial may leave sentences out.
         is_exact = kind in read and (inputs.complete or kind == "image")
-        if is_exact and read[kind] != total:
-            raise RuntimeError(f"{read[kind]} {plural} were read, but {total} are accounted for")
+        if is_exact and read[kind].count != total:
+            raise RuntimeError(f"{plural} read: {read[kind].count}, accounted for: {total}")
     summary["reasons"] = dict(sorted(_sum_by(lambda key: key[1], counts).items()))
+    if unused:
+        summary["unused_images"] = unused
     if BY_NUMBER in read:
-        summary["found_by_number"] = read[BY_NUMBER]
+        summary["found_by_number"] = read[BY_NUMBER].count
     if inputs.ignored:
-        summary["ignored"] = list(inputs.ignored)
+        # Names may have bytes that are not UTF-8.
+        summary["ignored"] = [
+            name.encode(errors="backslashreplace").decode() for name in inputs.ignored
+        ]
     text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
     (folder / INGEST_SUMMARY).write_text(text, encoding="utf-8")
     return summary

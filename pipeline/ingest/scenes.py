@@ -37,10 +37,11 @@ from pipeline.ingest.region_store import RegionRef, RegionStoreReader, RegionSto
 from pipeline.ingest.workers import noting_errors
 
 MISSING = "its image is missing"
-UNUSED = "no sentence is about it"
 AMBIGUOUS = "the name of its image is ambiguous"
-# The kind of `ReadCount` for images that only share a number with the name in annotations.
+# The kinds of `ReadCount` for images that only share a number with the name in annotations, and for
+# images that are left out because no sentence is about them.
 BY_NUMBER = "image found by number"
+UNUSED = "image without a sentence"
 _SENTENCE_FIELDS = tuple(field.name for field in dataclasses.fields(Sentence))
 
 
@@ -70,12 +71,14 @@ class ReadCount(NamedTuple):
     """A number of images or sentences that were read.
 
     Args:
-        kind: "image", "sentence" or `BY_NUMBER`.
+        kind: "image", "sentence", `BY_NUMBER`, or `UNUSED`.
         count: How many.
+        example: Id of one of them; may be empty.
     """
 
     kind: str
     count: int  # type: ignore[assignment]  # hides tuple.count
+    example: str = ""
 
 
 class AnnotatedSentence(NamedTuple):
@@ -489,16 +492,16 @@ class ImageGroup(NamedTuple):
     by_number: bool = False
 
     def rejects(self) -> Iterator[Reject]:
-        """Yield repetitions of the image, and the image itself if no sentence is about it."""
+        """Yield repetitions of the image."""
         for ref in self.regions[1:]:
             yield _reject_image(ref, "duplicate image id")
-        if self.regions and not self.sentences:
-            yield _reject_image(self.regions[0], UNUSED)
 
     def counts(self) -> Iterator[ReadCount]:
-        """Yield a count if the image was found by its number."""
+        """Yield a count if the image was found by its number, or if no sentence is about it."""
         if self.by_number:
             yield ReadCount(BY_NUMBER, 1)
+        if self.regions and not self.sentences:
+            yield ReadCount(UNUSED, 1, self.image_id)
 
 
 class JoinByImage(beam.PTransform):

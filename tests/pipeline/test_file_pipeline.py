@@ -138,6 +138,22 @@ def test_data_is_ingested_again_only_when_a_file_changed(config, tmp_path):
     assert changed.states["SceneExampleGen"] == "COMPLETE"
 
 
+@pytest.mark.e2e
+def test_an_error_of_a_reader_ends_the_run_in_its_own_words(config, tmp_path):
+    questions = tmp_path / "v2_OpenEnded_mscoco_val2014_questions.json"
+    questions.write_text('{"questions": []}')
+    alone = (SentenceFiles((str(questions),), "vqa_official"),)
+    parts = {**config.pipeline.parts}
+    parts["minival"] = dataclasses.replace(parts["minival"], sentences=alone)
+    broken = dataclasses.replace(config.pipeline, parts=parts)
+    with pytest.raises(InputError) as caught:
+        run_up_to(
+            dataclasses.replace(config, pipeline=broken), tmp_path / "root", "SceneExampleGen"
+        )
+    annotations = tmp_path / "v2_mscoco_val2014_annotations.json"
+    assert str(caught.value) == f"{questions}: annotations not found: {annotations}"
+
+
 @pytest.mark.slow
 @pytest.mark.e2e
 def test_too_many_rejects_stop_the_run(config, tmp_path):
@@ -145,8 +161,8 @@ def test_too_many_rejects_stop_the_run(config, tmp_path):
     with pytest.raises(GateError) as caught:
         run_up_to(config, tmp_path / "root", "SceneExampleGen")
     assert str(caught.value) == (
-        "split 'minival': 2 of 42 sentences were rejected, more than the 1.00% of "
-        "max_reject_fraction; the most common reason (2 times): its image is missing"
+        "split 'minival': sentences rejected: 2 of 42, more than the 1.00% of "
+        "max_reject_fraction; the most common reason (2 of 2): its image is missing"
     )
     allowed = dataclasses.replace(config.pipeline, max_reject_fraction=0.1)
     run_up_to(dataclasses.replace(config, pipeline=allowed), tmp_path / "root", "SceneExampleGen")

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lxmert_tf.data.sidecars import INGEST_SUMMARY
 from lxmert_tf.errors import GateError, InputError
 from pipeline.ingest.job import REJECTS_SUMMARY, run_ingest
 from pipeline.ingest.parsers import text_rows
@@ -116,18 +117,41 @@ def test_errors_are_reported_with_their_lines_and_neighbors_are_read(files, tmp_
         assert scene.sentences == whole[scene.images[0].id].sentences
 
 
-def test_duplicates_and_unmentioned_images_are_reported_with_their_lines(files, tmp_path):
+def test_a_duplicate_image_is_reported_with_its_line(files, tmp_path):
     regions, questions = files
     with regions.open("ab") as file:
-        file.write(lxmert_row(detections.small("i1")) + lxmert_row(detections.small("silent")))
+        file.write(lxmert_row(detections.small("i1")))
     config = config_of([regions], [questions], max_reject_fraction=0.5)
     summary = run_ingest(config, tmp_path / "out")
-    assert summary["images"] == {"read": 8, "written": 6, "rejected": 2}
+    assert summary["images"] == {"read": 7, "written": 6, "rejected": 1}
     told = {(r["id"], r["line"], r["reason"]) for r in rejects_in(tmp_path / "out")}
-    assert told == {
-        ("i1", 7, "duplicate image id"),
-        ("silent", 8, "no sentence is about it"),
-    }
+    assert told == {("i1", 7, "duplicate image id")}
+
+
+def test_images_without_a_sentence_are_counted_and_are_no_rejects(files, tmp_path, capsys):
+    from lxmert_tf.cli import main as cli
+
+    regions, _ = files
+    some = write_questions(tmp_path / "some.json", ["i2", "i5"])
+    # One percent of rejects is allowed, and four of six images are not asked about.
+    command = ["ingest", "--regions", str(regions), "--sentences", str(some), "--output"]
+    options = ["--sentences-format", "vqa_release"]
+    assert cli.main([*command, str(tmp_path / "out"), *options]) == 0
+    assert "images without a sentence, left out: 4" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "out" / INGEST_SUMMARY).read_text())
+    assert summary["images"] == {"read": 6, "written": 2, "rejected": 0}
+    assert (summary["unused_images"], summary["reasons"]) == (4, {})
+    assert rejects_in(tmp_path / "out") == []
+
+
+def test_images_without_any_sentence_fail_with_the_cause(files, tmp_path):
+    regions, _ = files
+    other = write_questions(tmp_path / "other.json", ["i5"])
+    # A trial does not expect the images of all sentences.
+    with pytest.raises(GateError, match=r"no sentence is about any of the images; see .*-rejected"):
+        run_ingest(config_of([regions], [other], limit=3), tmp_path / "out")
+    kept = json.loads((tmp_path / "out-rejected" / REJECTS_SUMMARY).read_text())
+    assert kept["unused_images"] == 3
 
 
 def test_above_the_limit_the_job_fails_says_why_and_leaves_the_rejects(files, tmp_path):
@@ -136,7 +160,7 @@ def test_above_the_limit_the_job_fails_says_why_and_leaves_the_rejects(files, tm
     regions.write_bytes(b"".join([b"nonsense\n", *lines[1:]]))
     work = tmp_path / "work"
     work.mkdir()
-    with pytest.raises(GateError, match=r"1 of 6 images were rejected, more than the 1\.00%"):
+    with pytest.raises(GateError, match=r"images rejected: 1 of 6, more than the 1\.00%"):
         run_ingest(config_of([regions], [questions]), work / "out")
     assert [path.name for path in work.iterdir()] == ["out-rejected"]
     assert not list((work / "out-rejected").glob("*tfrecord*"))
@@ -145,7 +169,7 @@ def test_above_the_limit_the_job_fails_says_why_and_leaves_the_rejects(files, tm
     assert summary["images"]["rejected"] == 1
     # The next failure replaces them, and a success removes them.
     regions.write_bytes(b"".join([b"nonsense\n", b"nonsense\n", *lines[2:]]))
-    with pytest.raises(GateError, match="2 of 6 images were rejected"):
+    with pytest.raises(GateError, match="images rejected: 2 of 6"):
         run_ingest(config_of([regions], [questions]), work / "out")
     assert len(rejects_in(work / "out-rejected")) == 6
     regions.write_bytes(b"".join(lines))
@@ -180,8 +204,9 @@ def test_an_answer_table_of_the_data_or_of_a_file_leaves_others_out(files, tmp_p
     summary = run_ingest(config, tmp_path / "given")
     # As it is spelled, "A dog." is not in the table.
     assert summary["answers"] == {"read": 24, "written": 0, "rejected": 24}
-    with pytest.raises(InputError, match="no answer is given at least 99 times"):
+    with pytest.raises(GateError, match="no answer reaches min_answer_count, which is 99; see"):
         run_ingest(config_of([regions], [questions], min_answer_count=99), tmp_path / "none")
+    assert len(rejects_in(tmp_path / "none-rejected")) == 24
 
 
 def test_a_trial_takes_the_first_images_and_does_not_miss_the_others(files, tmp_path):
@@ -284,7 +309,7 @@ def test_names_that_do_not_match_are_reported_and_matched_by_a_regular_expressio
     config = config_of([regions], [questions])
     with pytest.raises(GateError, match=r"image 'frame_000[78]' and a sentence about '[78]'"):
         run_ingest(config, tmp_path / "out")
-    assert len(rejects_in(tmp_path / "out-rejected")) == 6
+    assert len(rejects_in(tmp_path / "out-rejected")) == 4
     given = ["--regions", str(regions), "--sentences", str(questions), "--output"]
     options = ["--sentences-format", "vqa_release", "--image-id-regex", r"0*(\d+)$"]
     assert cli.main(["ingest", *given, str(tmp_path / "out"), *options]) == 0
@@ -295,8 +320,14 @@ def test_the_cause_of_rejects_is_reported(files, tmp_path):
     regions, questions = files
     items = json.loads(questions.read_text())
     questions.write_text(json.dumps([{**item, "sent": " "} for item in items]))
-    with pytest.raises(GateError, match=r"no sentence is about it; 12 sentences .* sent is empty"):
+    cause = r"the most common reason \(12 of 12\): sent is empty; see "
+    with pytest.raises(GateError, match=f"sentences rejected: 12 of 12, .*{cause}"):
         run_ingest(config_of([regions], [questions]), tmp_path / "out")
+    # Also if any number of rejects is allowed.
+    config = config_of([regions], [questions], max_reject_fraction=1.0)
+    with pytest.raises(GateError, match=f"no records were written; {cause}"):
+        run_ingest(config, tmp_path / "out")
+    assert len(rejects_in(tmp_path / "out-rejected")) == 12
 
 
 def test_a_rejects_folder_with_other_files_is_left_alone(files, tmp_path):
@@ -406,7 +437,8 @@ def test_counts_add_up_for_any_broken_input(tmp_path_factory, data):
         counts = summary[kind]
         told = [r for r in rejects if f"{r['kind']}s" == kind]
         assert counts["rejected"] == len(told)
-        assert counts["read"] == counts["written"] + counts["rejected"]
+        unused = summary.get("unused_images", 0) if kind == "images" else 0
+        assert counts["read"] == counts["written"] + counts["rejected"] + unused
     scenes = scenes_in(folder / "out")
     assert summary["images"]["written"] == len(scenes)
     assert summary["sentences"]["written"] == sum(len(s.sentences) for s in scenes)
