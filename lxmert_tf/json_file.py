@@ -12,6 +12,32 @@ from lxmert_tf.text_file import read_text
 
 # Characters of a wrong value that a message shows.
 _LONGEST_VALUE = 60
+# The rule behind each type of pydantic's errors, whose own messages differ for JSON and Python.
+_RULES = {
+    "int_type": "must be an integer",
+    "int_from_float": "must be an integer",
+    "int_parsing": "must be an integer",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "string_type": "must be a string",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "none_required": "must be null",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "dataclass_type": "must be an object",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "must have a length of at least {min_length}",
+    "too_long": "must have a length of at most {max_length}",
+    "string_too_short": "must have a length of at least {min_length}",
+}
 
 
 def read_json(path) -> Any:
@@ -79,18 +105,34 @@ def check_json(kind: Any, content: Any, where: str) -> Any:
 
 def describe_mismatch(problem: Mapping[str, Any]) -> str:
     """Describe one of the `errors()` of a pydantic.ValidationError in one line."""
-    place = format_place(problem["loc"])
+    path, rule = problem["loc"], describe_rule(problem)
     if problem["type"] in ("missing", "missing_argument"):
-        return f"the key {place!r} is missing"
+        if not path or isinstance(path[-1], str):
+            return f"the key {format_place(path)!r} is missing"
+        *path, last = path
+        rule = f"must have a length of at least {last + 1}"
+    place = format_place(path)
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
         return f"{place}: {cause}" if place else str(cause)
-    expected = problem["msg"].removeprefix("Input ").removeprefix("List ")
-    if problem["type"] == "dataclass_type":
-        expected = "should be an object"
     found = reprlib.repr(problem["input"])
     found = found if len(found) <= _LONGEST_VALUE else f"{found[:_LONGEST_VALUE]}..."
-    return f"{place or 'it'} is {found}, {expected}"
+    return f"{place} is {found}; it {rule}" if place else f"{found} {rule}"
+
+
+def describe_rule(problem: Mapping[str, Any]) -> str:
+    """Return the rule that a value breaks, such as "must be at least 1".
+
+    Args:
+        problem: One of the `errors()` of a pydantic.ValidationError.
+    """
+    rule = _RULES.get(problem["type"])
+    if rule is None:
+        return problem["msg"].removeprefix("Input ")
+    values = problem.get("ctx", {})
+    # A bound of a float field may be given as an integer, and comes back as 1.0.
+    whole = {k: int(v) for k, v in values.items() if isinstance(v, float) and v.is_integer()}
+    return rule.format(**{**values, **whole})
 
 
 def format_place(path: Iterable[str | int]) -> str:

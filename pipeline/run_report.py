@@ -130,7 +130,8 @@ def bar_chart(accuracy: AccuracyByValue, baseline: AccuracyByValue) -> str:
 def _verdict(config: LoadedPipeline, record: RunRecord, candidate, baseline) -> Iterator[str]:
     share, count = candidate[OVERALL][OVERALL]
     settings = config.pipeline
-    yield f"<p>{share:.2%} of {count:,} questions; required: {settings.least_accuracy:.2%}."
+    required = f"required: {settings.least_accuracy:.2%}"
+    yield f"<p>Accuracy: {share:.2%}; questions: {count:,}; {required}."
     if baseline:
         yield (
             f"Last blessed model: {baseline[OVERALL][OVERALL][0]:.2%} (yellow marks); "

@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     _print_report(report)
     if not report.is_complete() and not args.partial:
         raise InputError(
-            f"{args.checkpoint}: {len(report.missing)} tensors are missing and "
-            f"{len(report.wrong_shape)} have the wrong shape; --partial accepts this"
+            f"{args.checkpoint}: missing tensors: {len(report.missing)}, of a wrong shape: "
+            f"{len(report.wrong_shape)}; --partial accepts this"
         )
     if args.source == DETECTOR:
         names = len(model.object_names or ()), len(model.attribute_names or ())

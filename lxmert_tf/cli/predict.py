@@ -34,5 +34,5 @@ def run(args: argparse.Namespace) -> int:
     model = load_answering_model(args.model, read_answers(args))
     predictions = predict_answers(model, files, args.max_regions, args.batch_size)
     write_submission(args.task, predictions, args.output)
-    print(f"{len(predictions):,} answers written to {args.output}")
+    print(f"answers written to {args.output}: {len(predictions):,}")
     return 0

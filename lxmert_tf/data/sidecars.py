@@ -55,8 +55,8 @@ def check_sentence_count(files: Sequence[str], sentences: int) -> None:
     if written is not None and written != sentences:
         directories = sorted({str(pathlib.Path(name).resolve().parent) for name in files})
         raise InputError(
-            f"{', '.join(directories)}: {sentences:,} sentences were read, but {written:,} were "
-            f"written according to {INGEST_SUMMARY}; a record file is cut short or missing"
+            f"{', '.join(directories)}: sentences read: {sentences:,}, written according to "
+            f"{INGEST_SUMMARY}: {written:,}; a record file is cut short or missing"
         )
 
 

@@ -147,8 +147,8 @@ def _validity_and_plausibility(predictions, balanced, choices_path) -> list[Scor
     missing = [name for name in balanced if name not in choices]
     if missing:
         raise InputError(
-            f"{choices_path}: {len(missing)} of {len(balanced)} questions are missing, the first "
-            f"is {missing[0]!r}"
+            f"{choices_path}: missing questions: {len(missing)} of {len(balanced)}, the first is "
+            f"{missing[0]!r}"
         )
     valid, plausible = [], []
     for name, question in balanced.items():

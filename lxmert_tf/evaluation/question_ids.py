@@ -42,7 +42,7 @@ def index_by_id(items: Iterable[tuple[str, T]], where: str) -> dict[str, T]:
         result[question_id] = value
     if duplicates:
         raise InputError(
-            f"{where}: {len(duplicates)} duplicate question IDs, the first is {duplicates[0]!r}"
+            f"{where}: duplicate question IDs: {len(duplicates)}, the first is {duplicates[0]!r}"
         )
     return result
 
@@ -71,12 +71,12 @@ def check_predictions(
     unknown = [question_id for question_id in predictions if question_id not in known]
     if unknown:
         raise InputError(
-            f"{len(unknown)} of {len(predictions)} predictions are for questions that are not in "
-            f"{where}, the first is {unknown[0]!r}"
+            f"predictions for questions that are not in {where}: {len(unknown)} of "
+            f"{len(predictions)}, the first is {unknown[0]!r}"
         )
     missing = [question_id for question_id in required if question_id not in predictions]
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(required)} questions of {where} have no prediction, the first "
-            f"is {missing[0]!r}"
+            f"questions of {where} without a prediction: {len(missing)} of {len(required)}, the "
+            f"first is {missing[0]!r}"
         )

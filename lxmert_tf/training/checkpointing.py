@@ -80,8 +80,8 @@ class TrainingCheckpoints:
             damaged.append(self._prefix(step))
         if damaged:
             raise InputError(
-                f"{self.directory}: none of the {len(damaged)} checkpoints can be read, or they "
-                "are of another model; start a new run in another directory"
+                f"{self.directory}: no checkpoint can be read ({len(damaged)} tried), or they are "
+                "of another model; start a new run in another directory"
             )
         return 0, []
 

@@ -167,5 +167,5 @@ def _predict(args: argparse.Namespace) -> int:
     from pipeline.batch_prediction import predict
 
     count = predict(args.root, data, args.split, args.task, args.output)
-    print(f"{count:,} answers written to {args.output}")
+    print(f"answers written to {args.output}: {count:,}")
     return 0

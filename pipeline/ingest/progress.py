@@ -97,7 +97,7 @@ class IngestProgress:
         while not self._stop.wait(SECONDS):
             counts = add_up(self._folder)
             rate = counts["images"] / (time.monotonic() - self._started)
-            text = f"{counts['images']:,} images  {rate:,.0f}/s  {counts['rejected']:,} rejected"
+            text = f"images {counts['images']:,}  {rate:,.0f}/s  rejected {counts['rejected']:,}"
             # A compressed file gives more bytes than it has.
             done = min(counts["bytes"], self._size) if self._size else counts["bytes"]
             self._bar.update(self._task, completed=done, counts=text)

@@ -141,7 +141,7 @@ def detect_format(file: InputFile) -> str:
         raise InputError(f"{file.name}: the file is empty")
     names = ", ".join(header_of(file))
     raise InputError(
-        f"{file.name}: the first line has {columns[0]} columns{names and f' ({names})'}; LXMERT's "
+        f"{file.name}: columns in the first line: {columns[0]}{names and f' ({names})'}; LXMERT's "
         f"TSV has 10 ({', '.join(LxmertTsv.columns)}), bottom-up's 6 "
         f"({', '.join(BottomUpTsv.columns)})"
     )

@@ -85,7 +85,7 @@ def test_scoring_does_not_wait_for_tensorflow(files, tmp_path):
 def test_annotations_that_lack_a_question_are_refused(refused, files, tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps(PREDICTIONS[:1]))
     line = refused(*files, "--task", "vqa", "--json", "scores.json")
-    assert "1 of 2 questions of answers.json have no prediction, the first is '2'" in line
+    assert "questions of answers.json without a prediction: 1 of 2, the first is '2'" in line
 
 
 def test_submission_of_another_task_is_refused(refused, files):

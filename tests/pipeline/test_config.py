@@ -88,7 +88,7 @@ WRONG = [
         PIPELINE,
         "may_drop:",
         "infra_validation: true\nmay_drop:",
-        "infra_validation is True, should",
+        "infra_validation is True; it must be",
     ),
     (PIPELINE, "may_drop:", "infra_validation: [2.15]\nmay_drop:", "infra_validation[0] is 2.15"),
     (FILES, "name: vqa", "name: vqa\nimage_id_regex: '('", "image_id_regex '(' is invalid"),
@@ -97,7 +97,7 @@ WRONG = [
     (MODEL, "hidden_size: 64", "hidden_size: 62", "hidden_size 62 is not a multiple of"),
     (MODEL, "hidden_size: 64", "hidden_size: 64.5", "hidden_size is 64.5"),
     (MODEL, "hidden_size: 64", "hidden: 64", "unknown key 'hidden'"),
-    (TASK, "epochs: 4", "epochs: 0", "epochs is 0, should be greater than or equal to 1"),
+    (TASK, "epochs: 4", "epochs: 0", "epochs is 0; it must be at least 1"),
     (TASK, "precision: float32", "precision: float16", "precision is 'float16'"),
 ]
 

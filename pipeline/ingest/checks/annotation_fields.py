@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from lxmert_tf.json_file import describe_rule
 from pipeline.ingest.interfaces import ReadError
 from pipeline.ingest.parsers.json_items import DuplicateKey, Item
 
@@ -38,7 +39,7 @@ def parse_id(value: Any) -> str:
     if type(value) is int:
         return str(value)
     if not isinstance(value, str):
-        raise _field_error("should be a text or a whole number")
+        raise _field_error("must be a string or an integer")
     return _check_filled(check_line(value))
 
 
@@ -117,21 +118,20 @@ def validate_items(
 def reason_of(error: ValidationError) -> str:
     """Return the first invalid field and the rule that it breaks, without its value."""
     problem = error.errors(include_url=False)[0]
-    field = str(problem["loc"][0]) if problem["loc"] else "the item"
+    path = problem["loc"]
+    field = str(path[0]) if path else "the item"
     if isinstance(problem["input"], DuplicateKey):
         return f"{field} has a key twice"
     match problem["type"]:
-        case "missing" if len(problem["loc"]) == 1:
+        case "missing" if len(path) == 1:
             return f"{field} is missing"
         case "missing":
             return f"{field} lacks a part"
         case "unexpected_keyword_argument":
             return "a key that the format does not have"
-        case "string_type":
-            return f"{field} should be a text"
-        case "dict_type" | "dataclass_type":
-            return f"{field} should be an object"
-    return f"{field} {problem['msg'].removeprefix('Input ')}"
+    # pydantic marks a wrong key, such as an answer of a label, with "[key]".
+    is_inside = len(path) > 1 and path[-1] != "[key]"
+    return f"{'a value of ' if is_inside else ''}{field} {describe_rule(problem)}"
 
 
 def _reported_id(item: Item, id_key: str | None) -> str:

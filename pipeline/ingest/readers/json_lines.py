@@ -60,17 +60,21 @@ class JsonLinesPairs(JsonLines):
 
 
 def _by_score(answers: Any) -> Any:
-    """Expand the two short forms of answers; return anything else unchanged."""
+    """Expand the two short forms of answers."""
     if isinstance(answers, str):
         return {answers: 1.0}
     if isinstance(answers, list) and all(isinstance(answer, str) for answer in answers):
         return dict.fromkeys(answers, 1.0)
-    return answers
+    if isinstance(answers, dict):
+        return answers
+    raise PydanticCustomError(
+        "field", "must be a string, a list of strings, or an object of strings and scores"
+    )
 
 
 def _two_ids(image: Any) -> tuple[str, str]:
     if not isinstance(image, list) or len(image) != 2:
-        raise PydanticCustomError("field", "should be a list of two ids")
+        raise PydanticCustomError("field", "must be a list of two ids")
     left, right = image
     return parse_id(left), parse_id(right)
 

@@ -171,7 +171,7 @@ def _beside(questions: InputFile, name: str) -> list[str]:
 
 def _soft_label(given: "list[_Given]") -> tuple[tuple[str, float], ...]:
     if len(given) != _PEOPLE:
-        raise PydanticCustomError("field", "should be those of ten people")
+        raise PydanticCustomError("field", "must be those of ten people")
     scores = soft_score([one["answer"] for one in given])
     return tuple((check_line(answer), score) for answer, score in scores.items())
 

@@ -109,7 +109,7 @@ def test_missing_and_misshapen_tensors_are_listed_and_refused_unless_partial(
     assert "bert.encoder.layer.1.attention.self.query.weight" in printed.out
     assert "visn_fc.weight: [8, 6] in the checkpoint, [8, 7] in the model" in printed.out
     assert printed.err.count("\n") == 1
-    assert "16 tensors are missing and 1 have the wrong shape" in printed.err
+    assert "missing tensors: 16, of a wrong shape: 1" in printed.err
     assert not (tmp_path / "preset").exists()
     assert main([*command, "--partial"]) == 0
     assert LxmertConfig.from_file(tmp_path / "preset" / "config.json") == larger

@@ -196,9 +196,9 @@ def test_masking_is_the_same_inside_tf_data():
 @pytest.mark.parametrize(
     ("rates", "message"),
     [
-        ({"words": 1.5}, "words is 1.5, should be less than or equal to 1"),
-        ({"swapped": -0.1}, "swapped is -0.1, should be greater than or equal to 0"),
-        ({"regions": "few"}, "regions is 'few', should be a valid number"),
+        ({"words": 1.5}, "words is 1.5; it must be at most 1"),
+        ({"swapped": -0.1}, "swapped is -0.1; it must be at least 0"),
+        ({"regions": "few"}, "regions is 'few'; it must be a number"),
         ({"erased": 0.5, "replaced": 0.75}, "erased + replaced is 1.25; at most 1"),
     ],
 )

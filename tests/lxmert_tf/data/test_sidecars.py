@@ -40,8 +40,8 @@ def test_a_file_that_was_cut_between_two_records_is_missed(folder):
     with pytest.raises(InputError) as raised:
         sentences(find_records(folder))
     left = SENTENCES - len(SCENES[1::2][-1].sentences)
-    assert one_line(raised).startswith(f"{folder}: {left} sentences were read")
-    assert f"but {SENTENCES} were written" in one_line(raised)
+    assert one_line(raised).startswith(f"{folder}: sentences read: {left}, ")
+    assert f"ingest-summary.json: {SENTENCES}; a record file" in one_line(raised)
 
 
 def test_a_file_that_is_gone_is_missed(folder):

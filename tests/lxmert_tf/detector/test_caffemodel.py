@@ -132,7 +132,7 @@ def test_the_command_reports_what_does_not_fit(tmp_path, capsys):
     assert "  backbone.res4.1.conv3.norm.weight\n" in printed.out
     assert "unexpected:  2\n  conv1 blob 1\n  fc6 blob 0\n" in printed.out
     assert "proposal_generator.rpn_head.conv.weight: [64, 128, 3, 1] in the" in printed.out
-    assert "4 tensors are missing and" in printed.err
+    assert "missing tensors: 4, of a wrong shape:" in printed.err
     assert len(printed.err.splitlines()) == 1
 
 

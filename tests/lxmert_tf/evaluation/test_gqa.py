@@ -133,7 +133,7 @@ def refusal(predictions, *paths):
 def test_balanced_questions_must_be_predicted(write):
     path = write(QUESTIONS)
     line = refusal({"q1": "red", "u1": "yes"}, path)
-    assert line == f"4 of 5 questions of {path} have no prediction, the first is 'q2'"
+    assert line == f"questions of {path} without a prediction: 4 of 5, the first is 'q2'"
 
 
 def test_predictions_for_other_questions_are_refused(write):
@@ -147,14 +147,14 @@ def test_question_that_stands_twice_is_refused(tmp_path, write):
     path.write_text(f'{{"q2": {one}, "q2": {one}}}')
     assert "duplicate key 'q2'" in refusal({"q2": "no"}, path)
     label = {"label": {"yes": 1.0}, "question_id": "1"}
-    assert "1 duplicate question IDs" in refusal({"1": "no"}, write([label, label]))
+    assert "duplicate question IDs: 1, the first" in refusal({"1": "no"}, write([label, label]))
 
 
 def test_choices_that_lack_a_question_are_refused(write):
     choices = {name: choice for name, choice in CHOICES.items() if name != "q4"}
     path = write(choices, "choices.json")
     line = refusal(PREDICTIONS, write(QUESTIONS), path)
-    assert line == f"{path}: 1 of 5 questions are missing, the first is 'q4'"
+    assert line == f"{path}: missing questions: 1 of 5, the first is 'q4'"
 
 
 def test_choices_beside_labels_of_the_release_are_refused(write):
@@ -169,7 +169,7 @@ def test_choices_beside_labels_of_the_release_are_refused(write):
         # A test split, a file of choices, VQA's annotations.
         ({"1": {"question": "?", "imageId": "n1", "isBalanced": True}}, "'1.answer' is missing"),
         (CHOICES, "the key 'q1.answer' is missing"),
-        ({"annotations": []}, "annotations is [], should be an object"),
+        ({"annotations": []}, "annotations is []; it must be an object"),
         (
             [{"question_id": 1.5, "label": {}}],
             "[0].question_id: 1.5 must be an integer or a string",
@@ -179,7 +179,7 @@ def test_choices_beside_labels_of_the_release_are_refused(write):
         ({"q": {**QUESTIONS["q1"], "groups": {}}}, "'q.groups.global' is missing"),
         ({}, "no questions to score"),
         ({"u": QUESTIONS["u1"]}, "no questions to score"),
-        (None, "should be a valid dictionary"),
+        (None, "must be an object"),
     ],
 )
 def test_questions_of_another_kind_are_refused(write, content, reason):

@@ -80,23 +80,23 @@ def refusal(predictions, path):
 
 def test_predictions_must_be_for_these_examples(annotations):
     line = refusal({"dev-850-0-0": "True"}, annotations)
-    assert line.startswith("4 of 5 questions of")
+    assert "without a prediction: 4 of 5, the first is" in line
     assert line.endswith("the first is 'dev-850-1-0'")
     line = refusal({**LABELS, "test1-0-0-0": "True"}, annotations)
-    assert line.startswith("1 of 6 predictions are for")
+    assert line.startswith("predictions for questions that are not in ")
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (as_lines(LABELS) * 2, "5 duplicate question IDs, the first is 'dev-850-0-0'"),
+        (as_lines(LABELS) * 2, "duplicate question IDs: 5, the first is 'dev-850-0-0'"),
         (as_lines(LABELS)[:-20], " line 5: not valid JSON"),
-        (as_lines({"dev-850-0-0": "yes"}), " line 1: label is 'yes', should be 'True' or 'False'"),
+        (as_lines({"dev-850-0-0": "yes"}), " line 1: label is 'yes'; it must be 'True' or 'False'"),
         (as_list({"dev-850-0-0": "True"}).replace("1,", "2,"), "[0].label is 2"),
         ('{"identifier": "dev-850-0-0"}', "the key 'label' is missing"),
         ("", "no questions to score"),
         ("[]", "no questions to score"),
-        ("[3]", "[0] is 3, should be an object"),
+        ("[3]", "[0] is 3; it must be an object"),
     ],
 )
 def test_files_of_another_kind_are_refused(tmp_path, text, reason):

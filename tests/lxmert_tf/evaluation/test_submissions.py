@@ -83,13 +83,13 @@ def test_place_that_cannot_be_written_is_named(tmp_path, place):
     ("task", "text", "reason"),
     [
         ("vqa", '[{"question_id": 7.5, "answer": "x"}]', "[0].question_id: 7.5 must be an integer"),
-        ("vqa", '[{"question_id": 7, "answer": 2}]', "[0].answer is 2, should be a valid string"),
+        ("vqa", '[{"question_id": 7, "answer": 2}]', "[0].answer is 2; it must be a string"),
         ("vqa", '[{"questionId": "7", "prediction": "x"}]', "'[0].question_id' is missing"),
-        ("vqa", '{"7": "x"}', "should be a valid list"),
+        ("vqa", '{"7": "x"}', "must be a list"),
         (
             "vqa",
             '[{"question_id": 7, "answer": "x"}, {"question_id": 7, "answer": "y"}]',
-            "1 duplicate question IDs, the first is '7'",
+            "duplicate question IDs: 1, the first is '7'",
         ),
         ("gqa", '[{"question_id": 7, "answer": "x"}]', "'[0].questionId' is missing"),
         ("gqa", '[{"questionId": null, "prediction": "x"}]', "[0].questionId: None must be"),
@@ -98,7 +98,7 @@ def test_place_that_cannot_be_written_is_named(tmp_path, place):
         ("nlvr2", "dev-850-0-0,True\ndev-850-0-1\n", "line 2: 'dev-850-0-1' must be like"),
         ("nlvr2", "dev-850-0-0,True,False\n", "line 1"),
         ("nlvr2", ",True\n", "line 1"),
-        ("nlvr2", "a,True\nb,True\na,False\n", "1 duplicate question IDs"),
+        ("nlvr2", "a,True\nb,True\na,False\n", "duplicate question IDs: 1"),
         ("nlvr2", '[{"questionId": "7"}]', "line 1"),
     ],
 )

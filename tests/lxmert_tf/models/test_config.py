@@ -101,10 +101,10 @@ def test_a_model_value_out_of_range_is_refused(values, message):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('hidden_size: "48"', "hidden_size is '48', should be a valid integer"),
-        ("hidden_size: 48.0", "hidden_size is 48.0, should be a valid integer"),
-        ("hidden_dropout: '0.1'", "hidden_dropout is '0.1', should be a valid number"),
-        ("hidden_act: true", "hidden_act is True, should be a valid string"),
+        ('hidden_size: "48"', "hidden_size is '48'; it must be an integer"),
+        ("hidden_size: 48.0", "hidden_size is 48.0; it must be an integer"),
+        ("hidden_dropout: '0.1'", "hidden_dropout is '0.1'; it must be a number"),
+        ("hidden_act: true", "hidden_act is True; it must be a string"),
         ("region_box_size: 5", "region_box_size is 5; it must be 4 (x1, y1, x2, y2)"),
         ("num_attention_heads: 7", "768 is not a multiple of num_attention_heads 7"),
         ("cross_layers: -1", "cross_layers is -1; it must be at least 1"),

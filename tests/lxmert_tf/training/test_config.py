@@ -21,16 +21,16 @@ CONFIGS = pathlib.Path(__file__).parents[3] / "configs"
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"batch_size": 0}, "batch_size is 0, should be greater than or equal to 1"),
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
         ({"vocabulary_size": 0}, "vocabulary_size is 0"),
         ({"max_regions": 0}, "max_regions is 0"),
         ({"epochs": 0}, "epochs is 0"),
-        ({"max_length": 2}, "max_length is 2, should be greater than or equal to 3"),
-        ({"warmup": 1.0}, "warmup is 1.0, should be less than 1"),
-        ({"peak_learning_rate": 0.0}, "peak_learning_rate is 0.0, should be greater than 0"),
+        ({"max_length": 2}, "max_length is 2; it must be at least 3"),
+        ({"warmup": 1.0}, "warmup is 1.0; it must be less than 1"),
+        ({"peak_learning_rate": 0.0}, "peak_learning_rate is 0.0; it must be greater than 0"),
         ({"peak_learning_rate": float("nan")}, "peak_learning_rate is nan"),
         ({"clip_norm": -1.0}, "clip_norm is -1.0"),
-        ({"weight_decay": -0.01}, "weight_decay is -0.01, should be greater than or equal to 0"),
+        ({"weight_decay": -0.01}, "weight_decay is -0.01; it must be at least 0"),
         ({"weight_decay": float("nan")}, "weight_decay is nan"),
     ],
 )
@@ -86,10 +86,10 @@ def test_only_measured_metrics_can_choose_the_best_epoch():
     [
         ({"stages": ()}, "stages is empty"),
         ({"loss_weights": dict.fromkeys(PRETRAINING_TASKS, 0.0)}, "stage 1 trains nothing"),
-        ({"loss_weights": {"object": 1.0}}, "loss_weights.object is 'object', should be"),
-        ({"loss_weights": {"objects": -1.0}}, "loss_weights.objects is -1.0, should be greater"),
+        ({"loss_weights": {"object": 1.0}}, "loss_weights.object is 'object'; it must be"),
+        ({"loss_weights": {"objects": -1.0}}, "loss_weights.objects is -1.0; it must be at least"),
         ({"init_from": "a", "vocabulary": "b"}, "init_from and vocabulary are both set"),
-        ({"accumulation_steps": 0}, "accumulation_steps is 0, should be greater than or equal"),
+        ({"accumulation_steps": 0}, "accumulation_steps is 0; it must be at least"),
     ],
 )
 def test_a_pretraining_that_makes_no_sense_is_refused(values, message):

@@ -100,7 +100,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(finished, 
 
 def test_unreadable_checkpoints_are_reported(finished, files, tmp_path):
     copy_as_if_killed(0, finished, tmp_path / "run")
-    with pytest.raises(InputError, match="none of the"):
+    with pytest.raises(InputError, match="no checkpoint can be read"):
         pretrain(files, (), PRETRAINING, MODEL, directory=tmp_path / "run", resume=True)
 
 

@@ -103,7 +103,7 @@ def test_an_item_that_is_none(tmp_path, name, item):
     assert sentences(items) == around_the_middle(name)
     [(line, _, reason)] = problems(items)
     assert line == 2
-    assert "is missing" in reason if item == {} else reason == "the item should be an object"
+    assert "is missing" in reason if item == {} else reason == "the item must be an object"
 
 
 @pytest.mark.parametrize("name", FORMATS)

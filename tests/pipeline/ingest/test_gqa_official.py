@@ -34,10 +34,10 @@ def test_test_questions_have_neither_answers_nor_types(tmp_path):
     ("key", "value", "reason"),
     [
         ("answer", "", "answer is empty"),
-        ("answer", 3, "answer should be a text"),
-        ("types", "verify", "types should be an object"),
+        ("answer", 3, "answer must be a string"),
+        ("types", "verify", "types must be an object"),
         ("types", {}, "types lacks a part"),
-        ("types", {"structural": 1}, "types should be a text"),
+        ("types", {"structural": 1}, "a value of types must be a string"),
     ],
 )
 def test_faults(tmp_path, key, value, reason):

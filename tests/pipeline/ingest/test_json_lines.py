@@ -65,18 +65,21 @@ def test_answers(tmp_path, answers, expected):
     assert item.sentence.answers == expected
 
 
+TEXTS_OR_SCORES = "answers must be a string, a list of strings, or an object of strings and scores"
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
         ({"answers": ""}, "answers is empty"),
         ({"answers": ["cup", ""]}, "answers is empty"),
-        ({"answers": ["cup", 1]}, "answers should be an object"),
-        ({"answers": 1}, "answers should be an object"),
-        ({"answers": None}, "answers should be an object"),
-        ({"answers": {"cup": 1.01}}, "answers should be less than or equal to 1"),
-        ({"answers": {"cup": float("nan")}}, "answers should be a finite number"),
+        ({"answers": ["cup", 1]}, TEXTS_OR_SCORES),
+        ({"answers": 1}, TEXTS_OR_SCORES),
+        ({"answers": None}, TEXTS_OR_SCORES),
+        ({"answers": {"cup": 1.01}}, "a value of answers must be at most 1"),
+        ({"answers": {"cup": float("nan")}}, "a value of answers must be a finite number"),
         ({"anwsers": "cup"}, "a key that the format does not have"),
-        ({"image": ["a", "b"]}, "image should be a text or a whole number"),
+        ({"image": ["a", "b"]}, "image must be a string or an integer"),
     ],
 )
 def test_faults(tmp_path, fields, reason):

@@ -35,10 +35,10 @@ def test_a_hidden_label_is_not_an_answer(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "label", "reason"),
     [
-        ("nlvr2_release", 2, "label should be 0 or 1"),
-        ("nlvr2_release", "True", "label should be 0 or 1"),
-        ("nlvr2_official", "true", "label should be 'True' or 'False'"),
-        ("nlvr2_official", True, "label should be 'True' or 'False'"),
+        ("nlvr2_release", 2, "label must be 0 or 1"),
+        ("nlvr2_release", "True", "label must be 0 or 1"),
+        ("nlvr2_official", "true", "label must be 'True' or 'False'"),
+        ("nlvr2_official", True, "label must be 'True' or 'False'"),
     ],
 )
 def test_wrong_labels(tmp_path, name, label, reason):

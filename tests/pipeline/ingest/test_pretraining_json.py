@@ -36,8 +36,8 @@ def read_first(tmp_path, **fields):
 @pytest.mark.parametrize(
     ("label", "reason"),
     [
-        (None, "labelf should be an object"),
-        ({"no": 2}, "labelf should be less than or equal to 1"),
+        (None, "labelf must be an object"),
+        ({"no": 2}, "a value of labelf must be at most 1"),
         ({"a\nb": 1}, "labelf has a control character in it"),
     ],
 )

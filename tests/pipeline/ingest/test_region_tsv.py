@@ -337,7 +337,7 @@ def test_a_header_with_other_names_is_refused(tmp_path, mark):
         BottomUpTsv().pieces(input_file(path))
     written(tmp_path, b"id\tboxes\tfeatures\n" + b"a\tA\tA\n" * 9)
     with pytest.raises(
-        InputError, match=r"has 3 columns \(id, boxes, features\); LXMERT's TSV has"
+        InputError, match=r"columns in the first line: 3 \(id, boxes, features\); LXMERT's TSV has"
     ):
         detect_format(input_file(path))
 

@@ -27,5 +27,5 @@ def test_too_few_answers_are_a_fault(tmp_path):
     content[1]["answers"].pop()
     items = read_content("vizwiz", tmp_path, content)
     assert problems(items) == [
-        (2, "VizWiz_val_00000001.jpg", "answers should be those of ten people")
+        (2, "VizWiz_val_00000001.jpg", "answers must be those of ten people")
     ]

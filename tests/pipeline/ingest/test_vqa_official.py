@@ -84,12 +84,16 @@ def test_a_question_without_annotation_is_reported(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
-        ("answers", [{"answer": "down"}] * 9, "answers should be those of ten people"),
+        ("answers", [{"answer": "down"}] * 9, "answers must be those of ten people"),
         ("answers", [{"answer": "down"}] * 9 + [{}], "answers lacks a part"),
-        ("answers", [{"answer": "down"}] * 9 + [{"answer": 1}], "answers should be a text"),
+        (
+            "answers",
+            [{"answer": "down"}] * 9 + [{"answer": 1}],
+            "a value of answers must be a string",
+        ),
         ("answers", [{"answer": "a\0"}] * 10, "answers has a control character in it"),
-        ("answers", None, "answers should be a valid list"),
-        ("question_type", None, "question_type should be a text"),
+        ("answers", None, "answers must be a list"),
+        ("question_type", None, "question_type must be a string"),
     ],
 )
 def test_a_broken_annotation_costs_its_question(tmp_path, key, value, reason):
@@ -101,7 +105,7 @@ def test_a_broken_annotation_costs_its_question(tmp_path, key, value, reason):
 def test_an_annotation_of_an_unknown_question_is_reported(tmp_path):
     items = read_both(tmp_path, annotations_with(lambda items: items.__setitem__(1, None)))
     assert problems(items) == [
-        (2, "", "annotations: the item should be an object"),
+        (2, "", "annotations: the item must be an object"),
         (2, "262148002", "the annotations file has no entry for this question"),
     ]
     assert len(sentences(items)) == 2

@@ -41,14 +41,14 @@ def test_the_empty_answer_counts(tmp_path):
 @pytest.mark.parametrize(
     ("label", "reason"),
     [
-        (None, "label should be an object"),
-        (["yes"], "label should be an object"),
-        ({"yes": 1.5}, "label should be less than or equal to 1"),
-        ({"no": -0.1}, "label should be greater than or equal to 0"),
-        ({"yes": float("nan")}, "label should be a finite number"),
-        ({"yes": float("inf")}, "label should be a finite number"),
-        ({"yes": True}, "label should be a valid number"),
-        ({"yes": "1"}, "label should be a valid number"),
+        (None, "label must be an object"),
+        (["yes"], "label must be an object"),
+        ({"yes": 1.5}, "a value of label must be at most 1"),
+        ({"no": -0.1}, "a value of label must be at least 0"),
+        ({"yes": float("nan")}, "a value of label must be a finite number"),
+        ({"yes": float("inf")}, "a value of label must be a finite number"),
+        ({"yes": True}, "a value of label must be a number"),
+        ({"yes": "1"}, "a value of label must be a number"),
         ({"yes\nno": 1}, "label has a control character in it"),
         (
             {"\ud800": 1},
@@ -68,8 +68,8 @@ def test_wrong_labels(tmp_path, label, reason):
     ("question_id", "shown", "reason"),
     [
         ("", "", "question_id is empty"),
-        (-1.0, "", "question_id should be a text or a whole number"),
-        (True, "", "question_id should be a text or a whole number"),
+        (-1.0, "", "question_id must be a string or an integer"),
+        (True, "", "question_id must be a string or an integer"),
         ("a\tb", "a\tb", "question_id has a control character in it"),
         (
             "\udc80",
@@ -97,4 +97,4 @@ def test_one_reason_for_one_fault(tmp_path):
         for number, text in enumerate(("dog", "a cat", "two birds"))
     ]
     [reason] = {reason for _, _, reason in problems(read_content("vqa_release", tmp_path, content))}
-    assert reason == "label should be less than or equal to 1"
+    assert reason == "a value of label must be at most 1"
