@@ -1,6 +1,7 @@
 """Command-line arguments that several commands share, and how the training commands read theirs."""
 
 import argparse
+import typing
 from typing import Any
 
 from lxmert_tf.runtime import keep_freed_memory, prefer_onednn
@@ -47,6 +48,44 @@ def read_answers(args: argparse.Namespace) -> list[str] | None:
     from lxmert_tf.data.answer_table import read_answer_table
 
     return read_answer_table(args.answers) if args.answers else None
+
+
+def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the detector that finds the regions of images."""
+    from lxmert_tf.detector.config import Flavor
+
+    parser.add_argument(
+        "--detector",
+        metavar="PRESET",
+        help="a preset of a detector, which finds the regions in place of the extractor that is "
+        "stored with the model",
+    )
+    parser.add_argument(
+        "--flavor",
+        choices=typing.get_args(Flavor),
+        help="rules by which the detector resizes images and selects regions (default: those of "
+        "its preset)",
+    )
+
+
+def read_detector(args: argparse.Namespace):
+    """Return the `DetectorExtractor` that is named, or None.
+
+    Args:
+        args: From `add_detector_arguments`.
+
+    Raises:
+        InputError: The preset is missing, damaged or not a detector's, or only a flavor is named.
+    """
+    from lxmert_tf.errors import InputError
+    from lxmert_tf.regions.registry import make_extractor
+
+    if args.detector is not None:
+        preset = {"preset": args.detector, "flavor": args.flavor}
+        return make_extractor({"name": "detector", **preset})
+    if args.flavor is not None:
+        raise InputError("--flavor requires --detector")
+    return None
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, example: str) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from lxmert_tf.cli.arguments import positive_int
+from lxmert_tf.cli.arguments import add_detector_arguments, positive_int, read_detector
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --endpoint: assets.extra/extractor.json of the SavedModel on the server "
         "(default: the grid extractor)",
     )
+    add_detector_arguments(parser)
     parser.add_argument("questions", nargs="+", metavar="QUESTION", help="a question in quotes")
 
 
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.extractor and not args.endpoint:
         raise InputError("--extractor requires --endpoint; a model on disk stores its extractor")
+    if args.extractor and args.detector:
+        raise InputError("--extractor and --detector both name an extractor; give one of them")
     # Before the model is loaded, which takes seconds.
     check_not_empty(args.questions, "question")
     images = [read_image(path) for path in args.image]
@@ -66,7 +69,8 @@ def _load_predictor(args: argparse.Namespace):
     from lxmert_tf.config_file import read_mapping
     from lxmert_tf.serving.predictor import Predictor
 
+    detector = read_detector(args)
     if args.endpoint is None:
-        return Predictor.from_directory(args.model)
+        return Predictor.from_directory(args.model, detector)
     extractor = read_mapping(args.extractor) if args.extractor else None
-    return Predictor.from_endpoint(args.endpoint, args.model, extractor)
+    return Predictor.from_endpoint(args.endpoint, args.model, detector or extractor)

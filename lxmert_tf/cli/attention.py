@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 
+from lxmert_tf.cli.arguments import add_detector_arguments, read_detector
 from lxmert_tf.visualization import KINDS
 
 
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=KINDS,
         help="draw only this kind of attention; may be repeated (default: all four)",
     )
+    add_detector_arguments(parser)
     parser.add_argument("sentence", metavar="SENTENCE", help="a sentence in quotes")
 
 
@@ -51,10 +53,11 @@ def run(args: argparse.Namespace) -> int:
     if output.exists() and output.samefile(args.image):
         raise InputError(f"{output}: is the input image; name another file")
 
+    extractor = read_detector(args)
     from lxmert_tf.visualization.attention_maps import attention_maps
     from lxmert_tf.visualization.attention_picture import draw_attention
 
-    maps = attention_maps(args.model, image, args.sentence)
+    maps = attention_maps(args.model, image, args.sentence, extractor)
     draw_attention(
         maps, image, args.sentence, output, args.kinds or tuple(KINDS), args.layer, args.head
     )

@@ -2,6 +2,8 @@
 
 import argparse
 
+from lxmert_tf.cli.arguments import add_detector_arguments, read_detector
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
@@ -9,6 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, metavar="PRESET", help="a preset of a pre-trained model"
     )
     parser.add_argument("--image", required=True, metavar="FILE", help="a PNG, JPEG, ... file")
+    add_detector_arguments(parser)
     parser.add_argument("sentences", nargs="+", metavar="SENTENCE", help="a sentence in quotes")
 
 
@@ -21,8 +24,9 @@ def run(args: argparse.Namespace) -> int:
     check_not_empty(args.sentences, "sentence")
     image = read_image(args.image)
 
+    extractor = read_detector(args)
     from lxmert_tf.serving.ranker import Ranker
 
-    for sentence, probability in Ranker(args.model).rank(image, args.sentences):
+    for sentence, probability in Ranker(args.model, extractor).rank(image, args.sentences):
         print(f"{probability:6.1%}  {sentence}")
     return 0

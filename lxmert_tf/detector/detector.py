@@ -1,8 +1,9 @@
 """The detector: a Faster R-CNN with a ResNet C4, on Visual Genome's objects and attributes."""
 
 import dataclasses
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -128,11 +129,25 @@ class Detector(keras.Model):
         Returns:
             The regions of each picture.
         """
-        outputs = self.predict_on_batch(self.prepare(images))
+        if not images:
+            return []
+        outputs = self._compute(self.prepare(images))
         return [
             _regions({name: values[i] for name, values in outputs.items()}, *image.shape[:2])
             for i, image in enumerate(images)
         ]
+
+    @functools.cached_property
+    def _compute(self) -> Callable[[dict], dict[str, np.ndarray]]:
+        """The model's outputs as arrays, from a graph that is traced once for all sizes."""
+        shapes = {name: tf.TensorSpec(x.shape, x.dtype) for name, x in self.input.items()}
+        graph = tf.function(lambda inputs: self(inputs, training=False), input_signature=[shapes])
+
+        # Not the tf.function itself, because Keras would save it with the model.
+        def compute(inputs: dict) -> dict[str, np.ndarray]:
+            return {name: output.numpy() for name, output in graph(inputs).items()}
+
+        return compute
 
     def get_config(self):
         """Return the arguments of the constructor; `from_config` is the inverse."""

@@ -1,6 +1,6 @@
 """Pictures as the detector takes them: resized, blue first, and without the means."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -59,11 +59,14 @@ def prepare_image(image, config: DetectorConfig):
     scales = tf.cast(size, tf.float64) / tf.cast(shape[:2], tf.float64)
     if config.flavor == "caffe":
         scales = tf.stack([scale, scale])
-    means = tf.constant(config.pixel_means, tf.float32)
-    pixels = tf.cast(image, tf.float32)[..., ::-1] - means
-    for axis in (0, 1):
-        pixels = _resize_axis(pixels, size[axis], 1.0 / scales[axis], axis)
-    return pixels, tf.cast(scales, tf.float32)
+
+    def without_means(pixels):
+        return tf.cast(pixels, tf.float32)[..., ::-1] - tf.constant(config.pixel_means, tf.float32)
+
+    steps = 1.0 / scales
+    # Of the whole picture there are only bytes: one of 89 megapixels would be 1 GB of float32.
+    rows = _resize_axis(image, size[0], steps[0], 0, without_means)
+    return _resize_axis(rows, size[1], steps[1], 1), tf.cast(scales, tf.float32)
 
 
 def prepare_images(images: Sequence[np.ndarray], config: DetectorConfig) -> dict:
@@ -84,8 +87,19 @@ def prepare_images(images: Sequence[np.ndarray], config: DetectorConfig) -> dict
     return {"images": tf.stack(padded), "image_sizes": sizes, "scales": tf.stack(scales)}
 
 
-def _resize_axis(pixels, length, step, axis: int):
-    """Interpolate linearly between pixel centers, in steps of `step` pixels, along an axis."""
+def _resize_axis(pixels, length, step, axis: int, convert: Callable = tf.identity):
+    """Interpolate linearly between pixel centers, in steps of `step` pixels, along an axis.
+
+    Args:
+        pixels: [height, width, 3].
+        length: Pixels along the axis afterwards.
+        step: Pixels before per pixel afterwards.
+        axis: 0 for rows, 1 for columns.
+        convert: Applied to the pixels that are used, and returns float32.
+
+    Returns:
+        float32 [height', width', 3].
+    """
     last = tf.shape(pixels)[axis] - 1
     # In float64, as OpenCV computes positions.
     places = (tf.range(length, dtype=tf.float64) + 0.5) * tf.cast(step, tf.float64) - 0.5
@@ -93,5 +107,6 @@ def _resize_axis(pixels, length, step, axis: int):
     before = tf.cast(places, tf.int32)
     share = tf.cast(places - tf.cast(before, tf.float64), tf.float32)
     share = tf.reshape(share, [-1, *[1] * (2 - axis)])
-    near, far = tf.gather(pixels, before, axis=axis), tf.minimum(before + 1, last)
-    return near * (1.0 - share) + tf.gather(pixels, far, axis=axis) * share
+    after = tf.minimum(before + 1, last)
+    near, far = (convert(tf.gather(pixels, cells, axis=axis)) for cells in (before, after))
+    return near * (1.0 - share) + far * share

@@ -77,9 +77,11 @@ def read_arguments(directory) -> dict[str, Any]:
         raise InputError(f"preset not found: {directory}")
     if importing.is_foreign(directory):
         return importing.read_foreign_arguments(directory)
+    if not (directory / _ABOUT).is_file():
+        raise InputError(f"{directory}: not a preset of a detector, which would have {_ABOUT}")
     model = read_mapping(directory / _ABOUT).get("model")
     if model != "Detector":
-        raise InputError(f"{directory / _ABOUT}: model is {model!r}; it must be 'Detector'")
+        raise InputError(f"{directory}: a preset of {model}, not of a detector")
     arguments: dict[str, Any] = {"config": DetectorConfig.from_file(directory / _CONFIG)}
     for attribute, file in _NAMES.items():
         if (directory / file).is_file():

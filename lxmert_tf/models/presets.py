@@ -403,8 +403,13 @@ def describe_preset(directory) -> PresetDescription:
         from lxmert_tf.converters.huggingface import describe_directory
 
         return describe_directory(name)
-    config = LxmertConfig.from_file(directory / "config.json")
     about = _read_about(directory / "preset.json")
+    if about["model"] == "Detector":
+        raise InputError(
+            f"{directory}: a preset of a detector, which finds regions; the model that reads them "
+            "must be named here"
+        )
+    config = LxmertConfig.from_file(directory / "config.json")
     return PresetDescription(
         model=about["model"],
         config=config,

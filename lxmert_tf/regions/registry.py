@@ -1,12 +1,17 @@
 """Region extractors by the names that configs and exported models use."""
 
+import importlib
 from typing import Any
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.extractor import RegionExtractor
-from lxmert_tf.regions.grid import GridExtractor
 
-EXTRACTORS: dict[str, type[RegionExtractor]] = {GridExtractor.name: GridExtractor}
+# Name -> the class, or "module:class", which is imported at first use: some need TensorFlow, which
+# takes seconds to import, and a client of a server does without it.
+EXTRACTORS: dict[str, type[RegionExtractor] | str] = {
+    "grid": "lxmert_tf.regions.grid:GridExtractor",
+    "detector": "lxmert_tf.detector.extractor:DetectorExtractor",
+}
 
 
 def make_extractor(config: dict[str, Any]) -> RegionExtractor:
@@ -30,8 +35,17 @@ def make_extractor(config: dict[str, Any]) -> RegionExtractor:
     name = arguments.pop("name", None)
     if not isinstance(name, str) or name not in EXTRACTORS:
         raise InputError(f"unknown extractor {name!r}; it must be one of {', '.join(EXTRACTORS)}")
+    extractor = _class_of(name)
     try:
-        return EXTRACTORS[name](**arguments)
+        return extractor(**arguments)
     except TypeError as error:
-        reason = str(error).removeprefix(f"{EXTRACTORS[name].__name__}.__init__() ")
+        reason = str(error).removeprefix(f"{extractor.__name__}.__init__() ")
         raise InputError(f"extractor {name!r}: {reason}") from error
+
+
+def _class_of(name: str) -> type[RegionExtractor]:
+    entry = EXTRACTORS[name]
+    if not isinstance(entry, str):
+        return entry
+    module, _, attribute = entry.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -8,8 +8,8 @@ import tensorflow as tf
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import PresetModel
 from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
-from lxmert_tf.regions.extractor import Regions
-from lxmert_tf.serving.predictor import extractor_of_model
+from lxmert_tf.regions.extractor import RegionExtractor, Regions
+from lxmert_tf.serving.predictor import check_found, extractor_of_model
 
 # Word pieces per sentence with [CLS] and [SEP], as published.
 MAX_LENGTH = 20
@@ -21,21 +21,22 @@ class ImageTextPreprocessor:
     Args:
         model: A model loaded from a preset.
         source: Name of the preset in messages.
+        extractor: Region extractor to use; the one that the preset names if None.
 
     Attributes:
         vocabulary: The word pieces in the order of their ids.
-        extractor: The model's region extractor.
+        extractor: The region extractor.
 
     Raises:
         InputError: The preset has no vocabulary or extractor, or they do not fit the model.
     """
 
-    def __init__(self, model: PresetModel, source: str):
+    def __init__(self, model: PresetModel, source: str, extractor: RegionExtractor | None = None):
         if model.vocabulary is None:
             raise InputError(f"{source}: no vocabulary is stored, so it cannot read a sentence")
         self.vocabulary = model.vocabulary
         self.extractor = extractor_of_model(
-            model.extractor, model.config.region_feature_size, source
+            model.extractor, model.config.region_feature_size, source, extractor
         )
         length = min(MAX_LENGTH, model.config.max_position_embeddings)
         try:
@@ -51,7 +52,11 @@ class ImageTextPreprocessor:
 
         Returns:
             `region_features` [1, R, F], `region_boxes` [1, R, 4] and `region_mask` [1, R].
+
+        Raises:
+            InputError: The image has no regions.
         """
+        check_found(regions)
         return {
             "region_features": tf.constant(regions.features[np.newaxis], tf.float32),
             "region_boxes": tf.constant(regions.boxes[np.newaxis], tf.float32),

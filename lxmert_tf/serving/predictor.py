@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lxmert_tf.errors import InputError, check_not_empty
-from lxmert_tf.regions.extractor import RegionExtractor
+from lxmert_tf.regions.extractor import RegionExtractor, Regions
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving.client import Answers, Client, best_answers
 from lxmert_tf.serving.layout import find_model, is_preset, read_exported_extractor
@@ -50,29 +50,34 @@ class Predictor:
         self._source = source
 
     @classmethod
-    def from_directory(cls, directory) -> "Predictor":
+    def from_directory(cls, directory, extractor: RegionExtractor | None = None) -> "Predictor":
         """Load a model from disk, whatever its form.
 
         Args:
             directory: A preset, a SavedModel, or a folder of numbered SavedModels, of which the
                 highest number is loaded.
+            extractor: Region extractor to use, such as a `DetectorExtractor`; the one that is
+                stored with the model if None.
 
         Raises:
-            InputError: There is no such model, or it does not name its region extractor.
+            InputError: There is no such model, it does not name its region extractor, or the
+                extractor does not fit it.
         """
         model = find_model(directory)
-        return cls.from_preset(model) if is_preset(model) else cls.from_saved_model(model)
+        load = cls.from_preset if is_preset(model) else cls.from_saved_model
+        return load(model, extractor)
 
     @classmethod
-    def from_preset(cls, directory) -> "Predictor":
+    def from_preset(cls, directory, extractor: RegionExtractor | None = None) -> "Predictor":
         """Load a preset of an `LxmertAnswerClassifier` or an `LxmertPairClassifier`.
 
         Args:
             directory: The preset.
+            extractor: As for `from_directory`.
 
         Raises:
             InputError: The preset is missing or broken, cannot answer questions, or does not name
-                its region extractor.
+                its region extractor, or the extractor does not fit it.
         """
         from lxmert_tf.models.presets import load_preset
         from lxmert_tf.serving.signatures import make_served_module
@@ -83,20 +88,23 @@ class Predictor:
             module = make_served_module(model)
         except ValueError as error:
             raise InputError(f"{source}: {error}") from error
-        extractor = extractor_of_model(model.extractor, model.config.region_feature_size, source)
+        extractor = extractor_of_model(
+            model.extractor, model.config.region_feature_size, source, extractor
+        )
         return cls(module.call, extractor, model.images_per_scene, source)
 
     @classmethod
-    def from_saved_model(cls, directory) -> "Predictor":
+    def from_saved_model(cls, directory, extractor: RegionExtractor | None = None) -> "Predictor":
         """Load a SavedModel.
 
         Args:
             directory: The SavedModel, or a folder of numbered versions, of which the highest
                 number is loaded.
+            extractor: As for `from_directory`.
 
         Raises:
             InputError: There is no such SavedModel, it has no signature that answers questions,
-                or it does not name its region extractor.
+                it does not name its region extractor, or the extractor does not fit it.
         """
         from lxmert_tf.serving.session import SavedModelSession
 
@@ -106,7 +114,9 @@ class Predictor:
         if "serving_default" not in session.specs:
             raise InputError(f"{source}: no signature 'serving_default'; not an answer model")
         features = session.specs["serving_default"]["region_features"].shape
-        extractor = extractor_of_model(read_exported_extractor(directory), features[-1], source)
+        extractor = extractor_of_model(
+            read_exported_extractor(directory), features[-1], source, extractor
+        )
         images = 1 if "encode_image" in session.specs else 2
         return cls(session.run, extractor, images, source)
 
@@ -115,7 +125,7 @@ class Predictor:
         cls,
         endpoint: str,
         model_name: str,
-        extractor: dict[str, Any] | None = None,
+        extractor: RegionExtractor | dict[str, Any] | None = None,
         label_or_version: str | int | None = None,
         timeout: float = 60.0,
     ) -> "Predictor":
@@ -124,7 +134,7 @@ class Predictor:
         Args:
             endpoint: URL of the server; see `Client`.
             model_name: Name of the model on the server.
-            extractor: Config of the model's region extractor, which servers do not report:
+            extractor: The model's region extractor or its config, which servers do not report:
                 `assets.extra/extractor.json` of the SavedModel. Default: the grid extractor.
             label_or_version: Version of the model; see `Client`.
             timeout: Seconds per call.
@@ -133,7 +143,9 @@ class Predictor:
             InputError: The endpoint or a name is malformed, or the extractor is unknown.
         """
         client = Client(endpoint, model_name, label_or_version, timeout)
-        return cls(client.call, make_extractor(extractor or {"name": "grid"}), source=endpoint)
+        if not isinstance(extractor, RegionExtractor):
+            extractor = make_extractor(extractor or {"name": "grid"})
+        return cls(client.call, extractor, source=endpoint)
 
     def answer(
         self, images: np.ndarray | Sequence[np.ndarray], questions: Sequence[str]
@@ -150,7 +162,8 @@ class Predictor:
             statement are "True" and "False".
 
         Raises:
-            InputError: A question is empty, or the model reads another number of images.
+            InputError: A question is empty, the model reads another number of images, or the
+                extractor finds nothing in an image.
             ServerError: A server gives no answers.
         """
         check_not_empty(questions, "question")
@@ -190,8 +203,13 @@ def region_inputs(
     Returns:
         `region_features` float32 [I, R, F], `region_boxes` float32 [I, R, 4] and `region_count`
         int32 [I].
+
+    Raises:
+        InputError: The extractor finds nothing in an image.
     """
-    extracted = [extractor.extract(image) for image in images]
+    extracted = extractor.extract_batch(images)
+    for number, regions in enumerate(extracted, start=1):
+        check_found(regions, f"image {number}" if len(images) > 1 else "the image")
     count = np.array([len(regions) for regions in extracted], np.int32)
     features = np.zeros([len(images), count.max(), extractor.feature_size], np.float32)
     boxes = np.zeros([len(images), count.max(), 4], np.float32)
@@ -201,25 +219,55 @@ def region_inputs(
     return {"region_features": features, "region_boxes": boxes, "region_count": count}
 
 
-def extractor_of_model(
-    config: dict[str, Any] | None, feature_size: int, source: str
-) -> RegionExtractor:
-    """Return the region extractor that a model was trained with.
+def check_found(regions: Regions, image: str = "the image") -> None:
+    """Check that an image has regions.
 
     Args:
-        config: The extractor's config, as stored with the model; None if none is stored.
+        regions: Its regions.
+        image: Name of the image, for the message.
+
+    Raises:
+        InputError: There are none.
+    """
+    if not len(regions):
+        raise InputError(f"no regions were found in {image}; there is nothing to ask about")
+
+
+def extractor_of_model(
+    config: dict[str, Any] | None,
+    feature_size: int,
+    source: str,
+    chosen: RegionExtractor | None = None,
+) -> RegionExtractor:
+    """Return the region extractor that a model is used with.
+
+    Args:
+        config: The config of the extractor that the model was trained with, as stored with it; None
+            if none is stored.
         feature_size: Size of the region features that the model reads.
         source: Name of the model in messages.
+        chosen: The extractor to use in its place.
 
     Raises:
         InputError: No extractor is stored, it is unknown, or its features have another size.
     """
-    if config is None:
-        raise InputError(f"{source}: no region extractor is stored, so it cannot read an image")
-    extractor = make_extractor(config)
-    if extractor.feature_size != feature_size:
+    if chosen is None:
+        chosen = _stored_extractor(config, source)
+    if chosen.feature_size != feature_size:
         raise InputError(
-            f"{source}: its extractor gives {extractor.feature_size} features per region, "
-            f"but the model reads {feature_size}"
+            f"{source}: the model reads {feature_size} features per region, but the extractor "
+            f"{chosen.name!r} gives {chosen.feature_size}"
         )
-    return extractor
+    return chosen
+
+
+def _stored_extractor(config: dict[str, Any] | None, source: str) -> RegionExtractor:
+    if config is None:
+        raise InputError(
+            f"{source}: no region extractor is stored, so it cannot read an image; name the "
+            "detector that made its training data with --detector"
+        )
+    try:
+        return make_extractor(config)
+    except InputError as error:
+        raise InputError(f"{source}: its region extractor: {error}") from error

@@ -8,6 +8,7 @@ import tensorflow as tf
 from lxmert_tf.errors import InputError, check_not_empty
 from lxmert_tf.models.presets import load_preset
 from lxmert_tf.models.pretrainer import LxmertPretrainer
+from lxmert_tf.regions.extractor import RegionExtractor
 from lxmert_tf.serving.image_text_preprocessor import ImageTextPreprocessor
 
 # Sentences per call of the model, which bounds the memory.
@@ -19,9 +20,11 @@ class Ranker:
 
     Args:
         directory: A preset of an `LxmertPretrainer` with its vocabulary and extractor.
+        extractor: Region extractor to use; the one that the preset names if None.
 
     Raises:
-        InputError: The preset is missing, incomplete, or of another model.
+        InputError: The preset is missing, incomplete, or of another model, or the extractor does
+            not fit it.
 
     Example:
         ```python
@@ -30,14 +33,14 @@ class Ranker:
         ```
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory, extractor: RegionExtractor | None = None):
         self._model = load_preset(directory)
         if not isinstance(self._model, LxmertPretrainer):
             raise InputError(
                 f"{directory}: a preset of {type(self._model).__name__}, which has no matched "
                 "head; use a preset of LxmertPretrainer"
             )
-        self._preprocessor = ImageTextPreprocessor(self._model, str(directory))
+        self._preprocessor = ImageTextPreprocessor(self._model, str(directory), extractor)
 
     def rank(self, image: np.ndarray, sentences: Sequence[str]) -> list[tuple[str, float]]:
         """Rank sentences about one image, which is encoded once for all of them.
@@ -51,7 +54,7 @@ class Ranker:
             ones stay in the given order.
 
         Raises:
-            InputError: A sentence is empty.
+            InputError: A sentence is empty, or the extractor finds nothing in the image.
         """
         check_not_empty(sentences, "sentence")
         regions = self._preprocessor.region_inputs(self._preprocessor.extractor.extract(image))

@@ -74,16 +74,20 @@ def count_of(what: str, count: int) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def attention_maps(directory, image: np.ndarray, sentence: str) -> AttentionMaps:
+def attention_maps(
+    directory, image: np.ndarray, sentence: str, extractor: RegionExtractor | None = None
+) -> AttentionMaps:
     """Return what a model attends to when it reads a sentence about an image.
 
     Args:
         directory: A preset of any model, with its vocabulary and extractor.
         image: uint8 [height, width, 3].
         sentence: The sentence; it is cut after 20 word pieces, as when a model answers.
+        extractor: Region extractor to use; the one that the preset names if None.
 
     Raises:
-        InputError: The preset is missing, broken or incomplete, or the sentence is empty.
+        InputError: The preset is missing, broken or incomplete, the sentence is empty, or the
+            extractor does not fit the model or finds nothing in the image.
 
     Example:
         ```python
@@ -93,7 +97,7 @@ def attention_maps(directory, image: np.ndarray, sentence: str) -> AttentionMaps
     """
     check_not_empty([sentence], "sentence")
     model = load_preset(directory)
-    preprocessor = ImageTextPreprocessor(model, str(directory))
+    preprocessor = ImageTextPreprocessor(model, str(directory), extractor)
     regions = preprocessor.extractor.extract(image)
     inputs = {**preprocessor.text_inputs([sentence]), **preprocessor.region_inputs(regions)}
     backbone: Any = getattr(model, "backbone", model)

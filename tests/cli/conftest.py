@@ -1,15 +1,32 @@
 """Fixtures of the tests of commands."""
 
+import dataclasses
+
 import pytest
 from PIL import Image
 
 from tests.cli.shell import Shell
+from tests.lxmert_tf.detector.samples import CONFIG, write_detector
 from tests.serving.tiny import make_tiny
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     return make_tiny(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory):
+    """A preset of a detector whose features are as wide as the tiny model reads them."""
+    directory = tmp_path_factory.mktemp("detector") / "preset"
+    config = dataclasses.replace(CONFIG, stage_channels=8)
+    write_detector(
+        directory,
+        config=config,
+        object_names=[f"thing {i}" for i in range(config.num_objects)],
+        attribute_names=[f"nice {i}" for i in range(config.num_attributes)],
+    )
+    return directory
 
 
 @pytest.fixture(scope="session")

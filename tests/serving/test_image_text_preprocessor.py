@@ -12,10 +12,14 @@ from tests.lxmert_tf.samples import one_line
     ("changes", "message"),
     [
         ({"vocabulary": None}, "no vocabulary is stored, so it cannot read a sentence"),
-        ({"extractor": None}, "no region extractor is stored, so it cannot read an image"),
+        (
+            {"extractor": None},
+            "no region extractor is stored, so it cannot read an image; name the detector that "
+            "made its training data with --detector",
+        ),
         (
             {"extractor": {"name": "grid", "crop_size": 8}},
-            "its extractor gives 256 features per region, but the model reads 64",
+            "the model reads 64 features per region, but the extractor 'grid' gives 256",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lxmert_tf.detector.config import CaffeRules, DetectorConfig, HfRules
+from lxmert_tf.detector.detector import Detector
 
 # Sizes that differ, so that axes cannot be mistaken for each other.
 CONFIG = DetectorConfig(
@@ -29,6 +30,19 @@ def pictures(*sizes, seed=0) -> list[np.ndarray]:
     """Pictures of noise: uint8 [height, width, 3] each."""
     random = np.random.default_rng(seed)
     return [random.integers(0, 256, [*size, 3], np.uint8) for size in sizes]
+
+
+def write_detector(directory, **kwargs) -> Detector:
+    """Write a preset of a detector with random weights, and return the detector.
+
+    Args:
+        directory: Where to write.
+        **kwargs: Arguments of its constructor, `config` if not `CONFIG`.
+    """
+    detector = Detector(**{"config": CONFIG, **kwargs})
+    randomize(detector)
+    detector.save_preset(directory)
+    return detector
 
 
 def randomize(model, seed=0) -> None:

@@ -219,7 +219,7 @@ def change_sizes(preset):
     ("damage", "message"),
     [
         (shutil.rmtree, "preset not found"),
-        (change_about, "model is 'LxmertBackbone'; it must be 'Detector'"),
+        (change_about, "a preset of LxmertBackbone, not of a detector"),
         (drop_a_name, "object_names has 1 entries but config.num_objects is 7"),
         (cut_weights, "damaged safetensors file"),
         (change_sizes, "backbone.stem.conv1.weight is [4, 3, 7, 7]; it must be [5, 3, 7, 7]"),

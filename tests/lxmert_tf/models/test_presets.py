@@ -285,7 +285,7 @@ def test_a_directory_that_is_missing_or_not_a_preset_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="preset not found: "):
         LxmertBackbone.from_preset(tmp_path / "file")
-    with pytest.raises(InputError, match=r"config.json: No such file"):
+    with pytest.raises(InputError, match=r"preset.json: No such file"):
         LxmertBackbone.from_preset(tmp_path)
 
 
