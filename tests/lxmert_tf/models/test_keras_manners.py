@@ -81,7 +81,7 @@ def test_a_model_behaves_as_keras_models_do(cls, tmp_path):
     check_model(cls(SMALL), inputs, targets, compile_model, tmp_path)
 
 
-@pytest.mark.parametrize("cls", CASES, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_attentions_by_default_change_nothing_that_fit_sees(cls):
     inputs, targets, compile_model = CASES[cls]()
     model = cls(SMALL, output_attentions=True)
@@ -94,9 +94,8 @@ def test_attentions_by_default_change_nothing_that_fit_sees(cls):
     assert "attentions" not in (predicted if isinstance(predicted, dict) else {})
 
 
-@pytest.mark.parametrize(
-    "cls", [LxmertAnswerClassifier, pytest.param(LxmertPretrainer, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("cls", [LxmertAnswerClassifier, LxmertPretrainer])
 def test_mixed_precision_and_xla_train(cls):
     inputs, targets, _ = CASES[cls]()
     model = cls(SMALL, dtype="mixed_bfloat16")

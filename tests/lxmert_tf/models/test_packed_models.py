@@ -130,6 +130,7 @@ def test_a_pretraining_step_is_that_of_the_plain_path(masked):
     assert ours_after == pytest.approx(plain_after, rel=1e-3, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_gradients_of_pretraining_are_those_of_the_plain_path():
     inputs = model_inputs((7, 4, 1), (5, 3, 1))
     targets = pretraining_targets(inputs)

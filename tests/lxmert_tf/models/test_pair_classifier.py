@@ -197,8 +197,8 @@ def test_a_preset_brings_the_model_back(model, tmp_path):
     ("cls", "arguments"),
     [
         (LxmertPretrainer, {"answers": [str(i) for i in range(CONFIG.num_answers)]}),
-        (LxmertAnswerClassifier, {}),
-        (LxmertBackbone, {}),
+        pytest.param(LxmertAnswerClassifier, {}, marks=pytest.mark.slow),
+        pytest.param(LxmertBackbone, {}, marks=pytest.mark.slow),
     ],
 )
 def test_a_preset_of_another_class_gives_its_backbone_whatever_its_answers(

@@ -93,6 +93,7 @@ def test_a_preset_of_a_trained_model_holds_its_weights_alone(cls, tmp_path):
     assert names == {*expected, "_CHECKPOINTABLE_OBJECT_GRAPH"}
 
 
+@pytest.mark.slow
 def test_an_optimizer_in_an_old_preset_is_ignored(classifier, tmp_path):
     classifier.save_preset(tmp_path / "preset")
     # As `Checkpoint(model=model)` of a compiled model wrote it.

@@ -96,6 +96,7 @@ def test_a_loss_that_is_off_leaves_its_head_alone_until_it_is_on(parts):
     assert np.abs(model.answer_head.answers.kernel.numpy() - before).max() > 0
 
 
+@pytest.mark.slow
 def test_dropout_is_another_each_step_and_the_same_each_run():
     batch = pretraining_batch(CONFIG, size=6)
 
