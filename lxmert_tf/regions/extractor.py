@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from lxmert_tf.errors import InputError
+
 
 @dataclasses.dataclass(frozen=True)
 class Regions:
@@ -91,3 +93,20 @@ class RegionExtractor(abc.ABC):
     @abc.abstractmethod
     def get_config(self) -> dict[str, Any]:
         """Return `name` and the constructor's arguments, for `make_extractor`."""
+
+
+def check_at_least(argument: str, value, least: int) -> None:
+    """Check an integer argument of an extractor.
+
+    Args:
+        argument: Its name.
+        value: Its value.
+        least: The smallest valid value.
+
+    Raises:
+        InputError: The value is not an integer, or too small.
+    """
+    if not isinstance(value, int):
+        raise InputError(f"{argument} is {value!r}; it must be an integer")
+    if value < least:
+        raise InputError(f"{argument} is {value}; it must be at least {least}")

@@ -8,8 +8,7 @@ from PIL import Image
 from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 
-from lxmert_tf.errors import InputError
-from lxmert_tf.regions.extractor import RegionExtractor, Regions
+from lxmert_tf.regions.extractor import RegionExtractor, Regions, check_at_least
 
 # Large images are scaled down to this size (longest side, in pixels): the components of a
 # photograph do not get better above it, and the time grows with the area.
@@ -64,15 +63,9 @@ class GridExtractor(RegionExtractor):
     attribute_names = tuple(COLORS)
 
     def __init__(self, cells: int = 2, max_components: int = 4, crop_size: int = 8):
-        for argument, value, least in (
-            ("cells", cells, 1),
-            ("max_components", max_components, 0),
-            ("crop_size", crop_size, 1),
-        ):
-            if not isinstance(value, int):
-                raise InputError(f"{argument} is {value!r}; it must be an integer")
-            if value < least:
-                raise InputError(f"{argument} is {value}; it must be at least {least}")
+        check_at_least("cells", cells, 1)
+        check_at_least("max_components", max_components, 0)
+        check_at_least("crop_size", crop_size, 1)
         self.cells = cells
         self.max_components = max_components
         self.crop_size = crop_size

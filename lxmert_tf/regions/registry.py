@@ -11,6 +11,8 @@ from lxmert_tf.regions.extractor import RegionExtractor
 EXTRACTORS: dict[str, type[RegionExtractor] | str] = {
     "grid": "lxmert_tf.regions.grid:GridExtractor",
     "detector": "lxmert_tf.detector.extractor:DetectorExtractor",
+    "keras_applications": "lxmert_tf.regions.keras_applications:KerasApplicationsExtractor",
+    "tf_detection": "lxmert_tf.regions.tf_detection:TfDetectionExtractor",
 }
 
 
