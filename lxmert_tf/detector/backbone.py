@@ -74,10 +74,15 @@ class ConvNorm(keras.layers.Layer):
         )
         super().build(input_shape)
 
-    def call(self, maps):
+    def folded(self):
+        """Return the kernel and the bias of the convolution with its normalization."""
         scale = self.gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
         kernel = tf.cast(self.kernel * scale, self.compute_dtype)
         bias = tf.cast(self.beta - self.moving_mean * scale, self.compute_dtype)
+        return kernel, bias
+
+    def call(self, maps):
+        kernel, bias = self.folded()
         margin = self.dilation * (self.kernel_size - 1) // 2
         padding = "SAME"
         if self.strides > 1:

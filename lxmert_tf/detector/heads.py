@@ -1,14 +1,28 @@
 """The heads on regions: res5 and the mean, which gives the features, and the classifiers."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf.detector.backbone import STRIDE, Bottleneck
-from lxmert_tf.detector.roi_pooling import pool_bins, region_bins, window_maxima
+from lxmert_tf.detector.roi_pooling import (
+    distinct_windows,
+    pool_bins,
+    pool_windows,
+    region_bins,
+    window_maxima,
+)
+from lxmert_tf.detector.winograd import convolve, transform_kernel
 from lxmert_tf.layers.dense import build_sublayer
 
+# Regions whose equal bins are computed once. Most bins of a picture's 300 regions are equal, but if
+# none were, each region would need 3 MB.
+REGIONS_AT_ONCE = 300
 # Regions that pass res5 together. At published size each needs about 8 MB for its maps.
-REGIONS_AT_ONCE = 60
+REGIONS_PER_STEP = 30
+# Distance of the cells of the 3 x 3 kernels.
+DILATION = 2
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")
@@ -51,7 +65,7 @@ class RegionFeatures(keras.layers.Layer):
             Bottleneck(
                 inner_filters,
                 filters,
-                dilation=2,
+                dilation=DILATION,
                 shortcut=i == 0,
                 epsilon=epsilon,
                 dtype=self.dtype_policy,
@@ -74,22 +88,21 @@ class RegionFeatures(keras.layers.Layer):
         region_maps = places[:, 0]
         bins = region_bins(boxes, tf.gather(map_sizes, region_maps), self.grid, STRIDE)
         tables = window_maxima(maps, bins)
-
-        def compute(start, features):
-            part = slice(start, start + REGIONS_AT_ONCE)
-            pooled = pool_bins(tables, region_maps[part], bins[part])
-            return start + REGIONS_AT_ONCE, tf.concat([features, self._res5(pooled)], axis=0)
-
-        # The first axis grows.
-        start = (tf.constant(0), tf.zeros([0, self.filters]))
-        shapes = (tf.TensorShape([]), tf.TensorShape([None, self.filters]))
-        features = tf.while_loop(
-            lambda start, _: start < tf.shape(boxes)[0],
-            compute,
-            start,
-            shapes,
-            parallel_iterations=1,
-        )[1]
+        if self.compute_dtype == "float32" and self.grid % DILATION == 0:
+            blocks = [_folded(block) for block in self.blocks]
+            features = _in_parts(
+                lambda part: self._shared(tables, region_maps[part], bins[part], blocks),
+                tf.shape(boxes)[0],
+                REGIONS_AT_ONCE,
+                self.filters,
+            )
+        else:
+            features = _in_parts(
+                lambda part: self._res5(pool_bins(tables, region_maps[part], bins[part])),
+                tf.shape(boxes)[0],
+                REGIONS_PER_STEP,
+                self.filters,
+            )
         shape = tf.concat([tf.shape(present), [self.filters]], axis=0)
         return tf.scatter_nd(places, features, shape)
 
@@ -97,6 +110,43 @@ class RegionFeatures(keras.layers.Layer):
         for block in self.blocks:
             pooled = block(pooled)
         return tf.reduce_mean(tf.cast(pooled, tf.float32), axis=[1, 2])
+
+    def _shared(self, tables, region_maps, bins, blocks):
+        """Return the features of regions, computing the first products of equal bins once.
+
+        Cells come before regions, as `convolve` wants them: first the rows and columns of the maps
+        that a dilated convolution falls into, then the number of the map.
+        """
+        side = self.grid // DILATION
+        shape = [-1, side, DILATION, 2]
+        rows, columns = (
+            tf.transpose(tf.reshape(bins[:, axis], shape), [1, 2, 0, 3]) for axis in (0, 1)
+        )
+        rows, columns = rows[:, tf.newaxis, :, tf.newaxis], columns[tf.newaxis, :, tf.newaxis]
+        windows, places = distinct_windows(tables, region_maps, rows, columns)
+        places = tf.reshape(places, [self.grid**2, -1])
+        pooled = pool_windows(tables, *windows)
+        first = blocks[0]
+        hidden = tf.nn.relu(_dense(pooled, *first["conv1"]))
+        residual = _dense(pooled, *first["shortcut"])
+
+        def compute(part):
+            cells = tf.reshape(places[:, part], [-1])
+            maps = self._finish(tf.gather(hidden, cells), tf.gather(residual, cells), first)
+            for block in blocks[1:]:
+                maps = self._finish(tf.nn.relu(_dense(maps, *block["conv1"])), maps, block)
+            return tf.reduce_mean(tf.reshape(maps, [self.grid**2, -1, self.filters]), axis=0)
+
+        return _in_parts(compute, tf.shape(places)[1], REGIONS_PER_STEP, self.filters)
+
+    def _finish(self, hidden, residual, block):
+        """Return the output of a block after its first convolution: [grid * grid * N, filters]."""
+        side = self.grid // DILATION
+        hidden = tf.reshape(hidden, [side * side, -1, self.inner_filters])
+        kernel, bias = block["conv2"]
+        hidden = tf.nn.relu(tf.nn.bias_add(convolve(hidden, kernel, side), bias))
+        hidden = tf.reshape(hidden, [-1, self.inner_filters])
+        return tf.nn.relu(_dense(hidden, *block["conv3"]) + residual)
 
     def compute_output_shape(self, input_shape, sizes_shape=None, proposals_shape=None):
         """Return the shape of the features."""
@@ -112,6 +162,36 @@ class RegionFeatures(keras.layers.Layer):
             "grid": self.grid,
             "epsilon": self.epsilon,
         }
+
+
+def _folded(block: Bottleneck) -> dict:
+    """Return the kernels and biases of a block as products of matrices want them."""
+    weights = {}
+    for name in ("conv1", "conv2", "conv3", "shortcut"):
+        layer = getattr(block, name)
+        if layer is not None:
+            kernel, bias = layer.folded()
+            kernel = transform_kernel(kernel) if name == "conv2" else kernel[0, 0]
+            weights[name] = kernel, bias
+    return weights
+
+
+def _dense(rows, kernel, bias):
+    return tf.nn.bias_add(tf.matmul(rows, kernel), bias)
+
+
+def _in_parts(compute: Callable, count, size: int, width: int):
+    """Return rows [count, width] that a function of a slice gives, at most `size` at a time."""
+
+    def step(start, rows):
+        part = compute(slice(start, start + size))
+        return start + size, tf.concat([rows, part], axis=0)
+
+    # The first axis grows.
+    start = (tf.constant(0), tf.zeros([0, width]))
+    shapes = (tf.TensorShape([]), tf.TensorShape([None, width]))
+    loop = tf.while_loop(lambda i, _: i < count, step, start, shapes, parallel_iterations=1)
+    return loop[1]
 
 
 @keras.utils.register_keras_serializable("lxmert_tf")

@@ -52,7 +52,7 @@ def window_maxima(maps, bins):
 
 
 def pool_bins(tables, region_maps, bins):
-    """Return the maximum in each bin.
+    """Return the maximum in each bin of each region.
 
     Args:
         tables: What `window_maxima` returns.
@@ -62,34 +62,75 @@ def pool_bins(tables, region_maps, bins):
     Returns:
         [N, grid, grid, C], zero for bins that are empty.
     """
+    rows, columns = bins[:, 0, :, tf.newaxis], bins[:, 1, tf.newaxis]
+    return pool_windows(tables, region_maps[:, tf.newaxis, tf.newaxis], rows, columns)
+
+
+def pool_windows(tables, window_maps, rows, columns):
+    """Return the maximum in each window of a map.
+
+    Args:
+        tables: What `window_maxima` returns.
+        window_maps: int32 [...], index of each window's map.
+        rows: int32 [..., 2], the first row of each window and the one after the last.
+        columns: int32 [..., 2], the same for columns. The leading axes are broadcast.
+
+    Returns:
+        [..., C], zero for windows that are empty.
+    """
     shape = tf.shape(tables)
     cells = tf.reshape(tables, [-1, tables.shape[-1]])
-    levels = _log2(tf.maximum(_lengths(bins), 1))
-    starts = _window_starts(bins, levels)
+    (row_level, row_starts), (column_level, column_starts) = map(_power_windows, (rows, columns))
     # The windows of one level of rows and columns follow each other in `cells`.
-    block = levels[:, 1, tf.newaxis, :] * shape[1] + levels[:, 0, :, tf.newaxis]
-    block = (block * shape[2] + region_maps[:, tf.newaxis, tf.newaxis]) * shape[3]
+    block = ((column_level * shape[1] + row_level) * shape[2] + window_maps) * shape[3]
     pooled = None
-    for start_rows in starts:
-        for start_columns in starts:
-            rows, columns = start_rows[:, 0, :, tf.newaxis], start_columns[:, 1, tf.newaxis, :]
-            corner = tf.gather(cells, (block + rows) * shape[4] + columns)
+    for row in row_starts:
+        for column in column_starts:
+            corner = tf.gather(cells, (block + row) * shape[4] + column)
             pooled = corner if pooled is None else tf.maximum(pooled, corner)
-    filled = _lengths(bins) > 0
-    filled = filled[:, 0, :, tf.newaxis] & filled[:, 1, tf.newaxis, :]
+    filled = (_lengths(rows) > 0) & (_lengths(columns) > 0)
     return tf.where(filled[..., tf.newaxis], pooled, tf.zeros([], pooled.dtype))
+
+
+def distinct_windows(tables, window_maps, rows, columns):
+    """Return windows without repetition. Small regions have bins in common, with others as well.
+
+    Args:
+        tables: What `window_maxima` returns.
+        window_maps: As for `pool_windows`, and so `rows` and `columns`.
+
+    Returns:
+        The three arguments of `pool_windows` for the distinct windows, [U], [U, 2] and [U, 2], and
+        for each of the windows, row by row, the index of its distinct one, int32.
+    """
+    height, width = (tf.shape(tables, tf.int64)[axis] + 1 for axis in (3, 4))
+    # Ends may lie one behind the last cell.
+    places = [(height, rows[..., 0]), (height, rows[..., 1])]
+    places += [(width, columns[..., 0]), (width, columns[..., 1])]
+    keys = tf.cast(window_maps, tf.int64)
+    for base, place in places:
+        keys = keys * base + tf.cast(place, tf.int64)
+    keys, numbers = tf.unique(tf.reshape(keys, [-1]))
+    cells = []
+    for base, _ in reversed(places):
+        cells.append(tf.cast(keys % base, tf.int32))
+        keys //= base
+    right, left, bottom, top = cells
+    distinct = tf.stack([top, bottom], axis=-1), tf.stack([left, right], axis=-1)
+    return (tf.cast(keys, tf.int32), *distinct), numbers
 
 
 def _lengths(bins):
     return bins[..., 1] - bins[..., 0]
 
 
-def _window_starts(bins, levels):
-    """Return the first cells of the two windows that cover each bin: int32 [N, 2, grid] each."""
-    begin, end = bins[..., 0], bins[..., 1]
-    # Empty bins too must start inside the map; their maxima are not used.
+def _power_windows(windows):
+    """Return the two windows of a power of two that cover each: their level and first cells."""
+    begin, end = windows[..., 0], windows[..., 1]
+    level = _log2(tf.maximum(end - begin, 1))
+    # Empty windows too must start inside the map; their maxima are not used.
     begin = tf.maximum(tf.minimum(begin, end - 1), 0)
-    return begin, tf.maximum(end - tf.bitwise.left_shift(1, levels), begin)
+    return level, (begin, tf.maximum(end - tf.bitwise.left_shift(1, level), begin))
 
 
 def _round_away_from_zero(values):
