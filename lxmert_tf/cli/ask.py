@@ -2,7 +2,13 @@
 
 import argparse
 
-from lxmert_tf.cli.arguments import add_detector_arguments, positive_int, read_detector
+from lxmert_tf.cli.arguments import (
+    add_answers_argument,
+    add_detector_arguments,
+    positive_int,
+    read_answers,
+    read_detector,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,8 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="DIR",
-        help="a preset, a SavedModel, or a folder of numbered SavedModels such as "
-        "saved_models/NAME; with --endpoint, the name of the model on the server",
+        help="a preset, a SavedModel, a directory of Hugging Face's LXMERT, any of them as "
+        "hf://ORGANIZATION/NAME, or a folder of numbered SavedModels such as saved_models/NAME; "
+        "with --endpoint, the name of the model on the server",
     )
     parser.add_argument(
         "--image",
@@ -41,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: the grid extractor)",
     )
     add_detector_arguments(parser)
+    add_answers_argument(parser)
     parser.add_argument("questions", nargs="+", metavar="QUESTION", help="a question in quotes")
 
 
@@ -51,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.extractor and not args.endpoint:
         raise InputError("--extractor requires --endpoint; a model on disk stores its extractor")
+    if args.answers and args.endpoint:
+        raise InputError("--answers is for a model on disk; a server names the answers itself")
     if args.extractor and args.detector:
         raise InputError("--extractor and --detector both name an extractor; give one of them")
     # Before the model is loaded, which takes seconds.
@@ -71,6 +81,6 @@ def _load_predictor(args: argparse.Namespace):
 
     detector = read_detector(args)
     if args.endpoint is None:
-        return Predictor.from_directory(args.model, detector)
+        return Predictor.from_directory(args.model, detector, read_answers(args))
     extractor = read_mapping(args.extractor) if args.extractor else None
     return Predictor.from_endpoint(args.endpoint, args.model, detector or extractor)

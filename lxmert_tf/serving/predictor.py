@@ -50,40 +50,56 @@ class Predictor:
         self._source = source
 
     @classmethod
-    def from_directory(cls, directory, extractor: RegionExtractor | None = None) -> "Predictor":
+    def from_directory(
+        cls,
+        directory,
+        extractor: RegionExtractor | None = None,
+        answers: Sequence[str] | None = None,
+    ) -> "Predictor":
         """Load a model from disk, whatever its form.
 
         Args:
-            directory: A preset, a SavedModel, or a folder of numbered SavedModels, of which the
-                highest number is loaded.
+            directory: As for `find_model`: a preset, a SavedModel, a directory of Hugging Face's
+                LXMERT, a folder of numbered SavedModels, or `hf://ORGANIZATION/NAME`.
             extractor: Region extractor to use, such as a `DetectorExtractor`; the one that is
                 stored with the model if None.
+            answers: Names of the answers of a preset that has none, in the order of the logits.
 
         Raises:
             InputError: There is no such model, it does not name its region extractor, or the
-                extractor does not fit it.
+                extractor or the answers do not fit it.
         """
         model = find_model(directory)
-        load = cls.from_preset if is_preset(model) else cls.from_saved_model
-        return load(model, extractor)
+        if is_preset(model):
+            return cls.from_preset(directory, extractor, answers)
+        if answers is not None:
+            raise InputError(f"{directory}: a SavedModel has names of its answers already")
+        return cls.from_saved_model(model, extractor)
 
     @classmethod
-    def from_preset(cls, directory, extractor: RegionExtractor | None = None) -> "Predictor":
+    def from_preset(
+        cls,
+        directory,
+        extractor: RegionExtractor | None = None,
+        answers: Sequence[str] | None = None,
+    ) -> "Predictor":
         """Load a preset of an `LxmertAnswerClassifier` or an `LxmertPairClassifier`.
 
         Args:
-            directory: The preset.
+            directory: The preset; see `load_preset`.
             extractor: As for `from_directory`.
+            answers: As for `from_directory`. A directory of Hugging Face without names has
+                "answer 0", "answer 1" and so on.
 
         Raises:
             InputError: The preset is missing or broken, cannot answer questions, or does not name
-                its region extractor, or the extractor does not fit it.
+                its region extractor, or the extractor or the answers do not fit it.
         """
-        from lxmert_tf.models.presets import load_preset
+        from lxmert_tf.models.answer_names import load_with_numbered_answers
         from lxmert_tf.serving.signatures import make_served_module
 
         source = str(directory)
-        model = load_preset(directory)
+        model = load_with_numbered_answers(directory, answers)
         try:
             module = make_served_module(model)
         except ValueError as error:

@@ -1,14 +1,24 @@
 """Commands on models of the Hugging Face Hub, against a local server, each in a fresh process."""
 
+import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from lxmert_tf import Detector, LxmertAnswerClassifier, export_weights
+from lxmert_tf import (
+    Detector,
+    LxmertAnswerClassifier,
+    LxmertBackbone,
+    Predictor,
+    export_weights,
+    make_extractor,
+    read_image,
+)
 from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.converters.formats.torch_writing import write_torch_file
 from lxmert_tf.json_file import read_json
@@ -16,7 +26,14 @@ from lxmert_tf.models.presets import load_preset
 from lxmert_tf.serving.session import SavedModelSession
 from tests.hub_server import running_hub
 from tests.lxmert_tf.detector import golden_detector
+from tests.serving.tiny import SIZES
 
+# A detector's files, and their names in Hugging Face's directory of one.
+DETECTOR_FILES = {
+    "config.json": "config.json",
+    "weights.safetensors": "model.safetensors",
+    "objects.txt": "objects_vocab.txt",
+}
 QUESTION = "what shape is in the image?"
 
 
@@ -73,6 +90,27 @@ def test_a_model_is_exported_with_names_or_numbers_as_answers(run, tiny, tmp_pat
     assert found["answers"].tolist() == expected["answers"].tolist()
 
 
+@pytest.mark.slow
+def test_a_question_about_a_picture_is_answered(run, hub, tiny, detector, picture, tmp_path):
+    folder = tmp_path / "frcnn"
+    folder.mkdir()
+    for name, copy in DETECTOR_FILES.items():
+        shutil.copy(detector / name, folder / copy)
+    hub.repositories["lab/frcnn"] = {"main": folder}
+    answers = LxmertAnswerClassifier.from_preset(tiny.preset).answers
+    (tmp_path / "label2ans.json").write_text(json.dumps(answers))
+    done = run(
+        *("-m", "lxmert_tf.cli", "ask", "--model", "hf://lab/vqa", "--image", picture, QUESTION),
+        *("--detector", "hf://lab/frcnn", "--answers", tmp_path / "label2ans.json"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    extractor = make_extractor({"name": "detector", "preset": str(detector)})
+    predictor = Predictor.from_directory(tiny.preset, extractor)
+    [expected] = predictor.answer(read_image(picture), [QUESTION])
+    lines = [f"  {score:6.1%}  {answer}" for answer, score in expected[:3]]
+    assert done.stdout.splitlines() == [QUESTION, *lines]
+
+
 def test_a_model_is_imported(run, hub, tmp_path):
     done = run(
         *("-m", "lxmert_tf.cli", "import-weights", "--source", "huggingface"),
@@ -84,6 +122,21 @@ def test_a_model_is_imported(run, hub, tmp_path):
     assert imported.vocabulary == original.vocabulary
     for ours, theirs in zip(imported.weights, original.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_vocabulary_that_a_repository_leaves_out_is_the_published_one(run, hub, tmp_path):
+    published, bare = tmp_path / "published", tmp_path / "bare"
+    published.mkdir()
+    (published / "vocab.txt").write_text("".join(f"piece {i}\n" for i in range(30522)))
+    hub.repositories["unc-nlp/lxmert-base-uncased"] = {"main": published}
+    sizes = dataclasses.replace(SIZES, vocab_size=30522, hidden_size=2)
+    export_weights(LxmertBackbone(sizes), "huggingface", bare)
+    hub.repositories["lab/bare"] = {"main": bare}
+    script = "from lxmert_tf import load_preset; print(load_preset('hf://lab/bare').vocabulary[9])"
+    done = run("-c", script)
+    assert (done.returncode, done.stdout) == (0, "piece 9\n")
+    assert "hf://lab/bare: no vocabulary is stored; using that of" in done.stderr
+    assert load_preset(bare).vocabulary is None
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ from lxmert_tf.cli.main import main
 from lxmert_tf.converters.foreign_config import answers_from_huggingface
 from lxmert_tf.converters.importing import import_weights
 from lxmert_tf.errors import InputError
+from lxmert_tf.evaluation.evaluate import load_answering_model
+from lxmert_tf.models.answer_names import load_with_answers, load_with_numbered_answers
 from lxmert_tf.models.presets import describe_preset, load_preset
 from tests.lxmert_tf.converters.conftest import TINY
 from tests.lxmert_tf.samples import one_line
@@ -107,6 +109,21 @@ def test_labels_and_words_come_with_the_model(directory):
     # A model without an answer head has none.
     shutil.rmtree(path)
     assert describe_preset(directory(LxmertBackbone, **labels(ANSWERS))).answers is None
+
+
+def test_answers_can_be_named_when_a_model_is_loaded(directory, caplog):
+    path = directory(LxmertAnswerClassifier)
+    assert load_answering_model(path, ANSWERS).answers == ANSWERS
+    with pytest.raises(InputError) as raised:
+        load_with_answers(path, ANSWERS[1:])
+    assert f"{path}: answers has 2 entries but config.num_answers is 3" in one_line(raised)
+    assert not caplog.text
+    assert load_with_numbered_answers(path).answers == ["answer 0", "answer 1", "answer 2"]
+    assert "name them with --answers FILE" in caplog.text
+    shutil.rmtree(path)
+    with pytest.raises(InputError) as raised:
+        load_with_answers(directory(LxmertPretrainer), ANSWERS)
+    assert "a LxmertPretrainer has no answers to name" in one_line(raised)
 
 
 def test_missing_tensors_are_refused_in_one_line(directory):
