@@ -294,7 +294,8 @@ class StoreRegions(beam.DoFn):
                 image = self._with_dtype(named.image)
                 yield self._writer.write(image, file, piece, line, task.number, name)
         yield ReadCount("image", images)
-        yield PieceLines(file, piece, reading.value or lines)
+        lines = lines if reading.value is None else reading.value
+        yield PieceLines(file, piece, lines, task.piece.lines_before)
 
     def _with_name(
         self, item: ReadImage | ReadError, task: RegionTask

@@ -247,20 +247,26 @@ class PieceLines(NamedTuple):
         file: Name of the file.
         piece: Start of the piece.
         count: Number of lines.
+        skipped: Number of lines before the range of rows that it is a part of. Two ranges of a file
+            are counted apart.
     """
 
     file: str
     piece: int
     count: int  # type: ignore[assignment]  # hides tuple.count
+    skipped: int = 0
 
 
 def lines_before(pieces: Iterable[PieceLines]) -> dict[tuple[str, int], int]:
-    """Return the number of lines before each piece of a file, by (file, start of the piece)."""
-    by_file = collections.defaultdict(list)
+    """Return the number of lines before each piece of a file, by (file, start of the piece).
+
+    Skipped lines do not count.
+    """
+    by_rows = collections.defaultdict(list)
     for piece in pieces:
-        by_file[piece.file].append(piece)
+        by_rows[piece.file, piece.skipped].append(piece)
     before = {}
-    for file, parts in by_file.items():
+    for (file, _), parts in by_rows.items():
         lines = 0
         for part in sorted(parts, key=lambda part: part.piece):
             before[file, part.piece] = lines

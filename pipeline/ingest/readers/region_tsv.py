@@ -84,7 +84,7 @@ class RegionTsv(RegionReader):
                 previous = item
         except READ_ERRORS:
             yield ReadError(number + 1, "", "the file is damaged or ends too early from here on")
-        return rows.value or number
+        return number if rows.value is None else rows.value
 
     def _check_header(self, file: InputFile) -> None:
         header = header_of(file)

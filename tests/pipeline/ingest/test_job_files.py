@@ -1,5 +1,6 @@
 """`lxmert ingest` of files: regions and annotations in, records, rejects and a true summary out."""
 
+import dataclasses
 import gzip
 import json
 import pathlib
@@ -14,6 +15,7 @@ from PIL import Image
 
 from lxmert_tf.data.sidecars import INGEST_SUMMARY
 from lxmert_tf.errors import GateError, InputError
+from pipeline.ingest.config import RegionFiles
 from pipeline.ingest.job import REJECTS_SUMMARY, run_ingest
 from pipeline.ingest.parsers import text_rows
 from pipeline.ingest.readers.region_tsv import LxmertTsv
@@ -231,6 +233,16 @@ def test_rows_divide_a_file_as_the_release_does(tmp_path):
     config = config_of([regions], [others], rows=(2, None), max_reject_fraction=1.0)
     run_ingest(config, tmp_path / "broken")
     assert [r["line"] for r in rejects_in(tmp_path / "broken") if r["kind"] == "image"] == [6]
+    # Also if the rows before are read from the same file.
+    packed = tmp_path / "val.tsv.gz"
+    packed.write_bytes(gzip.compress(regions.read_bytes()))
+    for path in (regions, packed):
+        files = [RegionFiles((str(path),), rows=rows) for rows in ((2, None), (0, 2))]
+        part = dataclasses.replace(config.parts["all"], regions=tuple(files))
+        both = dataclasses.replace(config, parts={"all": part})
+        run_ingest(both, tmp_path / path.suffix)
+        rejects = rejects_in(tmp_path / path.suffix)
+        assert [r["line"] for r in rejects if "separated" in r["reason"]] == [6]
 
 
 def test_images_with_features_of_another_size_than_most_are_rejected(files, tmp_path):

@@ -205,6 +205,13 @@ def test_lines_are_counted_through_the_units_of_a_file():
         PieceLines("a", 200, 1),
     ]
     assert lines_before(pieces) == {("a", 0): 0, ("a", 100): 5, ("a", 200): 12, ("b", 0): 0}
+    # Other rows of the same file, whose lines count from the eighth.
+    others = [PieceLines("a", 400, 2, skipped=8), PieceLines("a", 300, 4, skipped=8)]
+    assert lines_before([*pieces, *others]) == {
+        **lines_before(pieces),
+        ("a", 300): 0,
+        ("a", 400): 4,
+    }
 
 
 ANSWERS = st.lists(
