@@ -37,7 +37,7 @@ _BITS_PER_SAMPLE = 258
 _PHOTOMETRIC = 262
 _YCBCR = 6
 
-_TOO_LARGE = "the image is too large; at most 89 megapixels"
+TOO_LARGE = "the image is too large; at most 89 megapixels"
 _CUT_SHORT = "the file is cut short"
 # What Pillow's decoders say if a file ends too early.
 _ENDS_EARLY = re.compile(
@@ -107,7 +107,7 @@ def _check_size(picture: Image.Image) -> None:
     # Up to twice this limit Pillow only warns, and warnings are not safe among threads.
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and picture.width * picture.height > limit:
-        raise InputError(_TOO_LARGE)
+        raise InputError(TOO_LARGE)
 
 
 def _reason(error: Exception, file: BinaryIO) -> str:
@@ -121,7 +121,7 @@ def _reason(error: Exception, file: BinaryIO) -> str:
     if isinstance(error, UnidentifiedImageError):
         return _why_unidentified(file)
     if isinstance(error, Image.DecompressionBombError):
-        return _TOO_LARGE
+        return TOO_LARGE
     if isinstance(error, MemoryError):
         return "broken image, or not enough memory for it"
     if strerror := getattr(error, "strerror", None):

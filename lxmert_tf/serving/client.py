@@ -1,9 +1,10 @@
 """Client of TensorFlow Serving or `lxmert serve`, over REST or gRPC."""
 
+import base64
 import ipaddress
 import json
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,18 @@ Arrays = dict[str, np.ndarray]
 
 # Outputs of each signature that the client calls.
 ANSWERS = ("answers", "scores")
+ERROR = "error"
+PICTURE_ANSWERS = (*ANSWERS, ERROR)
 OUTPUTS = {
     "serving_default": ANSWERS,
     "encode_image": ("image_state",),
     "answer_about_image": ANSWERS,
+    "answer_image": PICTURE_ANSWERS,
+    "answer_about_picture": PICTURE_ANSWERS,
+    "encode_picture": ("image_state", ERROR),
 }
+# Inputs of strings or bytes.
+STRINGS = ("question", "image")
 
 URL_NAME_RULE = "it must not be empty, only dots, or have a '/', a ':' or a control character"
 
@@ -78,7 +86,7 @@ class Client:
                 url += f"/versions/{version}"
             if label is not None:
                 url += f"/labels/{urllib.parse.quote(label)}"
-            self._transport = _RestTransport(f"{url}:predict", timeout)
+            self._transport = _RestTransport(url, timeout)
 
     def answer(
         self, questions: Sequence[str], region_features, region_boxes, region_count
@@ -135,12 +143,71 @@ class Client:
             self.call("answer_about_image", {"question": questions, "image_state": state})
         )
 
+    def answer_image(self, images: Sequence[bytes], questions: Sequence[str]) -> list[Answers]:
+        """Answer one question per picture, with a model that was exported with a detector.
+
+        Args:
+            images: B JPEG or PNG files.
+            questions: B questions.
+
+        Returns:
+            For each question its best answers with scores, best first.
+
+        Raises:
+            ServerError: The server gave no answers, or refused a picture; the message says why.
+                To keep the answers about the other pictures, use `call`.
+        """
+        outputs = self.call("answer_image", {"image": images, "question": questions})
+        return self._picture_answers(outputs)
+
+    def answer_about_picture(self, questions: Sequence[str], image: bytes) -> list[Answers]:
+        """Answer any number of questions about one picture; see `answer_image`.
+
+        Args:
+            questions: The questions.
+            image: A JPEG or PNG file.
+
+        Returns:
+            For each question its best answers with scores, best first.
+
+        Raises:
+            ServerError: The server gave no answers, or refused the picture; the message says why.
+        """
+        outputs = self.call("answer_about_picture", {"image": [image], "question": questions})
+        return self._picture_answers(outputs)
+
+    def encode_picture(self, images: Sequence[bytes]) -> np.ndarray:
+        """Encode pictures once, for any number of questions; see `answer_image`.
+
+        Args:
+            images: B JPEG or PNG files.
+
+        Returns:
+            float32 [B, R, H]; a part [1, R, H] is an image state for `answer_about_image`.
+
+        Raises:
+            ServerError: The server gave no image state, or refused a picture; the message says why.
+        """
+        outputs = self.call("encode_picture", {"image": images})
+        self._check_pictures(outputs)
+        return outputs["image_state"].astype(np.float32)
+
+    def signatures(self) -> list[str]:
+        """Return the names of the model's signatures.
+
+        Raises:
+            ServerError: The server does not tell; the message says why.
+        """
+        return self._transport.signatures()
+
     def call(self, signature: str, inputs: dict[str, Any]) -> Arrays:
         """Call a signature.
 
         Args:
-            signature: `serving_default`, `encode_image` or `answer_about_image`.
-            inputs: Arrays by name, and texts as `question`.
+            signature: `serving_default`, `encode_image` or `answer_about_image`; or, if the model
+                was exported with a detector, `answer_image`, `answer_about_picture` or
+                `encode_picture`.
+            inputs: Arrays by name, texts as `question`, and the bytes of files as `image`.
 
         Returns:
             The outputs by name; texts are `str`.
@@ -150,10 +217,30 @@ class Client:
                 else.
         """
         arrays = {
-            name: np.array(list(value), object) if name == "question" else value
+            name: np.array(list(value), object) if name in STRINGS else value
             for name, value in inputs.items()
         }
-        return self._transport.predict(signature, arrays, OUTPUTS[signature])
+        try:
+            return self._transport.predict(signature, arrays, OUTPUTS[signature])
+        except ServerError as error:
+            is_missing = "image" in inputs and signature in str(error)
+            if not is_missing or signature in self.signatures():
+                raise
+            raise ServerError(
+                f"{self._transport.address}: the model does not take pictures; export it with "
+                "`lxmert export --detector`"
+            ) from error
+
+    def _picture_answers(self, outputs: Arrays) -> list[Answers]:
+        self._check_pictures(outputs)
+        return best_answers(outputs)
+
+    def _check_pictures(self, outputs: Arrays) -> None:
+        errors = [str(error) for error in outputs[ERROR]]
+        for number, error in enumerate(errors, start=1):
+            if error:
+                which = f"image {number} of {len(errors)}: " if len(set(errors)) > 1 else ""
+                raise ServerError(f"{self._transport.address}: {which}{error}")
 
 
 def is_url_name(name: str) -> bool:
@@ -169,10 +256,18 @@ def best_answers(outputs: Arrays) -> list[Answers]:
 
 
 class _RestTransport:
-    """Calls the signatures of a model over REST, at the URL that ends in `:predict`."""
+    """Calls the signatures of a model over REST.
+
+    Args:
+        url: URL of the model.
+        timeout: Seconds per call.
+
+    Attributes:
+        address: The URL, for messages.
+    """
 
     def __init__(self, url: str, timeout: float):
-        self._url = url
+        self.address = url
         self._timeout = timeout
         self._session = requests.Session()
         # None keeps the environment's proxy for a scheme from being used; requests' types lack it.
@@ -180,38 +275,61 @@ class _RestTransport:
         self._proxies = no_proxy if _is_local(url) else None
 
     def predict(self, signature: str, inputs: Arrays, outputs: Sequence[str]) -> Arrays:
-        columns = {name: values.tolist() for name, values in inputs.items()}
+        columns = {name: _json_column(values) for name, values in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": columns})
-        try:
-            response = self._session.post(
-                self._url, data=body.encode(), timeout=self._timeout, proxies=self._proxies
-            )
-        except requests.Timeout as error:
-            raise ServerError(f"{self._url}: no answer within {self._timeout:g} s") from error
-        except requests.RequestException as error:
-            raise ServerError(f"{self._url}: cannot connect: {_cause(error)}") from error
-        try:
-            content = response.json()
-        except ValueError as error:
-            raise ServerError(
-                f"{self._url}: status {response.status_code} without JSON; is it TensorFlow "
-                "Serving?"
-            ) from error
-        if not response.ok:
-            reason = content.get("error") if isinstance(content, dict) else None
-            reason = reason or f"status {response.status_code}"
-            raise ServerError(f"{self._url}: {_one_line(reason)}")
+        content = self._request("POST", ":predict", body.encode())
         try:
             found = content["outputs"]
             # A single output comes without its name.
             found = {outputs[0]: found} if len(outputs) == 1 else found
             return {name: np.array(found[name]) for name in outputs}
         except (KeyError, TypeError, ValueError) as error:
-            raise _missing_outputs(self._url, outputs) from error
+            raise _missing_outputs(f"{self.address}:predict", outputs) from error
+
+    def signatures(self) -> list[str]:
+        content = self._request("GET", "/metadata")
+        try:
+            return sorted(content["metadata"]["signature_def"]["signature_def"])
+        except (KeyError, TypeError) as error:
+            raise _missing_outputs(f"{self.address}/metadata", ["signature_def"]) from error
+
+    def _request(self, method: str, path: str, body: bytes | None = None) -> Any:
+        """Return the JSON of a successful response."""
+        url = f"{self.address}{path}"
+        try:
+            response = self._session.request(
+                method, url, data=body, timeout=self._timeout, proxies=self._proxies
+            )
+        except requests.Timeout as error:
+            raise ServerError(f"{url}: no answer within {self._timeout:g} s") from error
+        except requests.RequestException as error:
+            raise ServerError(f"{url}: cannot connect: {_cause(error)}") from error
+        try:
+            content = response.json()
+        except ValueError as error:
+            raise ServerError(
+                f"{url}: status {response.status_code} without JSON; is it TensorFlow Serving?"
+            ) from error
+        if not response.ok:
+            reason = content.get("error") if isinstance(content, dict) else None
+            reason = reason or f"status {response.status_code}"
+            raise ServerError(f"{url}: {_one_line(reason)}")
+        return content
 
 
 class _GrpcTransport:
-    """Calls the signatures of a model over gRPC, of at most one of a version or a label."""
+    """Calls the signatures of a model over gRPC, of at most one of a version or a label.
+
+    Args:
+        address: HOST:PORT.
+        model: Name of the model on the server.
+        version: Number of the version, if chosen.
+        label: Label of the version, if chosen.
+        timeout: Seconds per call.
+
+    Attributes:
+        address: The address, for messages.
+    """
 
     def __init__(
         self, address: str, model: str, version: int | None, label: str | None, timeout: float
@@ -220,7 +338,7 @@ class _GrpcTransport:
         import grpc
         from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-        self._address = address
+        self.address = address
         self._timeout = timeout
         no_proxy = [("grpc.enable_http_proxy", 0)] if _is_local(f"grpc://{address}") else []
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(
@@ -234,7 +352,6 @@ class _GrpcTransport:
             self._request.model_spec.version_label = label
 
     def predict(self, signature: str, inputs: Arrays, outputs: Sequence[str]) -> Arrays:
-        import grpc
         import tensorflow as tf
 
         request = type(self._request)()
@@ -242,22 +359,49 @@ class _GrpcTransport:
         request.model_spec.signature_name = signature
         for name, values in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
-        try:
-            response = self._stub.Predict(request, timeout=self._timeout)
-        except grpc.RpcError as error:
-            reason = _one_line(error.details())
-            raise ServerError(f"{self._address}: {error.code().name}: {reason}") from error
+        response = self._call(self._stub.Predict, request)
         if any(name not in response.outputs for name in outputs):
-            raise _missing_outputs(self._address, outputs)
+            raise _missing_outputs(self.address, outputs)
         arrays = {name: tf.make_ndarray(response.outputs[name]) for name in outputs}
         return {
             name: np.vectorize(_text, otypes=[object])(array) if array.dtype == object else array
             for name, array in arrays.items()
         }
 
+    def signatures(self) -> list[str]:
+        from tensorflow_serving.apis import get_model_metadata_pb2
+
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=self._request.model_spec, metadata_field=["signature_def"]
+        )
+        response = self._call(self._stub.GetModelMetadata, request)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        if not response.metadata["signature_def"].Unpack(signatures):
+            raise _missing_outputs(self.address, ["signature_def"])
+        return sorted(signatures.signature_def)
+
+    def _call(self, method: Callable, request) -> Any:
+        """Return the response to a request."""
+        import grpc
+
+        try:
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            reason = _one_line(error.details())
+            raise ServerError(f"{self.address}: {error.code().name}: {reason}") from error
+
 
 def _missing_outputs(server: str, outputs: Sequence[str]) -> ServerError:
     return ServerError(f"{server}: the response lacks {' or '.join(outputs)}")
+
+
+def _json_column(values: np.ndarray) -> list:
+    if values.dtype != object:
+        return values.tolist()
+    return [
+        {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+        for value in values
+    ]
 
 
 def _text(text: str | bytes) -> str:

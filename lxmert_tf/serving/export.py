@@ -2,6 +2,7 @@
 
 import importlib.util
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -11,6 +12,9 @@ from lxmert_tf.models.presets import PresetModel
 from lxmert_tf.serving.layout import EXTRA
 from lxmert_tf.serving.signatures import ServedModule, make_served_module
 from lxmert_tf.serving.warmup import write_warmup
+
+if TYPE_CHECKING:
+    from lxmert_tf.detector.detector import Detector
 
 
 def export_answer_model(
@@ -28,11 +32,16 @@ def export_answer_model(
     Raises:
         InputError: The model is of another class or lacks a part, or a number is too small.
     """
-    _write_module(make_served_module(model, max_length, top_k), model, directory)
+    _write_module(make_served_module(model, max_length, top_k), model.extractor, directory)
 
 
 def export_version(
-    model: PresetModel, directory, precision: str = "float32", max_length: int = 20, top_k: int = 5
+    model: PresetModel,
+    directory,
+    precision: str = "float32",
+    max_length: int = 20,
+    top_k: int = 5,
+    detector: "Detector | None" = None,
 ) -> None:
     """Write a SavedModel for a server, complete or not at all.
 
@@ -45,10 +54,12 @@ def export_version(
         precision: "float32" or "bfloat16"; see `cast_weights`.
         max_length: Word pieces per question, with [CLS] and [SEP]; at least 3.
         top_k: Answers per question, at least 1.
+        detector: The detector whose features the model reads. The SavedModel then takes pictures,
+            too; see `PictureModule`. The detector keeps its own precision.
 
     Raises:
-        InputError: The model is of another class or lacks a part, the directory exists, or a
-            number is too small.
+        InputError: The model is of another class or lacks a part, the directory exists, a number
+            is too small, or the model reads features of another size than the detector's.
 
     Example:
         ```python
@@ -57,12 +68,13 @@ def export_version(
     """
     check_replaceable(directory)
     model = cast_weights(model, precision)
-    module = make_served_module(model, max_length, top_k)
+    module = _make_module(model, detector, max_length, top_k)
     # A server that watches the parent ignores the unfinished folder: its name is no number.
     with atomic_directory(directory) as unfinished:
-        _write_module(module, model, unfinished)
+        # The detector takes the place of the extractor.
+        _write_module(module, None if detector else model.extractor, unfinished)
         if importlib.util.find_spec("tensorflow_serving"):
-            write_warmup(unfinished, model)
+            write_warmup(unfinished, model, takes_pictures=detector is not None)
 
 
 def cast_weights(model: PresetModel, precision: str) -> PresetModel:
@@ -86,9 +98,20 @@ def cast_weights(model: PresetModel, precision: str) -> PresetModel:
     return cast
 
 
-def _write_module(module: ServedModule, model: PresetModel, directory) -> None:
+def _make_module(
+    model: PresetModel, detector: "Detector | None", max_length: int, top_k: int
+) -> ServedModule:
+    if detector is None:
+        return make_served_module(model, max_length, top_k)
+    # Imported here: exports without a detector do not wait for it.
+    from lxmert_tf.serving.picture_module import make_picture_module
+
+    return make_picture_module(model, detector, max_length, top_k)
+
+
+def _write_module(module: ServedModule, extractor: dict[str, Any] | None, directory) -> None:
     tf.saved_model.save(module, str(directory), signatures=module.signatures())
-    if model.extractor is not None:
+    if extractor is not None:
         extra = pathlib.Path(directory) / EXTRA
         extra.mkdir(exist_ok=True)
-        write_extractor(extra, model.extractor)
+        write_extractor(extra, extractor)

@@ -1,5 +1,6 @@
 """Warm-up requests, so that users do not wait for the one-time work of TensorFlow's first calls."""
 
+import itertools
 import pathlib
 from collections.abc import Iterator
 
@@ -48,6 +49,18 @@ def warmup_requests(feature_size: int, hidden_size: int) -> Iterator[Request]:
     yield from _example_requests(feature_size, images=1)
 
 
+def picture_warmup_requests() -> Iterator[Request]:
+    """Yield a request for each signature that takes pictures."""
+    # So wide a picture has few pixels when the detector enlarges it.
+    pixels = np.arange(8 * 32 * 3).reshape([8, 32, 3]) * 37 % 256
+    picture = tf.io.encode_png(tf.constant(pixels, tf.uint8)).numpy()
+    image = {"image": tf.make_tensor_proto([picture])}
+    question = {"question": tf.make_tensor_proto([QUESTIONS[0]])}
+    yield "answer_image", {**image, **question}
+    yield "answer_about_picture", {**image, **question}
+    yield "encode_picture", image
+
+
 def pair_warmup_requests(feature_size: int) -> Iterator[Request]:
     """Yield a few requests for each signature of a pair classifier.
 
@@ -60,7 +73,11 @@ def pair_warmup_requests(feature_size: int) -> Iterator[Request]:
     yield from _example_requests(feature_size, images=2)
 
 
-def write_warmup(directory, model: LxmertAnswerClassifier | LxmertPairClassifier) -> None:
+def write_warmup(
+    directory,
+    model: LxmertAnswerClassifier | LxmertPairClassifier,
+    takes_pictures: bool = False,
+) -> None:
     """Write warm-up requests into a SavedModel, where TensorFlow Serving reads them.
 
     Needs the package tensorflow-serving-api (extra `grpc`).
@@ -68,6 +85,7 @@ def write_warmup(directory, model: LxmertAnswerClassifier | LxmertPairClassifier
     Args:
         directory: The SavedModel.
         model: The model it was exported from.
+        takes_pictures: Whether it was exported with a detector.
     """
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
@@ -79,6 +97,8 @@ def write_warmup(directory, model: LxmertAnswerClassifier | LxmertPairClassifier
         if isinstance(model, LxmertPairClassifier)
         else warmup_requests(feature_size, model.config.hidden_size)
     )
+    if takes_pictures:
+        requests = itertools.chain(requests, picture_warmup_requests())
     with tf.io.TFRecordWriter(str(extra / WARMUP)) as writer:
         for signature, inputs in requests:
             request = predict_pb2.PredictRequest(inputs=inputs)

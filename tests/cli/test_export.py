@@ -75,6 +75,8 @@ def test_a_preset_without_answers_is_refused(refused, tiny, tmp_path):
         (["--output", "{there}"], "already exists; choose a new path"),
         (["--output", "{new}", "--max-length", "2"], "they must be at least 3"),
         (["--output", "{new}", "--top-k", "0"], "they must be at least 3"),
+        (["--output", "{new}", "--flavor", "hf"], "--flavor requires --detector"),
+        (["--output", "{new}", "--detector", "{there}"], "preset.json"),
     ],
 )
 def test_impossible_exports_are_refused(refused, tiny, tmp_path, arguments, message):

@@ -12,6 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from lxmert_tf import LxmertPairClassifier, LxmertTextPreprocessor
 from lxmert_tf.cli import main as cli
 from lxmert_tf.data import schema
+from lxmert_tf.detector.detector import Detector
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 from lxmert_tf.serving import Client, Predictor, ServerError
@@ -20,6 +21,7 @@ from lxmert_tf.serving.model_card import write_model_card
 from lxmert_tf.serving.server.batcher import merge_inputs
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from lxmert_tf.serving.session import SavedModelSession
+from tests.lxmert_tf.detector.samples import CONFIG
 from tests.lxmert_tf.samples import one_line, pair_scenes
 from tests.serving.rest import NAME, running
 from tests.serving.test_signatures import described, signature_defs
@@ -159,6 +161,11 @@ def test_the_model_card_is_about_statements(model, tmp_path):
     card = (tmp_path / "assets.extra" / "model_card.md").read_text()
     assert card.startswith("# Statements about two images\n")
     assert "| answers | 2 |" in card
+
+
+def test_a_detector_is_refused(model, tmp_path):
+    with pytest.raises(InputError, match="only models that answer questions about one image can"):
+        export_version(model, tmp_path / "1", detector=Detector(CONFIG))
 
 
 @pytest.fixture(scope="module")

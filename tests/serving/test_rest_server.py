@@ -169,10 +169,10 @@ def test_a_path_tells_its_methods(url, path, method):
         assert set(response.headers["Allow"].split(", ")) == {method, "OPTIONS"}
 
 
-def preflight(url, origin, header="content-type"):
+def preflight(url, origin, header="content-type", method="POST"):
     headers = {
         "Origin": origin,
-        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Method": method,
         "Access-Control-Request-Headers": header,
     }
     return requests.options(url, headers=headers, timeout=60)
@@ -189,12 +189,10 @@ def test_web_pages_may_send_requests_only_from_the_origins_that_are_named(versio
         path = f"{endpoint}/v1/models/{NAME}"
         asked = preflight(f"{path}:predict", mine, "content-encoding, content-type")
         assert asked.status_code == 200
-        assert "POST" in asked.headers["Access-Control-Allow-Methods"]
         refused = requests.post(f"{path}:predict", b"{", headers={"Origin": mine}, timeout=60)
         assert refused.status_code == 400
         for response in (asked, refused):
             assert response.headers["Access-Control-Allow-Origin"] == mine
-        assert preflight(f"{path}:predict", other).status_code == 400
         answered = requests.get(path, headers={"Origin": other}, timeout=60)
         assert "Access-Control-Allow-Origin" not in answered.headers
     with running(versions, cors_origins=["*"]) as endpoint:
@@ -202,6 +200,32 @@ def test_web_pages_may_send_requests_only_from_the_origins_that_are_named(versio
             f"{endpoint}/v1/models/{NAME}", headers={"Origin": other}, timeout=60
         )
         assert answered.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize(
+    ("path", "method"), [("", "GET"), ("/metadata", "GET"), (":predict", "POST")]
+)
+def test_web_pages_are_told_the_methods_of_each_path(versions, path, method):
+    mine = "http://localhost:3000"
+    with running(versions, cors_origins=[mine]) as endpoint:
+        url = f"{endpoint}/v1/models/{NAME}{path}"
+        allowed = preflight(url, mine, method=method)
+        refused = [
+            (preflight(url, "http://example.com", method=method), "http://example.com"),
+            (preflight(url, mine, method="PUT"), f"PUT is not a method of this path: {method}"),
+            (preflight(url, mine, "x-other", method), "may not send the header x-other"),
+        ]
+        lost = preflight(f"{endpoint}/v2", mine)
+    assert allowed.status_code == 200
+    assert allowed.headers["Allow"] == f"{method}, OPTIONS"
+    assert allowed.headers["Access-Control-Allow-Methods"] == f"{method}, OPTIONS"
+    assert "Content-Encoding" in allowed.headers["Access-Control-Allow-Headers"]
+    for response, reason in refused:
+        assert response.status_code == 400
+        assert response.headers["Allow"] == f"{method}, OPTIONS"
+        assert reason in response.json()["error"]
+        assert "Access-Control-Allow-Methods" not in response.headers
+    assert (lost.status_code, list(lost.json())) == (404, ["error"])
 
 
 def gzipped(body):

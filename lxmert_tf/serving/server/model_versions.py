@@ -1,6 +1,7 @@
 """Versions of a model on disk: loaded, warmed up, and replaced while requests are answered."""
 
 import inspect
+import itertools
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -14,7 +15,12 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.serving.errors import RequestError
 from lxmert_tf.serving.layout import is_saved_model, numbered_versions
 from lxmert_tf.serving.session import SavedModelSession
-from lxmert_tf.serving.warmup import Request, pair_warmup_requests, warmup_requests
+from lxmert_tf.serving.warmup import (
+    Request,
+    pair_warmup_requests,
+    picture_warmup_requests,
+    warmup_requests,
+)
 
 # Path, size and modification time of every file of a version.
 Fingerprint = tuple[tuple[str, int, int], ...]
@@ -66,8 +72,13 @@ class ServedModel:
             raise RequestError(400, _assertion_message(error)) from error
 
     def can_batch(self, signature: str) -> bool:
-        """Return whether requests can share a call: all inputs have the same batch axis."""
-        return all(spec.shape[0] is None for spec in self.specs[signature].values())
+        """Return whether requests can share a call: all inputs have the same batch axis.
+
+        Requests with pictures do not, because the model sees one picture after the other: each
+        would only wait for the pictures of the others.
+        """
+        specs = self.specs[signature]
+        return "image" not in specs and all(spec.shape[0] is None for spec in specs.values())
 
     def _warm_up(self, directory: pathlib.Path) -> None:
         try:
@@ -85,7 +96,10 @@ class ServedModel:
         if regions.rank == 4:
             return pair_warmup_requests(regions[-1])
         hidden_size = self.specs["answer_about_image"]["image_state"].shape[-1]
-        return warmup_requests(regions[-1], hidden_size)
+        requests = warmup_requests(regions[-1], hidden_size)
+        if "answer_image" not in self.specs:
+            return requests
+        return itertools.chain(requests, picture_warmup_requests())
 
 
 class ModelVersions:

@@ -228,9 +228,13 @@ def _check_batch(inputs: dict[str, np.ndarray], specs: Specs) -> None:
 
 
 def _json_values(values: np.ndarray) -> list:
-    if values.dtype != object:
-        return values.tolist()
-    return [[text.decode("utf-8", "replace") for text in row] for row in values]
+    if values.dtype == object:
+        values = np.vectorize(_decoded, otypes=[object])(values)
+    return values.tolist()
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
 
 
 def _shape(shape) -> str:

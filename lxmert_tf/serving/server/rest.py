@@ -11,11 +11,11 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from lxmert_tf.serving.errors import RequestError
 from lxmert_tf.serving.server.batcher import Batcher
+from lxmert_tf.serving.server.cors import CrossOriginMiddleware, options_response
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from lxmert_tf.serving.server.predict_json import (
     PredictRequest,
@@ -75,6 +75,7 @@ class RestServer:
         self._max_body = max_body
         self._max_pending = max_pending
         self._poll_seconds = poll_seconds
+        self._cors_origins = cors_origins
         self._pending = 0
         # JSON of many numbers takes long to parse; in threads it does not block the event loop.
         self._json = concurrent.futures.ThreadPoolExecutor(2, "json")
@@ -90,12 +91,7 @@ class RestServer:
             self._add_route(f"{path}:classify", "POST", self._no_signature)
             self._add_route(f"{path}:regress", "POST", self._no_signature)
         if cors_origins:
-            self.app.add_middleware(
-                CORSMiddleware,
-                allow_origins=list(cors_origins),
-                allow_methods=["GET", "POST"],
-                allow_headers=["Content-Type", "Content-Encoding"],
-            )
+            self.app.add_middleware(CrossOriginMiddleware, allow_origins=list(cors_origins))
         self.app.add_exception_handler(RequestError, _request_error)
         self.app.add_exception_handler(HTTPException, _http_error)
         self.app.add_exception_handler(Exception, _server_error)
@@ -107,7 +103,7 @@ class RestServer:
 
         async def respond(request: Request) -> Response:
             if request.method == "OPTIONS":
-                return Response(headers={"Allow": f"{method}, OPTIONS"})
+                return options_response(request, method, self._cors_origins)
             return await answer(request)
 
         self.app.add_api_route(path, respond, methods=[method, "OPTIONS"])
