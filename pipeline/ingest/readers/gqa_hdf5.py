@@ -2,7 +2,7 @@
 
 The HDF5 files hold `features`, float [images, 100, 2048], and `bboxes`, float [images, 100, 4]:
 x1 y1 x2 y2 in pixels. Only the first `objectsNum` of the 100 are regions; the others are padding.
-The info file tells which row of which file an image is:
+The info file tells which row of which file an image is; a file without a number is number 0:
 {image id: {"width", "height", "objectsNum", "idx", "file"}}.
 (https://cs.stanford.edu/people/dorarad/gqa)
 """
@@ -30,7 +30,7 @@ from pipeline.ingest.interfaces import (
 )
 from pipeline.ingest.parsers.hdf5 import HDF5_ERRORS, find_dataset, open_hdf5, row_bytes
 
-_NUMBERED = re.compile(r"(.*)_([0-9]{1,6})\.(?:h5|hdf5)", re.DOTALL)
+_NAME = re.compile(r"(.*?)(?:_([0-9]{1,6}))?\.(?:h5|hdf5)", re.DOTALL | re.IGNORECASE)
 
 
 class GqaEntry(NamedTuple):
@@ -50,18 +50,30 @@ class GqaEntry(NamedTuple):
 
 
 def gqa_entries(file: InputFile) -> dict[int, list[GqaEntry]]:
-    """Return the images of a file `NAME_N.h5` by row, from `NAME_info.json` beside it.
+    """Return the images of a file by row, from the info file beside it.
 
     An entry whose `file` or `idx` is not an integer is left out.
 
     Raises:
-        InputError: The file's name has no number, or the info file is missing or invalid.
+        InputError: The file's ending is another one, or the info file is missing or invalid.
     """
-    match = _NUMBERED.fullmatch(file.path)
+    path, number = info_file_of(file.path)
+    return _read_info(path, last_updated(path)).get(number, {})
+
+
+def info_file_of(path: str) -> tuple[str, int]:
+    """Return the info file of an HDF5 file, and the number by which it knows that file.
+
+    Args:
+        path: `NAME_N.h5`, or `NAME.h5`, which is number 0. The info file is `NAME_info.json`.
+
+    Raises:
+        InputError: The file has another ending.
+    """
+    match = _NAME.fullmatch(path)
     if not match:
-        raise InputError(f"{file.name}: the name must have a number, as gqa_objects_0.h5")
-    path = f"{match[1]}_info.json"
-    return _read_info(path, last_updated(path)).get(int(match[2]), {})
+        raise InputError(f"{path}: the name must end in .h5 or .hdf5, as gqa_objects_0.h5")
+    return f"{match[1]}_info.json", int(match[2] or 0)
 
 
 @functools.lru_cache(maxsize=1)
@@ -70,6 +82,9 @@ def _read_info(path: str, updated: float) -> dict[int, dict[int, list[GqaEntry]]
     try:
         with open_input(InputFile(path, 0)) as content:
             info = json.load(content)
+    except InputError:
+        # It is a ValueError, too.
+        raise
     except READ_ERRORS as error:
         raise InputError(f"{path}: damaged or cut short") from error
     except (ValueError, RecursionError) as error:

@@ -241,9 +241,17 @@ def test_refuses_damaged_and_shortened_files(folder):
     assert "not HDF5" in refused(path)
 
 
-def test_refuses_names_without_a_number_and_archives(tmp_path):
-    with pytest.raises(InputError, match=r"gqa_objects_0\.h5"):
+def test_a_file_without_a_number_is_number_0_of_its_info_file(tmp_path):
+    path = write(tmp_path, some("a"))
+    os.rename(path, tmp_path / "gqa_objects.h5")
+    check(some("a"), read_all(GqaHdf5(), tmp_path / "gqa_objects.h5"))
+
+
+def test_refuses_other_names_and_archives(tmp_path):
+    with pytest.raises(InputError, match=r"objects_info\.json: No such file"):
         GqaHdf5().pieces(InputFile(str(tmp_path / "objects.h5"), 1))
+    with pytest.raises(InputError, match=r"must end in \.h5 or \.hdf5, as gqa_objects_0\.h5"):
+        GqaHdf5().pieces(InputFile(str(tmp_path / "objects"), 1))
     write_info(tmp_path, some("a"), 0, None)
     with pytest.raises(InputError, match="unpack"):
         gqa_hdf5.GqaHdf5().read(
