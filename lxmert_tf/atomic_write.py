@@ -40,7 +40,7 @@ def atomic_directory(path, marker: str | None = None) -> Iterator[pathlib.Path]:
     target = pathlib.Path(os.path.abspath(path))
     partial = target.with_name(f".{target.name}{PARTIAL}")
     partial.mkdir(parents=True, exist_ok=True)
-    with _locked(partial, path):
+    with locked(partial, path):
         try:
             _clear(partial)
             _restore(target)
@@ -110,17 +110,27 @@ def atomic_file(path) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def _locked(partial: pathlib.Path, path) -> Iterator[None]:
-    # The lock ends with the process, however that ends.
-    directory = os.open(partial, os.O_RDONLY)
+def locked(directory: pathlib.Path, path) -> Iterator[None]:
+    """Keep other processes out of a directory of unfinished work.
+
+    The lock ends with the process, however that ends.
+
+    Args:
+        directory: The directory, which exists.
+        path: What it is for, for the message.
+
+    Raises:
+        InputError: Another process has the lock.
+    """
+    opened = os.open(directory, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"{path}: another process is writing it") from error
         yield
     finally:
-        os.close(directory)
+        os.close(opened)
 
 
 def _clear(directory: pathlib.Path) -> None:

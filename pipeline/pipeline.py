@@ -18,7 +18,7 @@ from pipeline.components.infra_validator import infra_validator
 from pipeline.components.scene_example_gen import SceneExampleGen, files_fingerprint
 from pipeline.config import LoadedPipeline
 from pipeline.evaluation import evaluation_config
-from pipeline.ingest.job import DIRECT_RUNNER
+from pipeline.ingest.beam_job import DIRECT_RUNNER
 from pipeline.metadata import connection_config
 
 SCHEMA_FILE = str(pathlib.Path(__file__).parent / "schema" / "scene.pbtxt")

@@ -1,7 +1,6 @@
 """The ingestion job, which writes records, rejects and a summary into one folder."""
 
 import collections
-import functools
 import hashlib
 import json
 import os
@@ -12,16 +11,16 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineRunner
 
 from lxmert_tf.atomic_write import atomic_directory, check_replaceable
 from lxmert_tf.data.sidecars import INGEST_SUMMARY, write_extractor
 from lxmert_tf.errors import GateError, InputError
+from pipeline.ingest.beam_job import run_job
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.inputs import Inputs, inputs_of
 from pipeline.ingest.parsers.text_rows import PieceLines, lines_before
 from pipeline.ingest.progress import IngestProgress
+from pipeline.ingest.readers.pictures import fresh_extractors
 from pipeline.ingest.region_store import RegionStoreReader
 from pipeline.ingest.scenes import (
     BY_NUMBER,
@@ -33,18 +32,10 @@ from pipeline.ingest.scenes import (
     Reject,
     scene_records,
 )
-from pipeline.ingest.workers import (
-    noting_errors,
-    process_runner,
-    raising_noted_errors,
-    run_apart,
-    stopped_by_signals,
-)
+from pipeline.ingest.workers import noting_errors, stopped_by_signals
 
 # The summary in a folder of rejects, and in no other.
 REJECTS_SUMMARY = "rejects-summary.json"
-# Options of Beam's runner in this process.
-DIRECT_RUNNER = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
 ANSWERS = "answers.txt"
 # The summary's names for the kinds of rejects and counts.
 PLURALS = {"image": "images", "sentence": "sentences", "answer": "answers"}
@@ -110,7 +101,7 @@ def run_ingest(
     check_replaceable(output)
     check_replaceable(_rejects_folder(output), REJECTS_SUMMARY)
     inputs = inputs_of(config)
-    with stopped_by_signals(), atomic_directory(output) as folder:
+    with stopped_by_signals(), fresh_extractors(), atomic_directory(output) as folder:
         work = folder / "work"
         work.mkdir()
         _run_beam(config, inputs, folder, work, beam_args, workers)
@@ -239,17 +230,13 @@ def _run_beam(
     beam_args: Iterable[str],
     workers: int,
 ) -> None:
-    def run(*options: str, runner: PipelineRunner | None = None) -> None:
-        given = PipelineOptions([*DIRECT_RUNNER, *beam_args, *options], save_main_session=False)
-        with beam.Pipeline(runner, given) as root:
-            _add_transforms(root, config, inputs, folder, work)
-
-    with IngestProgress(work, inputs.size), raising_noted_errors(work):
-        if workers == 1:
-            run()
-        else:
-            number = f"--direct_num_workers={workers}"
-            run_apart(functools.partial(run, number, runner=process_runner()))
+    with IngestProgress(work, inputs.size):
+        run_job(
+            lambda root: _add_transforms(root, config, inputs, folder, work),
+            work,
+            beam_args,
+            workers,
+        )
 
 
 def _add_transforms(

@@ -1,4 +1,4 @@
-"""A progress bar for an ingestion.
+"""A progress bar for an ingestion or an extraction.
 
 Workers write their counts into files in the work folder, because they may be other processes on
 other machines. The process that started the job adds them up.
@@ -9,12 +9,14 @@ import pathlib
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lxmert_tf.terminal import make_console
 
 SUFFIX = ".progress"
+COUNTS = ("bytes", "images", "rejected")
 # Between two updates.
 SECONDS = 0.5
 
@@ -28,7 +30,7 @@ class WorkerProgress:
 
     def __init__(self, folder):
         self._path = pathlib.Path(folder) / f"{uuid.uuid4().hex}{SUFFIX}"
-        self._counts = {"bytes": 0, "images": 0, "rejected": 0}
+        self._counts = dict.fromkeys(COUNTS, 0)
         self._saved = time.monotonic()
 
     def add(self, size: int, images: int = 0, rejected: int = 0) -> None:
@@ -62,11 +64,13 @@ class IngestProgress:
     Args:
         folder: The work folder.
         size: Number of bytes to read; 0 if unknown.
+        before: The counts that an earlier process reached, by name.
     """
 
-    def __init__(self, folder, size: int):
+    def __init__(self, folder, size: int, before: Mapping[str, int] | None = None):
         self._folder = pathlib.Path(folder)
         self._size = size
+        self._before = dict.fromkeys(COUNTS, 0) | dict(before or {})
         console = make_console(stderr=True)
         self._bar = Progress(
             TextColumn("reading"),
@@ -78,7 +82,9 @@ class IngestProgress:
             disable=not console.is_terminal,
             transient=True,
         )
-        self._task = self._bar.add_task("reading", total=size or None, counts="")
+        self._task = self._bar.add_task(
+            "reading", total=size or None, completed=self._before["bytes"], counts=""
+        )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -97,15 +103,22 @@ class IngestProgress:
         while not self._stop.wait(SECONDS):
             counts = add_up(self._folder)
             rate = counts["images"] / (time.monotonic() - self._started)
-            text = f"images {counts['images']:,}  {rate:,.0f}/s  rejected {counts['rejected']:,}"
+            counts = {name: count + self._before[name] for name, count in counts.items()}
+            images, rejected = counts["images"], counts["rejected"]
+            text = f"images {images:,}  {_format_rate(rate)}  rejected {rejected:,}"
             # A compressed file gives more bytes than it has.
             done = min(counts["bytes"], self._size) if self._size else counts["bytes"]
             self._bar.update(self._task, completed=done, counts=text)
 
 
+def _format_rate(rate: float) -> str:
+    """Return a number of images per second as text; detectors need seconds for an image."""
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
+
+
 def add_up(folder) -> dict[str, int]:
     """Return the sums of `bytes`, `images` and `rejected` over all workers."""
-    total = {"bytes": 0, "images": 0, "rejected": 0}
+    total = dict.fromkeys(COUNTS, 0)
     for path in pathlib.Path(folder).glob(f"*{SUFFIX}"):
         for name, count in json.loads(path.read_text(encoding="utf-8")).items():
             total[name] += count

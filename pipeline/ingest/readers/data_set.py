@@ -2,13 +2,13 @@
 
 import abc
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lxmert_tf.data.scene import SceneImage, Sentence
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import read_image
-from lxmert_tf.regions.registry import make_extractor
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import (
     ALL_ROWS,
@@ -19,6 +19,7 @@ from pipeline.ingest.interfaces import (
     RegionReader,
     SentenceReader,
 )
+from pipeline.ingest.readers.pictures import NO_REGIONS, cached_extractor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,10 @@ class DataSetPicture(RegionReader):
             yield ReadError(None, self._image_id, reason, piece.size)
             return
         height, width, _ = pixels.shape
-        regions = make_extractor(self._extractor).extract(pixels)
+        regions = cached_extractor(json.dumps(self._extractor)).extract(pixels)
+        if not len(regions):
+            yield ReadError(None, self._image_id, NO_REGIONS, piece.size)
+            return
         yield ReadImage(1, SceneImage(self._image_id, height, width, regions), piece.size)
 
 

@@ -1,14 +1,17 @@
 """Image files, from which an extractor computes regions."""
 
+import contextlib
 import functools
 import io
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
-from lxmert_tf.regions.extractor import RegionExtractor
+from lxmert_tf.regions.extractor import RegionExtractor, Regions
 from lxmert_tf.regions.image import decode_image
 from lxmert_tf.regions.registry import make_extractor
 from pipeline.ingest.checks.region_checks import RegionError, check_id
@@ -16,6 +19,7 @@ from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
 from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
 from pipeline.ingest.readers.numpy_files import image_id_of
 
+NO_REGIONS = "the image has no regions"
 # More than the largest decodable picture, uncompressed.
 _LARGEST = 512 << 20
 
@@ -43,25 +47,82 @@ class Pictures(RegionReader):
 
     def read(self, piece: Piece) -> Iterator[ReadImage | ReadError]:
         """Yield the image."""
-        image_id, size = image_id_of(piece.file), piece.size
-        try:
-            check_id(image_id)
-            pixels = _pixels(piece.file)
-        except RegionError as error:
-            yield error.read_error(1, image_id, size)
-            return
-        regions = _extractor(self._config).extract(pixels)
-        height, width, _ = pixels.shape
-        yield ReadImage(1, SceneImage(image_id, height, width, regions), size)
+        extractor = cached_extractor(self._config)
+        yield from read_pictures([Picture(piece.file, image_id_of(piece.file))], extractor)
+
+
+class Picture(NamedTuple):
+    """A picture to read.
+
+    Args:
+        file: Its file.
+        id: Id of the image.
+    """
+
+    file: InputFile
+    id: str
+
+
+def read_pictures(
+    pictures: Iterable[Picture], extractor: RegionExtractor
+) -> list[ReadImage | ReadError]:
+    """Compute the regions of pictures, all at once.
+
+    Args:
+        pictures: The pictures. Those that cannot be decoded do not affect the others.
+        extractor: Computes the regions.
+
+    Returns:
+        An image or an error for each, in their order.
+    """
+    pictures = list(pictures)
+    decoded = [_decode(picture) for picture in pictures]
+    images = [pixels for pixels in decoded if isinstance(pixels, np.ndarray)]
+    found = iter(extractor.extract_batch(images) if images else ())
+    return [
+        _read_image(picture, pixels, next(found))
+        if isinstance(pixels, np.ndarray)
+        else pixels.read_error(1, picture.id, picture.file.size)
+        for picture, pixels in zip(pictures, decoded)
+    ]
+
+
+def _decode(picture: Picture) -> np.ndarray | RegionError:
+    try:
+        check_id(picture.id)
+        return _pixels(picture.file)
+    except RegionError as error:
+        return error
+
+
+def _read_image(picture: Picture, pixels: np.ndarray, regions: Regions) -> ReadImage | ReadError:
+    size = picture.file.size
+    if not len(regions):
+        return RegionError(NO_REGIONS).read_error(1, picture.id, size)
+    height, width, _ = pixels.shape
+    return ReadImage(1, SceneImage(picture.id, height, width, regions), size)
 
 
 @functools.lru_cache(maxsize=1)
-def _extractor(config: str) -> RegionExtractor:
-    # Cached per worker, because an extractor may load a network.
+def cached_extractor(config: str) -> RegionExtractor:
+    """Return the extractor of a configuration in JSON.
+
+    There is one per worker, because an extractor may load a network.
+    """
     return make_extractor(json.loads(config))
 
 
-def _pixels(file: InputFile):
+@contextlib.contextmanager
+def fresh_extractors() -> Iterator[None]:
+    """Keep extractors of this process for one job only, because their files may change."""
+    cached_extractor.cache_clear()
+    try:
+        yield
+    finally:
+        cached_extractor.cache_clear()
+
+
+def _pixels(file: InputFile) -> np.ndarray:
     try:
         with open_input(file) as content:
             data = io.BytesIO(content.read(_LARGEST))

@@ -1,0 +1,41 @@
+"""Runs a Beam job in this process, in processes on this machine, or with another runner."""
+
+import functools
+from collections.abc import Callable, Iterable
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineRunner
+
+from pipeline.ingest.workers import process_runner, raising_noted_errors, run_apart
+
+# Options of Beam's runner in this process.
+DIRECT_RUNNER = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
+
+
+def run_job(
+    add_transforms: Callable[[beam.Pipeline], None], work, beam_args: Iterable[str], workers: int
+) -> None:
+    """Build a pipeline and run it.
+
+    Args:
+        add_transforms: Adds the transforms to an empty pipeline.
+        work: The work folder, in which workers note errors.
+        beam_args: Options of another Beam runner; they override `DIRECT_RUNNER`.
+        workers: Number of processes on this machine.
+
+    Raises:
+        InputError: A worker met one.
+    """
+
+    def run(*options: str, runner: PipelineRunner | None = None) -> None:
+        given = PipelineOptions([*DIRECT_RUNNER, *beam_args, *options], save_main_session=False)
+        with beam.Pipeline(runner, given) as root:
+            add_transforms(root)
+
+    with raising_noted_errors(work):
+        if workers == 1:
+            run()
+        else:
+            number = f"--direct_num_workers={workers}"
+            run_apart(functools.partial(run, number, runner=process_runner()))
