@@ -21,6 +21,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "pipeline.commands.ingest",
             "turn region features or images, and sentences, into record files",
         ),
+        "extract": (
+            "pipeline.commands.extract",
+            "write the region features of pictures, in formats of LXMERT, UNITER and ViLBERT",
+        ),
     },
     "training": {
         "pretrain": ("lxmert_tf.cli.pretrain", "pre-train a model on images and sentences"),

@@ -1,0 +1,113 @@
+"""`lxmert extract`: write the regions of pictures in the formats of LXMERT, UNITER and ViLBERT."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from lxmert_tf.errors import InputError, Terminated
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to a parser."""
+    inputs = parser.add_argument_group("input")
+    inputs.add_argument(
+        "--images",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="pictures, folders or zip archives of them, or patterns",
+    )
+    extractor = inputs.add_mutually_exclusive_group(required=True)
+    extractor.add_argument("--detector", metavar="PRESET", help="a preset of the detector")
+    extractor.add_argument(
+        "--extractor", metavar="FILE", help="a YAML or JSON file with a region extractor's config"
+    )
+    inputs.add_argument(
+        "--flavor",
+        choices=("hf", "caffe"),
+        help="the detector's rules (default: those that its weights were made for)",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--output", required=True, metavar="FILE.tsv|FILE.h5|DIR", help="a new file or folder"
+    )
+    output.add_argument(
+        "--format",
+        metavar="NAME",
+        help="lxmert_tsv, bottom_up_tsv, gqa_hdf5, bottom_up_npz, uniter_npz, or vilbert_npy "
+        "(default: lxmert_tsv, gqa_hdf5 or bottom_up_npz, by the output's ending)",
+    )
+    output.add_argument(
+        "--max-reject-fraction",
+        type=float,
+        metavar="X",
+        help="fail if more of the pictures are broken (default 0.01)",
+    )
+    runner = parser.add_argument_group("execution")
+    runner.add_argument(
+        "--batch-size", type=int, metavar="N", help="pictures that are computed at once"
+    )
+    runner.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    runner.add_argument(
+        "beam_args", nargs="*", metavar="-- BEAM_OPTION", help="options of another Beam runner"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Extract the regions and print the counts."""
+    if args.workers < 1:
+        raise InputError(f"--workers is {args.workers}; it must be at least 1")
+    if args.workers > 1 and any(arg.startswith("--runner") for arg in args.beam_args):
+        raise InputError("--workers is for this machine; another runner has options of its own")
+
+    from pipeline.extract.job import ExtractConfig, format_of, parts_folder, run_extract
+
+    given = {
+        name: getattr(args, name)
+        for name in ("batch_size", "max_reject_fraction")
+        if getattr(args, name) is not None
+    }
+    form = format_of(args.output, args.format)
+    config = ExtractConfig(tuple(args.images), _extractor_config(args), form, **given)
+    try:
+        summary = run_extract(config, args.output, args.beam_args, args.workers)
+    except (KeyboardInterrupt, Terminated):
+        if parts_folder(args.output).exists():
+            print(
+                "finished pictures are kept; the same command goes on from there", file=sys.stderr
+            )
+        raise
+    _print_summary(summary)
+    print(f"written to {args.output}")
+    return 0
+
+
+def _extractor_config(args: argparse.Namespace) -> dict[str, Any]:
+    from lxmert_tf.config_file import read_mapping
+
+    if args.detector is None:
+        if args.flavor:
+            raise InputError(
+                "--flavor is for --detector; an --extractor file has its own arguments"
+            )
+        # YAML has values that JSON does not, such as dates.
+        return json.loads(json.dumps(read_mapping(args.extractor), default=str))
+    flavor = {"flavor": args.flavor} if args.flavor else {}
+    return {"name": "detector", "preset": args.detector, **flavor}
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    from lxmert_tf.terminal import make_console
+
+    console = make_console()
+    images = summary["images"]
+    counts = ", ".join(f"{name} {images[name]:,}" for name in ("read", "written", "rejected"))
+    reused = f" (finished before: {images['reused']:,})" if images["reused"] else ""
+    console.print(f"pictures {counts}{reused}", soft_wrap=True)
+    for reason, count in summary["reasons"].items():
+        console.print(f"rejected {count:,}: {reason}", soft_wrap=True)
+    if ignored := summary.get("ignored"):
+        more = f" and {len(ignored) - 3:,} others" if len(ignored) > 3 else ""
+        text = f"ignored files of other kinds: {', '.join(ignored[:3])}{more}"
+        console.print(text, soft_wrap=True)

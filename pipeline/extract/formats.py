@@ -1,0 +1,239 @@
+"""Formats of region files that extractions write. `lxmert ingest` reads them all.
+
+Boxes are in pixels, numbers are float32 and ids int64. An extractor without objects or attributes
+gives none of them to formats that can leave them out; others get the id -1 with confidence 0.
+"""
+
+import json
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import pybase64
+
+from lxmert_tf.data.scene import SceneImage
+from lxmert_tf.errors import InputError
+from lxmert_tf.regions.extractor import Regions
+from pipeline.ingest.readers.gqa_hdf5 import info_file_of
+
+# A row of text ends at these characters, a cell at a tab.
+_ENDS_CELL = re.compile(r"[\t\r\n]")
+
+
+class Totals(NamedTuple):
+    """What is known of all images before the first is written.
+
+    Args:
+        images: Number of images.
+        most_regions: The largest number of regions of an image.
+        feature_size: Width of the features.
+    """
+
+    images: int
+    most_regions: int
+    feature_size: int
+
+
+class Format(NamedTuple):
+    """A format of region files.
+
+    Args:
+        write: Called with the path of a new file or folder, the images, and their `Totals`.
+        endings: Endings of the file's name; none for a folder with a file per image.
+        accepts: Returns whether the format can hold an id.
+    """
+
+    write: Callable[[pathlib.Path, Iterable[SceneImage], Totals], None]
+    endings: tuple[str, ...] = ()
+    accepts: Callable[[str], bool] = lambda image_id: True
+
+
+def boxes_in_pixels(image: SceneImage) -> np.ndarray:
+    """Return the boxes of an image in pixels.
+
+    If the boxes were pixels before they were divided by the image's size, dividing these gives
+    exactly those.
+
+    Args:
+        image: The image, with boxes in 0..1.
+
+    Returns:
+        float32 [R, 4], x1 y1 x2 y2.
+    """
+    size = np.array([image.width, image.height, image.width, image.height], np.float32)
+    return image.regions.boxes * size
+
+
+# Tab-separated text.
+
+
+def _write_lxmert_tsv(path: pathlib.Path, images: Iterable[SceneImage], _: Totals) -> None:
+    """The release's rows (github.com/airsplay/lxmert, src/utils.py, `load_obj_tsv`)."""
+    _write_rows(path, map(_lxmert_cells, images))
+
+
+def _lxmert_cells(image: SceneImage) -> Iterator[bytes]:
+    yield from (_quoted(image.id), b"%d" % image.height, b"%d" % image.width)
+    for kind in ("object", "attribute"):
+        ids, confidences = _labels(image.regions, kind)
+        yield from (_base64(ids, np.int64), _base64(confidences, np.float32))
+    yield from _last_cells(image)
+
+
+def _write_bottom_up_tsv(path: pathlib.Path, images: Iterable[SceneImage], _: Totals) -> None:
+    """Rows of bottom-up attention (peteanderson80/bottom-up-attention, tools/generate_tsv.py)."""
+    _write_rows(path, map(_bottom_up_cells, images))
+
+
+def _bottom_up_cells(image: SceneImage) -> Iterator[bytes]:
+    yield from (_quoted(image.id), b"%d" % image.width, b"%d" % image.height)
+    yield from _last_cells(image)
+
+
+def _last_cells(image: SceneImage) -> Iterator[bytes]:
+    yield b"%d" % len(image.regions)
+    yield _base64(boxes_in_pixels(image), np.float32)
+    yield _base64(image.regions.features, np.float32)
+
+
+def _write_rows(path: pathlib.Path, rows: Iterable[Iterable[bytes]]) -> None:
+    with path.open("wb") as file:
+        for cells in rows:
+            file.write(b"\t".join(cells) + b"\n")
+
+
+def _quoted(image_id: str) -> bytes:
+    # As csv.writer does, because csv.reader takes the quotes off.
+    if '"' in image_id:
+        image_id = '"{}"'.format(image_id.replace('"', '""'))
+    return image_id.encode()
+
+
+def _base64(values: np.ndarray, dtype) -> bytes:
+    little_endian = np.dtype(dtype).newbyteorder("<")
+    return pybase64.b64encode(values.astype(little_endian).tobytes())
+
+
+def _labels(regions: Regions, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    ids, confidences = getattr(regions, f"{kind}_ids"), getattr(regions, f"{kind}_confidences")
+    if ids is None:
+        return np.full(len(regions), -1), np.zeros(len(regions))
+    return ids, confidences
+
+
+# GQA's HDF5.
+
+
+def _write_gqa_hdf5(path: pathlib.Path, images: Iterable[SceneImage], totals: Totals) -> None:
+    """The file and the info file beside it (cs.stanford.edu/people/dorarad/gqa)."""
+    info_file, number = info_file_of(str(path))
+    shape = totals.images, totals.most_regions
+    info: dict[str, dict[str, int]] = {}
+    with h5py.File(path, "w") as file:
+        features = file.create_dataset("features", (*shape, totals.feature_size), np.float32)
+        boxes = file.create_dataset("bboxes", (*shape, 4), np.float32)
+        for row, image in enumerate(images):
+            count = len(image.regions)
+            features[row, :count], boxes[row, :count] = (
+                image.regions.features,
+                boxes_in_pixels(image),
+            )
+            info[image.id] = {
+                "width": image.width,
+                "height": image.height,
+                "objectsNum": count,
+                "idx": row,
+                "file": number,
+            }
+    pathlib.Path(info_file).write_text(json.dumps(info), encoding="utf-8")
+
+
+# NumPy files, one per image.
+
+
+def _write_bottom_up_npz(path: pathlib.Path, images: Iterable[SceneImage], _: Totals) -> None:
+    """The PyTorch port of bottom-up attention (MILVLG, utils/extract_utils.py); OpenVQA, MCAN."""
+    for image in images:
+        arrays: dict[str, Any] = {
+            "x": image.regions.features,
+            "bbox": boxes_in_pixels(image),
+            "num_bbox": len(image.regions),
+            "image_h": image.height,
+            "image_w": image.width,
+            "info": _label_arrays(image),
+        }
+        np.savez(_new_file(path, image.id, ".npz"), **arrays)
+
+
+def _write_uniter_npz(path: pathlib.Path, images: Iterable[SceneImage], _: Totals) -> None:
+    """The input of UNITER's scripts/convert_imgdir.py, which takes arrays of one or two axes."""
+    for image in images:
+        regions = image.regions
+        corners = regions.boxes
+        confidences = regions.object_confidences
+        arrays: dict[str, Any] = {
+            "features": regions.features,
+            # With width and height; UNITER's loader adds the area.
+            "norm_bb": np.concatenate([corners, corners[:, 2:] - corners[:, :2]], axis=1),
+            # UNITER drops regions with low ones.
+            "conf": np.ones(len(regions), np.float32) if confidences is None else confidences,
+            "bbox": boxes_in_pixels(image),
+            "image_h": np.array([image.height]),
+            "image_w": np.array([image.width]),
+            **_label_arrays(image),
+        }
+        np.savez(_new_file(path, image.id, ".npz"), **arrays)
+
+
+def _write_vilbert_npy(path: pathlib.Path, images: Iterable[SceneImage], _: Totals) -> None:
+    """The input of ViLBERT's script/convert_to_lmdb.py: a pickled dict."""
+    for image in images:
+        values = {
+            "image_id": image.id,
+            "image_height": image.height,
+            "image_width": image.width,
+            "num_boxes": len(image.regions),
+            "bbox": boxes_in_pixels(image),
+            "features": image.regions.features,
+            **_label_arrays(image),
+        }
+        np.save(_new_file(path, image.id, ".npy"), values)  # type: ignore[arg-type]
+
+
+def _label_arrays(image: SceneImage) -> dict[str, np.ndarray]:
+    regions = image.regions
+    arrays = {
+        "objects_id": regions.object_ids,
+        "objects_conf": regions.object_confidences,
+        "attrs_id": regions.attribute_ids,
+        "attrs_conf": regions.attribute_confidences,
+    }
+    return {name: values for name, values in arrays.items() if values is not None}
+
+
+def _new_file(folder: pathlib.Path, image_id: str, ending: str) -> pathlib.Path:
+    # An id may have the folders that distinguish it from others, or be a whole path.
+    parts = [part for part in image_id.split("/") if part not in ("", os.curdir, os.pardir)]
+    path = folder.joinpath(*parts[:-1], f"{parts[-1]}{ending}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        raise InputError(f"two pictures would be written to {path.relative_to(folder)}")
+    return path
+
+
+FORMATS: dict[str, Format] = {
+    "lxmert_tsv": Format(
+        _write_lxmert_tsv, (".tsv",), lambda image_id: not _ENDS_CELL.search(image_id)
+    ),
+    "bottom_up_tsv": Format(
+        _write_bottom_up_tsv, (".tsv",), lambda image_id: not _ENDS_CELL.search(image_id)
+    ),
+    "gqa_hdf5": Format(_write_gqa_hdf5, (".h5", ".hdf5")),
+    "bottom_up_npz": Format(_write_bottom_up_npz),
+    "uniter_npz": Format(_write_uniter_npz),
+    "vilbert_npy": Format(_write_vilbert_npy),
+}

@@ -1,0 +1,274 @@
+"""`run_extract`: each picture is in the output or a reject, and no finished work is done again."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+
+from lxmert_tf.atomic_write import locked
+from lxmert_tf.errors import GateError, InputError
+from lxmert_tf.regions.image import read_image
+from lxmert_tf.regions.registry import make_extractor
+from pipeline.extract import parts
+from pipeline.extract.job import ExtractConfig, format_of, parts_folder, run_extract
+from tests.pipeline.extract.pictures import (
+    assert_same_regions,
+    draw,
+    draw_many,
+    files_in,
+    ingested,
+)
+
+GRID = {"name": "grid"}
+# Output, format, whether the format has labels, and what `lxmert ingest` reads.
+OUTPUTS = [
+    ("out.tsv", None, True, "out.tsv"),
+    ("out.tsv", "bottom_up_tsv", False, "out.tsv"),
+    ("out_3.h5", None, False, "out_3.h5"),
+    ("out", None, True, "out/**"),
+    ("out", "uniter_npz", True, "out/**"),
+    ("out", "vilbert_npy", True, "out/**"),
+]
+
+
+def extract(images, output, form=None, workers=1, extractor=GRID, **options) -> dict:
+    images = [images] if isinstance(images, str | os.PathLike) else images
+    config = ExtractConfig(tuple(map(str, images)), extractor, format_of(output, form), **options)
+    return run_extract(config, output, workers=workers)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("extract") / "photos [v2]"
+    draw(folder / "photo [0].png")
+    draw(folder / "train" / "1.jpg", width=31, height=57, seed=1)
+    draw(folder / "val" / "1.jpg", width=101, height=33, seed=2)
+    return folder
+
+
+@pytest.mark.parametrize(("name", "form", "labels", "pattern"), OUTPUTS)
+def test_records_of_the_output_have_the_regions_of_the_pictures(
+    photos, tmp_path, name, form, labels, pattern
+):
+    summary = extract(photos, tmp_path / name, form)
+    assert summary == {
+        "images": {"read": 3, "written": 3, "rejected": 0, "reused": 0},
+        "reasons": {},
+    }
+    images = ingested(tmp_path / pattern, tmp_path / "ingested")
+    assert images.keys() == {"photo [0]", "train/1", "val/1"}
+    for image_id, image in images.items():
+        [path] = [path for path in photos.rglob("*.*") if image_id in str(path)]
+        pixels = read_image(path)
+        assert (image.height, image.width) == pixels.shape[:2]
+        expected = make_extractor(GRID).extract(pixels)
+        assert_same_regions(image.regions, expected, labels, boxes_within=1e-7)
+    assert not parts_folder(tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(("name", "workers"), [("out.tsv", 2), ("out_3.h5", 1), ("out", 1)])
+def test_workers_and_batches_give_the_same_bytes(tmp_path, name, workers):
+    photos = draw_many(tmp_path / "photos", 20)
+    for folder, options in (("one", {}), ("two", {"workers": workers, "batch_size": 6})):
+        (tmp_path / folder).mkdir()
+        extract(photos, tmp_path / folder / name, **options)
+    assert files_in(tmp_path / "one") == files_in(tmp_path / "two") != {}
+
+
+def test_pictures_of_archives_and_files_are_read(photos, tmp_path):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for number in (1, 2):
+            path = draw(tmp_path / f"p0{number}.png", seed=number)
+            archive.write(path, f"deep/p0{number}.png")
+        archive.writestr("deep/list.tsv", "no picture")
+    summary = extract(
+        [tmp_path / "photos.zip", photos / "photo [0].png", tmp_path / "p0[1].png"],
+        tmp_path / "out",
+    )
+    assert summary["images"]["written"] == 4
+    assert summary["ignored"] == [f"{tmp_path / 'photos.zip'}!deep/list.tsv"]
+    # One name is taken twice, so the folders are part of it.
+    folder, deep = tmp_path.name, "deep"
+    assert sorted(
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.npz")
+    ) == sorted([f"{deep}/p01.npz", "p02.npz", "photo [0].npz", f"{folder}/p01.npz"])
+
+
+def test_broken_pictures_are_rejects_with_their_cause(tmp_path):
+    photos = draw_many(tmp_path / "photos", 3)
+    whole = (photos / "p01.png").read_bytes()
+    (photos / "p01.png").write_bytes(whole[: len(whole) // 2])
+    (photos / "p02.png").write_text("no picture")
+    draw(photos / "p03.png", seed=3)
+    output = tmp_path / "out.tsv"
+    with pytest.raises(
+        GateError, match=r"pictures rejected: 2 of 4, more than .*see .*out\.tsv-rejects"
+    ):
+        extract(photos, output, batch_size=4)
+    assert not output.exists() and parts_folder(output).exists()
+    summary = extract(photos, output, batch_size=4, max_reject_fraction=0.5)
+    assert summary["images"] == {"read": 4, "written": 2, "rejected": 2, "reused": 2}
+    assert summary["reasons"] == {"broken image": 1, "not an image in a known format": 1}
+    lines = (tmp_path / "out.tsv-rejects.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"kind": "image", "id": "p01", "file": f"{photos}/p01.png", "reason": "broken image"},
+        {
+            "kind": "image",
+            "id": "p02",
+            "file": f"{photos}/p02.png",
+            "reason": "not an image in a known format",
+        },
+    ]
+    assert ingested(output, tmp_path / "ingested").keys() == {"p00", "p03"}
+    output.unlink()
+    draw(photos / "p01.png", seed=1)
+    draw(photos / "p02.png", seed=2)
+    extract(photos, output)
+    # Nothing is rejected any more.
+    assert not (tmp_path / "out.tsv-rejects.jsonl").exists()
+
+
+def test_nothing_but_broken_pictures_is_a_failure(tmp_path):
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(GateError, match=r"rejected: 1 of 1; .* \(1 times\): not an image"):
+        extract(tmp_path / "a.png", tmp_path / "out.tsv", max_reject_fraction=1.0)
+
+
+def test_a_name_that_text_cannot_hold_is_a_reject(tmp_path):
+    draw(tmp_path / "photos" / "a\tb.png")
+    draw(tmp_path / "photos" / 'say "p01".png')
+    summary = extract(tmp_path / "photos", tmp_path / "out.tsv", max_reject_fraction=0.5)
+    assert summary["images"]["written"] == 1
+    assert [*summary["reasons"]] == [
+        "its name has a tab or a line break, which a TSV file cannot hold"
+    ]
+    extract(tmp_path / "photos", tmp_path / "out")
+    assert (tmp_path / "out" / "a\tb.npz").exists()
+
+
+def test_only_what_changed_is_computed_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PICTURES_PER_PART", 2)
+    photos, output = draw_many(tmp_path / "photos", 6), tmp_path / "out.tsv"
+    (photos / "p05.png").write_text("no picture")
+
+    def computed(**options) -> int:
+        """Run until the reject ends it; return how many pictures were computed anew."""
+        folder = parts_folder(output)
+        before = {path.stat().st_ino for path in folder.glob("*.json")}
+        with pytest.raises(GateError):
+            extract(photos, output, **options)
+        new = [path for path in folder.glob("*.json") if path.stat().st_ino not in before]
+        return sum(len(json.loads(path.read_text())["lengths"]) for path in new)
+
+    assert computed() == 5
+    assert computed() == 0
+    draw(photos / "p00.png", width=50)
+    assert computed() == 2
+    assert computed(extractor={"name": "grid", "cells": 3}) == 5
+    # A part that lost its regions is not finished.
+    regions = max(parts_folder(output).glob("*.regions"), key=lambda path: path.stat().st_mtime)
+    regions.write_bytes(regions.read_bytes()[:-1])
+    draw(photos / "p05.png", seed=5)
+    assert extract(photos, output)["images"]["reused"] == 4
+    assert not parts_folder(output).exists()
+
+
+def test_an_existing_output_is_refused_and_stays(photos, tmp_path):
+    for name in ("out.tsv", "out_0.h5", "out_info.json"):
+        (tmp_path / name).write_text("mine")
+    for name in ("out.tsv", "out_0.h5", "out_1.h5"):
+        with pytest.raises(InputError, match="already exists; choose a new path or remove it"):
+            extract(photos, tmp_path / name)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.npz").write_text("mine")
+    with pytest.raises(InputError, match="already exists"):
+        extract(photos, tmp_path / "folder")
+    assert {path.read_text() for path in tmp_path.rglob("*.*")} == {"mine"}
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_an_empty_folder_is_filled(photos, tmp_path):
+    (tmp_path / "out").mkdir()
+    assert extract(photos, tmp_path / "out")["images"]["written"] == 3
+    assert len(list((tmp_path / "out").rglob("*.npz"))) == 3
+
+
+def test_what_is_no_picture_and_no_extractor_is_refused_and_leaves_nothing(photos, tmp_path):
+    (tmp_path / "notes.json").write_text("{}")
+    with pytest.raises(
+        InputError, match=r"no pictures found, but other files such as .*notes\.json"
+    ):
+        extract(tmp_path / "*.json", tmp_path / "out.tsv")
+    with pytest.raises(InputError, match="unknown extractor 'gird'"):
+        extract(photos, tmp_path / "out.tsv", extractor={"name": "gird"})
+    with pytest.raises(InputError, match="batch_size is 0"):
+        extract(photos, tmp_path / "out.tsv", batch_size=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.json"]
+
+
+def test_two_processes_do_not_write_one_output(photos, tmp_path):
+    folder = parts_folder(tmp_path / "out.tsv")
+    folder.mkdir()
+    with locked(folder, "x"), pytest.raises(InputError, match="another process is writing it"):
+        extract(photos, tmp_path / "out.tsv")
+
+
+def start(photos, output, *options) -> subprocess.Popen:
+    extractor = photos.parent / "extractor.json"
+    extractor.write_text(json.dumps(GRID))
+    command = [sys.executable, "-m", "lxmert_tf.cli", "extract", "--images", photos]
+    command += ["--extractor", extractor, "--output", output, *options]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def wait_for_parts(output, process: subprocess.Popen, count: int) -> None:
+    while len(list(parts_folder(output).glob("*.json"))) < count:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [
+        (signal.SIGKILL, 1),
+        pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_job_goes_on_and_gives_the_same_bytes(tmp_path, number, workers):
+    photos, output = tmp_path / "photos", tmp_path / "out.tsv"
+    source = draw(tmp_path / "source.png", width=600, height=450)
+    photos.mkdir()
+    for link in range(160):
+        os.link(source, photos / f"p{link:03}.png")
+    process = start(photos, output, "--workers", str(workers))
+    wait_for_parts(output, process, 1)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert stdout == ""
+    if number == signal.SIGINT:
+        kept = "finished pictures are kept; the same command goes on from there"
+        assert stderr == f"{kept}\nlxmert extract: interrupted\n"
+        assert process.returncode == 130
+    done = len(list(parts_folder(output).glob("*.json")))
+    assert not output.exists() and 1 <= done < 10
+    summary = extract(photos, output)
+    assert summary["images"]["written"] == 160
+    assert summary["images"]["reused"] >= 16 * done
+    extract(photos, tmp_path / "again.tsv")
+    assert output.read_bytes() == (tmp_path / "again.tsv").read_bytes()
+    names = {"photos", "source.png", "extractor.json", "out.tsv", "again.tsv"}
+    assert {path.name for path in tmp_path.iterdir()} == names
