@@ -93,6 +93,8 @@ class RegionTsv(RegionReader):
                 f"{file.name}: the header has the columns {', '.join(header)}; {self.name} has "
                 f"{', '.join(self.columns)}, in any order"
             )
+        if header and next(piece_rows(Piece(file), _is_header), None) is None:
+            raise InputError(f"{file.name}: the file has a header and no rows")
 
     def _read_row(self, line: Line, columns: tuple[str, ...]) -> ReadImage | ReadError:
         image_id = _first_cell(line.text)

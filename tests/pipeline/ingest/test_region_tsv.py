@@ -315,6 +315,10 @@ def test_an_empty_file_is_named(tmp_path, name):
     for read in (detect_format, LxmertTsv().pieces):
         with pytest.raises(InputError, match=rf"{name}: the file is empty$"):
             read(input_file(path))
+    header = "\t".join(LxmertTsv.columns).encode() + b"\n\n"
+    path.write_bytes(gzip.compress(header) if name.endswith(".gz") else header)
+    with pytest.raises(InputError, match=rf"{name}: the file has a header and no rows$"):
+        LxmertTsv().pieces(input_file(path))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
