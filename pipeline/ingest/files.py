@@ -154,6 +154,9 @@ def _matches(pattern: str) -> list[InputFile]:
 def _local_matches(pattern: str) -> list[InputFile]:
     paths = match_local(pattern)
     if paths == [pattern]:
+        if os.path.isdir(pattern) and not _is_lmdb(pattern):
+            inside = os.path.join(pattern, "*")
+            raise InputError(f"{pattern}: is a folder; name the files in it, such as '{inside}'")
         return [InputFile(pattern, _size(pattern))]
     files = [path for path in paths if not os.path.isdir(path) or _is_lmdb(path)]
     return [

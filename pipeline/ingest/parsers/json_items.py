@@ -90,10 +90,11 @@ def read_member(file: InputFile, key: str) -> Any:
     """Return one member of the object that a file holds; None if it is not found.
 
     Raises:
-        InputError: The file cannot be opened, or is damaged before the member.
+        InputError: The file cannot be opened, holds no object, or is damaged before the member.
     """
     with open_input(file) as stream:
         window = _Window(stream)
+        _check_object(file, window)
         # What follows invalid JSON cannot be told apart; the member is not found.
         with contextlib.suppress(_InvalidRestError):
             for name in window.each_key():

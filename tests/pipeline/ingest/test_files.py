@@ -144,6 +144,14 @@ def test_the_format_is_detected_from_the_ending(name, form):
     assert detect_format(InputFile(name, 1)) == form
 
 
+def test_a_folder_that_is_named_is_refused_with_the_pattern_for_its_files(folder):
+    write("photos [v2]/a.png")
+    message = r"photos \[v2\]: is a folder; name the files in it, such as 'photos \[v2\]/\*'"
+    with pytest.raises(InputError, match=message):
+        find_inputs(["photos [v2]"])
+    assert [file.name for file in find_inputs(["photos [v2]/*"])] == ["photos [v2]/a.png"]
+
+
 def test_an_archive_without_files_to_read_is_named(folder):
     with zipfile.ZipFile("photos.zip", "w") as archive:
         archive.writestr("__MACOSX/._a.png", "")

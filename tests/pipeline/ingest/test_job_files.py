@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+import os
 import pathlib
 import zipfile
 
@@ -390,6 +391,25 @@ def test_pictures_go_through_the_extractor_that_is_stored(tmp_path):
     assert json.loads((tmp_path / "out" / "extractor.json").read_text()) == extractor
     for scene in scenes_in(tmp_path / "out"):
         assert len(scene.images[0].regions) >= 9
+
+
+def test_names_that_are_not_utf8_or_only_an_ending_spoil_no_neighbors(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [b"a.png", b".png", b"\xff.png", b"\xfe.csv"]
+    for name in names:
+        pathlib.Path(os.fsdecode(name)).write_bytes(b"")
+    for name in names[:3]:
+        Image.new("RGB", (8, 6), "red").save(os.fsdecode(name), "PNG")
+    lines = [{"image": image, "sentence": "a red wall"} for image in ("a", ".png")]
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    pathlib.Path(os.fsdecode(b"\xfd.jsonl")).write_text(text)
+    config = config_of(["*", ".png"], ["*.jsonl"], "json_lines", max_reject_fraction=0.5)
+    summary = run_ingest(config, "out")
+    assert summary["images"] == {"read": 3, "written": 2, "rejected": 1}
+    assert summary["reasons"] == {"the image's id is not UTF-8": 1}
+    assert summary["ignored"] == [r"\udcfd.jsonl", r"\udcfe.csv"]
+    read = {s.images[0].id: s.sentences[0].id for s in scenes_in("out")}
+    assert read == {"a": r"\udcfd-1", ".png": r"\udcfd-2"}
 
 
 def test_a_config_makes_a_folder_a_split_out_of_several_parts(tmp_path, monkeypatch):

@@ -105,6 +105,8 @@ def test_a_member(file_of):
     file = file_of('{"long": [1, 2, 3], "name": "val2014", "rest": [')
     assert read_member(file, "name") == "val2014"
     assert read_member(file, "other") is None
+    with pytest.raises(InputError, match="holds no JSON object"):
+        read_member(file_of("val2014"), "name")
 
 
 def test_a_file_that_is_damaged_before_its_content_is_refused(file_of):
