@@ -42,7 +42,8 @@ def find_records(*patterns) -> list[str]:
 
     Args:
         *patterns: Names, glob patterns, or directories, which stand for `*tfrecord*` in them.
-            Hidden files are left out.
+            Hidden files are left out, and of files that a pattern matches, those beside record
+            files, such as `ingest-summary.json`.
 
     Returns:
         The names of the files, sorted, each once.
@@ -57,7 +58,8 @@ def find_records(*patterns) -> list[str]:
         names = find(os.path.join(pattern, "*tfrecord*") if tf.io.gfile.isdir(pattern) else pattern)
         if not names:
             raise InputError(f"no files match {pattern}")
-        found.update(names)
+        records = [name for name in names if "tfrecord" in os.path.basename(name)]
+        found.update(records or names)
     return sorted(found)
 
 

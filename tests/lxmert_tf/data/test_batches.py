@@ -543,6 +543,8 @@ def test_records_are_found_by_pattern_and_directory(tmp_path):
         (tmp_path / name).touch()
     found = [str(tmp_path / name) for name in records]
     assert find_records(tmp_path) == found
+    # A summary beside the records is none.
+    assert find_records(str(tmp_path / "*")) == found
     # A file that matches two patterns is read once.
     assert find_records(tmp_path, str(tmp_path / "b.*")) == found
     assert find_records(str(tmp_path / "*.txt")) == [str(tmp_path / "notes.txt")]
