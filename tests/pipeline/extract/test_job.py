@@ -114,10 +114,15 @@ def test_broken_pictures_are_rejects_with_their_cause(tmp_path):
     assert not output.exists() and parts_folder(output).exists()
     summary = extract(photos, output, batch_size=4, max_reject_fraction=0.5)
     assert summary["images"] == {"read": 4, "written": 2, "rejected": 2, "reused": 2}
-    assert summary["reasons"] == {"broken image": 1, "not an image in a known format": 1}
+    assert summary["reasons"] == {"the file is cut short": 1, "not an image in a known format": 1}
     lines = (tmp_path / "out.tsv-rejects.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
-        {"kind": "image", "id": "p01", "file": f"{photos}/p01.png", "reason": "broken image"},
+        {
+            "kind": "image",
+            "id": "p01",
+            "file": f"{photos}/p01.png",
+            "reason": "the file is cut short",
+        },
         {
             "kind": "image",
             "id": "p02",
