@@ -88,6 +88,27 @@ def test_the_files_of_a_model_are_downloaded_once(hub, resolve):
     assert len(hub.downloads()) == 3
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["config.json", "preset.json", "weights.data-00000-of-00001", "weights.index"],
+        ["config.json", "model-1-of-2.safetensors", "model-2-of-2.safetensors",
+         "model.safetensors.index.json"],
+        ["assets.extra/extractor.json", "saved_model.pb", "variables/variables.index"],
+        ["attributes_vocab.txt", "config.yaml", "objects_vocab.txt", "pytorch_model.bin"],
+    ],
+    ids=lambda files: files[-1],
+)  # fmt: skip
+def test_models_of_every_kind_are_downloaded_and_nothing_else(hub, resolve, tmp_path, files):
+    others = ["README.md", "tf_model.h5", "events.out", "other/pytorch_model.bin"]
+    folder = write_files(tmp_path / "other", {file: "{}" for file in (*files, *others)})
+    hub.repositories["lab/other"] = {"main": folder}
+    status, directory, _ = resolve("hf://lab/other")
+    found = [path for path in directory.rglob("*") if path.is_file()]
+    assert status == 0
+    assert sorted(path.relative_to(directory).as_posix() for path in found) == files
+
+
 def test_a_revision_is_a_branch_a_tag_or_a_commit(hub, resolve, tmp_path):
     older = write_files(tmp_path / "older", {**MODEL, "vocab.txt": "older\n"})
     hub.repositories["lab/model"]["refs/pr/1"] = older
@@ -162,5 +183,7 @@ def test_a_broken_download_is_no_model(hub, resolve):
     hub.shortened.add("pytorch_model.bin")
     outcome = resolve("hf://lab/model")
     assert_refused(outcome, "the download of pytorch_model.bin failed; run it again", "of size 500")
+    outcome = resolve("hf://lab/model", HF_HUB_OFFLINE="1")
+    assert_refused(outcome, "not completely in the cache")
     hub.shortened.clear()
     assert resolve("hf://lab/model")[0] == 0
