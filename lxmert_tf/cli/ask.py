@@ -1,6 +1,8 @@
 """`lxmert ask`: answer questions about an image, or judge statements about two."""
 
 import argparse
+import pathlib
+from typing import Any
 
 from lxmert_tf.cli.arguments import (
     add_answers_argument,
@@ -65,10 +67,12 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--extractor and --detector both name an extractor; give one of them")
     # Before the model is loaded, which takes seconds.
     check_not_empty(args.questions, "question")
-    images = [read_image(path) for path in args.image]
-    for question, answers in zip(
-        args.questions, _load_predictor(args).answer(images, args.questions)
-    ):
+    images: list[Any] = [read_image(path) for path in args.image]
+    predictor = _load_predictor(args)
+    if predictor.takes_files:
+        # Smaller than the pixels, and decoded by the model itself.
+        images = [pathlib.Path(path).read_bytes() for path in args.image]
+    for question, answers in zip(args.questions, predictor.answer(images, args.questions)):
         print(question)
         for answer, score in answers[: args.top]:
             print(f"  {score:6.1%}  {answer}")

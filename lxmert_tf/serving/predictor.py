@@ -4,21 +4,31 @@ The three back ends differ only in how they call a signature (see `Call`); every
 image and its answers happens in `Predictor.answer`.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+import io
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from lxmert_tf.errors import InputError, check_not_empty
 from lxmert_tf.regions.extractor import RegionExtractor, Regions
+from lxmert_tf.regions.image import decode_image
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving.client import Answers, Client, best_answers
 from lxmert_tf.serving.layout import find_model, is_preset, read_exported_extractor
+from lxmert_tf.serving.picture_files import picture_file
 
 # TensorFlow is imported by the back ends that need it: a client of a server does not.
 
 # Calls a signature by name with arrays by name, and returns its outputs by name.
 Call = Callable[[str, dict[str, Any]], dict[str, np.ndarray]]
+
+# Pixels, or the contents of a file.
+Image = np.ndarray | bytes
+
+# The signature of models that contain their detector.
+_PICTURE = "answer_about_picture"
 
 
 class Predictor:
@@ -29,9 +39,12 @@ class Predictor:
 
     Args:
         call: Calls a signature of the model.
-        extractor: The region extractor that made the model's training data.
+        extractor: The region extractor that made the model's training data; None if the model
+            contains it.
         images: Number of images that the model reads: 1 or 2. None if unknown.
         source: Name of the model in messages.
+        signatures: Returns the names of the model's signatures, if the model may contain its
+            detector.
 
     Example:
         ```python
@@ -42,12 +55,18 @@ class Predictor:
     """
 
     def __init__(
-        self, call: Call, extractor: RegionExtractor, images: int | None = None, source: str = ""
+        self,
+        call: Call,
+        extractor: RegionExtractor | None,
+        images: int | None = None,
+        source: str = "",
+        signatures: Callable[[], Collection[str]] = tuple,
     ):
         self._call = call
         self._extractor = extractor
         self._images = images
         self._source = source
+        self._signatures = signatures
 
     @classmethod
     def from_directory(
@@ -129,6 +148,8 @@ class Predictor:
         session = SavedModelSession(directory)
         if "serving_default" not in session.specs:
             raise InputError(f"{source}: no signature 'serving_default'; not an answer model")
+        if extractor is None and _PICTURE in session.specs:
+            return cls(session.run, None, 1, source, lambda: session.specs)
         features = session.specs["serving_default"]["region_features"].shape
         extractor = extractor_of_model(
             read_exported_extractor(directory), features[-1], source, extractor
@@ -151,7 +172,8 @@ class Predictor:
             endpoint: URL of the server; see `Client`.
             model_name: Name of the model on the server.
             extractor: The model's region extractor or its config, which servers do not report:
-                `assets.extra/extractor.json` of the SavedModel. Default: the grid extractor.
+                `assets.extra/extractor.json` of the SavedModel. Default: the detector in the model,
+                if it was exported with one, else the grid extractor.
             label_or_version: Version of the model; see `Client`.
             timeout: Seconds per call.
 
@@ -159,18 +181,23 @@ class Predictor:
             InputError: The endpoint or a name is malformed, or the extractor is unknown.
         """
         client = Client(endpoint, model_name, label_or_version, timeout)
+        signatures = client.signatures if extractor is None else tuple
         if not isinstance(extractor, RegionExtractor):
             extractor = make_extractor(extractor or {"name": "grid"})
-        return cls(client.call, extractor, source=endpoint)
+        return cls(client.call, extractor, source=endpoint, signatures=signatures)
 
-    def answer(
-        self, images: np.ndarray | Sequence[np.ndarray], questions: Sequence[str]
-    ) -> list[Answers]:
+    @functools.cached_property
+    def takes_files(self) -> bool:
+        """Whether the model contains its detector, and takes JPEG and PNG files."""
+        return _PICTURE in self._signatures()
+
+    def answer(self, images: Image | Sequence[Image], questions: Sequence[str]) -> list[Answers]:
         """Answer questions about one image, or judge statements about two.
 
         Args:
-            images: uint8 [height, width, 3]: one image, or a sequence of one or two; the left
-                image of two comes first.
+            images: uint8 [height, width, 3] or the contents of an image file: one image, or a
+                sequence of one or two; the left image of two comes first. A model that contains its
+                detector gets JPEG and PNG files as they are, and other images as PNG files.
             questions: Questions, or statements about two images.
 
         Returns:
@@ -183,19 +210,26 @@ class Predictor:
             ServerError: A server gives no answers.
         """
         check_not_empty(questions, "question")
-        if isinstance(images, np.ndarray):
+        if isinstance(images, np.ndarray | bytes):
             images = [images]
         if len(images) not in (1, 2):
             raise InputError(f"{len(images)} images; a model reads 1 or 2")
-        if self._images not in (None, len(images)):
-            plural = "s" if self._images == 2 else ""
+        reads = 1 if self.takes_files else self._images
+        if reads not in (None, len(images)):
+            plural = "s" if reads == 2 else ""
             raise InputError(
-                f"{self._source}: the model reads {self._images} image{plural}, not {len(images)}"
+                f"{self._source}: the model reads {reads} image{plural}, not {len(images)}"
             )
+        if self.takes_files or self._extractor is None:
+            return self._answer_about_file(picture_file(images[0]), questions)
+        pixels = [
+            decode_image(io.BytesIO(image)) if isinstance(image, bytes) else image
+            for image in images
+        ]
         # The batch axis of one, because every question is about the same images.
         regions = {
             name: values[np.newaxis]
-            for name, values in region_inputs(self._extractor, images).items()
+            for name, values in region_inputs(self._extractor, pixels).items()
         }
         if len(images) == 2:
             repeated = {name: np.repeat(v, len(questions), axis=0) for name, v in regions.items()}
@@ -205,6 +239,13 @@ class Predictor:
         return best_answers(
             self._call("answer_about_image", {"question": list(questions), **state})
         )
+
+    def _answer_about_file(self, file: bytes, questions: Sequence[str]) -> list[Answers]:
+        outputs = self._call(_PICTURE, {"question": list(questions), "image": [file]})
+        for error in set(outputs["error"]) - {"", b""}:
+            text = error.decode() if isinstance(error, bytes) else error
+            raise InputError(f"{self._source}: {text}")
+        return best_answers(outputs)
 
 
 def region_inputs(

@@ -27,7 +27,7 @@ from lxmert_tf.cli import main as cli
 from lxmert_tf.detector.detector import Detector
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import decode_image
-from lxmert_tf.serving import Client, ServerError
+from lxmert_tf.serving import Client, Predictor, ServerError
 from lxmert_tf.serving.export import export_version
 from lxmert_tf.serving.model_card import write_model_card
 from lxmert_tf.serving.picture_module import PictureModule
@@ -373,6 +373,35 @@ def test_the_programs_of_the_page_give_the_same_answer(versions, tmp_path, monke
         printed = run_programs(programs_of(section), endpoint)
     assert len(printed) == 2
     assert len({re.search(r"[a-z]+", line)[0] for line in printed}) == 1
+
+
+def test_ask_needs_no_extractor(saved_model, endpoint, call, tmp_path, capsys):
+    (tmp_path / "picture.png").write_bytes(FILES[0])
+    # A picture of another format is sent as PNG.
+    Image.fromarray(decode_image(io.BytesIO(FILES[0]))).save(tmp_path / "picture.bmp")
+    [[best, *_], [score, *_], _] = alone(call, FILES[0], QUESTIONS[0])
+    expected = f"{QUESTIONS[0]}\n  {score:6.1%}  {best.decode()}\n"
+    server = ["--endpoint", endpoint, "--model", NAME]
+    for where, name in (
+        (["--model", str(saved_model)], "picture.png"),
+        (server, "picture.png"),
+        (server, "picture.bmp"),
+    ):
+        argv = ["ask", *where, "--image", str(tmp_path / name), "--top", "1", QUESTIONS[0]]
+        assert cli.main(argv) == 0
+        assert capsys.readouterr().out == expected
+
+
+def test_a_predictor_reports_a_refused_picture_in_one_line(saved_model, endpoint):
+    for predictor, source in (
+        (Predictor.from_saved_model(saved_model), saved_model),
+        (Predictor.from_endpoint(endpoint, NAME), endpoint),
+    ):
+        with pytest.raises(InputError) as caught:
+            predictor.answer(BROKEN, QUESTIONS)
+        assert one_line(caught) == f"{source}: broken image"
+        with pytest.raises(InputError, match="the model reads 1 image, not 2"):
+            predictor.answer(FILES[:2], QUESTIONS)
 
 
 def test_pictures_of_other_requests_are_not_waited_for(versions):

@@ -1,8 +1,10 @@
 """The back ends of `Predictor` answer alike, and it validates what it is given."""
 
+import pathlib
 import subprocess
 import sys
 
+import easy_vqa
 import numpy as np
 import pytest
 
@@ -32,6 +34,11 @@ def test_a_preset_a_saved_model_and_a_server_answer_alike(predictor, tiny, image
         assert [[a for a, _ in row] for row in answers] == [[a for a, _ in row] for row in expected]
         scores = [[[score for _, score in row] for row in rows] for rows in (answers, expected)]
         np.testing.assert_allclose(*scores, rtol=0, atol=1e-5)
+
+
+def test_an_image_may_be_the_contents_of_a_file(predictor, image):
+    contents = pathlib.Path(easy_vqa.get_test_image_paths()[0]).read_bytes()
+    assert predictor.answer(contents, QUESTIONS) == predictor.answer(image, QUESTIONS)
 
 
 def test_no_questions_have_no_answers(predictor, image):
