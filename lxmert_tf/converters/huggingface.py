@@ -51,6 +51,7 @@ def load_weights(
         return
     example = [*report.missing, *(name for name, *_ in report.wrong_shape)][0]
     raise InputError(
-        f"{directory}: {len(report.missing)} tensors are missing and {len(report.wrong_shape)} "
-        f"have the wrong shape, such as {example}; `lxmert import-weights --partial` accepts this"
+        f"{directory}: missing tensors: {len(report.missing)}, of a wrong shape: "
+        f"{len(report.wrong_shape)}, such as {example}; `lxmert import-weights --partial` accepts "
+        "this"
     )

@@ -102,8 +102,8 @@ def load_foreign_weights(detector: Detector, directory: pathlib.Path) -> None:
     if not report.is_complete():
         example = [*report.missing, *(name for name, *_ in report.wrong_shape)][0]
         raise InputError(
-            f"{directory}: {len(report.missing)} tensors are missing and "
-            f"{len(report.wrong_shape)} have the wrong shape, such as {example}; "
+            f"{directory}: missing tensors: {len(report.missing)}, of a wrong shape: "
+            f"{len(report.wrong_shape)}, such as {example}; "
             "`lxmert import-weights --source detector --partial` accepts this"
         )
 

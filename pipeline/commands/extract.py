@@ -108,6 +108,6 @@ def _print_summary(summary: dict[str, Any]) -> None:
     for reason, count in summary["reasons"].items():
         console.print(f"rejected {count:,}: {reason}", soft_wrap=True)
     if ignored := summary.get("ignored"):
-        more = f" and {len(ignored) - 3:,} others" if len(ignored) > 3 else ""
+        more = f" and {len(ignored) - 3:,} more" if len(ignored) > 3 else ""
         text = f"ignored files of other kinds: {', '.join(ignored[:3])}{more}"
         console.print(text, soft_wrap=True)

@@ -329,7 +329,7 @@ def _check_rejects(
     limit = f", more than the {most:.2%} of max_reject_fraction" if images["written"] else ""
     raise GateError(
         f"pictures rejected: {len(rejects):,} of {images['read']:,}{limit}; the most common reason "
-        f"({count:,} times): {reason}; see {_beside(output, REJECTS)}"
+        f"({count:,} of {len(rejects):,}): {reason}; see {_beside(output, REJECTS)}"
     )
 
 

@@ -99,7 +99,7 @@ class TsvRow:
         """
         data = self._decoded(name)
         if not data or len(data) % (2 * count):
-            raise self._error(name, f"{name} does not have the length for num_boxes")
+            raise self._error(name, f"the length of {name} does not fit num_boxes")
         words = np.frombuffer(data, "<u2").reshape(count, -1)
         is_float32_long = words.shape[1] % 2 == 0
         if _are_integers(words) or (is_float32_long and _are_integers(words.view("<u4"))):
@@ -109,7 +109,7 @@ class TsvRow:
             return words.view(_FLOATS[size])
         if is_float32_long:
             raise self._error(name, f"{name} are too few to tell float32 from other types")
-        raise self._error(name, f"{name} does not have the length for num_boxes")
+        raise self._error(name, f"the length of {name} does not fit num_boxes")
 
     def _decoded(self, name: str) -> bytes:
         try:
@@ -121,7 +121,7 @@ class TsvRow:
         """Return the bytes of an item, 4 or 8."""
         if len(data) in (4 * count, 8 * count):
             return len(data) // count
-        reason = f"{name} does not have the length for num_boxes"
+        reason = f"the length of {name} does not fit num_boxes"
         if len(data) == 2 * count:
             reason += "; its items must have 32 or 64 bits, not 16"
         raise self._error(name, reason)

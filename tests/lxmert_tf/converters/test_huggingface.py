@@ -130,7 +130,7 @@ def test_missing_tensors_are_refused_in_one_line(directory):
     path = directory(LxmertBackbone, l_layers=TINY.language_layers + 1)
     with pytest.raises(InputError) as raised:
         load_preset(path)
-    assert "16 tensors are missing and 0 have the wrong shape, such as bert." in one_line(raised)
+    assert "missing tensors: 16, of a wrong shape: 0, such as bert." in one_line(raised)
     path.joinpath("model.safetensors").unlink()
     with pytest.raises(InputError, match="has no weights"):
         load_preset(path)

@@ -159,7 +159,7 @@ def test_a_published_directory_loads_as_a_preset_and_stays_as_it_is(tmp_path, co
     write_torch(tmp_path / "pytorch_model.bin", rest)
     with pytest.raises(InputError) as raised:
         load_weights(model, tmp_path)
-    assert "2 tensors are missing and 0 have the wrong shape, such as roi_heads" in one_line(raised)
+    assert "missing tensors: 2, of a wrong shape: 0, such as roi_heads" in one_line(raised)
 
 
 def test_the_report_names_every_tensor_that_does_not_fit(tmp_path, config_file):

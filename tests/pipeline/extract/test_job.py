@@ -141,7 +141,7 @@ def test_broken_pictures_are_rejects_with_their_cause(tmp_path):
 
 def test_nothing_but_broken_pictures_is_a_failure(tmp_path):
     (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(GateError, match=r"rejected: 1 of 1; .* \(1 times\): not an image"):
+    with pytest.raises(GateError, match=r"rejected: 1 of 1; .* \(1 of 1\): not an image"):
         extract(tmp_path / "a.png", tmp_path / "out.tsv", max_reject_fraction=1.0)
 
 
