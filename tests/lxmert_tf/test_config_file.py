@@ -32,6 +32,7 @@ class Pipeline:
     splits: dict[str, Split] = dataclasses.field(default_factory=dict)
     folds: list[Split] = dataclasses.field(default_factory=list)
     baseline: Split | None = None
+    window: tuple[int, int] = (0, 1)
 
 
 @pytest.fixture
@@ -95,6 +96,8 @@ def test_a_whole_number_is_a_rate_but_a_fraction_is_not_a_count(read):
             "splits.NAME.percent or test.percent",
         ),
         ("rate: 0.1", "the key 'name' is missing"),
+        ("name: a\nwindow: [1]", "window is [1]; it must have a length of at least 2"),
+        ("name: a\nwindow: [1, 2, 3]", "[1, 2, 3]; it must have a length of at most 2"),
         ("name: 3", "name is 3; it must be a string"),
         ("name: a\nsteps: '3'", "steps is '3'; it must be an integer"),
         ("name: a\nsteps: true", "steps is True; it must be an integer"),
