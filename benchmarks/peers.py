@@ -239,7 +239,7 @@ def _ours(precision: str, args: argparse.Namespace) -> float:
     for name in ("task", "model", "lengths", "batch_size", "questions_per_image", "steps"):
         command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     try:
-        return _last_json(command)["examples_per_second"]
+        return last_json(command)["examples_per_second"]
     except PeerFailed as error:
         sys.exit(f"lxmert benchmark failed: {error}")
 
@@ -248,13 +248,13 @@ def _theirs(peer: Peer, inputs: pathlib.Path, examples: list[int], args) -> floa
     command = [args.peer_python, str(FOLDER / peer.script), *peer.options]
     command += ["--inputs", str(inputs), "--steps", str(args.steps)]
     times = StepTimes(examples)
-    for batch, seconds in enumerate(_last_json(command)["seconds"]):
+    for batch, seconds in enumerate(last_json(command)["seconds"]):
         for second in seconds:
             times.add(batch, second)
     return times.median_rate
 
 
-def _last_json(command: list[str]) -> dict:
+def last_json(command: list[str]) -> dict:
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     outcome = subprocess.run(command, capture_output=True, text=True, env=quiet)
     if outcome.returncode:
