@@ -95,18 +95,21 @@ class RegionExtractor(abc.ABC):
         """Return `name` and the constructor's arguments, for `make_extractor`."""
 
 
-def check_at_least(argument: str, value, least: int) -> None:
+def check_integer(argument: str, value, least: int, most: int | None = None) -> None:
     """Check an integer argument of an extractor.
 
     Args:
         argument: Its name.
         value: Its value.
         least: The smallest valid value.
+        most: The largest valid value; None for no limit.
 
     Raises:
-        InputError: The value is not an integer, or too small.
+        InputError: The value is not an integer, or out of range.
     """
     if not isinstance(value, int):
         raise InputError(f"{argument} is {value!r}; it must be an integer")
     if value < least:
         raise InputError(f"{argument} is {value}; it must be at least {least}")
+    if most is not None and value > most:
+        raise InputError(f"{argument} is {value}; it must be at most {most}")

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 
-from lxmert_tf.regions.extractor import RegionExtractor, Regions, check_at_least
+from lxmert_tf.regions.extractor import RegionExtractor, Regions, check_integer
 
 # Large images are scaled down to this size (longest side, in pixels): the components of a
 # photograph do not get better above it, and the time grows with the area.
@@ -63,9 +63,9 @@ class GridExtractor(RegionExtractor):
     attribute_names = tuple(COLORS)
 
     def __init__(self, cells: int = 2, max_components: int = 4, crop_size: int = 8):
-        check_at_least("cells", cells, 1)
-        check_at_least("max_components", max_components, 0)
-        check_at_least("crop_size", crop_size, 1)
+        check_integer("cells", cells, 1)
+        check_integer("max_components", max_components, 0)
+        check_integer("crop_size", crop_size, 1)
         self.cells = cells
         self.max_components = max_components
         self.crop_size = crop_size

@@ -16,9 +16,12 @@ from PIL import Image
 from tensorflow import keras
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.regions.extractor import RegionExtractor, Regions, check_at_least
+from lxmert_tf.regions.extractor import RegionExtractor, Regions, check_integer
 
 IMAGENET = "imagenet"
+# Beyond these, a picture takes gigabytes.
+MOST_CELLS = 100
+LARGEST_SIZE = 4096
 
 # Pixels per side that the published weights were trained with, where it is not 224.
 USUAL_SIZE = 224
@@ -94,9 +97,9 @@ class KerasApplicationsExtractor(RegionExtractor):
             raise InputError(f"weights is {weights!r}; it must be {IMAGENET!r}, a file, or null")
         if weights not in (None, IMAGENET):
             _check_file(weights)
-        check_at_least("cells", cells, 1)
+        check_integer("cells", cells, 1, MOST_CELLS)
         if image_size is not None:
-            check_at_least("image_size", image_size, 1)
+            check_integer("image_size", image_size, 1, LARGEST_SIZE)
         self.backbone = backbone
         self.weights = weights
         self.cells = cells

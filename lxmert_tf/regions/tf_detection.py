@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import re
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.regions.extractor import RegionExtractor, Regions, check_at_least
+from lxmert_tf.regions.extractor import RegionExtractor, Regions, check_integer
 
 OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
 
@@ -95,7 +96,7 @@ class TfDetectionExtractor(RegionExtractor):
         for argument, value in (("model", model), ("label_map", label_map)):
             if value is not None and not pathlib.Path(value).exists():
                 raise InputError(f"{argument} {value}: no such file or directory")
-        check_at_least("max_regions", max_regions, 1)
+        check_integer("max_regions", max_regions, 1)
         if not isinstance(min_confidence, int | float) or not 0 <= min_confidence <= 1:
             raise InputError(f"min_confidence is {min_confidence!r}; it must be in 0..1")
         self.model = model
@@ -320,8 +321,11 @@ def _import(path: pathlib.Path, graph_def, image: str, outputs: dict[str, str]) 
 
 def _parse(path: pathlib.Path, message):
     try:
-        message.ParseFromString(path.read_bytes())
-    except DecodeError as error:
+        with warnings.catch_warnings():
+            # Some damage is only warned about.
+            warnings.simplefilter("error", RuntimeWarning)
+            message.ParseFromString(path.read_bytes())
+    except (DecodeError, RuntimeWarning) as error:
         raise InputError(f"{path}: not a SavedModel or a frozen graph, or damaged") from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error

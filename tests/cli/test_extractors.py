@@ -23,7 +23,7 @@ BACKBONE = {
 }
 
 
-@pytest.fixture(params=["keras_applications", "tf_detection"])
+@pytest.fixture(params=["keras_applications", pytest.param("tf_detection", marks=pytest.mark.slow)])
 def extractor(request, tmp_path):
     """(config, number of features)."""
     if request.param == "keras_applications":

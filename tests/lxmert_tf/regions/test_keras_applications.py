@@ -84,6 +84,7 @@ def test_maps_of_any_size_are_averaged_by_area(cells, height, width):
     )
 
 
+@pytest.mark.slow
 def test_weights_of_the_whole_classifier_are_read(tmp_path):
     keras.utils.set_random_seed(6)
     classifier = keras.applications.MobileNet(weights=None)
@@ -186,6 +187,8 @@ def test_imagenet_weights_that_cannot_be_downloaded(tmp_path, monkeypatch, capsy
         ({"cells": 0}, "cells is 0; it must be at least 1"),
         ({"cells": 2.5}, "cells is 2.5; it must be an integer"),
         ({"image_size": 0}, "image_size is 0; it must be at least 1"),
+        ({"cells": 101}, "cells is 101; it must be at most 100"),
+        ({"image_size": 5000}, "image_size is 5000; it must be at most 4096"),
         ({"weights": 3}, "weights is 3; it must be 'imagenet', a file, or null"),
         ({"weights": "imagnet"}, "imagnet: no such file; weights must be 'imagenet', a file"),
         ({"weights": __file__}, "must end in .h5 or .hdf5"),

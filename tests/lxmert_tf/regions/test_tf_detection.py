@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import pathlib
 
+import h5py
 import matplotlib
 import numpy as np
 import pytest
@@ -209,8 +210,8 @@ def test_wrong_arguments_are_refused(folder, changes, message):
     assert message in one_line(raised)
 
 
-@pytest.mark.parametrize("damage", ["text", "cut", "empty", "folder", "no variables"])
-def test_damaged_models_are_refused(folder, tmp_path, damage):
+@pytest.mark.parametrize("damage", ["text", "hdf5", "cut", "empty", "folder", "no variables"])
+def test_damaged_models_are_refused(folder, tmp_path, recwarn, damage):
     path = tmp_path / "model"
     if damage == "folder":
         path.mkdir()
@@ -218,12 +219,17 @@ def test_damaged_models_are_refused(folder, tmp_path, damage):
         path.mkdir()
         content = (folder / "saved_model" / "saved_model.pb").read_bytes()
         (path / "saved_model.pb").write_bytes(content)
+    elif damage == "hdf5":
+        with h5py.File(path, "w") as file:
+            file["x"] = [1.0]
     else:
         content = (folder / "frozen.pb").read_bytes()
         path.write_bytes({"text": b"words", "cut": content[:-40], "empty": b""}[damage])
     with pytest.raises(InputError) as raised:
         TfDetectionExtractor(str(path), "block/Relu").extract(HALVES)
     assert one_line(raised).startswith(str(path))
+    # Protocol buffers only warn about some damage.
+    assert not recwarn.list
 
 
 def test_label_maps_are_read_in_every_form(tmp_path):
