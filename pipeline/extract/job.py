@@ -36,7 +36,7 @@ from pipeline.ingest.readers.pictures import cached_extractor, fresh_extractors
 from pipeline.ingest.scenes import Reject
 from pipeline.ingest.workers import noting_errors, stopped_by_signals
 
-# Faster than single pictures, and little memory; see docs/extract.md.
+# Needs the least memory.
 BATCH_SIZE = 1
 # Ending of the file of rejects beside an output.
 REJECTS = "-rejects.jsonl"
