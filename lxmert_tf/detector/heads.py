@@ -17,7 +17,7 @@ from lxmert_tf.detector.winograd import convolve, transform_kernel
 from lxmert_tf.layers.dense import build_sublayer
 
 # Regions whose equal bins are computed once. Most bins of a picture's 300 regions are equal, but if
-# none were, each region would need 3 MB.
+# none were, each region would need 4 MB.
 REGIONS_AT_ONCE = 300
 # Regions that pass res5 together. At published size each needs about 8 MB for its maps.
 REGIONS_PER_STEP = 30
