@@ -107,7 +107,7 @@ def test_signatures_on_disk_are_the_four_and_those_of_pictures(saved_model, tiny
     assert {name: found[name] for name in SIGNATURES} == SIGNATURES
 
 
-@pytest.mark.parametrize("flavor", ["hf", "caffe"])
+@pytest.mark.parametrize("flavor", ["hf", pytest.param("caffe", marks=pytest.mark.slow)])
 def test_a_picture_is_answered_as_by_detector_and_model_one_by_one(
     flavor, detector, keras_model, call
 ):
@@ -183,6 +183,15 @@ def test_a_photograph_is_turned_before_it_is_answered(call):
         alone(call, turned, QUESTIONS[0]), alone(call, file_of(pixels), QUESTIONS[0])
     ):
         np.testing.assert_array_equal(mine, expected)
+
+
+def test_pictures_of_odd_sizes_are_answered_or_refused_in_a_line(call, detector):
+    images = pictures((1, 1), (1, 300), (300, 1), (2, 3))
+    inputs = {"image": [file_of(image) for image in images], "question": QUESTIONS[:1] * 4}
+    found = [len(regions) for regions in detector.detect(images)]
+    assert call("answer_image", inputs)["error"].tolist() == [
+        b"" if count else b"no regions were found in the image" for count in found
+    ]
 
 
 def test_no_picture_has_no_answers(call):
