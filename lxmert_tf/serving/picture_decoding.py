@@ -31,7 +31,7 @@ def decode_picture(contents):
         contents: string scalar, the bytes of a JPEG or PNG file.
 
     Returns:
-        uint8 [height, width, 3], RGB, and a string scalar with the reason for refusing it, or empty.
+        uint8 [height, width, 3], RGB, and a string scalar, the reason of a refusal or empty.
         A refused picture has no pixels.
     """
     refused = _no_pixels(), tf.constant(BROKEN)
