@@ -170,7 +170,7 @@ def distinct_labels(paths: Iterable[str]) -> dict[str, str]:
         paths: The files.
 
     Returns:
-        The name by path, each another one: as by `distinct_ids`, and with the ending for files
+        The name by path, each another one, as by `distinct_ids`, and with the ending for files
         such as `q.json` and `q.jsonl`. Bytes that are not UTF-8 are written as `\\udcff`.
     """
     names = {path: name_of_file(path) for path in paths}
