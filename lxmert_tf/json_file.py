@@ -83,6 +83,25 @@ def parse_json(text: str, where: str) -> Any:
     return content
 
 
+def check_json_lines(kind: Any, text: str, where: str) -> list[Any]:
+    """Parse a text with a JSON value per line, and convert each value to a type.
+
+    Args:
+        kind: As for `check_json`.
+        text: The text; blank lines are left out.
+        where: The file's name, for messages.
+
+    Raises:
+        InputError: As for `parse_json` and `check_json`; the message names the line.
+    """
+    values = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            place = f"{where} line {number}"
+            values.append(check_json(kind, parse_json(line, place), place))
+    return values
+
+
 def check_json(kind: Any, content: Any, where: str) -> Any:
     """Convert parsed JSON to a type.
 

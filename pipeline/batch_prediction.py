@@ -33,7 +33,7 @@ def predict(root, data: IngestConfig, split: str, task: str, output) -> int:
         root: The root of the pipeline that blessed a model; this run is recorded there, too.
         data: The ingestion, with `splits`.
         split: The split to answer.
-        task: "vqa", "gqa" or "nlvr2", which sets the format of the submission.
+        task: "vqa", "gqa", "nlvr" or "nlvr2", which sets the format of the submission.
         output: The file to write.
 
     Returns:

@@ -38,7 +38,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "predict": (
             "lxmert_tf.cli.predict",
-            "answer records and write the file to submit to VQA, GQA or NLVR2",
+            "answer records and write the file to submit to VQA, GQA, NLVR or NLVR2",
         ),
     },
     "using a model": {

@@ -15,7 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_record_arguments(parser, required=True)
     parser.add_argument("--task", required=True, choices=TASKS, help="the challenge")
     parser.add_argument(
-        "--output", required=True, metavar="FILE", help="the file to submit: JSON; CSV for NLVR2"
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="the file to submit: JSON; CSV for NLVR and NLVR2",
     )
 
 

@@ -1,3 +1,3 @@
-"""Accuracy on records, the official scores of VQA v2, GQA and NLVR2, and their submission files."""
+"""Accuracy on records, and official scores and submission files of VQA v2, GQA, NLVR, NLVR2."""
 
-TASKS = ("vqa", "gqa", "nlvr2")
+TASKS = ("vqa", "gqa", "nlvr", "nlvr2")

@@ -10,7 +10,7 @@ from pydantic import StrictStr
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation.question_ids import QuestionId, check_predictions, index_by_id
 from lxmert_tf.evaluation.score_report import Score, ScoreReport
-from lxmert_tf.json_file import check_json, parse_json
+from lxmert_tf.json_file import check_json, check_json_lines, parse_json
 from lxmert_tf.text_file import read_text
 
 
@@ -68,11 +68,7 @@ def _read_labels(path) -> dict[str, str]:
         examples = check_json(list[_NumberedExample], parse_json(text, str(path)), str(path))
         labels = ((e.identifier, "true" if e.label else "false") for e in examples)
         return index_by_id(labels, str(path))
-    examples = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            where = f"{path} line {number}"
-            examples.append(check_json(_Example, parse_json(line, where), where))
+    examples = check_json_lines(_Example, text, str(path))
     return index_by_id(((e.identifier, e.label.lower()) for e in examples), str(path))
 
 

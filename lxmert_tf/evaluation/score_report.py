@@ -66,7 +66,7 @@ class ScoreReport:
     """All scores of one task.
 
     Args:
-        task: "vqa", "gqa" or "nlvr2".
+        task: "vqa", "gqa", "nlvr" or "nlvr2".
         groups: {name of a group: its scores}; "overall" comes first.
     """
 

@@ -2,8 +2,8 @@
 
 VQA: [{"question_id": int, "answer": str}] (visualqa.org/challenge.html). GQA: [{"questionId": str,
 "prediction": str}] (gqadataset.org). NLVR2: lines `identifier,True` or `identifier,False` without a
-header, as its evaluation script reads them. The IDs of your own data may also be names, in all
-three.
+header, as its evaluation script reads them. NLVR: the same with the names of the images' files,
+`dev-72-0-3.png,true`. The IDs of your own data may also be names, except for NLVR.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from lxmert_tf.json_file import check_json, read_json
 from lxmert_tf.text_file import read_lines, write_text
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+_NLVR_IMAGE = re.compile(r"[^-.,\s]+(-[^-.,\s]+){3}")
 _LABELS = {"true": "True", "false": "False"}
 
 
@@ -27,8 +28,9 @@ def write_submission(task: str, predictions: Mapping[str, str], path) -> None:
     """Write a submission file, whole or not at all.
 
     Args:
-        task: "vqa", "gqa" or "nlvr2".
-        predictions: {question ID: answer}; for NLVR2 {identifier: "True" or "False"}.
+        task: "vqa", "gqa", "nlvr" or "nlvr2".
+        predictions: {question ID: answer}; for NLVR2 {identifier: "True" or "False"}, for NLVR
+            {name of an image: "True" or "False"}.
         path: The file; an older one is replaced.
 
     Raises:
@@ -41,12 +43,12 @@ def read_submission(task: str, path) -> dict[str, str]:
     """Read a submission file.
 
     Args:
-        task: "vqa", "gqa" or "nlvr2".
+        task: "vqa", "gqa", "nlvr" or "nlvr2".
         path: The file.
 
     Returns:
-        A dict from question ID to answer, in the order of the file. For NLVR2 the answers are
-        "True" or "False".
+        A dict from question ID to answer, in the order of the file. For NLVR and NLVR2 the
+        answers are "True" or "False".
 
     Raises:
         InputError: The file is damaged, of another task, or answers a question twice.
@@ -90,6 +92,15 @@ def _nlvr2_text(predictions: Mapping[str, str]) -> str:
     return "".join(f"{name},{label}\n" for name, label in predictions.items())
 
 
+def _nlvr_text(predictions: Mapping[str, str]) -> str:
+    for name, label in predictions.items():
+        if not _NLVR_IMAGE.fullmatch(name):
+            raise InputError(f"image {name!r}: must be named like dev-72-0-3 for NLVR")
+        if label.lower() not in _LABELS:
+            raise InputError(f"{name}: the prediction is {label!r}; it must be True or False")
+    return "".join(f"{name}.png,{label.lower()}\n" for name, label in predictions.items())
+
+
 def _read_vqa(path) -> list[tuple[str, str]]:
     rows = check_json(list[_VqaAnswer], read_json(path), str(path))
     return [(row.question_id, row.answer) for row in rows]
@@ -100,14 +111,24 @@ def _read_gqa(path) -> list[tuple[str, str]]:
     return [(row.question_id, row.prediction) for row in rows]
 
 
+def _read_nlvr(path) -> list[tuple[str, str]]:
+    # The official script ends a name at its first dot.
+    rows = _read_labels(path, "dev-72-0-3.png,true")
+    return [(name.partition(".")[0], label) for name, label in rows]
+
+
 def _read_nlvr2(path) -> list[tuple[str, str]]:
+    return _read_labels(path, "dev-850-0-0,True")
+
+
+def _read_labels(path, example: str) -> list[tuple[str, str]]:
     rows = []
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         name, _, label = line.strip().partition(",")
         if not name or label.lower() not in _LABELS:
-            raise InputError(f"{path} line {number}: {line[:60]!r} must be like 'dev-850-0-0,True'")
+            raise InputError(f"{path} line {number}: {line[:60]!r} must be like {example!r}")
         rows.append((name, _LABELS[label.lower()]))
     return rows
 
@@ -115,10 +136,12 @@ def _read_nlvr2(path) -> list[tuple[str, str]]:
 _WRITERS: dict[str, Callable[[Mapping[str, str]], str]] = {
     "vqa": _vqa_text,
     "gqa": _gqa_text,
+    "nlvr": _nlvr_text,
     "nlvr2": _nlvr2_text,
 }
 _READERS: dict[str, Callable[..., list[tuple[str, str]]]] = {
     "vqa": _read_vqa,
     "gqa": _read_gqa,
+    "nlvr": _read_nlvr,
     "nlvr2": _read_nlvr2,
 }

@@ -31,6 +31,8 @@ class SplitConfig:
         percent: Range of image hashes, within [0, 100], that are in the split. Two splits of one
             part with disjoint ranges share no image.
         limit: The largest number of images, for a trial; None for all.
+        folders: Names or patterns of folders, such as [0, "1?"]: only the images that are directly
+            in one of them, and the sentences about these. Empty for all.
 
     Raises:
         InputError: A value is out of range.
@@ -44,6 +46,7 @@ class SplitConfig:
     layout: Literal["grouped", "flat"] = "grouped"
     percent: tuple[Percent, Percent] = ALL_PERCENT
     limit: Count | None = None
+    folders: tuple[str | int, ...] = ()
 
     def __post_init__(self):
         check_fields(self)

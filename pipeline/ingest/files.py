@@ -1,11 +1,12 @@
 """Input files by path or pattern: plain, gzipped, or members of zip archives.
 
 Files may be local or on any filesystem that Apache Beam knows (gs://, s3://, hdfs://). A member of
-an archive is named ARCHIVE.zip!MEMBER.
+an archive is named ARCHIVE.zip!MEMBER. A local folder stands for all pictures below it.
 """
 
 import contextlib
 import dataclasses
+import functools
 import gzip
 import os
 import re
@@ -20,6 +21,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.local_files import match_local
+from pipeline.ingest.image_names import PICTURE_ENDINGS
 
 MEMBER = "!"
 # Errors on reading a compressed file that is damaged.
@@ -79,10 +81,11 @@ def find_inputs(patterns: Iterable[str]) -> list[InputFile]:
     """Return the files that match patterns, each once, ordered by pattern and then by name.
 
     Args:
-        patterns: Paths or patterns. An archive stands for all files in it.
+        patterns: Paths or patterns. An archive stands for all files in it, and a folder for all
+            pictures below it.
 
     Raises:
-        InputError: No files match a pattern, or an archive is damaged.
+        InputError: No files match a pattern, an archive is damaged, or a folder has no pictures.
     """
     found: dict[str, InputFile] = {}
     for pattern in patterns:
@@ -103,17 +106,15 @@ def open_input(file: InputFile, start: int = 0) -> Iterator[BufferedIOBase]:
         InputError: The file cannot be opened. If its content is damaged, reading raises one of
             `READ_ERRORS`.
     """
-    try:
-        raw = FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED)
-    except (OSError, BeamIOError) as error:
-        raise InputError(f"{file.path}: {_reason(error)}") from error
-    with raw:
+    if file.member is not None:
+        archive = _kept_archive(file.path, last_updated(file.path), os.getpid())
+        with _open_member(archive, file) as content:
+            yield content
+        return
+    with _open_raw(file.path) as raw:
         if start:
             raw.seek(start)
-        if file.member is not None:
-            with _open_archive(file.path, raw) as archive, _open_member(archive, file) as content:
-                yield content
-        elif file.path.endswith(".gz"):
+        if file.path.endswith(".gz"):
             with gzip.open(raw) as content:
                 yield content
         else:
@@ -155,8 +156,12 @@ def _local_matches(pattern: str) -> list[InputFile]:
     paths = match_local(pattern)
     if paths == [pattern]:
         if os.path.isdir(pattern) and not _is_lmdb(pattern):
+            if pictures := _pictures_below(pattern):
+                return [InputFile(path, _size(path), named=False) for path in pictures]
             inside = os.path.join(pattern, "*")
-            raise InputError(f"{pattern}: is a folder; name the files in it, such as '{inside}'")
+            raise InputError(
+                f"{pattern}: is a folder without pictures; name the files in it, such as '{inside}'"
+            )
         return [InputFile(pattern, _size(pattern))]
     files = [path for path in paths if not os.path.isdir(path) or _is_lmdb(path)]
     return [
@@ -164,6 +169,18 @@ def _local_matches(pattern: str) -> list[InputFile]:
         for path in files
         if _may_be_data(os.path.basename(path))
     ]
+
+
+def _pictures_below(folder: str) -> list[str]:
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = filter(_may_be_data, folders)
+        found += [
+            os.path.join(parent, name)
+            for name in names
+            if name.lower().endswith(PICTURE_ENDINGS) and _may_be_data(name)
+        ]
+    return sorted(found)
 
 
 def _remote_matches(pattern: str) -> list[InputFile]:
@@ -197,12 +214,32 @@ def _size(path: str) -> int:
 
 
 def _members(path: str) -> list[InputFile]:
-    with open_input(InputFile(path, 0)) as raw, _open_archive(path, raw) as archive:
+    with _open_raw(path) as raw, _open_archive(path, raw) as archive:
         return [
             InputFile(path, member.compress_size, member.filename, named=False)
             for member in sorted(archive.infolist(), key=lambda member: member.filename)
             if not member.is_dir()
         ]
+
+
+def _open_raw(path: str) -> Any:
+    try:
+        return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    except (OSError, BeamIOError) as error:
+        raise InputError(f"{path}: {_reason(error)}") from error
+
+
+# The directory of an archive with 70,000 pictures takes most of a second to read.
+@functools.lru_cache(maxsize=16)
+def _kept_archive(path: str, updated: float, process: int) -> zipfile.ZipFile:
+    """Return an archive that stays open.
+
+    Args:
+        path: The archive.
+        updated: Time of its last change. One that was replaced is opened again.
+        process: The process, because a file's position would be shared with one that is forked.
+    """
+    return _open_archive(path, _open_raw(path))
 
 
 def _open_archive(path: str, raw: BufferedIOBase) -> zipfile.ZipFile:

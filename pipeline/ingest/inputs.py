@@ -1,10 +1,11 @@
 """The inputs of an ingestion: the files that a configuration names, split into tasks."""
 
 import dataclasses
+import fnmatch
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from lxmert_tf.errors import InputError
 from pipeline.ingest.config import (
@@ -15,7 +16,14 @@ from pipeline.ingest.config import (
     SplitConfig,
 )
 from pipeline.ingest.files import InputFile, find_inputs
-from pipeline.ingest.image_names import distinct_ids, distinct_labels, image_key, name_of_file
+from pipeline.ingest.image_names import (
+    IdRegex,
+    distinct_ids,
+    distinct_labels,
+    image_key,
+    name_of_file,
+    parse_name,
+)
 from pipeline.ingest.interfaces import Piece, RegionReader, SentenceReader
 from pipeline.ingest.readers.data_set import DataSet, DataSetPicture, DataSetSentences
 from pipeline.ingest.readers.pictures import Pictures
@@ -72,6 +80,8 @@ class Inputs:
         complete: Whether the image of every sentence is expected; False for a trial that reads a
             few images.
         ignored: Names of files that patterns found, but that are of another kind.
+        left_out: Keys (`image_key`) of the names of images in other folders than those of the
+            split. Sentences about them are left out, too.
     """
 
     regions: tuple[RegionTask, ...]
@@ -79,6 +89,7 @@ class Inputs:
     images_per_scene: int
     complete: bool
     ignored: tuple[str, ...] = ()
+    left_out: frozenset[str] = frozenset()
 
     @property
     def has_pictures(self) -> bool:
@@ -96,7 +107,8 @@ def inputs_of(config: IngestConfig) -> Inputs:
 
     Raises:
         InputError: The data set or a format is unknown, no files match a pattern, a file has
-            another format, or the sentences of the parts are about different numbers of images.
+            another format, the sentences of the parts are about different numbers of images, or
+            none of the images are in a folder of the split.
     """
     records = config.records
     assert records is not None  # configurations of several splits are read split by split
@@ -110,13 +122,20 @@ def inputs_of(config: IngestConfig) -> Inputs:
         raise InputError("one split cannot have sentences about one image and about two images")
     if images_per_scene == {2} and records.percent != ALL_PERCENT:
         raise InputError("percent needs sentences about one image; use the splits of NLVR2")
-    regions = tuple(_region_tasks(parts, config, records.limit, ignored))
+    found = [
+        region_file
+        for part in parts
+        for files in part.regions
+        for region_file in _region_files(files, config.extractor, ignored)
+    ]
+    found, left_out = _split_by_folder(found, records.folders, IdRegex(config.image_id_regex))
     return Inputs(
-        regions,
+        tuple(_region_tasks(found, records.limit)),
         sentences,
         images_per_scene.pop(),
         complete=records.limit is None,
         ignored=tuple(dict.fromkeys(ignored)),
+        left_out=left_out,
     )
 
 
@@ -157,6 +176,8 @@ def hash_percent(image_id: str) -> int:
 
 
 def _data_set_inputs(data_set: DataSet, records: SplitConfig, extractor: dict[str, Any]) -> Inputs:
+    if records.folders:
+        raise InputError(f"folders needs files; the data set {data_set.name} has none")
     low, high = records.percent
     regions: list[RegionTask] = []
     for split in records.names:
@@ -195,32 +216,23 @@ def _labeled(tasks: Iterable[SentenceTask]) -> tuple[SentenceTask, ...]:
     )
 
 
-def _region_tasks(
-    parts: Iterable[PartConfig], config: IngestConfig, limit: int | None, ignored: list[str]
-) -> Iterator[RegionTask]:
-    found = [
-        (files, reader, file)
-        for part in parts
-        for files in part.regions
-        for reader, file in _region_files(files, config.extractor, ignored)
-    ]
-    ids = distinct_ids(name_of_file(file.name) for _, reader, file in found if reader.named_by_file)
-    number = itertools.count()
-    for files, reader, file in found:
-        if limit == 0:
-            return
-        rows = files.rows
-        if limit is not None:
-            rows = _first_rows(rows, limit)
-            limit -= _count_images(reader, file, rows)
-        image_id = ids[name_of_file(file.name)] if reader.named_by_file else ""
-        for piece in reader.pieces(file, rows):
-            yield RegionTask(reader, piece, next(number), image_id)
+class _RegionFile(NamedTuple):
+    """A region file that was found.
+
+    Args:
+        reader: Reads it.
+        file: The file.
+        rows: The range of rows to read.
+    """
+
+    reader: RegionReader
+    file: InputFile
+    rows: tuple[int, int | None]
 
 
 def _region_files(
     files: RegionFiles, extractor: dict[str, Any], ignored: list[str]
-) -> Iterator[tuple[RegionReader, InputFile]]:
+) -> Iterator[_RegionFile]:
     names = [files.format] if files.format else []
     readers = {name: make_region_reader(name, extractor) for name in names}
     found = find_inputs(files.files)
@@ -230,12 +242,53 @@ def _region_files(
         name = files.format or detect_format(file)
         if name not in readers:
             readers[name] = make_region_reader(name, extractor)
-        yield readers[name], file
+        yield _RegionFile(readers[name], file, files.rows)
     if not chosen:
         raise InputError(
             f"{' '.join(files.files)}: none of the files, such as {found[0].name}, is a region "
             f"file; their endings are {known_endings()}"
         )
+
+
+def _split_by_folder(
+    found: list[_RegionFile], folders: Iterable[str | int], id_regex: IdRegex
+) -> tuple[list[_RegionFile], frozenset[str]]:
+    """Return the files that are in folders, and the keys of images that are only in others."""
+    patterns = list(map(str, folders))
+    if not patterns:
+        return found, frozenset()
+    inside, used = [], set()
+    keys: dict[bool, set[str]] = {True: set(), False: set()}
+    for region_file in found:
+        if not region_file.reader.named_by_file:
+            raise InputError(
+                f"folders needs files of one image each, such as pictures; {region_file.file.name} "
+                "has several"
+            )
+        name = name_of_file(region_file.file.name)
+        folder = "".join(parse_name(name).folders[-1:])
+        matching = [pattern for pattern in patterns if fnmatch.fnmatchcase(folder, pattern)]
+        used.update(matching)
+        inside += [region_file] if matching else []
+        keys[bool(matching)].add(image_key(id_regex(name)))
+    for pattern in patterns:
+        if pattern not in used:
+            raise InputError(f"folders: no images are in a folder {pattern!r}")
+    return inside, frozenset(keys[False] - keys[True])
+
+
+def _region_tasks(found: list[_RegionFile], limit: int | None) -> Iterator[RegionTask]:
+    ids = distinct_ids(name_of_file(file.name) for reader, file, _ in found if reader.named_by_file)
+    number = itertools.count()
+    for reader, file, rows in found:
+        if limit == 0:
+            return
+        if limit is not None:
+            rows = _first_rows(rows, limit)
+            limit -= _count_images(reader, file, rows)
+        image_id = ids[name_of_file(file.name)] if reader.named_by_file else ""
+        for piece in reader.pieces(file, rows):
+            yield RegionTask(reader, piece, next(number), image_id)
 
 
 def _first_rows(rows: tuple[int, int | None], limit: int) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from pipeline.ingest.readers.gqa_hdf5 import GqaHdf5
 from pipeline.ingest.readers.grouped_hdf5 import GroupedHdf5
 from pipeline.ingest.readers.json_lines import JsonLines, JsonLinesPairs
 from pipeline.ingest.readers.mmf_lmdb import MmfLmdb
+from pipeline.ingest.readers.nlvr import Nlvr
 from pipeline.ingest.readers.nlvr2 import Nlvr2Official, Nlvr2Release
 from pipeline.ingest.readers.numpy_files import NumpyFiles
 from pipeline.ingest.readers.pictures import Pictures
@@ -52,6 +53,7 @@ SENTENCE_READERS: dict[str, type[SentenceReader]] = {
         VizWiz,
         GqaRelease,
         GqaOfficial,
+        Nlvr,
         Nlvr2Release,
         Nlvr2Official,
         PretrainingJson,

@@ -176,7 +176,9 @@ class ReadScenes(beam.PTransform):
         regions = pipeline | ReadRegions(
             inputs.regions, percent, config.feature_dtype, self._folder, id_regex
         )
-        read = pipeline | ReadSentences(inputs.sentences, percent, id_regex, self._folder)
+        read = pipeline | ReadSentences(
+            inputs.sentences, percent, id_regex, self._folder, inputs.left_out
+        )
         unique = read | "AllSentences" >> _only(AnnotatedSentence) | RejectRepeated()
 
         sentences = unique | "Sentences" >> _only(AnnotatedSentence)
@@ -335,6 +337,7 @@ class ReadSentences(beam.PTransform):
         percent: Range of image hashes that are wanted.
         id_regex: Selects the id within an image's name.
         folder: The work folder.
+        left_out: Keys of the names of images whose sentences are left out.
     """
 
     def __init__(
@@ -343,30 +346,39 @@ class ReadSentences(beam.PTransform):
         percent: tuple[int, int],
         id_regex: IdRegex,
         folder: str,
+        left_out: frozenset[str],
     ):
         super().__init__()
         self._tasks = tasks
         self._percent = percent
         self._id_regex = id_regex
         self._folder = folder
+        self._left_out = left_out
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Spread the files over the workers and read them."""
         tasks = pipeline | beam.Create(self._tasks) | "Spread" >> beam.Reshuffle()
         return tasks | "Read" >> beam.FlatMap(
-            _read_noting_errors, self._folder, self._percent, self._id_regex
+            _read_noting_errors, self._folder, self._percent, self._id_regex, self._left_out
         )
 
 
 def _read_noting_errors(
-    task: SentenceTask, folder: str, percent: tuple[int, int], id_regex: IdRegex
+    task: SentenceTask,
+    folder: str,
+    percent: tuple[int, int],
+    id_regex: IdRegex,
+    left_out: frozenset[str],
 ) -> Iterator[AnnotatedSentence | Reject | ReadCount]:
     with noting_errors(folder):
-        yield from read_sentences(task, percent, id_regex)
+        yield from read_sentences(task, percent, id_regex, left_out)
 
 
 def read_sentences(
-    task: SentenceTask, percent: tuple[int, int], id_regex: IdRegex
+    task: SentenceTask,
+    percent: tuple[int, int],
+    id_regex: IdRegex,
+    left_out: frozenset[str] = frozenset(),
 ) -> Iterator[AnnotatedSentence | Reject | ReadCount]:
     """Yield a sentence or reject for each item of a file, then the count."""
     count, file = 0, task.file.name
@@ -376,7 +388,7 @@ def read_sentences(
             yield Reject("sentence", item.id, item.reason, file, item.line or number)
             continue
         names = tuple(map(id_regex, item.image_ids)) if id_regex else item.image_ids
-        if _is_within(percent, names[0]):
+        if _is_within(percent, names[0]) and left_out.isdisjoint(map(image_key, names)):
             count += 1
             yield AnnotatedSentence(names, item.sentence, file, number)
     yield ReadCount("sentence", count)

@@ -128,4 +128,4 @@ def test_an_unknown_task_gets_a_list_of_tasks(lxmert, files):
     outcome = lxmert(*files, "--task", "okvqa")
     assert outcome.status == 2
     # Whether they are in quotes depends on Python's version.
-    assert "vqa, gqa, nlvr2" in outcome.stderr.replace("'", "")
+    assert "vqa, gqa, nlvr, nlvr2" in outcome.stderr.replace("'", "")

@@ -1,10 +1,12 @@
 """Pipeline configurations: ours load, and wrong ones fail with one line."""
 
+import fnmatch
 import importlib.resources
 import pathlib
 import shutil
 
 import pytest
+import yaml
 
 from lxmert_tf.errors import InputError
 from pipeline.config import load_pipeline
@@ -36,6 +38,18 @@ def test_training_and_validation_share_no_image_and_test_is_the_official_split()
     assert (train.from_, validation.from_, test.from_) == ("train", "train", "test")
     assert train.percent[0] == validation.percent[1]
     assert (test.percent, test.limit) == ((0, 100), None)
+
+
+@pytest.mark.parametrize("file", ["ingest/nlvr.yaml", "pipeline/nlvr.yaml"])
+def test_each_folder_of_nlvr_is_in_training_or_in_validation(file):
+    splits = yaml.safe_load((CONFIGS / file).read_text())["splits"]
+    for folder in map(str, range(80)):
+        split = [
+            name
+            for name in ("train", "validation")
+            if any(fnmatch.fnmatchcase(folder, pattern) for pattern in splits[name]["folders"])
+        ]
+        assert split == ["validation" if folder[0] in "789" else "train"]
 
 
 PIPELINE, MODEL, TASK = "pipeline/easy_vqa.yaml", "model/mini.yaml", "task/easy_vqa.yaml"

@@ -23,15 +23,20 @@ def test_files_have_the_format_of_the_servers(tmp_path):
     assert json.loads(path.read_text()) == [{"questionId": "07333408", "prediction": "pipe"}]
     write_submission("nlvr2", {"dev-850-0-0": "True", "dev-850-1-0": "False"}, path)
     assert path.read_bytes() == b"dev-850-0-0,True\ndev-850-1-0,False\n"
+    # Answers of a model of your own may be in lower case.
+    write_submission("nlvr", {"dev-72-0-3": "True", "dev-72-0-4": "false"}, path)
+    assert path.read_bytes() == b"dev-72-0-3.png,true\ndev-72-0-4.png,false\n"
 
 
 IDS = {
     "vqa": st.integers(0, 10**18 - 1).map(str) | st.text(),
     "gqa": st.text(),
+    "nlvr": st.from_regex(r"(train|dev|test)-[0-9]+-[0-3]-[0-5]", fullmatch=True),
     "nlvr2": st.from_regex(r"(train|dev|test1)-[0-9]+-[0-3]-[01]", fullmatch=True)
     | st.sampled_from(["kitchen 1", "déjà-vu", "7"]),
 }
-ANSWERS = {"vqa": st.text(), "gqa": st.text(), "nlvr2": st.sampled_from(["True", "False"])}
+LABELS = st.sampled_from(["True", "False"])
+ANSWERS = {"vqa": st.text(), "gqa": st.text(), "nlvr": LABELS, "nlvr2": LABELS}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -49,11 +54,16 @@ def test_verdicts_are_read_in_any_case_as_the_official_script_does(tmp_path):
     path = tmp_path / "file.csv"
     path.write_bytes(b"dev-850-0-0,true\r\ndev-850-1-0,FALSE\r\n\r\n")
     assert read_submission("nlvr2", path) == {"dev-850-0-0": "True", "dev-850-1-0": "False"}
+    path.write_bytes(b"dev-72-0-3.png,TRUE\r\ndev-72-0-4,false\r\n")
+    assert read_submission("nlvr", path) == {"dev-72-0-3": "True", "dev-72-0-4": "False"}
 
 
 @pytest.mark.parametrize(
     ("task", "predictions", "reason"),
     [
+        ("nlvr", {"dev-72-0-3": "yes"}, "dev-72-0-3: the prediction is 'yes'"),
+        ("nlvr", {"72-0-3": "True"}, "image '72-0-3': must be named like dev-72-0-3 for NLVR"),
+        ("nlvr", {"dev-72-0-3.png": "True"}, "image 'dev-72-0-3.png': must be named like"),
         ("nlvr2", {"dev-850-0-0": "yes"}, "dev-850-0-0: the prediction is 'yes'"),
         ("nlvr2", {"dev,1": "True"}, "identifier 'dev,1'"),
         ("nlvr2", {"": "True"}, "identifier ''"),
@@ -94,6 +104,8 @@ def test_place_that_cannot_be_written_is_named(tmp_path, place):
         ("gqa", '[{"question_id": 7, "answer": "x"}]', "'[0].questionId' is missing"),
         ("gqa", '[{"questionId": null, "prediction": "x"}]', "[0].questionId: None must be"),
         ("gqa", "dev-850-0-0,True\n", "not valid JSON"),
+        ("nlvr", "dev-72-0-3.png,yes\n", "line 1: 'dev-72-0-3.png,yes' must be like"),
+        ("nlvr", "dev-72-0-3.png,true\ndev-72-0-3,true\n", "duplicate question IDs: 1"),
         ("nlvr2", "identifier,label\n", "line 1: 'identifier,label' must be like"),
         ("nlvr2", "dev-850-0-0,True\ndev-850-0-1\n", "line 2: 'dev-850-0-1' must be like"),
         ("nlvr2", "dev-850-0-0,True,False\n", "line 1"),
@@ -113,6 +125,7 @@ def test_damaged_or_wrong_files_are_refused(tmp_path, task, text, reason):
 VALID = {
     "vqa": b'[{"question_id": 7, "answer": "x"}, {"question_id": 8, "answer": "y"}]',
     "gqa": b'[{"questionId": "7", "prediction": "x"}]',
+    "nlvr": b"dev-72-0-3.png,true\ndev-72-0-4.png,false\n",
     "nlvr2": b"dev-850-0-0,True\ndev-850-1-0,False\n",
 }
 

@@ -9,6 +9,7 @@ from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
 from pipeline.ingest.readers.coco_captions import CocoCaptions
 from pipeline.ingest.readers.gqa import GqaOfficial, GqaRelease
 from pipeline.ingest.readers.json_lines import JsonLines, JsonLinesPairs
+from pipeline.ingest.readers.nlvr import Nlvr
 from pipeline.ingest.readers.nlvr2 import Nlvr2Official, Nlvr2Release
 from pipeline.ingest.readers.pretraining_json import PretrainingJson
 from pipeline.ingest.readers.vizwiz import VizWiz
@@ -76,6 +77,17 @@ GQA_OFFICIAL = {
     }
     for number in range(3)
 }
+NLVR = [
+    {
+        "sentence": "There is a tower with exactly two blocks.",
+        "label": ("false", "true")[number % 2],
+        "identifier": f"72-{number}",
+        "directory": "5",
+        "evals": {"r1": "true", "r4": "false"},
+        "structured_rep": [[{"y_loc": 80, "type": "square", "color": "Black", "size": 20}], [], []],
+    }
+    for number in range(3)
+]
 NLVR2_RELEASE = [
     {
         "identifier": f"train-10171-0-{number}",
@@ -187,6 +199,7 @@ FORMATS = {
     "vizwiz": (VizWiz, VIZWIZ, (), ("image", "question")),
     "gqa_release": (GqaRelease, GQA_RELEASE, (), ("question_id", "img_id", "sent")),
     "gqa_official": (GqaOfficial, GQA_OFFICIAL, (), ("question", "imageId")),
+    "nlvr": (Nlvr, NLVR, (), ("identifier", "sentence")),
     "nlvr2_release": (Nlvr2Release, NLVR2_RELEASE, (), ("identifier", "img0", "img1", "sent")),
     "nlvr2_official": (Nlvr2Official, NLVR2_OFFICIAL, (), ("identifier", "sentence")),
     "pretraining": (PretrainingJson, PRETRAINING, (), ("img_id", "sentf")),
@@ -200,7 +213,7 @@ FORMATS = {
     "json_lines": (JsonLines, JSON_LINES, (), ("image", "sentence")),
     "json_lines_pairs": (JsonLinesPairs, JSON_LINES_PAIRS, (), ("image", "sentence")),
 }
-BY_LINE = ("nlvr2_official", "json_lines", "json_lines_pairs")
+BY_LINE = ("nlvr", "nlvr2_official", "json_lines", "json_lines_pairs")
 
 
 def content_of(name: str):

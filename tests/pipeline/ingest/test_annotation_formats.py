@@ -22,8 +22,8 @@ from tests.pipeline.ingest.annotations import (
 from tests.pipeline.ingest.test_json_items import VALUES
 
 REQUIRED = [(name, key) for name, (*_, keys) in FORMATS.items() for key in keys]
-# Of an item of the pre-training file, four sentences hang on one id.
-PER_ITEM = {"pretraining": 4}
+# Sentences of one item: four hang on one id in the pre-training file, and NLVR has six images.
+PER_ITEM = {"pretraining": 4, "nlvr": 6}
 
 
 def items_of(name: str, content):
@@ -122,7 +122,9 @@ def test_words_that_are_none(tmp_path, name, broken, reason):
     items = items_of(name, content)
     middle = items[keys_of(items)[1]]
     key = "sentf" if name == "pretraining" else FORMATS[name][3][-1]
-    key = {"nlvr2_official": "sentence", "gqa_official": "question"}.get(name, key)
+    key = {"nlvr": "sentence", "nlvr2_official": "sentence", "gqa_official": "question"}.get(
+        name, key
+    )
     middle[key] = {"mscoco": ["fine", "BROKEN"]} if name == "pretraining" else "BROKEN"
     middle.pop("labelf", None)
     data = encode(name, content).replace(b"BROKEN", broken)
@@ -199,7 +201,7 @@ def test_any_value_at_any_place(folder, name, data):
         assert not whole_items or looks_like_a_list or in_images
         assert "\n" not in str(error)
         return
-    if whole_items and name != "pretraining":
+    if whole_items and name not in PER_ITEM:
         assert len(items) == len(keys_of(items_of(name, changed)))
     for item in sentences(items):
         assert item.sentence.text.strip()

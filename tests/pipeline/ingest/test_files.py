@@ -1,5 +1,6 @@
 """Input files by path and pattern, and what among them is no input."""
 
+import os
 import pathlib
 import zipfile
 
@@ -7,8 +8,9 @@ import pytest
 
 from lxmert_tf.errors import InputError
 from pipeline.components.scene_example_gen import files_fingerprint
+from pipeline.ingest import files
 from pipeline.ingest.config import IngestConfig, PartConfig, RegionFiles, SentenceFiles, SplitConfig
-from pipeline.ingest.files import InputFile, find_inputs
+from pipeline.ingest.files import InputFile, find_inputs, open_input
 from pipeline.ingest.inputs import inputs_of
 from pipeline.ingest.registry import detect_format
 from tests.pipeline.ingest import detections
@@ -144,12 +146,44 @@ def test_the_format_is_detected_from_the_ending(name, form):
     assert detect_format(InputFile(name, 1)) == form
 
 
-def test_a_folder_that_is_named_is_refused_with_the_pattern_for_its_files(folder):
-    write("photos [v2]/a.png")
-    message = r"photos \[v2\]: is a folder; name the files in it, such as 'photos \[v2\]/\*'"
+def test_a_folder_stands_for_the_pictures_below_it(folder):
+    write("photos [v2]/b.PNG", "photos [v2]/1/2/a.jpg", "photos [v2]/1/a.json", "photos [v2]/a")
+    write("photos [v2]/.git/c.png", "photos [v2]/__MACOSX/c.png", "photos [v2]/._c.png")
+    assert names("photos [v2]") == ["photos [v2]/1/2/a.jpg", "photos [v2]/b.PNG"]
+    found = inputs("photos [v2]/").regions
+    assert [task.image_id for task in found] == ["a", "b"]
+    assert all(task.reader.name == "pictures" for task in found)
+
+
+def test_a_folder_without_pictures_is_refused_with_the_pattern_for_its_files(folder):
+    write("features [v2]/a.tsv", content=ROW)
+    message = r"features \[v2\]: is a folder without pictures; .*, such as 'features \[v2\]/\*'"
     with pytest.raises(InputError, match=message):
-        find_inputs(["photos [v2]"])
-    assert [file.name for file in find_inputs(["photos [v2]/*"])] == ["photos [v2]/a.png"]
+        find_inputs(["features [v2]"])
+    assert names("features [v2]/*") == ["features [v2]/a.tsv"]
+
+
+def test_an_archive_is_opened_once_until_it_changes(folder, monkeypatch):
+    def pack(**members):
+        with zipfile.ZipFile("new.zip", "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        os.replace("new.zip", "all.zip")
+
+    opened = []
+    open_raw = files._open_raw
+    monkeypatch.setattr(files, "_open_raw", lambda path: opened.append(path) or open_raw(path))
+    pack(a="first", b="second")
+    members = find_inputs(["all.zip"])
+    opened.clear()
+    for file, content in zip([*members, members[0]], (b"first", b"second", b"first")):
+        with open_input(file) as stream:
+            assert stream.read() == content
+    assert opened == ["all.zip"]
+    pack(a="other", b="")
+    os.utime("all.zip", (1, 1))
+    with open_input(members[0]) as stream:
+        assert stream.read() == b"other"
 
 
 def test_an_archive_without_files_to_read_is_named(folder):
