@@ -31,7 +31,7 @@ demo: venv ## train, evaluate, push, and query a small model (DEMO_ARGS=...)
 test: lint ## lint, and run the fast tests (PYTEST_ARGS=...)
 	$(VENV)/bin/python -m pytest -m "not slow and not e2e" $(PYTEST_ARGS)
 
-test-e2e: venv ## run the tests of whole TFX pipelines, without the slow ones (PYTEST_ARGS=...)
+test-e2e: venv ## run the tests of TFX pipelines, training, and worker processes, without the slow ones
 	$(VENV)/bin/python -m pytest -m "e2e and not slow" $(PYTEST_ARGS)
 
 test-all: lint ## lint, and run all tests

@@ -74,6 +74,7 @@ def demo_output(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_fine_tuning_example_runs_and_leaves_a_preset(demo_output):
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(code.splitlines()) <= 20

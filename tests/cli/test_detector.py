@@ -52,6 +52,7 @@ def test_a_photograph_is_answered(lxmert, predictor, model, detector, picture):
     assert lxmert("ask", *argv, "--flavor", "caffe").stdout != outcome.stdout
 
 
+@pytest.mark.slow
 def test_the_detector_takes_the_place_of_the_stored_extractor(predictor, tiny, extractor, pictures):
     image = read_image(pictures[0])
     [expected] = predictor.answer(image, [QUESTION])
@@ -63,6 +64,7 @@ def test_the_detector_takes_the_place_of_the_stored_extractor(predictor, tiny, e
     assert Predictor.from_directory(tiny.saved_model).answer(image, [QUESTION]) != [expected]
 
 
+@pytest.mark.slow
 def test_sentences_are_ranked_by_the_detectors_regions(
     lxmert, tiny, detector, extractor, picture, tmp_path_factory
 ):
@@ -76,6 +78,7 @@ def test_sentences_are_ranked_by_the_detectors_regions(
     assert outcome.stdout.splitlines() == [f"{p:6.1%}  {sentence}" for sentence, p in ranked]
 
 
+@pytest.mark.slow
 def test_a_drawing_names_what_the_detector_finds(
     lxmert, tiny, detector, extractor, picture, tmp_path
 ):

@@ -28,6 +28,7 @@ def weight_bytes(folder) -> int:
     return sum(path.stat().st_size for path in (folder / "variables").iterdir())
 
 
+@pytest.mark.slow
 def test_a_version_in_bfloat16_answers_as_the_preset_and_is_half_as_large(
     lxmert, tiny, tmp_path, inputs
 ):

@@ -43,6 +43,7 @@ def with_extractor(tiny, extractor: dict, size: int) -> LxmertAnswerClassifier:
     )
 
 
+@pytest.mark.slow
 def test_ingest_and_ask_make_the_same_regions(lxmert, tmp_path, tiny, pictures, extractor):
     config, size = extractor
     for number in range(2):

@@ -65,6 +65,7 @@ def run(hub, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_model_is_exported_with_names_or_numbers_as_answers(run, tiny, tmp_path):
     command = ["-m", "lxmert_tf.cli", "export", "--preset", "hf://lab/vqa", "--output"]
     done = run(*command, tmp_path / "1")
@@ -124,6 +125,7 @@ def test_a_model_is_imported(run, hub, tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_vocabulary_that_a_repository_leaves_out_is_the_published_one(run, hub, tmp_path):
     published, bare = tmp_path / "published", tmp_path / "bare"
     published.mkdir()

@@ -115,6 +115,7 @@ def test_commands_that_train_keep_freed_memory_and_prefer_onednn():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "used"), [(None, True), ("0", False)])
 def test_onednn_is_used_unless_the_user_disabled_it(given, used):
     code = """

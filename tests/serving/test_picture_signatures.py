@@ -237,6 +237,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_tensorflow_and_tf_text_alone_answer(saved_model, call, tmp_path):
     paths = [tmp_path / f"{i}.png" for i in range(2)]
     for path, file in zip(paths, [FILES[1], BROKEN]):

@@ -55,7 +55,7 @@ def test_what_stands_in_the_padding_does_not_matter(flavor):
     assert_same(model({**inputs, "images": images}), expected)
 
 
-@pytest.mark.parametrize("flavor", FLAVORS)
+@pytest.mark.parametrize("flavor", ["caffe", pytest.param("hf", marks=pytest.mark.slow)])
 def test_regions_are_those_of_the_outputs(flavor):
     model = detector(flavor)
     images = pictures((40, 50), (70, 30))
@@ -97,7 +97,7 @@ def test_the_model_is_saved_and_loaded(tmp_path):
     assert_same(back(inputs), expected, atol=0)
 
 
-@pytest.mark.parametrize("flavor", FLAVORS)
+@pytest.mark.parametrize("flavor", ["hf", pytest.param("caffe", marks=pytest.mark.slow)])
 def test_a_saved_graph_takes_batches_of_any_size(flavor, tmp_path):
     model = detector(flavor)
     shapes = {name: tf.TensorSpec(value.shape, value.dtype) for name, value in model.input.items()}

@@ -28,7 +28,7 @@ def config_of(preset, **arguments):
     return {"name": "detector", "preset": str(preset), **arguments}
 
 
-@pytest.mark.parametrize("flavor", [None, "caffe"])
+@pytest.mark.parametrize("flavor", [pytest.param(None, marks=pytest.mark.slow), "caffe"])
 def test_its_regions_are_the_detectors(preset, flavor):
     extractor = make_extractor(config_of(preset, flavor=flavor))
     detector = Detector.from_preset(preset, flavor=flavor)

@@ -92,7 +92,9 @@ def test_a_graph_for_all_sizes_computes_what_the_eager_model_does(model):
 
 
 # The pre-trainer has losses of its own, which the golden numbers test.
-@pytest.mark.parametrize("cls", [LxmertBackbone, LxmertAnswerClassifier])
+@pytest.mark.parametrize(
+    "cls", [pytest.param(LxmertBackbone, marks=pytest.mark.slow), LxmertAnswerClassifier]
+)
 def test_fit_evaluate_and_predict_agree_with_calls(cls):
     # One layer in all, because Keras traces the model three times.
     keras.utils.set_random_seed(1)

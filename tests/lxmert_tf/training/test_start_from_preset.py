@@ -68,6 +68,7 @@ def backbone_weights(model) -> dict[str, np.ndarray]:
     return {each.names[0]: each.variable.numpy() for each in named}
 
 
+@pytest.mark.e2e
 def test_fine_tuning_on_questions(finished, files, tmp_path):
     config = FinetuningConfig(init_from=str(finished / "preset"), epochs=1, **SETTINGS)
     before = backbone_weights(load_preset(finished / "preset"))

@@ -28,6 +28,7 @@ def trained(tmp_path_factory):
     return dict(np.load(path))
 
 
+@pytest.mark.e2e
 def test_every_logical_cpu_is_a_replica(trained):
     assert trained["replicas"] == 2
     assert mirrored_strategy().num_replicas_in_sync == 1

@@ -64,7 +64,7 @@ def test_a_run_leaves_checkpoints_a_log_and_a_preset(finished):
     [
         pytest.param("in the first stage", marks=pytest.mark.slow),
         pytest.param("between the stages", marks=pytest.mark.slow),
-        "in the second",
+        pytest.param("in the second", marks=pytest.mark.e2e),
     ],
 )
 def test_a_resumed_run_ends_with_the_same_weights(
@@ -116,6 +116,7 @@ def test_a_preset_that_does_not_fit_is_refused(files, tmp_path):
         pretrain(files, (), config)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(files, tmp_path):
     wild = FinetuningConfig(
         **SMALL, batch_size=16, peak_learning_rate=1e30, checkpoint_steps=1, warmup=0.0
@@ -151,6 +152,7 @@ def test_a_statement_that_is_neither_true_nor_false_ends_in_one_line(tmp_path):
     assert one_line(raised).startswith(f"{path} (of 1): the sentence ")
 
 
+@pytest.mark.slow
 def test_records_that_are_missing_are_noticed_without_a_scan(files, tmp_path):
     folder = pathlib.Path(shutil.copytree(pathlib.Path(files[0]).parent, tmp_path / "records"))
     (folder / "scenes-1.tfrecord").unlink()

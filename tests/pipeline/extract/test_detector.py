@@ -41,7 +41,11 @@ def extractor(folder, flavor: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("name", "flavor"), [("out.tsv", "caffe"), pytest.param("out", "hf", marks=pytest.mark.slow)]
+    ("name", "flavor"),
+    [
+        pytest.param("out.tsv", "caffe", marks=pytest.mark.e2e),
+        pytest.param("out", "hf", marks=pytest.mark.slow),
+    ],
 )
 def test_records_of_the_output_have_the_regions_of_the_detector(folder, tmp_path, name, flavor):
     config = ExtractConfig(

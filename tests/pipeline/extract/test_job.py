@@ -72,7 +72,10 @@ def test_records_of_the_output_have_the_regions_of_the_pictures(
     assert not parts_folder(tmp_path / name).exists()
 
 
-@pytest.mark.parametrize(("name", "workers"), [("out.tsv", 2), ("out_3.h5", 1), ("out", 1)])
+@pytest.mark.parametrize(
+    ("name", "workers"),
+    [pytest.param("out.tsv", 2, marks=pytest.mark.slow), ("out_3.h5", 1), ("out", 1)],
+)
 def test_workers_and_batches_give_the_same_bytes(tmp_path, name, workers):
     photos = draw_many(tmp_path / "photos", 20)
     for folder, options in (("one", {}), ("two", {"workers": workers, "batch_size": 6})):
@@ -248,7 +251,7 @@ def wait_for_parts(output, process: subprocess.Popen, count: int) -> None:
 @pytest.mark.parametrize(
     ("number", "workers"),
     [
-        (signal.SIGKILL, 1),
+        pytest.param(signal.SIGKILL, 1, marks=pytest.mark.e2e),
         pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow),
         pytest.param(signal.SIGKILL, 2, marks=pytest.mark.slow),
     ],

@@ -83,6 +83,7 @@ def test_compressed_and_divided_files_give_the_same_records(form, files, tmp_pat
     assert contents(tmp_path / "other") == contents(tmp_path / "plain")
 
 
+@pytest.mark.slow
 def test_two_worker_processes_write_the_same_bytes(files, tmp_path):
     config = config_of(*([f] for f in files))
     run_ingest(config, tmp_path / "one")

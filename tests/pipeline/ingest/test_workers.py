@@ -88,7 +88,7 @@ def check_that_nothing_is_left(folder: pathlib.Path, process: subprocess.Popen) 
     ("number", "workers", "status", "line"),
     [
         pytest.param(signal.SIGTERM, 1, 143, "terminated", marks=pytest.mark.slow),
-        (signal.SIGINT, 2, 130, "interrupted"),
+        pytest.param(signal.SIGINT, 2, 130, "interrupted", marks=pytest.mark.e2e),
         pytest.param(signal.SIGINT, 1, 130, "interrupted", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 2, 143, "terminated", marks=pytest.mark.slow),
     ],
