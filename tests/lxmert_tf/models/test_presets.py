@@ -237,7 +237,7 @@ WEIGHTS = "weights.data-00000-of-00001"
         ("config.json", lambda b: b.replace(b'"cross_layers": 1', b'"cross_layers": 2'),
          "the weights cannot be loaded"),
         ("preset.json", None, "preset.json: No such file or directory"),
-        ("preset.json", "\x00\x01\x02", "preset.json line 1: not UTF-8 text (a NUL character)"),
+        ("preset.json", "{}ab\x00", "preset.json line 1: not UTF-8 text (a NUL character)"),
         ("preset.json", "[]", "must hold a mapping of keys to values"),
         ("preset.json", '{"format": 99, "model": "LxmertBackbone"}', "format is 99; this version"),
         ("preset.json", '{"format": 1}', "the key 'model' must name the model's class"),
