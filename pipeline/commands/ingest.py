@@ -31,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs = parser.add_argument_group("input (one of --config, --regions, --source)")
     inputs.add_argument("--config", metavar="FILE", help="a YAML file, as in configs/ingest")
     inputs.add_argument(
-        "--regions", nargs="+", metavar="GLOB", help="files with regions of images, or pictures"
+        "--regions",
+        nargs="+",
+        metavar="GLOB",
+        help="files with regions of images, or pictures or folders of them",
     )
     inputs.add_argument(
         "--regions-format", metavar="NAME", help="see docs/sources.md (default: detect it)"
