@@ -107,7 +107,7 @@ def check_integer(argument: str, value, least: int, most: int | None = None) -> 
     Raises:
         InputError: The value is not an integer, or out of range.
     """
-    if not isinstance(value, int):
+    if not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f"{argument} is {value!r}; it must be an integer")
     if value < least:
         raise InputError(f"{argument} is {value}; it must be at least {least}")

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage, sparse
-from scipy.sparse import csgraph
 
+from lxmert_tf.errors import InputError
+from lxmert_tf.regions.components import Components, filled_share, find_components
 from lxmert_tf.regions.extractor import RegionExtractor, Regions, check_integer
 
 # Large images are scaled down to this size (longest side, in pixels): the components of a
@@ -40,6 +40,10 @@ COLORS = {
 COLOR_DISTANCE = 90.0
 
 
+# Features of where a region lies, its size, and its color; see `GridExtractor`.
+GEOMETRY_SIZE = 18
+
+
 class GridExtractor(RegionExtractor):
     """Extracts components of flat color, the largest first, and the cells of a grid.
 
@@ -49,42 +53,93 @@ class GridExtractor(RegionExtractor):
     differences between regions stand out. Objects are the shapes that components look like, and
     attributes are their nearest color names.
 
+    With `geometry`, 18 features more, all in 0..1, keep what a resized crop loses: the box (x1 y1
+    x2 y2), its width and height, and the share of the image that the component itself covers; the
+    mean red, green, and blue; the box as fractions of the area around it; and 1 for each edge of
+    that area (left, top, right, bottom) that the component touches. The area around a component
+    is the component that it lies in, such as a panel, and otherwise the image.
+
     Args:
         cells: The grid has cells x cells cells.
         max_components: The most components per image.
         crop_size: Pixels per side of a crop.
+        working_size: Larger images are scaled down to this number of pixels on the longest side.
+        smallest_share: Components smaller than this share of the image are left out.
+        tolerance: Adjacent pixels belong to one component if no channel differs by more than this
+            (of 255).
+        geometry: Add the features of position, size, color, and contact with edges.
+        colors: The names of the attributes, and their red, green, and blue in 0..255; None for
+            `COLORS`.
 
     Raises:
         InputError: An argument is out of range.
+
+    Example:
+        >>> GridExtractor(max_components=28, working_size=400, smallest_share=0.0005, geometry=True)
     """
 
     name = "grid"
     object_names = ("background", *FILL_SHARES, "irregular")
     attribute_names = tuple(COLORS)
 
-    def __init__(self, cells: int = 2, max_components: int = 4, crop_size: int = 8):
+    def __init__(
+        self,
+        cells: int = 2,
+        max_components: int = 4,
+        crop_size: int = 8,
+        working_size: int = WORKING_SIZE,
+        smallest_share: float = SMALLEST_SHARE,
+        tolerance: int = FLAT_TOLERANCE,
+        geometry: bool = False,
+        colors: dict[str, list[int]] | None = None,
+    ):
         check_integer("cells", cells, 1)
         check_integer("max_components", max_components, 0)
         check_integer("crop_size", crop_size, 1)
+        check_integer("working_size", working_size, 1)
+        _check_share("smallest_share", smallest_share)
+        check_integer("tolerance", tolerance, 0, 255)
+        if not isinstance(geometry, bool):
+            raise InputError(f"geometry is {geometry!r}; it must be true or false")
+        if colors is not None:
+            _check_colors(colors)
         self.cells = cells
         self.max_components = max_components
         self.crop_size = crop_size
-        self.feature_size = 4 * crop_size**2
+        self.working_size = working_size
+        self.smallest_share = smallest_share
+        self.tolerance = tolerance
+        self.geometry = geometry
+        self.colors = colors
+        self.feature_size = 4 * crop_size**2 + geometry * GEOMETRY_SIZE
         self.max_regions = cells**2 + max_components
+        self.attribute_names = tuple(colors or COLORS)
+        self._palette = np.array(list((colors or COLORS).values()), np.float32)
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        config = {
             "name": self.name,
             "cells": self.cells,
             "max_components": self.max_components,
             "crop_size": self.crop_size,
         }
+        # Only what was set, so that the configs of records and presets stay comparable.
+        optional = {
+            "working_size": WORKING_SIZE,
+            "smallest_share": SMALLEST_SHARE,
+            "tolerance": FLAT_TOLERANCE,
+            "geometry": False,
+            "colors": None,
+        }
+        set_ones = {name: getattr(self, name) for name in optional}
+        return config | {k: value for k, value in set_ones.items() if value != optional[k]}
 
     def extract(self, image: np.ndarray) -> Regions:
-        picture = _at_working_size(image)
-        pixels = np.asarray(picture)
-        components = _flat_components(pixels, self.max_components)
-        rows = [self._component(picture, pixels, mask) for mask in components]
+        picture = self._at_working_size(image)
+        components = find_components(
+            np.asarray(picture), self.tolerance, self.smallest_share, self.max_components
+        )
+        rows = [self._component(picture, components, index) for index in range(len(components))]
         rows += [self._cell(picture, *cell) for cell in self._grid(*picture.size)]
         features, boxes, objects, attributes = zip(*rows)
         object_ids, object_confidences = zip(*objects)
@@ -97,6 +152,14 @@ class GridExtractor(RegionExtractor):
             attribute_ids=np.array(attribute_ids, np.int64),
             attribute_confidences=np.array(attribute_confidences, np.float32),
         )
+
+    def _at_working_size(self, image: np.ndarray) -> Image.Image:
+        picture = Image.fromarray(image)
+        longest = max(picture.size)
+        if longest <= self.working_size:
+            return picture
+        size = [max(1, round(side * self.working_size / longest)) for side in picture.size]
+        return picture.resize(size, Image.Resampling.BOX)
 
     def _grid(self, width: int, height: int):
         for row in range(self.cells):
@@ -111,22 +174,35 @@ class GridExtractor(RegionExtractor):
     def _cell(self, picture: Image.Image, x1, y1, x2, y2):
         width, height = picture.size
         ink = 1 - self._resize(picture, (x1, y1, x2, y2))
-        features = np.concatenate([ink.ravel(), np.zeros(self.crop_size**2, np.float32)])
         box = (x1 / width, y1 / height, x2 / width, y2 / height)
-        return features, box, (0, 0.0), (0, 0.0)
+        parts = [ink.ravel(), np.zeros(self.crop_size**2, np.float32)]
+        if self.geometry:
+            color = 1 - ink.mean(axis=(0, 1))
+            touches = (x1 == 0, y1 == 0, x2 == width, y2 == height)
+            parts.append(_geometry(box, 1 / self.cells**2, color, box, touches))
+        return np.concatenate(parts), box, (0, 0.0), (0, 0.0)
 
-    def _component(self, picture: Image.Image, pixels: np.ndarray, mask: np.ndarray):
-        height, width = mask.shape
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    def _component(self, picture: Image.Image, components: Components, index: int):
+        width, height = picture.size
+        rows, columns = components.slices[index]
         # One pixel more on each side, for the blended pixels of the edge.
-        x1, x2 = max(columns[0] - 1, 0), min(columns[-1] + 2, width)
-        y1, y2 = max(rows[0] - 1, 0), min(rows[-1] + 2, height)
+        x1, x2 = max(columns.start - 1, 0), min(columns.stop + 1, width)
+        y1, y2 = max(rows.start - 1, 0), min(rows.stop + 1, height)
         ink = 1 - self._resize(picture, (x1, y1, x2, y2))
-        shape = self._resize(Image.fromarray(mask.astype(np.uint8) * 255), (x1, y1, x2, y2))
-        features = np.concatenate([ink.ravel(), shape.ravel()])
+        mask = Image.fromarray((components.labels == index + 1).astype(np.uint8) * 255)
+        parts = [ink.ravel(), self._resize(mask, (x1, y1, x2, y2)).ravel()]
         box = (x1 / width, y1 / height, x2 / width, y2 / height)
-        inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return features, box, _shape_of(inner, mask), _color_of(pixels[mask].mean(axis=0))
+        color = components.colors[index]
+        if self.geometry:
+            parts.append(_component_geometry(components, index, box))
+        shape = _shape_of(components, index)
+        return np.concatenate(parts), box, shape, self._nearest_color(color)
+
+    def _nearest_color(self, mean: np.ndarray) -> tuple[int, float]:
+        """Return the index in `attribute_names` of the nearest color, and the confidence."""
+        distances = np.linalg.norm(self._palette - mean, axis=1)
+        nearest = int(distances.argmin())
+        return nearest, float(0.5 ** (distances[nearest] / COLOR_DISTANCE))
 
     def _resize(self, picture: Image.Image, box) -> np.ndarray:
         size = (self.crop_size, self.crop_size)
@@ -135,39 +211,34 @@ class GridExtractor(RegionExtractor):
         return np.asarray(crop, np.float32) / 255
 
 
-def _at_working_size(image: np.ndarray) -> Image.Image:
-    picture = Image.fromarray(image)
-    longest = max(picture.size)
-    if longest <= WORKING_SIZE:
-        return picture
-    size = [max(1, round(side * WORKING_SIZE / longest)) for side in picture.size]
-    return picture.resize(size, Image.Resampling.BOX)
+def _component_geometry(components: Components, index: int, box) -> np.ndarray:
+    height, width = components.labels.shape
+    outer = components.enclosing(index)
+    around = (slice(0, height), slice(0, width)) if outer is None else components.slices[outer]
+    (top, bottom), (left, right) = (
+        ((inside.start - outside.start) / size, (inside.stop - outside.start) / size)
+        for inside, outside in zip(components.slices[index], around)
+        for size in [outside.stop - outside.start]
+    )
+    share = components.areas[index] / (height * width)
+    color = components.colors[index] / 255
+    return _geometry(box, share, color, (left, top, right, bottom), components.contacts(index))
 
 
-def _flat_components(pixels: np.ndarray, most: int) -> list[np.ndarray]:
-    """Return masks [height, width] of the components of flat color, the largest first."""
-    height, width, _ = pixels.shape
-    values = pixels.astype(np.int16)
-    numbers = np.arange(height * width).reshape(height, width)
-    across = np.abs(np.diff(values, axis=1)).max(axis=2) <= FLAT_TOLERANCE
-    down = np.abs(np.diff(values, axis=0)).max(axis=2) <= FLAT_TOLERANCE
-    start = np.concatenate([numbers[:, :-1][across], numbers[:-1][down]])
-    end = np.concatenate([numbers[:, 1:][across], numbers[1:][down]])
-    edges = sparse.coo_matrix((np.ones(len(start), bool), (start, end)), shape=(numbers.size,) * 2)
-    _, labels = csgraph.connected_components(edges, directed=False)
-    areas = np.bincount(labels)
-    # Of equal areas the component comes first that starts further up, then further left.
-    largest = np.argsort(-areas, kind="stable")[:most]
-    smallest = SMALLEST_SHARE * numbers.size
-    return [(labels == i).reshape(height, width) for i in largest if areas[i] >= smallest]
+def _geometry(box, share, color, box_in_area, touches) -> np.ndarray:
+    x1, y1, x2, y2 = box
+    values = (*box, x2 - x1, y2 - y1, share, *color, *box_in_area, *touches)
+    return np.array(values, np.float32)
 
 
-def _shape_of(inner: np.ndarray, mask: np.ndarray) -> tuple[int, float]:
+def _shape_of(components: Components, index: int) -> tuple[int, float]:
     """Return the index in `object_names` of a component's shape, and the confidence."""
-    sides = (mask[0].any(), mask[-1].any(), mask[:, 0].any(), mask[:, -1].any())
+    height, width = components.labels.shape
+    rows, columns = components.slices[index]
+    sides = (rows.start == 0, rows.stop == height, columns.start == 0, columns.stop == width)
     if sum(sides) >= 3:
         return 0, 1.0
-    share = ndimage.binary_fill_holes(inner).mean()
+    share = filled_share(components.mask(index))
     nearest = min(FILL_SHARES, key=lambda name: abs(FILL_SHARES[name] - share))
     distance = abs(FILL_SHARES[nearest] - share)
     if distance > FILL_TOLERANCE:
@@ -175,8 +246,21 @@ def _shape_of(inner: np.ndarray, mask: np.ndarray) -> tuple[int, float]:
     return GridExtractor.object_names.index(nearest), float(1 - distance / FILL_TOLERANCE / 2)
 
 
-def _color_of(mean: np.ndarray) -> tuple[int, float]:
-    """Return the index in `attribute_names` of the nearest color, and the confidence."""
-    distances = np.linalg.norm(np.array(list(COLORS.values()), np.float32) - mean, axis=1)
-    nearest = int(distances.argmin())
-    return nearest, float(0.5 ** (distances[nearest] / COLOR_DISTANCE))
+def _check_share(argument: str, value) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:
+        raise InputError(f"{argument} is {value!r}; it must be a number from 0 to 1")
+
+
+def _check_colors(colors) -> None:
+    if not isinstance(colors, dict) or not colors:
+        raise InputError(
+            f"colors is {colors!r}; it must be a mapping of names to [red, green, blue]"
+        )
+    for name, color in colors.items():
+        if not isinstance(name, str) or not name:
+            raise InputError(f"colors has the name {name!r}; it must be a text")
+        if not isinstance(color, (list, tuple)) or len(color) != 3:
+            raise InputError(f"colors: {name!r} is {color!r}; it must be [red, green, blue]")
+        for value in color:
+            check_integer(f"colors: {name!r}", value, 0, 255)
