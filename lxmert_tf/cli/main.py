@@ -49,7 +49,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "converting and serving": {
         "import-weights": (
             "lxmert_tf.cli.import_weights",
-            "convert a checkpoint of LXMERT or BERT to a preset",
+            "convert a checkpoint of LXMERT, BERT, or the detector to a preset",
         ),
         "export-weights": (
             "lxmert_tf.cli.export_weights",

@@ -7,6 +7,8 @@ import pathlib
 _MAGIC = {
     b"version https://git-lfs": "a Git LFS pointer; `git lfs pull` fetches the file itself",
     b"\x89HDF\r\n\x1a\n": "an HDF5 file",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
     b"\x1f\x8b": "a gzip archive; unpack it first",
     b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive; unpack it first",
 }

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -41,7 +42,12 @@ def write_safetensors(path, tensors: Mapping[str, StoredTensor]) -> None:
     # The library writes the buffer of an array as it is, also that of a transposed view.
     values = {name: np.asarray(tensor.read(), order="C") for name, tensor in tensors.items()}
     # transformers refuses files without this entry.
+    path = pathlib.Path(path)
+    path.touch()
+    mode = path.stat().st_mode
     save_file(values, path, metadata={"format": "pt"})
+    # The library lets only the owner read the file.
+    path.chmod(mode)
 
 
 def _read_tensor(path, name: str) -> np.ndarray:

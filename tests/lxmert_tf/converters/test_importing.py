@@ -391,6 +391,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
         (gzip.compress(b"x", mtime=0), "a gzip archive; unpack it first"),
         (bytes(257) + b"ustar\x0000" + bytes(300), "a tar archive; unpack it first"),
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(99), "a PNG image"),
         (struct.pack("<Q", 2) + b"{}", "a safetensors file"),
     ],
 )

@@ -57,6 +57,8 @@ def test_the_same_tensors_are_written_as_the_same_bytes(tmp_path):
     write_safetensors(tmp_path / "1", tensors)
     write_safetensors(tmp_path / "2", dict(reversed(tensors.items())))
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "1").stat().st_mode == (tmp_path / "plain").stat().st_mode
     back = read_safetensors(tmp_path / "1")
     assert back.keys() == values.keys()
     for name, value in values.items():
