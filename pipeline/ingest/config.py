@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, AliasGenerator, ConfigDict, Field
+from pydantic import AliasChoices, AliasGenerator, BeforeValidator, ConfigDict, Field
 
 from lxmert_tf.config_file import check_fields
 from lxmert_tf.errors import InputError
@@ -12,6 +12,8 @@ from pipeline.ingest.image_names import IdRegex
 ALL_PERCENT = (0, 100)
 Count = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
+# YAML reads the name 7 as a number.
+FolderName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 
 
@@ -46,7 +48,7 @@ class SplitConfig:
     layout: Literal["grouped", "flat"] = "grouped"
     percent: tuple[Percent, Percent] = ALL_PERCENT
     limit: Count | None = None
-    folders: tuple[str | int, ...] = ()
+    folders: tuple[FolderName, ...] = ()
 
     def __post_init__(self):
         check_fields(self)

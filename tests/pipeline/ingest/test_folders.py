@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lxmert_tf.config_file import config_from_mapping
 from lxmert_tf.errors import InputError
 from pipeline.ingest.config import IngestConfig, PartConfig, RegionFiles, SentenceFiles, SplitConfig
 from pipeline.ingest.inputs import inputs_of
@@ -84,6 +85,21 @@ def test_names_that_a_regex_selects(train, tmp_path):
 def test_a_folder_without_images_is_refused(train, folders):
     with pytest.raises(InputError, match=f"no images are in a folder '{folders[-1][0]}"):
         inputs_of(config_of(train, folders))
+
+
+def test_names_of_folders_in_a_file():
+    def folders(value):
+        values = {"from": "all", "folders": value}
+        return config_from_mapping(SplitConfig, values, "nlvr.yaml").folders
+
+    assert folders([7, "1?"]) == ("7", "1?")
+    for value, reason in [
+        ([7, 1.5], r"folders\[1\] is 1\.5; it must be a string"),
+        ([True], r"folders\[0\] is True; it must be a string"),
+        ("7*", r"folders is '7\*'; it must be a list"),
+    ]:
+        with pytest.raises(InputError, match=rf"nlvr\.yaml: {reason}"):
+            folders(value)
 
 
 def test_files_of_many_images_have_no_folders(tmp_path):
