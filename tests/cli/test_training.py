@@ -62,7 +62,7 @@ def pretrained(shell, configs, tiny, tmp_path_factory):
     return output / "preset"
 
 
-@pytest.mark.e2e
+@pytest.mark.slow
 def test_from_pre_training_to_the_official_score(lxmert, configs, tiny, pretrained, tmp_path):
     outcome = lxmert(
         *("finetune", "--config", configs / "answers.yaml", "--init-from", pretrained),

@@ -24,6 +24,8 @@ from lxmert_tf.training.finetune import finetune
 from lxmert_tf.training.optimization import BertAdamW, WarmupLinearDecay
 from lxmert_tf.training.pretrain import PretrainingRecipe, pretrain
 
+pytestmark = pytest.mark.e2e
+
 SETTINGS = {"max_regions": 8, "batch_size": 32, "peak_learning_rate": 1e-3, "warmup": 0.0}
 
 
@@ -68,7 +70,6 @@ def backbone_weights(model) -> dict[str, np.ndarray]:
     return {each.names[0]: each.variable.numpy() for each in named}
 
 
-@pytest.mark.e2e
 def test_fine_tuning_on_questions(finished, files, tmp_path):
     config = FinetuningConfig(init_from=str(finished / "preset"), epochs=1, **SETTINGS)
     before = backbone_weights(load_preset(finished / "preset"))
@@ -97,6 +98,7 @@ def test_pretraining(finished, files, tmp_path):
     check_trained(model, tmp_path, before, read_dataset_info(files, config).sentences)
 
 
+@pytest.mark.slow
 def test_pretraining_takes_over_weights_vocabulary_and_answers(finished, files, tmp_path):
     start = LxmertPretrainer.from_preset(finished / "preset")
     model = load_model(finished / "preset", files)

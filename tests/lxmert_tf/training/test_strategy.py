@@ -16,6 +16,8 @@ from lxmert_tf.training.strategy import mirrored_strategy, training_strategy
 from tests.lxmert_tf.samples import LxmertAnswerClassifier
 from tests.lxmert_tf.training.two_devices import SIZES
 
+pytestmark = pytest.mark.e2e
+
 ROOT = pathlib.Path(__file__).parents[3]
 
 
@@ -28,7 +30,6 @@ def trained(tmp_path_factory):
     return dict(np.load(path))
 
 
-@pytest.mark.e2e
 def test_every_logical_cpu_is_a_replica(trained):
     assert trained["replicas"] == 2
     assert mirrored_strategy().num_replicas_in_sync == 1

@@ -44,6 +44,7 @@ def copy_as_if_killed(after_step: int, directory: pathlib.Path, copy: pathlib.Pa
             path.write_bytes(path.read_bytes()[:100])
 
 
+@pytest.mark.e2e
 def test_a_run_leaves_checkpoints_a_log_and_a_preset(finished):
     model = LxmertPretrainer.from_preset(finished / "preset")
     assert model.config.vocab_size == len(model.vocabulary)
@@ -64,7 +65,7 @@ def test_a_run_leaves_checkpoints_a_log_and_a_preset(finished):
     [
         pytest.param("in the first stage", marks=pytest.mark.slow),
         pytest.param("between the stages", marks=pytest.mark.slow),
-        pytest.param("in the second", marks=pytest.mark.e2e),
+        pytest.param("in the second", marks=pytest.mark.slow),
     ],
 )
 def test_a_resumed_run_ends_with_the_same_weights(
@@ -85,6 +86,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
     assert steps == sorted(set(steps)) == [line["step"] for line in log_of(finished)]
 
 
+@pytest.mark.e2e
 def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(finished, files):
     before = weights_of(finished)
     with pytest.raises(InputError, match="continue it with --resume"):
@@ -98,6 +100,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(finished, 
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.e2e
 def test_unreadable_checkpoints_are_reported(finished, files, tmp_path):
     copy_as_if_killed(0, finished, tmp_path / "run")
     with pytest.raises(InputError, match="no checkpoint can be read"):

@@ -43,7 +43,7 @@ def extractor(folder, flavor: str) -> dict:
 @pytest.mark.parametrize(
     ("name", "flavor"),
     [
-        pytest.param("out.tsv", "caffe", marks=pytest.mark.e2e),
+        pytest.param("out.tsv", "caffe", marks=pytest.mark.slow),
         pytest.param("out", "hf", marks=pytest.mark.slow),
     ],
 )
