@@ -1,6 +1,7 @@
 """Region extractors by the names that configs and exported models use."""
 
 import importlib
+import inspect
 from typing import Any
 
 from lxmert_tf.errors import InputError
@@ -35,14 +36,20 @@ def make_extractor(config: dict[str, Any]) -> RegionExtractor:
         raise InputError(f"extractor is {config!r}; it must be a mapping with a name and arguments")
     arguments = dict(config)
     name = arguments.pop("name", None)
+    if name is None:
+        raise InputError(f"the extractor has no 'name'; it must be one of {', '.join(EXTRACTORS)}")
     if not isinstance(name, str) or name not in EXTRACTORS:
         raise InputError(f"unknown extractor {name!r}; it must be one of {', '.join(EXTRACTORS)}")
     extractor = _class_of(name)
-    try:
-        return extractor(**arguments)
-    except TypeError as error:
-        reason = str(error).removeprefix(f"{extractor.__name__}.__init__() ")
-        raise InputError(f"extractor {name!r}: {reason}") from error
+    parameters = inspect.signature(extractor).parameters
+    for argument in arguments:
+        if argument not in parameters:
+            takes = ", ".join(parameters)
+            raise InputError(f"extractor {name!r}: unknown argument {argument!r}; it takes {takes}")
+    for argument, parameter in parameters.items():
+        if parameter.default is parameter.empty and argument not in arguments:
+            raise InputError(f"extractor {name!r}: the argument {argument!r} is missing")
+    return extractor(**arguments)
 
 
 def _class_of(name: str) -> type[RegionExtractor]:

@@ -7,6 +7,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
+from lxmert_tf.errors import InputError
 from pipeline.ingest.workers import process_runner, raising_noted_errors, run_apart
 
 # Options of Beam's runner in this process.
@@ -25,12 +26,12 @@ def run_job(
         workers: Number of processes on this machine.
 
     Raises:
-        InputError: A worker met one.
+        InputError: A worker met one, or Beam does not accept the options.
     """
 
     def run(*options: str, runner: PipelineRunner | None = None) -> None:
         given = PipelineOptions([*DIRECT_RUNNER, *beam_args, *options], save_main_session=False)
-        with beam.Pipeline(runner, given) as root:
+        with _pipeline(runner, given) as root:
             add_transforms(root)
 
     with raising_noted_errors(work):
@@ -39,3 +40,11 @@ def run_job(
         else:
             number = f"--direct_num_workers={workers}"
             run_apart(functools.partial(run, number, runner=process_runner()))
+
+
+def _pipeline(runner: PipelineRunner | None, options: PipelineOptions) -> beam.Pipeline:
+    try:
+        return beam.Pipeline(runner, options)
+    except (ImportError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"Beam does not accept its options: {reason}") from error

@@ -69,7 +69,10 @@ def test_an_extractor_is_made_again_from_its_config(preset):
         ({"preset": "nowhere/detector"}, "preset not found: nowhere/detector"),
         ({"preset": None}, "preset is None; it must be the directory of a detector"),
         ({"flavor": "torch"}, "flavor is 'torch'; it must be 'hf' or 'caffe'"),
-        ({"flavour": "hf"}, "extractor 'detector': got an unexpected keyword argument 'flavour'"),
+        (
+            {"flavour": "hf"},
+            "extractor 'detector': unknown argument 'flavour'; it takes preset, flavor",
+        ),
     ],
 )
 def test_invalid_configs_are_refused(preset, arguments, message):
@@ -81,7 +84,7 @@ def test_invalid_configs_are_refused(preset, arguments, message):
 def test_a_preset_must_be_named():
     with pytest.raises(InputError) as raised:
         make_extractor({"name": "detector"})
-    assert "missing 1 required positional argument: 'preset'" in one_line(raised)
+    assert "extractor 'detector': the argument 'preset' is missing" in one_line(raised)
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path):

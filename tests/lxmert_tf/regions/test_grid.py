@@ -394,10 +394,10 @@ def test_defaults_are_not_in_the_config():
         ({"name": "gird"}, "unknown extractor 'gird'; it must be one of grid"),
         ({"name": ["grid"]}, "unknown extractor ['grid']"),
         ("grid", "extractor is 'grid'; it must be a mapping"),
-        ({}, "unknown extractor None; it must be one of grid"),
+        ({}, "the extractor has no 'name'; it must be one of grid"),
         (
             {"name": "grid", "cell": 2},
-            "extractor 'grid': got an unexpected keyword argument 'cell'",
+            "extractor 'grid': unknown argument 'cell'; it takes cells, max_components",
         ),
         ({"name": "grid", "cells": "two"}, "cells is 'two'"),
         ({"name": "grid", "cells": 0}, "cells is 0; it must be at least 1"),

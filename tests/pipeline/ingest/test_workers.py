@@ -17,6 +17,7 @@ import easy_vqa
 import pytest
 
 from lxmert_tf.errors import InputError
+from pipeline.ingest.beam_job import run_job
 from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.ingest.job import run_ingest
 from pipeline.ingest.workers import noting_errors, raising_noted_errors, stopped_by_signals
@@ -198,3 +199,15 @@ def test_a_full_disk_is_the_reason_and_leaves_nothing(tmp_path, size, reason):
         run_ingest(config, tmp_path / "out")
     assert str(caught.value) == f"{tmp_path / '.out.partial' / 'work'}: {reason}"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("runner", "reason"),
+    [("Nope", "Unexpected pipeline runner: Nope"), ("DataflowRunner", "Missing GCS path option")],
+)
+def test_options_that_beam_does_not_accept_end_in_one_line(tmp_path, runner, reason):
+    with pytest.raises(InputError) as caught:
+        run_job(lambda root: None, tmp_path, [f"--runner={runner}"], workers=1)
+    message = str(caught.value)
+    assert message.startswith("Beam does not accept its options: ")
+    assert reason in message and len(message.splitlines()) == 1
