@@ -255,7 +255,7 @@ def test_a_figure_lies_in_what_is_around_it_and_not_in_the_box_of_a_neighbor():
     image = np.full([60, 60, 3], 200, np.uint8)
     rows, columns = np.mgrid[:60, :60]
     image[(rows >= 10) & (rows < 50) & (columns >= 10) & (columns - 10 <= rows - 10)] = 0
-    image[10:15, 44:49] = (255, 0, 0)  # inside the box of the triangle
+    image[22:27, 28:33] = (255, 0, 0)  # in the box of the triangle, close to its long side
     image[0], image[-1], image[:, 0], image[:, -1] = [(0, 0, 255)] * 4  # a thin frame
     components = find_components(image, 12, 0.001, 9)
     gray, black, blue, red = range(4)
