@@ -22,6 +22,11 @@ class Terminated(BaseException):
     """SIGTERM, as an exception like KeyboardInterrupt, so that unfinished output is removed."""
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or the name of its type if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def check_not_empty(texts: Sequence[str], kind: str) -> None:
     """Check that every text has words.
 

@@ -131,6 +131,8 @@ class KerasApplicationsExtractor(RegionExtractor):
         return regions
 
     def extract_batch(self, images: Sequence[np.ndarray]) -> list[Regions]:
+        if not images:
+            return []
         pixels = np.stack([self._square(image) for image in images])
         pixels = self._preprocess(pixels, data_format="channels_last")
         maps = np.asarray(self._load().predict_on_batch(pixels), np.float32)

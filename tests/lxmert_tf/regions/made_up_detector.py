@@ -35,7 +35,7 @@ def detect(image, kernel, pads: bool = False) -> dict:
     pixels = tf.compat.v1.image.resize(pixels, [MAP, MAP], name="resized")
     bias = tf.constant([0.0] * 3 + [1.0] * (CHANNELS - 3))
     features = tf.nn.relu(tf.nn.conv2d(pixels, kernel, 1, "SAME") + bias, name="block/Relu")
-    # The outputs hang on the picture, as a real detector's do.
+    # The outputs depend on the picture, as a real detector's do.
     zero = 0 * tf.reduce_mean(features)
     return {
         "detection_boxes": tf.add(BOXES, zero, name="detection_boxes"),

@@ -101,6 +101,10 @@ def test_weights_of_the_whole_classifier_are_read(tmp_path):
     )
 
 
+def test_no_images_have_no_regions():
+    assert extractor().extract_batch([]) == []
+
+
 def test_random_weights_are_always_the_same():
     keras.utils.set_random_seed(1)
     one = extractor().extract(PHOTO)

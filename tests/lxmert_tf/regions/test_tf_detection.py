@@ -12,12 +12,14 @@ import tensorflow as tf
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import read_image
+from lxmert_tf.regions.label_map import read_label_map
 from lxmert_tf.regions.registry import make_extractor
-from lxmert_tf.regions.tf_detection import TfDetectionExtractor, read_label_map
+from lxmert_tf.regions.tf_detection import TfDetectionExtractor
 from tests.lxmert_tf.regions.made_up_detector import (
     BOXES,
     CHANNELS,
     detect,
+    kernel,
     write_frozen_graph,
     write_saved_model,
 )
@@ -111,6 +113,17 @@ def test_padding_is_no_part_of_the_picture(tmp_path):
         assert left[0] > 0.85
 
 
+def test_a_square_picture_is_not_padded(tmp_path):
+    padded = functools.partial(detect, pads=True)
+    path = write_frozen_graph(tmp_path / "square.pb", padded, shape=(1, 16, 16, 3))
+    # Half as wide as high: halving the boxes again would miss the blue half.
+    [right, left, _] = (
+        TfDetectionExtractor(path, "block/Relu").extract(np.vstack([HALVES] * 3)).features
+    )
+    assert right[2] > 0.85
+    assert left[0] > 0.85
+
+
 @pytest.mark.parametrize("dtype", [tf.uint8, tf.float32])
 def test_a_fixed_size_of_pictures_and_other_types(tmp_path, dtype):
     path = write_frozen_graph(tmp_path / "fixed.pb", shape=(1, 16, 16, 3), dtype=dtype)
@@ -140,10 +153,25 @@ def with_python(image, kernel):
     return {**outputs, "detection_boxes": tf.reshape(pixels, [1, 4, 4], name="boxes")}
 
 
-def with_file(image, kernel):
+def with_operation(make, image, kernel):
     outputs = detect(image, kernel)
-    with tf.control_dependencies([tf.io.write_file("written", "words")]):
+    with tf.control_dependencies([make()]):
         return {name: tf.identity(tensor) for name, tensor in outputs.items()}
+
+
+def print_to_a_file():
+    return tf.raw_ops.PrintV2(input="words", output_stream="file://written")
+
+
+def read_lines():
+    return tf.raw_ops.TextLineDataset(filenames=["words"], compression_type="", buffer_size=0)
+
+
+def read_a_table():
+    table = tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.string)
+    return tf.raw_ops.InitializeTableFromTextFileV2(
+        table_handle=table, filename="words", key_index=-2, value_index=-2
+    )
 
 
 @pytest.mark.parametrize("write", [write_frozen_graph, write_saved_model])
@@ -151,12 +179,26 @@ def with_file(image, kernel):
     ("other", "message"),
     [
         (with_python, "refused, because it calls Python code (PyFunc"),
-        (with_file, "refused, because it reads or writes files (WriteFile"),
+        (
+            functools.partial(with_operation, lambda: tf.io.write_file("written", "words")),
+            "refused, because it reads or writes files (WriteFile",
+        ),
+        (
+            functools.partial(with_operation, print_to_a_file),
+            "refused, because it does more than compute (PrintV2",
+        ),
+        (
+            functools.partial(with_operation, read_lines),
+            "refused, because it reads or writes files (TextLineDataset",
+        ),
+        (
+            functools.partial(with_operation, read_a_table),
+            "refused, because it reads or writes files (InitializeTableFromTextFileV2",
+        ),
     ],
+    ids=["python", "file", "print", "dataset", "table"],
 )
-def test_graphs_that_run_more_than_the_graph_are_refused(
-    tmp_path, monkeypatch, write, other, message
-):
+def test_graphs_that_do_more_than_compute_are_refused(tmp_path, monkeypatch, write, other, message):
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path / "foreign", other)
     with pytest.raises(InputError) as raised:
@@ -164,6 +206,77 @@ def test_graphs_that_run_more_than_the_graph_are_refused(
     assert one_line(raised).startswith(f"{path}: ")
     assert message in one_line(raised)
     assert not (tmp_path / "written").exists()
+
+
+def write_saved_model_1(path, initialize=tf.no_op) -> str:
+    """Write a SavedModel with variables as TensorFlow 1 does; `initialize` runs at its loading."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        image = tf.compat.v1.placeholder(tf.uint8, [1, None, None, 3], name="image_tensor")
+        outputs = detect(image, tf.compat.v1.get_variable("kernel", initializer=kernel()))
+        session.run(tf.compat.v1.global_variables_initializer())
+        signature = tf.compat.v1.saved_model.predict_signature_def({"inputs": image}, outputs)
+        builder = tf.compat.v1.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(
+            session, ["serve"], {"serving_default": signature}, main_op=initialize()
+        )
+        builder.save()
+    return str(path)
+
+
+def test_a_saved_model_of_tensorflow_1_restores_its_variables(tmp_path):
+    made = TfDetectionExtractor(write_saved_model_1(tmp_path / "model"), "block/Relu")
+    regions = made.extract(HALVES)
+    assert regions.object_ids.tolist() == [3, 1, 1]
+    assert regions.features[0, 2] > 0.9
+
+
+def test_loading_a_saved_model_writes_no_checkpoint(tmp_path):
+    def save():
+        return tf.raw_ops.SaveV2(
+            prefix=str(tmp_path / "written"),
+            tensor_names=["x"],
+            shape_and_slices=[""],
+            tensors=[tf.constant(1.0)],
+        )
+
+    path = write_saved_model_1(tmp_path / "model", save)
+    TfDetectionExtractor(path, "block/Relu").extract(HALVES)
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+def changed(name, value, image, kernel):
+    return {**detect(image, kernel), name: tf.constant(value, tf.float32)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("num_detections", [np.nan], "num_detections is [nan], not in 0..4"),
+        ("num_detections", [], "num_detections is [], not in 0..4"),
+        ("num_detections", [5], "num_detections is [5.0], not in 0..4"),
+        ("detection_boxes", np.zeros([1, 4, 5]), "detection_boxes are [1, 4, 5], not [1, N, 4]"),
+        ("detection_scores", [[1, 2]], "and detection_classes differ in number"),
+    ],
+)
+def test_outputs_that_no_detector_has_are_refused(tmp_path, name, value, message):
+    path = write_saved_model(tmp_path / "other", functools.partial(changed, name, value))
+    made = TfDetectionExtractor(path, feature_map_of(tmp_path, "other"))
+    with pytest.raises(InputError) as raised:
+        made.extract(HALVES)
+    assert one_line(raised).startswith(f"{path}: ")
+    assert message in one_line(raised)
+
+
+def test_a_graph_that_fails_is_refused(tmp_path):
+    def fails(image, kernel):
+        with tf.control_dependencies([tf.debugging.Assert(tf.size(image) < 0, ["small"])]):
+            return detect(image, kernel)
+
+    path = write_frozen_graph(tmp_path / "fails.pb", fails)
+    with pytest.raises(InputError) as raised:
+        TfDetectionExtractor(path, "block/Relu").extract(HALVES)
+    assert one_line(raised).startswith(f"{path}: ")
+    assert "small" in one_line(raised)
 
 
 def no_outputs_of_the_api(image, kernel):
@@ -199,6 +312,8 @@ def test_names_that_are_no_feature_maps_are_refused(folder, name, message):
         ({"model": "/nowhere"}, "model /nowhere: no such file or directory"),
         ({"label_map": "nowhere"}, "label_map nowhere: no such file or directory"),
         ({"label_map": matplotlib.__file__}, "not a label map"),
+        ({"label_map": 3}, "label_map is 3; it must be a path"),
+        ({"max_regions": True}, "max_regions is True; it must be an integer"),
         ({"max_regions": 0}, "max_regions is 0; it must be at least 1"),
         ({"min_confidence": 2}, "min_confidence is 2; it must be in 0..1"),
         ({"min_confidence": "high"}, "min_confidence is 'high'; it must be in 0..1"),
@@ -208,6 +323,12 @@ def test_wrong_arguments_are_refused(folder, changes, message):
     with pytest.raises(InputError) as raised:
         extractor(folder, **changes)
     assert message in one_line(raised)
+
+
+def test_a_model_that_is_no_path_is_refused():
+    with pytest.raises(InputError) as raised:
+        TfDetectionExtractor(None, "block/Relu")
+    assert one_line(raised) == "model is None; it must be a path"
 
 
 @pytest.mark.parametrize("damage", ["text", "hdf5", "cut", "empty", "folder", "no variables"])
@@ -256,8 +377,9 @@ def test_label_maps_are_read_in_every_form(tmp_path):
         ('item { name: "cat" }', 'item { name: "cat" } must have an id and a name'),
         ('item { id: 0 name: "cat" }', "must have an id and a name"),
         ('item { id: 99999999 name: "cat" }', "must have an id and a name"),
+        (f'item {{ id: {"1" * 5000} name: "cat" }}', "must have an id and a name"),
         ("item { id: 3 }", "item { id: 3 } must have an id and a name"),
-        ('item { id: 1 name: "a" } item { id: 1 name: "b" }', "the id 1 stands twice"),
+        ('item { id: 1 name: "a" } item { id: 1 name: "b" }', "duplicate id 1"),
     ],
 )
 def test_wrong_label_maps_are_refused(tmp_path, text, message):
