@@ -4,7 +4,7 @@ A `RegionExtractor` computes the `Regions` of an RGB image. Those that exist, an
 are in docs/regions.md. A model needs the extractor that made its training data, so the extractor's
 config is stored with the records, the presets, and the SavedModels.
 
-To add an extractor, write a subclass with four attributes and two methods:
+To add an extractor, write a subclass with three attributes and two methods:
 
 Example:
     ```python
@@ -33,7 +33,7 @@ Example:
     ```
 
 - Raise `InputError` (`lxmert_tf/errors.py`) in the constructor for arguments that are wrong.
-- The constructor is also called just to check a config or to learn its sizes, so load a network
+- The constructor is also called just to check a config or to read its sizes, so load a network
   at the first `extract`, under a lock: threads share an extractor.
 - The same image must give the same regions in every process.
 - Give `object_names` and `attribute_names` if the regions have ids; attention pictures show them.

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import h5py
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from tensorflow import keras
 
-from lxmert_tf.errors import InputError
+from lxmert_tf.errors import InputError, first_line
 from lxmert_tf.regions.extractor import RegionExtractor, Regions, check_integer
 
 IMAGENET = "imagenet"
@@ -54,12 +54,16 @@ OTHER_SIZES = {
 
 
 class KerasApplicationsExtractor(RegionExtractor):
-    """Extracts grid features, as "In Defense of Grid Features for Visual Question Answering".
+    """Extracts grid features, as in "In Defense of Grid Features for Visual Question Answering".
 
     The picture is scaled to a square, so its aspect ratio is lost: every picture takes the same
     time and memory, and each cell covers the same share of it. The network's last feature map is
     averaged over cells x cells equal areas, whatever the map's size. There are no objects and no
     attributes. The paper: Jiang et al. 2020, arXiv 2001.03615.
+
+    The network computes in float32 under any Keras policy of the program. While it is made, at the
+    first image, that policy and, during a download, stdout are changed for the whole program, so
+    other threads should make no layers then.
 
     Args:
         backbone: Name of a model in `keras.applications`.
@@ -149,14 +153,17 @@ class KerasApplicationsExtractor(RegionExtractor):
         # Threads that need the first regions at the same time load one network.
         with self._loading:
             if self._network is None:
-                # Keras reports downloads on stdout, where commands print answers.
-                with contextlib.redirect_stdout(sys.stderr):
+                # A half-precision policy of the program would give other features.
+                with _policy("float32"):
                     self._network = self._build()
             return self._network
 
     def _build(self):
         if self.weights == IMAGENET:
-            return self._make_network(IMAGENET)
+            # Keras reports downloads on stdout, where commands print answers. Until the network
+            # is made, what other threads print goes to stderr, too.
+            with contextlib.redirect_stdout(sys.stderr):
+                return self._make_network(IMAGENET)
         network = self._make_network(None)
         if self.weights is None:
             _randomize(network)
@@ -169,7 +176,7 @@ class KerasApplicationsExtractor(RegionExtractor):
         try:
             return self._make(include_top=False, weights=weights, input_shape=shape)
         except ValueError as error:
-            raise InputError(f"backbone {self.backbone}: {_first_line(error)}") from error
+            raise InputError(f"backbone {self.backbone}: {first_line(error)}") from error
         except Exception as error:
             # What Keras raises if it cannot download is a plain Exception.
             raise InputError(self._no_download(error)) from error
@@ -177,7 +184,7 @@ class KerasApplicationsExtractor(RegionExtractor):
     def _no_download(self, error: Exception) -> str:
         url = re.search(r"https?://\S+\.h5", str(error))
         if url is None:
-            return f"backbone {self.backbone}: {_first_line(error)}"
+            return f"backbone {self.backbone}: {first_line(error)}"
         file = url[0].rpartition("/")[2]
         return (
             f"cannot download the ImageNet weights of {self.backbone}: get {url[0]} on another "
@@ -191,7 +198,7 @@ class KerasApplicationsExtractor(RegionExtractor):
             return
         except Exception as error:
             # h5py and Keras raise nearly everything for damaged files.
-            reason = _first_line(error)
+            reason = first_line(error)
         with contextlib.suppress(Exception):
             classifier = self._make(include_top=True, weights=None)
             classifier.load_weights(path)
@@ -199,6 +206,17 @@ class KerasApplicationsExtractor(RegionExtractor):
             network.set_weights(classifier.get_weights()[: len(network.weights)])
             return
         raise InputError(f"{path}: these are not weights of {self.backbone} ({reason})")
+
+
+@contextlib.contextmanager
+def _policy(name: str) -> Iterator[None]:
+    """Set Keras's policy for new layers, which is the whole process's, and restore it."""
+    usual = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(usual)
 
 
 def _backbones() -> dict[str, Any]:
@@ -261,7 +279,3 @@ def _shares(cells: int, size: int) -> np.ndarray:
     ends = np.minimum(starts + 1 / cells, pixels + 1 / size)
     overlaps = np.maximum(ends - np.maximum(starts, pixels), 0)
     return (overlaps * cells).astype(np.float32)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

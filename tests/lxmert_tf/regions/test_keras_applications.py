@@ -101,6 +101,18 @@ def test_weights_of_the_whole_classifier_are_read(tmp_path):
     )
 
 
+def test_features_do_not_follow_the_policy_of_the_program(made):
+    expected = made.extract(PHOTO).features
+    usual = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        features = make_extractor(made.get_config()).extract(PHOTO).features
+        assert keras.mixed_precision.global_policy().name == "mixed_bfloat16"
+    finally:
+        keras.mixed_precision.set_global_policy(usual)
+    np.testing.assert_array_equal(features, expected)
+
+
 def test_no_images_have_no_regions():
     assert extractor().extract_batch([]) == []
 
