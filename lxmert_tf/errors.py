@@ -1,6 +1,7 @@
 """Errors that a user or a result causes, and the exit statuses of commands."""
 
 from collections.abc import Sequence
+from typing import Any
 
 EXIT_GATE = 1
 EXIT_USAGE = 2
@@ -27,16 +28,32 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def check_is_list(values: Any, kind: str) -> None:
+    """Check that a value is not a single text or file, whose parts would be taken for a list.
+
+    Args:
+        values: What is given as a list of texts or of bytes.
+        kind: What they are, for the message.
+
+    Raises:
+        InputError: It is a string or bytes.
+    """
+    if isinstance(values, str | bytes):
+        raise InputError(f"{kind} must be a list, not one {type(values).__name__}")
+
+
 def check_not_empty(texts: Sequence[str], kind: str) -> None:
     """Check that every text has words.
 
     Args:
         texts: Questions or sentences.
-        kind: What they are, for the message.
+        kind: What each is, for the message.
 
     Raises:
-        InputError: A text is empty; the message gives its number, from 1.
+        InputError: A text is empty, and the message gives its number, from 1; or there is one
+            string in place of a list.
     """
+    check_is_list(texts, f"{kind}s")
     for number, text in enumerate(texts, start=1):
         if not text.strip():
             raise InputError(f"{kind} {number} is empty")

@@ -1,23 +1,19 @@
 """Client of TensorFlow Serving or `lxmert serve`, over REST or gRPC."""
 
-import base64
-import ipaddress
-import json
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import requests
 
-from lxmert_tf.errors import InputError
+from lxmert_tf.errors import InputError, check_is_list
 from lxmert_tf.serving.errors import ServerError
+from lxmert_tf.serving.transports import Arrays, GrpcTransport, RestTransport, as_text
 
 __all__ = ["Client", "ServerError"]
 
 # Answers with scores, best first.
 Answers = list[tuple[str, float]]
-Arrays = dict[str, np.ndarray]
 
 # Outputs of each signature that the client calls.
 ANSWERS = ("answers", "scores")
@@ -25,6 +21,7 @@ ERROR = "error"
 PICTURE_ANSWERS = (*ANSWERS, ERROR)
 OUTPUTS = {
     "serving_default": ANSWERS,
+    "serve_examples": (*ANSWERS, "probabilities"),
     "encode_image": ("image_state",),
     "answer_about_image": ANSWERS,
     "answer_image": PICTURE_ANSWERS,
@@ -32,12 +29,9 @@ OUTPUTS = {
     "encode_picture": ("image_state", ERROR),
 }
 # Inputs of strings or bytes.
-STRINGS = ("question", "image")
+STRINGS = ("question", "image", "examples")
 
 URL_NAME_RULE = "it must not be empty, only dots, or have a '/', a ':' or a control character"
-
-# gRPC's default limit of 4 MB is less than 14 images of 36 regions.
-GRPC_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
 class Client:
@@ -77,16 +71,16 @@ class Client:
                 raise InputError(f"{kind} {name!r}: {URL_NAME_RULE}")
         scheme, address = _parse_endpoint(endpoint)
         version, label = _version_and_label(label_or_version)
-        self._transport: _RestTransport | _GrpcTransport
+        self._transport: RestTransport | GrpcTransport
         if scheme == "grpc":
-            self._transport = _GrpcTransport(address, model_name, version, label, timeout)
+            self._transport = GrpcTransport(address, model_name, version, label, timeout)
         else:
             url = f"{scheme}://{address}/v1/models/{urllib.parse.quote(model_name)}"
             if version is not None:
                 url += f"/versions/{version}"
             if label is not None:
                 url += f"/labels/{urllib.parse.quote(label)}"
-            self._transport = _RestTransport(url, timeout)
+            self._transport = RestTransport(url, timeout)
 
     def answer(
         self, questions: Sequence[str], region_features, region_boxes, region_count
@@ -204,18 +198,25 @@ class Client:
         """Call a signature.
 
         Args:
-            signature: `serving_default`, `encode_image` or `answer_about_image`; or, if the model
-                was exported with a detector, `answer_image`, `answer_about_picture` or
-                `encode_picture`.
-            inputs: Arrays by name, texts as `question`, and the bytes of files as `image`.
+            signature: `serving_default`, `serve_examples`, `encode_image` or `answer_about_image`;
+                or, if the model was exported with a detector, `answer_image`,
+                `answer_about_picture` or `encode_picture`.
+            inputs: Arrays by name, a list of texts as `question`, of the bytes of files as `image`,
+                and of serialized scenes as `examples`.
 
         Returns:
             The outputs by name; texts are `str`.
 
         Raises:
+            InputError: The signature is none of these, or one text or file is given in place of a
+                list.
             ServerError: The server cannot be reached, refuses the request, or answers something
                 else.
         """
+        if signature not in OUTPUTS:
+            raise InputError(f"signature {signature!r}: must be one of {', '.join(OUTPUTS)}")
+        for name in STRINGS:
+            check_is_list(inputs.get(name, ()), name)
         arrays = {
             name: np.array(list(value), object) if name in STRINGS else value
             for name, value in inputs.items()
@@ -223,13 +224,22 @@ class Client:
         try:
             return self._transport.predict(signature, arrays, OUTPUTS[signature])
         except ServerError as error:
-            is_missing = "image" in inputs and signature in str(error)
-            if not is_missing or signature in self.signatures():
+            address = self._transport.address
+            # The address may have the same word.
+            is_named = signature in str(error).removeprefix(address)
+            if "image" not in inputs or not is_named or not self._lacks(signature):
                 raise
             raise ServerError(
-                f"{self._transport.address}: the model does not take pictures; export it with "
+                f"{address}: the model does not take pictures; export it with "
                 "`lxmert export --detector`"
             ) from error
+
+    def _lacks(self, signature: str) -> bool:
+        """Return whether the server says that the model has no such signature."""
+        try:
+            return signature not in self.signatures()
+        except ServerError:
+            return False
 
     def _picture_answers(self, outputs: Arrays) -> list[Answers]:
         self._check_pictures(outputs)
@@ -252,171 +262,7 @@ def is_url_name(name: str) -> bool:
 def best_answers(outputs: Arrays) -> list[Answers]:
     """Return the outputs `answers` and `scores` of a signature as one list per question."""
     rows = zip(outputs["answers"], outputs["scores"])
-    return [[(_text(answer), float(score)) for answer, score in zip(*row)] for row in rows]
-
-
-class _RestTransport:
-    """Calls the signatures of a model over REST.
-
-    Args:
-        url: URL of the model.
-        timeout: Seconds per call.
-
-    Attributes:
-        address: The URL, for messages.
-    """
-
-    def __init__(self, url: str, timeout: float):
-        self.address = url
-        self._timeout = timeout
-        self._session = requests.Session()
-        # None keeps the environment's proxy for a scheme from being used; requests' types lack it.
-        no_proxy: Any = dict.fromkeys(("http", "https", "all"))
-        self._proxies = no_proxy if _is_local(url) else None
-
-    def predict(self, signature: str, inputs: Arrays, outputs: Sequence[str]) -> Arrays:
-        columns = {name: _json_column(values) for name, values in inputs.items()}
-        body = json.dumps({"signature_name": signature, "inputs": columns})
-        content = self._request("POST", ":predict", body.encode())
-        try:
-            found = content["outputs"]
-            # A single output comes without its name.
-            found = {outputs[0]: found} if len(outputs) == 1 else found
-            return {name: np.array(found[name]) for name in outputs}
-        except (KeyError, TypeError, ValueError) as error:
-            raise _missing_outputs(f"{self.address}:predict", outputs) from error
-
-    def signatures(self) -> list[str]:
-        content = self._request("GET", "/metadata")
-        try:
-            return sorted(content["metadata"]["signature_def"]["signature_def"])
-        except (KeyError, TypeError) as error:
-            raise _missing_outputs(f"{self.address}/metadata", ["signature_def"]) from error
-
-    def _request(self, method: str, path: str, body: bytes | None = None) -> Any:
-        """Return the JSON of a successful response."""
-        url = f"{self.address}{path}"
-        try:
-            response = self._session.request(
-                method, url, data=body, timeout=self._timeout, proxies=self._proxies
-            )
-        except requests.Timeout as error:
-            raise ServerError(f"{url}: no answer within {self._timeout:g} s") from error
-        except requests.RequestException as error:
-            raise ServerError(f"{url}: cannot connect: {_cause(error)}") from error
-        try:
-            content = response.json()
-        except ValueError as error:
-            raise ServerError(
-                f"{url}: status {response.status_code} without JSON; is it TensorFlow Serving?"
-            ) from error
-        if not response.ok:
-            reason = content.get("error") if isinstance(content, dict) else None
-            reason = reason or f"status {response.status_code}"
-            raise ServerError(f"{url}: {_one_line(reason)}")
-        return content
-
-
-class _GrpcTransport:
-    """Calls the signatures of a model over gRPC, of at most one of a version or a label.
-
-    Args:
-        address: HOST:PORT.
-        model: Name of the model on the server.
-        version: Number of the version, if chosen.
-        label: Label of the version, if chosen.
-        timeout: Seconds per call.
-
-    Attributes:
-        address: The address, for messages.
-    """
-
-    def __init__(
-        self, address: str, model: str, version: int | None, label: str | None, timeout: float
-    ):
-        # Imported here, because only this transport needs TensorFlow and the extra `grpc`.
-        import grpc
-        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
-
-        self.address = address
-        self._timeout = timeout
-        no_proxy = [("grpc.enable_http_proxy", 0)] if _is_local(f"grpc://{address}") else []
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(
-            grpc.insecure_channel(address, [*GRPC_OPTIONS, *no_proxy])
-        )
-        self._request = predict_pb2.PredictRequest()
-        self._request.model_spec.name = model
-        if version is not None:
-            self._request.model_spec.version.value = version
-        if label is not None:
-            self._request.model_spec.version_label = label
-
-    def predict(self, signature: str, inputs: Arrays, outputs: Sequence[str]) -> Arrays:
-        import tensorflow as tf
-
-        request = type(self._request)()
-        request.CopyFrom(self._request)
-        request.model_spec.signature_name = signature
-        for name, values in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
-        response = self._call(self._stub.Predict, request)
-        if any(name not in response.outputs for name in outputs):
-            raise _missing_outputs(self.address, outputs)
-        arrays = {name: tf.make_ndarray(response.outputs[name]) for name in outputs}
-        return {
-            name: np.vectorize(_text, otypes=[object])(array) if array.dtype == object else array
-            for name, array in arrays.items()
-        }
-
-    def signatures(self) -> list[str]:
-        from tensorflow_serving.apis import get_model_metadata_pb2
-
-        request = get_model_metadata_pb2.GetModelMetadataRequest(
-            model_spec=self._request.model_spec, metadata_field=["signature_def"]
-        )
-        response = self._call(self._stub.GetModelMetadata, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        if not response.metadata["signature_def"].Unpack(signatures):
-            raise _missing_outputs(self.address, ["signature_def"])
-        return sorted(signatures.signature_def)
-
-    def _call(self, method: Callable, request) -> Any:
-        """Return the response to a request."""
-        import grpc
-
-        try:
-            return method(request, timeout=self._timeout)
-        except grpc.RpcError as error:
-            reason = _one_line(error.details())
-            raise ServerError(f"{self.address}: {error.code().name}: {reason}") from error
-
-
-def _missing_outputs(server: str, outputs: Sequence[str]) -> ServerError:
-    return ServerError(f"{server}: the response lacks {' or '.join(outputs)}")
-
-
-def _json_column(values: np.ndarray) -> list:
-    if values.dtype != object:
-        return values.tolist()
-    return [
-        {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
-        for value in values
-    ]
-
-
-def _text(text: str | bytes) -> str:
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-
-
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason, such as "Connection refused"."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return getattr(error, "strerror", None) or _one_line(str(error)) or type(error).__name__
-
-
-def _one_line(text: str) -> str:
-    return " ".join(str(text).split())
+    return [[(as_text(answer), float(score)) for answer, score in zip(*row)] for row in rows]
 
 
 def _region_arrays(features, boxes, count) -> Arrays:
@@ -444,17 +290,6 @@ def _parse_endpoint(endpoint: str) -> tuple[str, str]:
     if parts.scheme == "grpc" and port is None:
         raise malformed
     return parts.scheme, parts.netloc
-
-
-def _is_local(url: str) -> bool:
-    """Return whether a URL leads to this machine, which a proxy elsewhere cannot reach."""
-    host = urllib.parse.urlsplit(url).hostname or ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    # Connecting to 0.0.0.0 reaches this machine, too.
-    return address.is_loopback or address.is_unspecified
 
 
 def _version_and_label(given: str | int | None) -> tuple[int | None, str | None]:

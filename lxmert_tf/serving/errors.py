@@ -19,3 +19,7 @@ class RequestError(Exception):
 
 class ServerError(InputError):
     """A server that cannot be reached, refuses a request, or sends an unexpected response."""
+
+
+class Unavailable(ServerError):
+    """A server that cannot be reached, does not answer in time, or cannot answer now."""

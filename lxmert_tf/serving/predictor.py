@@ -6,6 +6,7 @@ image and its answers happens in `Predictor.answer`.
 
 import functools
 import io
+import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from lxmert_tf.regions.extractor import RegionExtractor, Regions
 from lxmert_tf.regions.image import decode_image
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving.client import Answers, Client, best_answers
+from lxmert_tf.serving.errors import ServerError, Unavailable
 from lxmert_tf.serving.layout import find_model, is_preset, read_exported_extractor
 from lxmert_tf.serving.picture_files import picture_file
 
@@ -27,6 +29,8 @@ Call = Callable[[str, dict[str, Any]], dict[str, np.ndarray]]
 # Pixels, or the contents of a file.
 Image = np.ndarray | bytes
 
+# The classes of presets that answer questions.
+_ANSWER_MODELS = ("LxmertAnswerClassifier", "LxmertPairClassifier")
 # The signature of models that contain their detector.
 _PICTURE = "answer_about_picture"
 
@@ -43,8 +47,8 @@ class Predictor:
             contains it.
         images: Number of images that the model reads: 1 or 2. None if unknown.
         source: Name of the model in messages.
-        signatures: Returns the names of the model's signatures, if the model may contain its
-            detector.
+        signatures: Returns the names of the model's signatures, and raises a `ServerError` if they
+            are not told; None if the model cannot contain its detector.
 
     Example:
         ```python
@@ -60,7 +64,7 @@ class Predictor:
         extractor: RegionExtractor | None,
         images: int | None = None,
         source: str = "",
-        signatures: Callable[[], Collection[str]] = tuple,
+        signatures: Callable[[], Collection[str]] | None = None,
     ):
         self._call = call
         self._extractor = extractor
@@ -115,17 +119,21 @@ class Predictor:
                 its region extractor, or the extractor or the answers do not fit it.
         """
         from lxmert_tf.models.answer_names import load_with_numbered_answers
+        from lxmert_tf.models.presets import describe_preset
         from lxmert_tf.serving.signatures import make_served_module
 
         source = str(directory)
+        description = describe_preset(directory)
+        if description.model in _ANSWER_MODELS:
+            # Before the weights are read, which takes seconds.
+            extractor = extractor_of_model(
+                description.extractor, description.config.region_feature_size, source, extractor
+            )
         model = load_with_numbered_answers(directory, answers)
         try:
             module = make_served_module(model)
         except ValueError as error:
             raise InputError(f"{source}: {error}") from error
-        extractor = extractor_of_model(
-            model.extractor, model.config.region_feature_size, source, extractor
-        )
         return cls(module.call, extractor, model.images_per_scene, source)
 
     @classmethod
@@ -181,7 +189,7 @@ class Predictor:
             InputError: The endpoint or a name is malformed, or the extractor is unknown.
         """
         client = Client(endpoint, model_name, label_or_version, timeout)
-        signatures = client.signatures if extractor is None else tuple
+        signatures = client.signatures if extractor is None else None
         if not isinstance(extractor, RegionExtractor):
             extractor = make_extractor(extractor or {"name": "grid"})
         return cls(client.call, extractor, source=endpoint, signatures=signatures)
@@ -189,7 +197,15 @@ class Predictor:
     @functools.cached_property
     def takes_files(self) -> bool:
         """Whether the model contains its detector, and takes JPEG and PNG files."""
-        return _PICTURE in self._signatures()
+        if self._signatures is None:
+            return False
+        try:
+            return _PICTURE in self._signatures()
+        except Unavailable:
+            raise
+        except ServerError:
+            # Some gateways pass on `:predict` alone.
+            return False
 
     def answer(self, images: Image | Sequence[Image], questions: Sequence[str]) -> list[Answers]:
         """Answer questions about one image, or judge statements about two.
@@ -205,13 +221,19 @@ class Predictor:
             statement are "True" and "False".
 
         Raises:
-            InputError: A question is empty, the model reads another number of images, or the
-                extractor finds nothing in an image.
+            InputError: A question is empty, an image is given by its name, the model reads another
+                number of images, or the extractor finds nothing in an image.
             ServerError: A server gives no answers.
         """
         check_not_empty(questions, "question")
-        if isinstance(images, np.ndarray | bytes):
+        if isinstance(images, np.ndarray | bytes | str | os.PathLike):
             images = [images]
+        names: list[Any] = [image for image in images if isinstance(image, str | os.PathLike)]
+        if names:
+            raise InputError(
+                f"{names[0]}: an image must be pixels or the contents of a file, not its name; "
+                "read it with read_image"
+            )
         if len(images) not in (1, 2):
             raise InputError(f"{len(images)} images; a model reads 1 or 2")
         reads = 1 if self.takes_files else self._images

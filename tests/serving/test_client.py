@@ -15,7 +15,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from lxmert_tf.cli import main as cli
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.registry import make_extractor
-from lxmert_tf.serving import Client, ServerError
+from lxmert_tf.serving import Client, Predictor, ServerError
 from tests.lxmert_tf.samples import one_line
 from tests.serving.tiny import EXTRACTOR
 
@@ -182,6 +182,64 @@ def test_another_machine_is_reached_through_the_proxy(unreachable_proxy):
         Client("http://example.invalid", "tiny").encode_image([[[1.0]]], [[[0, 0, 1, 1]]], [1])
     # The name is not looked up.
     assert "onnection refused" in one_line(caught)
+
+
+def test_a_server_need_not_tell_its_signatures(address, other_server):
+    # Both answer to the method of Predict alone.
+    rest = f"http://127.0.0.1:{other_server.server_port}"
+    for endpoint in (address, rest):
+        with pytest.raises(ServerError):
+            Client(endpoint, "tiny").signatures()
+        assert not Predictor.from_endpoint(endpoint, "tiny").takes_files
+    # One that does not answer may have the signature.
+    down = Predictor.from_endpoint("http://127.0.0.1:9", "tiny")
+    for _ in range(2):
+        with pytest.raises(ServerError, match="onnection refused"):
+            _ = down.takes_files
+
+
+@pytest.mark.parametrize("signature", ["answer_image", "encode_picture"])
+def test_the_error_of_a_server_is_kept_if_it_is_not_about_the_signature(other_server, signature):
+    address = f"http://127.0.0.1:{other_server.server_port}"
+    # The name is in every message.
+    client = Client(address, signature)
+    for reason in ("out of memory", f"{signature} is slow"):
+        other_server.answer = (500, json.dumps({"error": reason}).encode())
+        with pytest.raises(ServerError) as caught:
+            client.call(signature, {"image": [b""]})
+        assert one_line(caught) == f"{address}/v1/models/{signature}:predict: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda client: client.answer_image("abc", ["?"] * 3), "image must be a list, not one str"),
+        (lambda client: client.encode_picture(b"abc"), "image must be a list, not one bytes"),
+        (
+            lambda client: client.answer_about_picture("what?", b"abc"),
+            "question must be a list, not one str",
+        ),
+        (
+            lambda client: client.answer_about_image("what?", [[[1.0]]]),
+            "question must be a list, not one str",
+        ),
+        (lambda client: client.call("answers", {}), "signature 'answers': must be one of serving_"),
+    ],
+)
+def test_a_mistaken_call_is_refused(call, message):
+    # Before the server is asked.
+    with pytest.raises(InputError) as caught:
+        call(Client("http://127.0.0.1:9", "tiny"))
+    assert message in one_line(caught)
+
+
+def test_serialized_scenes_are_answered(address, session, flat_records):
+    examples = {"examples": flat_records[:2]}
+    expected = session.run("serve_examples", examples)
+    outputs = Client(address, "tiny").call("serve_examples", examples)
+    assert outputs["answers"].tolist() == expected["answers"].astype(str).tolist()
+    for name in ("scores", "probabilities"):
+        np.testing.assert_array_equal(outputs[name], expected[name])
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])

@@ -33,6 +33,7 @@ from lxmert_tf.serving.model_card import write_model_card
 from lxmert_tf.serving.picture_module import PictureModule
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from lxmert_tf.serving.session import SavedModelSession
+from lxmert_tf.serving.warmup import picture_warmup_requests
 from tests.lxmert_tf.detector.samples import CONFIG, pictures, randomize
 from tests.lxmert_tf.samples import one_line
 from tests.serving.rest import NAME, running
@@ -208,14 +209,33 @@ def test_pictures_and_questions_of_different_numbers_are_refused(call):
 
 def test_warm_up_runs_every_signature(saved_model, call):
     file = saved_model / "assets.extra" / "tf_serving_warmup_requests"
-    seen = set()
+    seen, errors = set(), {}
     for record in tf.data.TFRecordDataset(str(file)):
         request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
         inputs = {k: tf.make_ndarray(v) for k, v in request.inputs.items()}
-        outputs = call(request.model_spec.signature_name, inputs)
-        assert not outputs.get("error", np.array([b""], object)).any()
-        seen.add(request.model_spec.signature_name)
+        name = request.model_spec.signature_name
+        outputs = call(name, inputs)
+        if "error" in outputs:
+            [errors[name]] = outputs["error"]
+        seen.add(name)
     assert seen == set(signature_defs(saved_model))
+    # One of them runs the detector.
+    unknown = b"not a JPEG or PNG image"
+    assert errors == {
+        "answer_image": b"",
+        "answer_about_picture": unknown,
+        "encode_picture": unknown,
+    }
+
+
+@pytest.mark.parametrize("flavor", ["hf", "caffe"])
+def test_a_detector_finds_regions_in_the_picture_of_the_warm_up(flavor, detector):
+    _, inputs = next(picture_warmup_requests())
+    [picture] = tf.make_ndarray(inputs["image"])
+    other = Detector(DETECTOR, flavor=flavor)
+    other.set_weights(detector.get_weights())
+    [regions] = other.detect([decode_image(io.BytesIO(picture))])
+    assert len(regions)
 
 
 SCRIPT = """
@@ -333,7 +353,7 @@ def test_the_client_reports_a_bad_picture_in_one_line(client):
     assert one_line(caught) == f"{address}: image 3 of 3: broken image"
     for ask in (
         lambda: client.encode_picture([b""]),
-        lambda: client.answer_about_picture("?", b""),
+        lambda: client.answer_about_picture(["?"], b""),
     ):
         with pytest.raises(ServerError) as caught:
             ask()

@@ -1,6 +1,8 @@
 """The back ends of `Predictor` answer alike, and it validates what it is given."""
 
+import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.regions.grid import GridExtractor
 from lxmert_tf.serving import Predictor
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from tests.lxmert_tf.samples import one_line
@@ -58,6 +61,34 @@ def test_invalid_input_is_refused(predictor, image, images, questions, message):
     with pytest.raises(InputError) as caught:
         predictor.answer([image] * images, questions)
     assert message in one_line(caught)
+
+
+def test_one_text_in_place_of_a_list_is_refused(predictor, image):
+    with pytest.raises(InputError) as caught:
+        predictor.answer(image, "is there a circle?")
+    assert one_line(caught) == "questions must be a list, not one str"
+
+
+@pytest.mark.parametrize("images", ["photo.jpg", pathlib.Path("photo.jpg"), ["photo.jpg"]])
+def test_a_name_in_place_of_an_image_is_refused(predictor, images):
+    with pytest.raises(InputError) as caught:
+        predictor.answer(images, QUESTIONS)
+    assert one_line(caught) == (
+        "photo.jpg: an image must be pixels or the contents of a file, not its name; read it with "
+        "read_image"
+    )
+
+
+def test_an_extractor_that_does_not_fit_is_refused_before_the_weights_are_read(tiny, tmp_path):
+    preset = tmp_path / "preset"
+    shutil.copytree(tiny.preset, preset)
+    (preset / "weights.index").unlink()
+    with pytest.raises(InputError, match="the model reads 64 features per region, but"):
+        Predictor.from_directory(preset, GridExtractor())
+    about = json.loads((preset / "preset.json").read_text())
+    (preset / "preset.json").write_text(json.dumps({**about, "extractor": None}))
+    with pytest.raises(InputError, match="no region extractor is stored"):
+        Predictor.from_directory(preset)
 
 
 def test_a_rest_endpoint_needs_neither_tensorflow_nor_grpc():

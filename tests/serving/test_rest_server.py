@@ -202,6 +202,17 @@ def test_web_pages_may_send_requests_only_from_the_origins_that_are_named(versio
         assert answered.headers["Access-Control-Allow-Origin"] == "*"
 
 
+@pytest.mark.parametrize("origins", [["http://localhost:3000"], ["*"]])
+def test_requests_without_an_origin_are_answered_as_ever(versions, url, origins):
+    with running(versions, cors_origins=origins) as endpoint:
+        response = requests.get(f"{endpoint}/v1/models/{NAME}", timeout=60)
+    assert response.json() == requests.get(url, timeout=60).json()
+    # A cache may have it for web pages, too.
+    expected = ("*", None) if origins == ["*"] else (None, "Origin")
+    headers = ("Access-Control-Allow-Origin", "Vary")
+    assert tuple(map(response.headers.get, headers)) == expected
+
+
 @pytest.mark.parametrize(
     ("path", "method"), [("", "GET"), ("/metadata", "GET"), (":predict", "POST")]
 )
@@ -288,7 +299,7 @@ def test_too_many_requests_are_refused_until_one_is_done(versions):
             while status != 503 and time.monotonic() < deadline:
                 response = requests.post(f"{endpoint}{path}", data=b"{}", timeout=60)
                 status = response.status_code
-            assert "server busy with 1 requests" in response.json()["error"]
+            assert "server busy: 1 in progress" in response.json()["error"]
             slow.sendall(b"{}")
             assert b" 400 " in slow.recv(1000)
         assert requests.post(f"{endpoint}{path}", data=b"{}", timeout=60).status_code == 400

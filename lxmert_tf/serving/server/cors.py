@@ -4,27 +4,56 @@ import json
 from collections.abc import Collection
 
 from fastapi import Request, Response
-from starlette.datastructures import Headers
-from starlette.middleware.cors import SAFELISTED_HEADERS, CORSMiddleware
-from starlette.types import Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ALLOWED_HEADERS = sorted(SAFELISTED_HEADERS | {"Content-Encoding"})
-# Time for which a browser need not ask again.
-SECONDS = 600
+# Those that the standard lets web pages send without asking, and that of compressed bodies.
+ALLOWED_HEADERS = (
+    "Accept",
+    "Accept-Language",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Type",
+)
+# Seconds for which a browser remembers the response to OPTIONS.
+PREFLIGHT_MAX_AGE = 600
 
 
-class CrossOriginMiddleware(CORSMiddleware):
-    """Adds the headers of CORS to all responses, also to those of the routes to OPTIONS.
+class CrossOriginMiddleware:
+    """Tells browsers on all responses, also those to OPTIONS, which origins may read them.
 
-    Starlette's own answers OPTIONS before the routes do, alike for all paths.
+    Starlette's middleware answers OPTIONS itself, with the same methods for every path.
+
+    Args:
+        app: The application.
+        origins: Origins whose web pages may send requests, or "*" for all.
     """
+
+    def __init__(self, app: ASGIApp, origins: Collection[str]):
+        self._app = app
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        await self.simple_response(scope, receive, send, request_headers=headers)
+        origin = Headers(scope=scope).get("origin")
+
+        async def send_with_origin(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._add_headers(MutableHeaders(scope=message), origin)
+            await send(message)
+
+        await self._app(scope, receive, send_with_origin)
+
+    def _add_headers(self, headers: MutableHeaders, origin: str | None) -> None:
+        if "*" in self._origins:
+            headers["Access-Control-Allow-Origin"] = "*"
+            return
+        # A cache must not give one origin the response to another.
+        headers.append("Vary", "Origin")
+        if origin is not None and origin in self._origins:
+            headers["Access-Control-Allow-Origin"] = origin
 
 
 def options_response(request: Request, method: str, origins: Collection[str]) -> Response:
@@ -46,7 +75,7 @@ def options_response(request: Request, method: str, origins: Collection[str]) ->
     headers |= {
         "Access-Control-Allow-Methods": methods,
         "Access-Control-Allow-Headers": ", ".join(ALLOWED_HEADERS),
-        "Access-Control-Max-Age": str(SECONDS),
+        "Access-Control-Max-Age": str(PREFLIGHT_MAX_AGE),
         "Vary": "Access-Control-Request-Method, Access-Control-Request-Headers",
     }
     return Response(headers=headers)

@@ -91,7 +91,7 @@ class RestServer:
             self._add_route(f"{path}:classify", "POST", self._no_signature)
             self._add_route(f"{path}:regress", "POST", self._no_signature)
         if cors_origins:
-            self.app.add_middleware(CrossOriginMiddleware, allow_origins=list(cors_origins))
+            self.app.add_middleware(CrossOriginMiddleware, origins=cors_origins)
         self.app.add_exception_handler(RequestError, _request_error)
         self.app.add_exception_handler(HTTPException, _http_error)
         self.app.add_exception_handler(Exception, _server_error)
@@ -159,7 +159,7 @@ class RestServer:
     async def _predict(self, request: Request) -> Response:
         if self._pending >= self._max_pending:
             await _read_body(request, 0)
-            raise RequestError(503, f"server busy with {self._pending} requests; try again later")
+            raise RequestError(503, f"server busy: {self._pending} in progress; try again later")
         self._pending += 1
         try:
             return await self._answer(request)
