@@ -7,7 +7,7 @@ The peer is the PyTorch implementation in transformers' research projects. DIR i
 examples/research_projects/lxmert as transformers 4.40 has it; peers-requirements.txt describes its
 environment. Both get the same random weights and pictures of 600 x 800 pixels, which are not
 resized. They run in separate processes, in turn. A ratio is our pictures per second divided by the
-peer's in the same round. Where other processes run, the seconds of processors tell more.
+peer's in the same round. On a busy machine, compare CPU seconds.
 """
 
 import argparse
@@ -56,11 +56,15 @@ def _arguments() -> argparse.Namespace:
         metavar="N",
         help="pictures per step (default: 1 4)",
     )
-    parser.add_argument("--steps", type=int, default=3, metavar="N", help="timed steps per run")
+    parser.add_argument(
+        "--steps", type=int, default=3, metavar="N", help="timed steps per run (default: 3)"
+    )
     parser.add_argument(
         "--warm-up", type=int, default=1, metavar="N", help="steps before them (default: 1)"
     )
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="runs of each")
+    parser.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="runs of each (default: 3)"
+    )
     parser.add_argument("--folder", metavar="DIR", help="where to write 300 MB (default: /tmp)")
     args = parser.parse_args()
     if bool(args.peer) != bool(args.peer_python):
@@ -97,7 +101,7 @@ def write_inputs(path: pathlib.Path, count: int) -> None:
 
 def _compare(inputs: pathlib.Path, batch_size: int, args: argparse.Namespace) -> None:
     rates: dict[str, list[float]] = {"ours": [], "theirs": []}
-    # Of processors.
+    # Per CPU second.
     busy_rates: dict[str, list[float]] = {"ours": [], "theirs": []}
     runs: dict[str, dict] = {}
     for number in range(1, args.rounds + 1):
@@ -109,11 +113,11 @@ def _compare(inputs: pathlib.Path, batch_size: int, args: argparse.Namespace) ->
             )
         for name, run in runs.items():
             rates[name].append(batch_size / statistics.median(run["seconds"]))
-            busy_rates[name].append(batch_size / statistics.median(run["processor_seconds"]))
+            busy_rates[name].append(batch_size / statistics.median(run["cpu_seconds"]))
             print(
                 f"batch {batch_size}, round {number}/{args.rounds}: {name} "
                 f"{rates[name][-1]:.3f} pictures/s, "
-                f"{1 / busy_rates[name][-1]:.2f} processor seconds per picture",
+                f"{1 / busy_rates[name][-1]:.2f} CPU seconds per picture",
                 file=sys.stderr,
             )
     Console().print(_table(batch_size, rates, busy_rates, runs))
@@ -147,10 +151,10 @@ def _table(
     busy_rates: dict[str, list[float]],
     runs: dict[str, dict],
 ) -> Table:
-    table = Table("", title=f"{HEIGHT} x {WIDTH}, {batch_size} pictures per step")
+    table = Table("", title=f"{HEIGHT} x {WIDTH}, pictures per step: {batch_size}")
     for column in (
         "pictures/s",
-        "processor s/picture",
+        "CPU s/picture",
         "peak memory (MB)",
         "GFLOP/s",
         "of a convolution",
@@ -163,30 +167,30 @@ def _table(
         if "gflop" in run:
             row += [f"{rate * run['gflop']:,.0f}"]
             busy_rate = statistics.median(busy_rates[name]) * run["gflop"]
-            row += [f"{busy_rate / run['convolution_gflop_per_processor_second']:.0%}"]
+            row += [f"{busy_rate / run['convolution_gflop_per_cpu_second']:.0%}"]
         table.add_row(name, *row)
     if rates["theirs"]:
         ratios = (
             compare("", kind["ours"], kind["theirs"])["ratio"] for kind in (rates, busy_rates)
         )
         wall, busy = ("{median:.2f} ({min:.2f}, {max:.2f})".format(**ratio) for ratio in ratios)
-        table.caption = f"ratio {wall}; of processor seconds {busy}"
+        table.caption = f"ratio {wall}; of CPU seconds {busy}"
     return table
 
 
 def _parts_table(run: dict) -> Table:
     table = Table("part", title="one picture, each part alone")
-    for column in ("seconds", "processor seconds", "GFLOP", "GFLOP per processor second"):
+    for column in ("seconds", "CPU seconds", "GFLOP", "GFLOP per CPU second"):
         table.add_column(column, justify="right")
     for name, part in run["parts"].items():
-        row = [name, f"{part['seconds']:.3f}", f"{part['processor_seconds']:.3f}"]
+        row = [name, f"{part['seconds']:.3f}", f"{part['cpu_seconds']:.3f}"]
         if part["gflop"]:
             row += [f"{part['gflop']:,.0f}"]
-            row += [f"{part['gflop'] / part['processor_seconds']:,.0f}"]
+            row += [f"{part['gflop'] / part['cpu_seconds']:,.0f}"]
         table.add_row(*row)
     table.caption = (
-        f"one convolution: {run['convolution_gflop_per_processor_second']:,.0f} GFLOP per "
-        "processor second; "
+        f"one convolution: {run['convolution_gflop_per_cpu_second']:,.0f} GFLOP per "
+        "CPU second; "
         f"{run['distinct_windows']:,} of {run['windows']:,} bins are distinct"
     )
     return table

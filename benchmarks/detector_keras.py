@@ -4,6 +4,7 @@ import argparse
 import json
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -34,7 +35,8 @@ def main() -> None:
             for name, value in ((name, file[name]) for name in names)
         }
         images = file["images"][: args.batch_size]
-    assert load_tensors(detector_variables(detector), tensors).is_complete()
+    if not load_tensors(detector_variables(detector), tensors).is_complete():
+        sys.exit(f"{args.inputs}: not all weights of the detector are there; write it anew")
     del tensors
     size, count = images.shape[1:3], len(images)
     inputs = {
@@ -42,17 +44,17 @@ def main() -> None:
         "image_sizes": tf.constant([size] * count, tf.int32),
         "scales": tf.ones([count, 2]),
     }
-    seconds, processor_seconds, regions = _times(
+    seconds, cpu_seconds, regions = _times(
         lambda: detector.predict_on_batch(inputs), args.steps, args.warm_up
     )
     np.savez(args.regions, **regions)
     flops = count_flops(detector.config, *size)
     report = {
         "seconds": seconds,
-        "processor_seconds": processor_seconds,
+        "cpu_seconds": cpu_seconds,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         "gflop": sum(flops.values()) / 1e9,
-        "convolution_gflop_per_processor_second": _convolution_rate(args.steps),
+        "convolution_gflop_per_cpu_second": _convolution_rate(args.steps),
     }
     if args.parts:
         report |= _parts(detector, inputs, flops, args.steps)
@@ -71,14 +73,14 @@ def _arguments() -> argparse.Namespace:
 
 
 def _times(run: Callable, steps: int, warm_up: int = 1):
-    """Return the seconds of each step, those of processors, and what the function returns."""
-    seconds, processor_seconds = [], []
+    """Return the seconds and the CPU seconds of each step, and what the function returns."""
+    seconds, cpu_seconds = [], []
     for _ in range(warm_up + steps):
-        start, processor_start = time.perf_counter(), time.process_time()
+        start, cpu_start = time.perf_counter(), time.process_time()
         result = run()
         seconds.append(time.perf_counter() - start)
-        processor_seconds.append(time.process_time() - processor_start)
-    return seconds[warm_up:], processor_seconds[warm_up:], result
+        cpu_seconds.append(time.process_time() - cpu_start)
+    return seconds[warm_up:], cpu_seconds[warm_up:], result
 
 
 def count_flops(config, height: int, width: int) -> dict[str, float]:
@@ -111,7 +113,7 @@ def count_flops(config, height: int, width: int) -> dict[str, float]:
 
 
 def _convolution_rate(steps: int) -> float:
-    """Return the GFLOP per processor second of one large convolution, the best of a few."""
+    """Return the GFLOP per CPU second of one large convolution, the best of a few."""
     import tensorflow as tf
 
     maps, kernel = tf.random.normal(_MAPS), tf.random.normal(_KERNEL)
@@ -195,9 +197,9 @@ def _parts(detector, inputs: dict, flops: dict[str, float], steps: int) -> dict:
     parts = {}
     for name, run in runs.items():
         *times, result = _times(run, steps)
-        wall, processor = map(statistics.median, times)
+        wall, cpu = map(statistics.median, times)
         gflop = work.get(name, 0.0) / 1e9
-        parts[name] = {"seconds": wall, "processor_seconds": processor, "gflop": gflop}
+        parts[name] = {"seconds": wall, "cpu_seconds": cpu, "gflop": gflop}
         if name == "RoIPool":
             distinct, numbers = (len(part) for part in result)
     return {"parts": parts, "distinct_windows": distinct, "windows": numbers}

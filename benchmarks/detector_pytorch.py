@@ -94,9 +94,9 @@ def main() -> None:
     images = images.contiguous()
     sizes = torch.tensor([list(images.shape[2:])] * len(images))
     scales = torch.ones([len(images), 2])
-    seconds, processor_seconds = [], []
+    seconds, cpu_seconds = [], []
     for step in range(args.warm_up + args.steps):
-        start, processor_start = time.perf_counter(), time.process_time()
+        start, cpu_start = time.perf_counter(), time.process_time()
         regions = model(
             images,
             sizes,
@@ -107,11 +107,11 @@ def main() -> None:
         )
         if step >= args.warm_up:
             seconds.append(time.perf_counter() - start)
-            processor_seconds.append(time.process_time() - processor_start)
+            cpu_seconds.append(time.process_time() - cpu_start)
     np.savez(args.regions, features=regions["roi_features"])
     report = {
         "seconds": seconds,
-        "processor_seconds": processor_seconds,
+        "cpu_seconds": cpu_seconds,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__},
     }

@@ -50,16 +50,28 @@ def read_answers(args: argparse.Namespace) -> list[str] | None:
     return read_answer_table(args.answers) if args.answers else None
 
 
-def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the detector that finds the regions of images."""
+def add_detector_arguments(
+    parser: argparse.ArgumentParser,
+    use: str = "which finds the regions in place of the extractor that is stored with the model",
+) -> None:
+    """Declare the detector that finds the regions of images.
+
+    Args:
+        parser: The command's parser.
+        use: What the command does with it, for the help.
+    """
+    parser.add_argument("--detector", metavar="PRESET", help=f"a preset of a detector, {use}")
+    add_flavor_argument(parser)
+
+
+def add_flavor_argument(parser: Any) -> None:
+    """Declare the rules of the detector.
+
+    Args:
+        parser: The command's parser or a group of it.
+    """
     from lxmert_tf.detector.config import Flavor
 
-    parser.add_argument(
-        "--detector",
-        metavar="PRESET",
-        help="a preset of a detector, which finds the regions in place of the extractor that is "
-        "stored with the model",
-    )
     parser.add_argument(
         "--flavor",
         choices=typing.get_args(Flavor),
@@ -77,15 +89,41 @@ def read_detector(args: argparse.Namespace):
     Raises:
         InputError: The preset is missing, damaged or not a detector's, or only a flavor is named.
     """
-    from lxmert_tf.errors import InputError
     from lxmert_tf.regions.registry import make_extractor
 
-    if args.detector is not None:
-        preset = {"preset": args.detector, "flavor": args.flavor}
-        return make_extractor({"name": "detector", **preset})
-    if args.flavor is not None:
+    check_detector_arguments(args)
+    if args.detector is None:
+        return None
+    return make_extractor({"name": "detector", "preset": args.detector, "flavor": args.flavor})
+
+
+def check_detector_arguments(args: argparse.Namespace) -> None:
+    """Check that a flavor has its detector.
+
+    Raises:
+        InputError: It has none.
+    """
+    from lxmert_tf.errors import InputError
+
+    if args.flavor is not None and args.detector is None:
         raise InputError("--flavor requires --detector")
-    return None
+
+
+def load_detector(args: argparse.Namespace):
+    """Return the `Detector` that is named, in float32 whatever Keras's policy is, or None.
+
+    Args:
+        args: From `add_detector_arguments`.
+
+    Raises:
+        InputError: The preset is missing, damaged or not a detector's, or only a flavor is named.
+    """
+    check_detector_arguments(args)
+    if args.detector is None:
+        return None
+    from lxmert_tf.detector.detector import Detector
+
+    return Detector.from_preset(args.detector, flavor=args.flavor, dtype="float32")
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, example: str) -> None:

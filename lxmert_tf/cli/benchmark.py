@@ -92,7 +92,8 @@ def _print(measured) -> None:
     title = f"{setting.task}, {setting.model}, {setting.precision}" + ", plain" * setting.plain
     table = Table("", title=title, show_header=False)
     table.add_column(justify="right")
-    table.add_row("sentences", f"{setting.lengths}, {setting.batch_size} images a step")
+    table.add_row("sentences", setting.lengths)
+    table.add_row("images per step", str(setting.batch_size))
     if setting.questions_per_image > 1:
         table.add_row("questions per image", str(setting.questions_per_image))
     table.add_row("examples/s, median", f"{measured.examples_per_second:,.1f}")

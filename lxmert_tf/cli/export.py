@@ -2,7 +2,13 @@
 
 import argparse
 
-from lxmert_tf.cli.arguments import add_answers_argument, read_answers
+from lxmert_tf.cli.arguments import (
+    add_answers_argument,
+    add_detector_arguments,
+    check_detector_arguments,
+    load_detector,
+    read_answers,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,16 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a preset from `lxmert finetune`, a directory of Hugging Face, or either as "
         "hf://ORGANIZATION/NAME",
     )
-    parser.add_argument(
-        "--detector",
-        metavar="PRESET",
-        help="a preset of the detector whose features the model reads (`lxmert import-weights "
-        "--source detector`); the SavedModel then takes pictures",
-    )
-    parser.add_argument(
-        "--flavor",
-        choices=("hf", "caffe"),
-        help="rules of the detector (default: those its weights were made for)",
+    add_detector_arguments(
+        parser,
+        "whose features the model reads (`lxmert import-weights --source detector`); the "
+        "SavedModel then takes pictures",
     )
     add_answers_argument(parser)
     parser.add_argument(
@@ -58,25 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the SavedModel, with warm-up requests."""
-    from lxmert_tf.errors import InputError
-
-    if args.flavor and not args.detector:
-        raise InputError("--flavor requires --detector")
-
+    # Before the model is loaded, which takes seconds.
+    check_detector_arguments(args)
     from lxmert_tf.models.answer_names import load_with_numbered_answers
     from lxmert_tf.serving.export import export_version
 
     model = load_with_numbered_answers(args.model, read_answers(args))
     export_version(
-        model, args.output, args.precision, args.max_length, args.top_k, _load_detector(args)
+        model, args.output, args.precision, args.max_length, args.top_k, load_detector(args)
     )
     print(f"written to {args.output}")
     return 0
-
-
-def _load_detector(args: argparse.Namespace):
-    if args.detector is None:
-        return None
-    from lxmert_tf.detector.detector import Detector
-
-    return Detector.from_preset(args.detector, flavor=args.flavor)

@@ -19,7 +19,11 @@ def is_saved_model(directory: pathlib.Path) -> bool:
 
 
 def is_preset(directory: pathlib.Path) -> bool:
-    """Return whether a directory holds a preset, or a model of Hugging Face, which loads as one."""
+    """Return whether a directory holds a preset, or a model of Hugging Face, which loads as one.
+
+    Raises:
+        InputError: Its config.json is not valid JSON.
+    """
     return (directory / "preset.json").is_file() or is_huggingface(directory)
 
 

@@ -5,17 +5,13 @@ import json
 import pathlib
 import platform
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lxmert_tf import __version__
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
-from lxmert_tf.models.presets import PresetModel
 from lxmert_tf.serving.layout import EXTRA
 from lxmert_tf.text_file import write_text
-
-if TYPE_CHECKING:
-    from lxmert_tf.detector.detector import Detector
 
 MODEL_CARD = "model_card.md"
 PACKAGES = ("tensorflow", "tensorflow-text")
@@ -41,7 +37,6 @@ def write_model_card(
     model: LxmertAnswerClassifier | LxmertPairClassifier,
     training: dict[str, Any],
     seconds: float,
-    detector: "Detector | None" = None,
 ) -> None:
     """Write `assets.extra/model_card.md` into a SavedModel.
 
@@ -50,7 +45,6 @@ def write_model_card(
         model: The model it was exported from.
         training: The training configuration, as JSON can hold it.
         seconds: Duration of the training.
-        detector: The detector it was exported with, if any.
     """
     extra = pathlib.Path(directory) / EXTRA
     extra.mkdir(exist_ok=True)
@@ -65,7 +59,7 @@ def write_model_card(
     sections = [
         _PAIR_INTRODUCTION if pairs else _INTRODUCTION,
         section("Model", markdown_table(("", ""), sizes.items()), _json(model.config.to_dict())),
-        _regions_section(model, detector),
+        section("Regions", "Extractor:", _json(model.extractor)),
         section("Training", f"Duration: {seconds:.0f} s.", _json(training)),
         section(
             "Packages",
@@ -75,19 +69,6 @@ def write_model_card(
         ),
     ]
     write_text(extra / MODEL_CARD, "\n".join(sections))
-
-
-def _regions_section(model: PresetModel, detector: "Detector | None") -> str:
-    if detector is None:
-        return section("Regions", "Extractor:", _json(model.extractor))
-    return section(
-        "Regions",
-        "The SavedModel contains a detector and takes JPEG and PNG files (`answer_image`, "
-        "`answer_about_picture`, `encode_picture`). For the other signatures, regions must come "
-        "from the same detector.",
-        markdown_table(("", ""), [("parameters", f"{detector.count_params():,}")]),
-        _json(detector.config.to_dict()),
-    )
 
 
 def section(title: str, *blocks: str) -> str:

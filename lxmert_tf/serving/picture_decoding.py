@@ -16,7 +16,7 @@ UNKNOWN = "not a JPEG or PNG image"
 
 # As Pillow's limit, see `TOO_LARGE`. It is checked before memory is taken for the pixels.
 MAX_PIXELS = 1024**3 // 4 // 3
-# Parts of a file that are looked through. A file could consist of nothing but tiny ones.
+# The most parts of a file that are searched. A file could consist of nothing but tiny ones.
 MAX_PARTS = 10_000
 
 # EXIF tag of the orientation, and the types of its value: unsigned integers of 2 and 4 bytes.

@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the tokenizer's ops, which a SavedModel contains)
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from lxmert_tf.errors import InputError
+from lxmert_tf.errors import InputError, first_line
 
 # Name of the signature that fills the tables, by convention of the file format.
 INIT = "__saved_model_init_op"
@@ -48,8 +48,9 @@ class SavedModelSession:
             self._load(meta_graph, directory)
         except Exception as error:
             # Loading can fail anywhere, for example while the files are still being copied.
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"{directory}: cannot load the SavedModel: {reason}") from error
+            raise InputError(
+                f"{directory}: cannot load the SavedModel: {first_line(error)}"
+            ) from error
         self.signature_defs = dict(sorted(meta_graph.signature_def.items()))
         self.specs = {
             name: _specs(definition)

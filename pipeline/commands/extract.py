@@ -5,6 +5,7 @@ import json
 import sys
 from typing import Any
 
+from lxmert_tf.cli.arguments import add_flavor_argument
 from lxmert_tf.errors import InputError, Terminated
 
 
@@ -23,11 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     extractor.add_argument(
         "--extractor", metavar="FILE", help="a YAML or JSON file with a region extractor's config"
     )
-    inputs.add_argument(
-        "--flavor",
-        choices=("hf", "caffe"),
-        help="the detector's rules (default: those that its weights were made for)",
-    )
+    add_flavor_argument(inputs)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--output", required=True, metavar="FILE.tsv|FILE.h5|DIR", help="a new file or folder"

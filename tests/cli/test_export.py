@@ -1,12 +1,15 @@
 """`lxmert export`: the SavedModel answers as the preset, and written completely or not at all."""
 
+import argparse
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow import keras
 
 from lxmert_tf import LxmertAnswerClassifier
+from lxmert_tf.cli.arguments import load_detector
 from lxmert_tf.serving.export import cast_weights
 from lxmert_tf.serving.session import SavedModelSession
 
@@ -68,6 +71,16 @@ def test_a_preset_without_answers_is_refused(refused, tiny, tmp_path):
     line = refused("export", "--preset", preset, "--output", tmp_path / "1")
     assert "the model has no vocabulary or no answers" in line
     assert not (tmp_path / "1").exists()
+
+
+def test_the_detector_of_an_export_computes_in_float32_whatever_the_policy(detector):
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        loaded = load_detector(argparse.Namespace(detector=str(detector), flavor="caffe"))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert {layer.compute_dtype for layer in loaded.layers} <= {"float32", "int32"}
+    assert loaded.config.flavor == "caffe"
 
 
 @pytest.mark.parametrize(

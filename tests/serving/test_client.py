@@ -1,41 +1,20 @@
 """The client over gRPC and REST, and its messages for servers that fail."""
 
-import concurrent.futures
 import http.server
 import json
 import threading
 
 import easy_vqa
-import grpc
 import numpy as np
 import pytest
-import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from lxmert_tf.cli import main as cli
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving import Client, Predictor, ServerError
 from tests.lxmert_tf.samples import one_line
+from tests.serving.grpc_server import Servicer, running_grpc
 from tests.serving.tiny import EXTRACTOR
-
-
-class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict of TensorFlow Serving, on a SavedModel in this process."""
-
-    def __init__(self, session):
-        self._session = session
-        self.specs = []
-
-    def Predict(self, request, context):
-        self.specs.append(request.model_spec)
-        if request.model_spec.name != "tiny":
-            context.abort(grpc.StatusCode.NOT_FOUND, "Servable not found\nfor request")
-        response = predict_pb2.PredictResponse()
-        inputs = {k: tf.make_ndarray(v) for k, v in request.inputs.items()}
-        for name, array in self._session.run(request.model_spec.signature_name, inputs).items():
-            response.outputs[name].CopyFrom(tf.make_tensor_proto(array))
-        return response
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +24,8 @@ def servicer(session):
 
 @pytest.fixture(scope="module")
 def address(servicer):
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None)
+    with running_grpc(servicer) as address:
+        yield address
 
 
 @pytest.mark.parametrize("scheme", ["", "grpc://"])

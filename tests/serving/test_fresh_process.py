@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
 
-# Ops of core TensorFlow that call back into the Python process that made the graph.
-PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
+from tests.serving.signature_specs import PYTHON_OPS
 
 SCRIPT = """
 import json, sys

@@ -24,7 +24,7 @@ from lxmert_tf.serving.session import SavedModelSession
 from tests.lxmert_tf.detector.samples import CONFIG
 from tests.lxmert_tf.samples import one_line, pair_scenes
 from tests.serving.rest import NAME, running
-from tests.serving.test_signatures import described, signature_defs
+from tests.serving.signature_specs import described, signature_defs
 from tests.serving.tiny import SIZES
 
 # Of the grid extractor by default.

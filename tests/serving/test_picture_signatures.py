@@ -1,7 +1,6 @@
 """A SavedModel with a detector: it answers about pictures as detector and model do one by one."""
 
 import base64
-import concurrent.futures
 import dataclasses
 import io
 import json
@@ -9,19 +8,13 @@ import re
 import subprocess
 import sys
 
-import grpc
 import numpy as np
 import pytest
 import requests
 import tensorflow as tf
-from google.protobuf import any_pb2
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    prediction_log_pb2,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import prediction_log_pb2
 
 from lxmert_tf.cli import main as cli
 from lxmert_tf.detector.detector import Detector
@@ -29,18 +22,23 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import decode_image
 from lxmert_tf.serving import Client, Predictor, ServerError
 from lxmert_tf.serving.export import export_version
-from lxmert_tf.serving.model_card import write_model_card
 from lxmert_tf.serving.picture_module import PictureModule
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from lxmert_tf.serving.session import SavedModelSession
 from lxmert_tf.serving.warmup import picture_warmup_requests
 from tests.lxmert_tf.detector.samples import CONFIG, pictures, randomize
 from tests.lxmert_tf.samples import one_line
+from tests.serving.grpc_server import SignaturesServicer, running_grpc
+from tests.serving.page import PAGE, PICTURES, programs_of, run_programs
 from tests.serving.rest import NAME, running
-from tests.serving.test_client import Servicer
-from tests.serving.test_fresh_process import PYTHON_OPS
-from tests.serving.test_serving_page import PAGE, PICTURES, programs_of, run_programs
-from tests.serving.test_signatures import ANSWERS, QUESTION, H, described, signature_defs
+from tests.serving.signature_specs import (
+    ANSWERS,
+    PYTHON_OPS,
+    QUESTION,
+    H,
+    described,
+    signature_defs,
+)
 
 DETECTOR = dataclasses.replace(CONFIG, stage_channels=8)
 R = DETECTOR.max_regions
@@ -289,48 +287,23 @@ def endpoint(versions):
         yield endpoint
 
 
-class PictureServicer(Servicer):
-    """Predict and GetModelMetadata of TensorFlow Serving."""
-
-    def __init__(self, directory):
-        super().__init__(SavedModelSession(directory))
-        self._signatures = signature_defs(directory)
-
-    def Predict(self, request, context):
-        if request.model_spec.signature_name not in self._signatures:
-            name = request.model_spec.signature_name
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f'signature key "{name}" not found.')
-        return super().Predict(request, context)
-
-    def GetModelMetadata(self, request, context):
-        signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=self._signatures)
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
-        packed = any_pb2.Any()
-        packed.Pack(signatures)
-        response.metadata["signature_def"].CopyFrom(packed)
-        return response
-
-
-def serve_grpc(directory):
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PictureServicer(directory), server
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    return server, f"127.0.0.1:{port}"
-
-
 @pytest.fixture(scope="module")
 def grpc_address(saved_model):
-    server, address = serve_grpc(saved_model)
-    yield address
-    server.stop(None)
+    with running_grpc(SignaturesServicer(SavedModelSession(saved_model))) as address:
+        yield address
 
 
 @pytest.fixture(params=["REST", "gRPC"])
-def client(request, endpoint, grpc_address):
-    return Client(endpoint if request.param == "REST" else grpc_address, NAME)
+def server(request, endpoint, grpc_address):
+    """The endpoint of a server, and the model's address in messages."""
+    if request.param == "REST":
+        return endpoint, f"{endpoint}/v1/models/{NAME}"
+    return grpc_address, grpc_address
+
+
+@pytest.fixture
+def client(server):
+    return Client(server[0], NAME)
 
 
 def test_the_client_sends_pictures(client, call):
@@ -346,8 +319,8 @@ def test_the_client_sends_pictures(client, call):
     assert first[0][0] == expected[0][0][0].decode()
 
 
-def test_the_client_reports_a_bad_picture_in_one_line(client):
-    address = client.signatures() and client._transport.address
+def test_the_client_reports_a_bad_picture_in_one_line(server, client):
+    _, address = server
     with pytest.raises(ServerError) as caught:
         client.answer_image([*FILES[:2], BROKEN], QUESTIONS)
     assert one_line(caught) == f"{address}: image 3 of 3: broken image"
@@ -365,8 +338,9 @@ def test_the_client_reports_a_bad_picture_in_one_line(client):
 
 
 def test_a_model_without_a_detector_takes_no_pictures(tiny):
-    server, address = serve_grpc(tiny.saved_model)
-    with running(ModelVersions(tiny.saved_model, {}, print)) as endpoint:
+    servicer = SignaturesServicer(SavedModelSession(tiny.saved_model))
+    versions = ModelVersions(tiny.saved_model, {}, print)
+    with running(versions) as endpoint, running_grpc(servicer) as address:
         for client in (Client(endpoint, NAME), Client(address, NAME)):
             for ask in (
                 lambda client: client.answer_image(FILES[:1], QUESTIONS[:1]),
@@ -378,7 +352,6 @@ def test_a_model_without_a_detector_takes_no_pictures(tiny):
                 assert one_line(caught).endswith(
                     "the model does not take pictures; export it with `lxmert export --detector`"
                 )
-    server.stop(None)
 
 
 def test_rows_of_json_may_hold_pictures(endpoint, call):
@@ -445,11 +418,3 @@ def test_a_detector_with_features_of_another_size_is_refused(keras_model, tmp_pa
         export_version(keras_model, tmp_path / "1", detector=Detector(CONFIG))
     assert one_line(caught) == ("the detector gives 48 features per region, but the model reads 64")
     assert not (tmp_path / "1").exists()
-
-
-def test_the_model_card_tells_of_the_detector(keras_model, detector, tmp_path):
-    write_model_card(tmp_path, keras_model, {}, 1.0, detector)
-    card = (tmp_path / "assets.extra" / "model_card.md").read_text()
-    assert "contains a detector and takes JPEG and PNG files" in card
-    assert f"| parameters | {detector.count_params():,} |" in card
-    assert '"shorter_side": 64' in card

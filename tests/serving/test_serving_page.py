@@ -7,27 +7,8 @@ import shutil
 import easy_vqa
 
 from lxmert_tf.serving.server.model_versions import ModelVersions
+from tests.serving.page import PAGE, PICTURES, programs_of, run_programs
 from tests.serving.rest import running
-
-# Its programs need a model that takes pictures; tests/serving/test_picture_signatures.py has one.
-PICTURES = "Pictures in, answers out"
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "serving.md"
-
-
-def programs_of(section: str) -> list[str]:
-    """Return the programs of a part of the page."""
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-
-
-def run_programs(programs: list[str], endpoint: str) -> list[str]:
-    """Run programs one after another, and return what they print, line by line."""
-    printed: list[str] = []
-    # Not capsys: uvicorn's logging set-up closes streams that are replaced while it runs.
-    names = {"print": lambda *values: printed.append(str(values[0]))}
-    for program in programs:
-        code = program.replace("http://127.0.0.1:8501", endpoint)
-        exec(compile(code, PAGE.name, "exec"), names)
-    return printed
 
 
 def test_every_way_to_ask_gives_the_same_answer(tiny, tmp_path, monkeypatch):

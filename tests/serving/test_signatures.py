@@ -11,16 +11,16 @@ from lxmert_tf import LxmertAnswerClassifier, LxmertTextPreprocessor
 from lxmert_tf.errors import InputError
 from lxmert_tf.serving.export import export_answer_model
 from lxmert_tf.serving.signatures import AnswerModule
+from tests.serving.signature_specs import (
+    ANSWERS,
+    QUESTION,
+    REGIONS,
+    H,
+    K,
+    described,
+    signature_defs,
+)
 from tests.serving.tiny import SIZES
-
-F, H, K = SIZES.region_feature_size, SIZES.hidden_size, 5
-REGIONS = {
-    "region_features": ("float32", [None, None, F]),
-    "region_boxes": ("float32", [None, None, 4]),
-    "region_count": ("int32", [None]),
-}
-QUESTION = {"question": ("string", [None])}
-ANSWERS = {"answers": ("string", [None, K]), "scores": ("float32", [None, K])}
 
 
 def contract(answers):
@@ -36,26 +36,6 @@ def contract(answers):
             ANSWERS,
         ),
     }
-
-
-def described(tensors):
-    """Return {name: (dtype, shape)} of the inputs or outputs of a SignatureDef."""
-    return {
-        name: (
-            tf.as_dtype(info.dtype).name,
-            [None if d.size == -1 else d.size for d in info.tensor_shape.dim],
-        )
-        for name, info in tensors.items()
-    }
-
-
-def signature_defs(directory):
-    """Return {name: SignatureDef} of a SavedModel."""
-    saved = saved_model_pb2.SavedModel()
-    saved.ParseFromString((directory / "saved_model.pb").read_bytes())
-    [graph] = saved.meta_graphs
-    # TensorFlow's own initializes tables.
-    return {k: v for k, v in graph.signature_def.items() if k != "__saved_model_init_op"}
 
 
 def test_signatures_on_disk_are_those_of_the_contract(tiny, keras_model):
