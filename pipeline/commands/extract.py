@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--format",
         metavar="NAME",
-        help="lxmert_tsv, bottom_up_tsv, gqa_hdf5, bottom_up_npz, uniter_npz, or vilbert_npy "
-        "(default: lxmert_tsv, gqa_hdf5 or bottom_up_npz, by the output's ending)",
+        help="lxmert_tsv, bottom_up_tsv, gqa_hdf5, bottom_up_npz, openvqa_npz, uniter_npz, or "
+        "vilbert_npy (default: lxmert_tsv, gqa_hdf5 or bottom_up_npz, by the output's ending)",
     )
     output.add_argument(
         "--max-reject-fraction",
@@ -58,15 +58,14 @@ def run(args: argparse.Namespace) -> int:
     if args.workers > 1 and any(arg.startswith("--runner") for arg in args.beam_args):
         raise InputError("--workers is for this machine; another runner has options of its own")
 
-    from pipeline.extract.job import ExtractConfig, format_of, parts_folder, run_extract
+    from pipeline.extract.job import ExtractConfig, parts_folder, run_extract
 
     given = {
         name: getattr(args, name)
-        for name in ("batch_size", "max_reject_fraction")
+        for name in ("format", "batch_size", "max_reject_fraction")
         if getattr(args, name) is not None
     }
-    form = format_of(args.output, args.format)
-    config = ExtractConfig(tuple(args.images), _extractor_config(args), form, **given)
+    config = ExtractConfig(tuple(args.images), _extractor_config(args), **given)
     try:
         summary = run_extract(config, args.output, args.beam_args, args.workers)
     except (KeyboardInterrupt, Terminated):

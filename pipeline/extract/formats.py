@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import h5py
@@ -20,6 +20,8 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.regions.extractor import Regions
 from pipeline.ingest.readers.gqa_hdf5 import info_file_of
 
+NOT_IN_TEXT = "its name has a tab or a line break, which a TSV file cannot hold"
+NOT_A_FILE = "its name cannot be that of a file"
 # A row of text ends at these characters, a cell at a tab.
 _ENDS_CELL = re.compile(r"[\t\r\n]")
 
@@ -44,19 +46,18 @@ class Format(NamedTuple):
     Args:
         write: Called with the path of a new file or folder, the images, and their `Totals`.
         endings: Endings of the file's name; none for a folder with a file per image.
-        accepts: Returns whether the format can hold an id.
+        refusal: Returns why the format cannot hold an id; None if it can.
     """
 
     write: Callable[[pathlib.Path, Iterable[SceneImage], Totals], None]
     endings: tuple[str, ...] = ()
-    accepts: Callable[[str], bool] = lambda image_id: True
+    refusal: Callable[[str], str | None] = lambda image_id: None
 
 
 def boxes_in_pixels(image: SceneImage) -> np.ndarray:
     """Return the boxes of an image in pixels.
 
-    If the boxes were pixels before they were divided by the image's size, dividing these gives
-    exactly those.
+    Dividing the result by the image's size restores the boxes exactly if they came from pixels.
 
     Args:
         image: The image, with boxes in 0..1.
@@ -156,17 +157,27 @@ def _write_gqa_hdf5(path: pathlib.Path, images: Iterable[SceneImage], totals: To
 
 
 def _write_bottom_up_npz(path: pathlib.Path, images: Iterable[SceneImage], _: Totals) -> None:
-    """The PyTorch port of bottom-up attention (MILVLG, utils/extract_utils.py); OpenVQA, MCAN."""
+    """The PyTorch port of bottom-up attention (MILVLG, utils/extract_utils.py)."""
     for image in images:
-        arrays: dict[str, Any] = {
-            "x": image.regions.features,
-            "bbox": boxes_in_pixels(image),
-            "num_bbox": len(image.regions),
-            "image_h": image.height,
-            "image_w": image.width,
-            "info": _label_arrays(image),
-        }
-        np.savez(_new_file(path, image.id, ".npz"), **arrays)
+        np.savez(_new_file(path, image.id, ".npz"), **_bottom_up_arrays(image))
+
+
+def _write_openvqa_npz(path: pathlib.Path, images: Iterable[SceneImage], _: Totals) -> None:
+    """The same arrays for OpenVQA and MCAN, which transpose `x` when they load it."""
+    for image in images:
+        arrays = _bottom_up_arrays(image)
+        np.savez(_new_file(path, image.id, ".npz"), **{**arrays, "x": arrays["x"].T})
+
+
+def _bottom_up_arrays(image: SceneImage) -> dict[str, Any]:
+    return {
+        "x": image.regions.features,
+        "bbox": boxes_in_pixels(image),
+        "num_bbox": len(image.regions),
+        "image_h": image.height,
+        "image_w": image.width,
+        "info": _label_arrays(image),
+    }
 
 
 def _write_uniter_npz(path: pathlib.Path, images: Iterable[SceneImage], _: Totals) -> None:
@@ -215,25 +226,56 @@ def _label_arrays(image: SceneImage) -> dict[str, np.ndarray]:
     return {name: values for name, values in arrays.items() if values is not None}
 
 
-def _new_file(folder: pathlib.Path, image_id: str, ending: str) -> pathlib.Path:
+def check_files(form: Format, pictures: Mapping[str, str]) -> None:
+    """Check that a format with a file per image has another file for each picture.
+
+    Args:
+        form: The format.
+        pictures: Name of the picture by id; the format can hold the ids.
+
+    Raises:
+        InputError: Two pictures would be written to one file.
+    """
+    if form.endings:
+        return
+    taken: dict[tuple[str, ...], str] = {}
+    for image_id, picture in pictures.items():
+        path = tuple(_path_parts(image_id))
+        if path in taken:
+            raise InputError(
+                f"{picture} and {taken[path]} would be written to one file, {'/'.join(path)}; "
+                "name one of them"
+            )
+        taken[path] = picture
+
+
+def _path_parts(image_id: str) -> list[str]:
     # An id may have the folders that distinguish it from others, or be a whole path.
-    parts = [part for part in image_id.split("/") if part not in ("", os.curdir, os.pardir)]
+    return [part for part in image_id.split("/") if part not in ("", os.curdir, os.pardir)]
+
+
+def _new_file(folder: pathlib.Path, image_id: str, ending: str) -> pathlib.Path:
+    parts = _path_parts(image_id)
     path = folder.joinpath(*parts[:-1], f"{parts[-1]}{ending}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        raise InputError(f"two pictures would be written to {path.relative_to(folder)}")
     return path
 
 
+def _refusal_of_text(image_id: str) -> str | None:
+    return NOT_IN_TEXT if _ENDS_CELL.search(image_id) else None
+
+
+def _refusal_of_files(image_id: str) -> str | None:
+    no_name = ("", os.curdir, os.pardir)
+    return NOT_A_FILE if image_id.rpartition("/")[2] in no_name else None
+
+
 FORMATS: dict[str, Format] = {
-    "lxmert_tsv": Format(
-        _write_lxmert_tsv, (".tsv",), lambda image_id: not _ENDS_CELL.search(image_id)
-    ),
-    "bottom_up_tsv": Format(
-        _write_bottom_up_tsv, (".tsv",), lambda image_id: not _ENDS_CELL.search(image_id)
-    ),
+    "lxmert_tsv": Format(_write_lxmert_tsv, (".tsv",), _refusal_of_text),
+    "bottom_up_tsv": Format(_write_bottom_up_tsv, (".tsv",), _refusal_of_text),
     "gqa_hdf5": Format(_write_gqa_hdf5, (".h5", ".hdf5")),
-    "bottom_up_npz": Format(_write_bottom_up_npz),
-    "uniter_npz": Format(_write_uniter_npz),
-    "vilbert_npy": Format(_write_vilbert_npy),
+    "bottom_up_npz": Format(_write_bottom_up_npz, refusal=_refusal_of_files),
+    "openvqa_npz": Format(_write_openvqa_npz, refusal=_refusal_of_files),
+    "uniter_npz": Format(_write_uniter_npz, refusal=_refusal_of_files),
+    "vilbert_npy": Format(_write_vilbert_npy, refusal=_refusal_of_files),
 }

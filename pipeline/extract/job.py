@@ -18,8 +18,9 @@ from lxmert_tf.config_file import check_fields
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.regions.registry import make_extractor
-from pipeline.extract.formats import FORMATS, Format, Totals
+from pipeline.extract.formats import FORMATS, Format, Totals, check_files
 from pipeline.extract.parts import (
+    REJECTS,
     Part,
     PartResult,
     compute_part,
@@ -29,6 +30,7 @@ from pipeline.extract.parts import (
     split_into_parts,
 )
 from pipeline.ingest.beam_job import run_job
+from pipeline.ingest.image_names import readable
 from pipeline.ingest.job import write_lines
 from pipeline.ingest.progress import IngestProgress, WorkerProgress
 from pipeline.ingest.readers.gqa_hdf5 import info_file_of
@@ -38,9 +40,6 @@ from pipeline.ingest.workers import noting_errors, stopped_by_signals
 
 # Needs the least memory.
 BATCH_SIZE = 1
-# Ending of the file of rejects beside an output.
-REJECTS = "-rejects.jsonl"
-NOT_IN_TEXT = "its name has a tab or a line break, which a TSV file cannot hold"
 # Endings of files that no format writes.
 _OTHER_ENDINGS = (".npz", ".npy", ".gz", ".zip", ".csv", ".txt", ".json", ".lmdb", ".tfrecord")
 
@@ -52,7 +51,7 @@ class ExtractConfig:
     Args:
         images: Paths, patterns, archives, and folders of pictures.
         extractor: Configuration of the region extractor.
-        format: One of `FORMATS`.
+        format: One of `FORMATS`; None to tell it from the output's ending.
         batch_size: Pictures that the extractor gets at once.
         max_reject_fraction: Fraction of the pictures that may be rejected, in 0..1.
 
@@ -62,16 +61,12 @@ class ExtractConfig:
 
     images: Annotated[tuple[str, ...], Field(min_length=1)]
     extractor: dict[str, Any]
-    format: str = "lxmert_tsv"
+    format: str | None = None
     batch_size: Annotated[int, Field(ge=1)] = BATCH_SIZE
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
 
     def __post_init__(self):
         check_fields(self)
-        if self.format not in FORMATS:
-            raise InputError(
-                f"unknown format {self.format!r}; it must be one of {', '.join(FORMATS)}"
-            )
 
 
 def format_of(output, name: str | None = None) -> str:
@@ -112,11 +107,10 @@ def run_extract(
 ) -> dict[str, Any]:
     """Write the regions of pictures into a new file, or a folder with a file per picture.
 
-    The output appears under its name only when it is complete. Pictures whose regions are computed
-    stay so in `parts_folder(output)` until then, however the process ends: the same call goes on
-    from there. The same pictures give the same bytes, with any runner, any number of workers, and
-    any number of interruptions. Rejected pictures are listed in `NAME-rejects.jsonl` beside the
-    output.
+    The output appears under its name only when it is complete. Finished pictures are kept in
+    `parts_folder(output)` until then, so the same call resumes after any interruption. The same
+    pictures give the same bytes, with any runner, any number of workers, and any number of
+    interruptions. Rejected pictures are listed in `NAME-rejects.jsonl` beside the output.
 
     Args:
         config: What to extract.
@@ -130,7 +124,8 @@ def run_extract(
         "ignored" lists the files of other kinds that patterns found.
 
     Raises:
-        InputError: An input is missing, the extractor cannot be made, or the output exists.
+        InputError: An input is missing, the extractor cannot be made, or the output exists or has
+            an ending of another format.
         GateError: All pictures, or more than `max_reject_fraction` of them, were rejected.
 
     Example:
@@ -139,18 +134,19 @@ def run_extract(
         12
     """
     output = pathlib.Path(os.path.abspath(output))
-    form = FORMATS[config.format]
+    form = FORMATS[format_of(output, config.format)]
     _check_output(output, form)
     make_extractor(config.extractor)
     pictures, ignored = find_pictures(config.images)
     if not pictures:
         raise InputError(f"no pictures found, but other files such as {ignored[0]}")
-    accepted = [picture for picture in pictures if form.accepts(picture.id)]
+    accepted = [picture for picture in pictures if not form.refusal(picture.id)]
     rejects = [
-        Reject("image", picture.id, NOT_IN_TEXT, picture.file.name)
+        Reject("image", picture.id, reason, picture.file.name)
         for picture in pictures
-        if not form.accepts(picture.id)
+        if (reason := form.refusal(picture.id))
     ]
+    check_files(form, {picture.id: picture.file.name for picture in accepted})
     parts = split_into_parts(accepted, config.extractor, config.batch_size)
     folder = parts_folder(output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +178,7 @@ def _check_output(output: pathlib.Path, form: Format) -> None:
 
 
 def _files_of(output: pathlib.Path, form: Format) -> list[pathlib.Path]:
-    """Return the paths of an output, that by which it is known last."""
+    """Return the files of an output, the one the user named last."""
     if form is FORMATS["gqa_hdf5"]:
         return [pathlib.Path(info_file_of(str(output))[0]), output]
     return [output]
@@ -299,7 +295,7 @@ def _summary(
         "images": {**counts, "reused": _count_images(before)},
         "reasons": dict(sorted(reasons.items())),
     }
-    return {**summary, "ignored": list(ignored)} if ignored else summary
+    return {**summary, "ignored": list(map(readable, ignored))} if ignored else summary
 
 
 def _count_images(results: Mapping[str, PartResult]) -> int:

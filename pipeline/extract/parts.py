@@ -1,4 +1,6 @@
-"""Parts of an extraction: pictures whose regions are stored together, so that they stay finished.
+"""Parts of an extraction: pictures whose regions are stored together.
+
+Finished parts survive an interruption.
 
 A finished part is two files in the folder of parts, named by a hash of everything that its regions
 depend on. `KEY.regions` holds the images, one after another, and `KEY.json`, which is written last,
@@ -8,7 +10,6 @@ their lengths and the rejects.
 import dataclasses
 import functools
 import hashlib
-import itertools
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,19 +18,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lxmert_tf import __version__
-from lxmert_tf.atomic_write import atomic_file
+from lxmert_tf.atomic_write import PARTIAL, atomic_file
 from lxmert_tf.data.scene import Scene, SceneImage
 from lxmert_tf.data.schema import decode_scene, encode_scene
 from lxmert_tf.hub import local_directory
 from lxmert_tf.regions.extractor import RegionExtractor
 from pipeline.ingest.files import find_inputs, last_updated
-from pipeline.ingest.image_names import PICTURE_ENDINGS, distinct_ids, name_of_file
+from pipeline.ingest.image_names import PICTURE_ENDINGS, ids_of_files
 from pipeline.ingest.interfaces import ReadError, ReadImage
 from pipeline.ingest.progress import WorkerProgress
 from pipeline.ingest.readers.pictures import Picture, read_pictures
 
-# About so many are lost when a job is killed.
+# About this many are recomputed after a kill.
 PICTURES_PER_PART = 16
+# Ending of the file of rejects beside an output.
+REJECTS = "-rejects.jsonl"
+# Arguments of extractors that are words, although a file may have such a name.
+_WORDS = ("name", "flavor", "backbone", "feature_map")
+# Folders within a SavedModel.
+_FOLDERS = ("variables", "assets")
 _REGIONS, _RESULT = ".regions", ".json"
 
 
@@ -71,18 +78,18 @@ def find_pictures(patterns: Iterable[str]) -> tuple[list[Picture], list[str]]:
     """Find picture files.
 
     Args:
-        patterns: Paths, patterns, archives, and folders, which stand for all files in them.
+        patterns: Paths, patterns, archives, and folders, as for `find_inputs`.
 
     Returns:
-        The pictures, and the names of files of other kinds that were found.
+        The pictures, each with another id, and the names of files of other kinds that were found.
 
     Raises:
-        InputError: No files match a pattern, or an archive is damaged.
+        InputError: No files match a pattern, an archive is damaged, or a folder has no pictures.
     """
-    found = find_inputs(map(_files_in, patterns))
+    found = find_inputs(patterns)
     chosen = [file for file in found if file.named or file.ending in ("", *PICTURE_ENDINGS)]
-    ids = distinct_ids(name_of_file(file.name) for file in chosen)
-    pictures = [Picture(file, ids[name_of_file(file.name)]) for file in chosen]
+    ids = ids_of_files(file.name for file in chosen)
+    pictures = [Picture(file, ids[file.name]) for file in chosen]
     return pictures, sorted({file.name for file in found} - {file.name for file in chosen})
 
 
@@ -91,17 +98,20 @@ def split_into_parts(
 ) -> list[Part]:
     """Split pictures into parts.
 
+    The names of the pictures tell where a part ends, so that the parts after a picture that is
+    added or removed are the same as before.
+
     Args:
         pictures: The pictures.
         extractor: Configuration of the extractor.
         batch_size: Pictures that the extractor gets at once.
     """
-    count = max(1, PICTURES_PER_PART // batch_size) * batch_size
+    # Parts have this many on average, and the last batch of each is smaller.
+    count = max(PICTURES_PER_PART, 4 * batch_size)
     settings = [__version__, extractor, _stamps_of_files_in(extractor), batch_size]
     updated = functools.cache(last_updated)
     parts = []
-    for start in range(0, len(pictures), count):
-        some = tuple(pictures[start : start + count])
+    for some in _groups(pictures, count):
         contents = [(p.file.name, p.id, p.file.size, updated(p.file.path)) for p in some]
         text = json.dumps([settings, contents], sort_keys=True)
         parts.append(Part(hashlib.sha256(text.encode()).hexdigest()[:32], some))
@@ -147,11 +157,15 @@ def read_result(part: Part, folder: pathlib.Path) -> PartResult | None:
     path, regions = (folder / f"{part.key}{ending}" for ending in (_RESULT, _REGIONS))
     if not path.is_file() or not regions.is_file():
         return None
-    values = json.loads(path.read_text(encoding="utf-8"))
-    if regions.stat().st_size != sum(values["lengths"]):
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["rejects"] = [(id_, file, reason) for id_, file, reason in values["rejects"]]
+        result = PartResult(**values)
+        is_whole = regions.stat().st_size == sum(result.lengths)
+    except (ValueError, KeyError, TypeError):
+        # A crash of the machine may damage a file.
         return None
-    values["rejects"] = [tuple(reject) for reject in values["rejects"]]
-    return PartResult(**values)
+    return result if is_whole else None
 
 
 def read_images(part: Part, result: PartResult, folder: pathlib.Path) -> Iterator[SceneImage]:
@@ -162,8 +176,17 @@ def read_images(part: Part, result: PartResult, folder: pathlib.Path) -> Iterato
             yield image
 
 
-def _files_in(pattern: str) -> str:
-    return f"{pattern.rstrip('/')}/**/*" if pathlib.Path(pattern).is_dir() else pattern
+def _groups(pictures: Sequence[Picture], count: int) -> Iterator[tuple[Picture, ...]]:
+    """Yield groups of pictures in order, `count` each on average and four times as many at most."""
+    group: list[Picture] = []
+    for picture in pictures:
+        group.append(picture)
+        digest = hashlib.sha256(picture.file.name.encode(errors="surrogatepass")).digest()
+        if int.from_bytes(digest[:8], "big") % count == 0 or len(group) == 4 * count:
+            yield tuple(group)
+            group = []
+    if group:
+        yield tuple(group)
 
 
 def _with_image(result: PartResult, item: ReadImage, length: int) -> PartResult:
@@ -183,9 +206,20 @@ def _as_float32(item: ReadImage) -> SceneImage:
 
 
 def _stamps_of_files_in(extractor: Mapping[str, Any]) -> list[tuple[str, int, int]]:
-    """Return size and time of each file that a configuration names, or that is in its folders."""
-    names = [value for value in extractor.values() if isinstance(value, str)]
-    paths = [local_directory(name, model_type=None) for name in names]
-    inside = itertools.chain.from_iterable([path, *path.rglob("*")] for path in paths)
-    stats = {str(path): path.stat() for path in inside if path.is_file()}
+    """Return size and time of each file of the model that a configuration names."""
+    paths = [
+        local_directory(value, model_type=None)
+        for key, value in extractor.items()
+        if isinstance(value, str) and key not in _WORDS
+    ]
+    stats = {str(file): file.stat() for path in paths for file in _model_files(path)}
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in sorted(stats.items())]
+
+
+def _model_files(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield the files of a model, not those of an extraction whose output is in its folder."""
+    for found in path.iterdir() if path.is_dir() else [path]:
+        if found.name in _FOLDERS:
+            yield from filter(pathlib.Path.is_file, found.rglob("*"))
+        elif found.is_file() and not found.name.endswith((REJECTS, PARTIAL)):
+            yield found

@@ -163,15 +163,15 @@ def distinct_ids(names: Iterable[str]) -> dict[str, str]:
     return ids
 
 
-def distinct_labels(paths: Iterable[str]) -> dict[str, str]:
-    """Return names of annotation files without folders and ending, with what tells them apart.
+def ids_of_files(paths: Iterable[str]) -> dict[str, str]:
+    """Return names of files without folders and ending, with what tells them apart.
 
     Args:
         paths: The files.
 
     Returns:
         The name by path, each another one, as by `distinct_ids`, and with the ending for files
-        such as `q.json` and `q.jsonl`. Bytes that are not UTF-8 are written as `\\udcff`.
+        such as `q.json` and `q.jsonl`, or `a.jpg` and `a.jpg.gz`.
     """
     names = {path: name_of_file(path) for path in paths}
     counts = collections.Counter(names.values())
@@ -180,9 +180,17 @@ def distinct_labels(paths: Iterable[str]) -> dict[str, str]:
         # `q.json.json` beside them.
         names = {path: path for path in names}
     ids = distinct_ids(names.values())
-    return {
-        path: ids[name].encode(errors="backslashreplace").decode() for path, name in names.items()
-    }
+    return {path: ids[name] for path, name in names.items()}
+
+
+def distinct_labels(paths: Iterable[str]) -> dict[str, str]:
+    """Return the names that `ids_of_files` gives, with bytes that are not UTF-8 as `\\udcff`."""
+    return {path: readable(name) for path, name in ids_of_files(paths).items()}
+
+
+def readable(name: str) -> str:
+    """Return a name of a file whose bytes that are not UTF-8 are written as `\\udcff`."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 class IdRegex:

@@ -17,6 +17,7 @@ from lxmert_tf.data.sidecars import INGEST_SUMMARY, write_extractor
 from lxmert_tf.errors import GateError, InputError
 from pipeline.ingest.beam_job import run_job
 from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.image_names import readable
 from pipeline.ingest.inputs import Inputs, inputs_of
 from pipeline.ingest.parsers.text_rows import PieceLines, lines_before
 from pipeline.ingest.progress import IngestProgress
@@ -482,10 +483,7 @@ def _write_summary(
     if BY_NUMBER in read:
         summary["found_by_number"] = read[BY_NUMBER].count
     if inputs.ignored:
-        # Names may have bytes that are not UTF-8.
-        summary["ignored"] = [
-            name.encode(errors="backslashreplace").decode() for name in inputs.ignored
-        ]
+        summary["ignored"] = list(map(readable, inputs.ignored))
     text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
     (folder / INGEST_SUMMARY).write_text(text, encoding="utf-8")
     return summary

@@ -23,7 +23,7 @@ def grid(tmp_path):
 def test_writes_a_region_file_and_says_what_it_did(lxmert, photos, grid, tmp_path):
     (tmp_path / "photos" / "p2.png").write_text("no picture")
     (tmp_path / "photos" / "notes.doc").write_text("notes")
-    argv = ["extract", "--images", photos, "--extractor", grid, "--output", "out.tsv"]
+    argv = ["extract", "--images", "photos/*", "--extractor", grid, "--output", "out.tsv"]
     outcome = lxmert(*argv)
     assert (outcome.status, outcome.stdout) == (1, "")
     [line] = outcome.stderr.splitlines()
@@ -53,7 +53,7 @@ def test_writes_a_region_file_and_says_what_it_did(lxmert, photos, grid, tmp_pat
         (["--extractor", "grid.yaml", "--batch-size", "0"], "batch_size is 0"),
         (["--extractor", "grid.yaml", "--format", "npz"], "unknown format 'npz'"),
         (["--extractor", "grid.yaml", "--images", "no/*.png"], "no files match no/*.png"),
-        (["--extractor", "grid.yaml", "--images", "empty"], "no files match empty"),
+        (["--extractor", "grid.yaml", "--images", "empty"], "empty: is a folder without pictures"),
     ],
 )
 def test_wrong_command_lines_are_refused_in_one_line(

@@ -9,7 +9,7 @@ import pytest
 from lxmert_tf.detector.detector import Detector
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import read_image
-from pipeline.extract.job import ExtractConfig, format_of, run_extract
+from pipeline.extract.job import ExtractConfig, run_extract
 from pipeline.extract.parts import find_pictures, split_into_parts
 from tests.lxmert_tf.detector.samples import CONFIG, randomize
 from tests.pipeline.extract.pictures import assert_same_regions, draw, ingested
@@ -48,9 +48,7 @@ def extractor(folder, flavor: str) -> dict:
     ],
 )
 def test_records_of_the_output_have_the_regions_of_the_detector(folder, tmp_path, name, flavor):
-    config = ExtractConfig(
-        (str(folder / "photos"),), extractor(folder, flavor), format_of(tmp_path / name)
-    )
+    config = ExtractConfig((str(folder / "photos"),), extractor(folder, flavor))
     assert run_extract(config, tmp_path / name)["images"]["written"] == len(SIZES)
     pattern = f"{name}/*" if name == "out" else name
     images = ingested(tmp_path / pattern, tmp_path / "ingested")

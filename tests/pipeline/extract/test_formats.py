@@ -10,7 +10,7 @@ import pytest
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.extractor import Regions
-from pipeline.extract.formats import FORMATS, Totals, boxes_in_pixels
+from pipeline.extract.formats import FORMATS, Totals, boxes_in_pixels, check_files
 from pipeline.extract.job import format_of
 from pipeline.ingest.readers.region_tsv import LxmertTsv
 from tests.pipeline.ingest.reading import read_all
@@ -72,9 +72,12 @@ def test_the_release_reads_the_rows(tmp_path):
     assert [read.id for read in read_all(LxmertTsv(), path)] == ["a", 'say "x"']
 
 
-def test_an_id_with_a_tab_does_not_fit_into_text():
+def test_a_format_refuses_only_ids_that_it_cannot_hold():
     for name, form in FORMATS.items():
-        assert form.accepts("a") and form.accepts("a\tb") == (not name.endswith("_tsv"))
+        assert form.refusal("a") is form.refusal("a/..b") is None
+        assert bool(form.refusal("a\tb")) == name.endswith("_tsv")
+        for image_id in (".", "..", "a/..", "/"):
+            assert bool(form.refusal(image_id)) == (not form.endings)
 
 
 def test_regions_without_labels_have_unknown_ones_in_the_releases_rows(tmp_path):
@@ -84,11 +87,14 @@ def test_regions_without_labels_have_unknown_ones_in_the_releases_rows(tmp_path)
     assert not read.regions.attribute_confidences.any()
 
 
-def test_vqa_models_read_the_npz_files(tmp_path):
-    # As OpenVQA does, without unpickling anything.
-    folder = write(tmp_path, "bottom_up_npz", image("train/a"))
+@pytest.mark.parametrize("name", ["bottom_up_npz", "openvqa_npz"])
+def test_vqa_models_read_the_npz_files(tmp_path, name):
+    folder = write(tmp_path, name, image("train/a"))
+    # Without unpickling anything.
     arrays = np.load(folder / "train" / "a.npz")
-    np.testing.assert_array_equal(arrays["x"], image().regions.features)
+    # As OpenVQA's `proc_img_feat` and MCAN's data loader do.
+    features = arrays["x"].transpose((1, 0)) if name == "openvqa_npz" else arrays["x"]
+    np.testing.assert_array_equal(features, image().regions.features)
     np.testing.assert_array_equal(arrays["bbox"], boxes_in_pixels(image()))
     assert (arrays["num_bbox"], arrays["image_h"], arrays["image_w"]) == (3, 48, 64)
 
@@ -118,9 +124,12 @@ def test_vilbert_reads_the_npy_files(tmp_path):
     np.testing.assert_array_equal(item.get("features"), image().regions.features)
 
 
-def test_two_pictures_are_never_written_to_one_file(tmp_path):
-    with pytest.raises(InputError, match=r"two pictures would be written to a\.npz"):
-        write(tmp_path, "bottom_up_npz", image("a"), image("./a"))
+def test_two_pictures_are_never_written_to_one_file():
+    pictures = {"./q/a": "./q/a.png", "/q/a": "/q/a.png"}
+    message = r"/q/a\.png and \./q/a\.png would be written to one file, q/a"
+    with pytest.raises(InputError, match=message):
+        check_files(FORMATS["bottom_up_npz"], pictures)
+    check_files(FORMATS["lxmert_tsv"], pictures)
 
 
 @pytest.mark.parametrize(

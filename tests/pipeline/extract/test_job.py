@@ -1,8 +1,10 @@
 """`run_extract`: each picture is in the output or a reject, and no finished work is done again."""
 
+import gzip
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.regions.image import read_image
 from lxmert_tf.regions.registry import make_extractor
 from pipeline.extract import parts
-from pipeline.extract.job import ExtractConfig, format_of, parts_folder, run_extract
+from pipeline.extract.job import ExtractConfig, parts_folder, run_extract
 from tests.pipeline.extract.pictures import (
     assert_same_regions,
     draw,
@@ -32,6 +34,7 @@ OUTPUTS = [
     ("out.tsv", "bottom_up_tsv", False, "out.tsv"),
     ("out_3.h5", None, False, "out_3.h5"),
     ("out", None, True, "out/**"),
+    ("out", "openvqa_npz", True, "out/**"),
     ("out", "uniter_npz", True, "out/**"),
     ("out", "vilbert_npy", True, "out/**"),
 ]
@@ -39,7 +42,7 @@ OUTPUTS = [
 
 def extract(images, output, form=None, workers=1, extractor=GRID, **options) -> dict:
     images = [images] if isinstance(images, str | os.PathLike) else images
-    config = ExtractConfig(tuple(map(str, images)), extractor, format_of(output, form), **options)
+    config = ExtractConfig(tuple(map(str, images)), extractor, form, **options)
     return run_extract(config, output, workers=workers)
 
 
@@ -160,8 +163,120 @@ def test_a_name_that_text_cannot_hold_is_a_reject(tmp_path):
     assert (tmp_path / "out" / "a\tb.npz").exists()
 
 
+def test_files_whose_names_differ_in_an_unknown_ending_are_all_written(tmp_path):
+    draw(tmp_path / "a.png").rename(tmp_path / "scan.001")
+    draw(tmp_path / "a.png", seed=1).rename(tmp_path / "scan.002")
+    draw(tmp_path / "a.png", seed=2)
+    (tmp_path / "a.png.gz").write_bytes(gzip.compress((tmp_path / "a.png").read_bytes()))
+    names = ("scan.001", "scan.002", "a.png", "a.png.gz")
+    for output, form in (("out", None), ("out_0.h5", None), ("out.tsv", None)):
+        summary = extract([tmp_path / name for name in names], tmp_path / output, form)
+        assert summary["images"]["written"] == 4
+    rows = (tmp_path / "out.tsv").read_text().splitlines()
+    assert [row.split("\t")[0] for row in rows] == ["scan.001", "scan.002", "a", "a.png.gz"]
+    assert len(json.loads((tmp_path / "out_info.json").read_text())) == 4
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_names_of_one_output_file_are_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    monkeypatch.chdir(draw(tmp_path / "q" / "a.png").parent.parent)
+    images = ["./q/a.png", "q/a.png"]
+    with pytest.raises(InputError, match="would be written to one file"):
+        extract(images, tmp_path / "out", extractor={"name": "grid", "cells": 1})
+    assert not parts_folder(tmp_path / "out").exists()
+
+
+def test_a_picture_without_a_name_is_a_reject_in_a_folder_of_files(tmp_path):
+    images = [draw(tmp_path / "a.png")]
+    for name in ("..png", "...png"):
+        images.append(shutil.copy(images[0], tmp_path / name))
+    summary = extract(images, tmp_path / "out", max_reject_fraction=0.9)
+    assert summary["reasons"] == {"its name cannot be that of a file": 2}
+    assert extract(images, tmp_path / "out.tsv")["images"]["written"] == 3
+
+
+def test_a_folder_stands_for_the_pictures_below_it(tmp_path):
+    photos = draw_many(tmp_path / "photos", 2)
+    draw(photos / "__MACOSX" / "p09.png")
+    with zipfile.ZipFile(photos / "more.zip", "w") as archive:
+        archive.write(photos / "p01.png", "p08.png")
+    assert extract(photos, tmp_path / "out.tsv")["images"]["written"] == 2
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: is a folder without pictures"):
+        extract(tmp_path / "empty", tmp_path / "again.tsv")
+
+
+def test_the_ending_of_the_output_selects_the_format(photos, tmp_path):
+    for name, form in (("out.h5", "lxmert_tsv"), ("out", "gqa_hdf5"), ("out.npz", None)):
+        with pytest.raises(InputError, match=r"must (end in|be a folder)"):
+            run_extract(ExtractConfig((str(photos),), GRID, form), tmp_path / name)
+    run_extract(ExtractConfig((str(photos),), GRID), tmp_path / "out_0.h5")
+    assert (tmp_path / "out_info.json").exists()
+
+
+def keys(photos, extractor=GRID, batch_size=1) -> set[str]:
+    pictures, _ = parts.find_pictures([str(photos)])
+    return {part.key for part in parts.split_into_parts(pictures, extractor, batch_size)}
+
+
+def test_a_picture_that_is_added_or_removed_changes_few_parts(tmp_path, monkeypatch):
+    # The paths are relative, because they tell where parts end.
+    monkeypatch.chdir(tmp_path)
+    photos = draw_many(pathlib.Path("photos"), 64)
+    pictures, _ = parts.find_pictures([str(photos)])
+    for batch_size in (1, 3):
+        split = parts.split_into_parts(pictures, GRID, batch_size)
+        assert [picture for part in split for picture in part.pictures] == pictures
+    before = keys(photos)
+    (photos / "p00.png").unlink()
+    assert len(keys(photos) - before) <= 1 < len(before)
+    draw(photos / "p31a.png")
+    assert len(keys(photos) - before) <= 3
+
+
+def test_the_model_of_an_extractor_is_stamped_and_nothing_else(tmp_path, monkeypatch):
+    photos = draw_many(tmp_path / "photos", 1)
+    model = tmp_path / "model"
+    (model / "variables").mkdir(parents=True)
+    extractor = {"name": "grid", "flavor": "hf", "model": str(model)}
+    monkeypatch.chdir(tmp_path)
+    known = keys(photos, extractor)
+    # Folders that are called like words of the configuration, and an extraction into the model's.
+    for name in ("grid/a", "hf/a", "model/out.tsv-parts/a", "model/out.tsv-rejects.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("a")
+        assert keys(photos, extractor) == known
+    for name in ("model/saved_model.pb", "model/variables/variables.index"):
+        (tmp_path / name).write_text("a")
+        assert keys(photos, extractor) != known
+        known = keys(photos, extractor)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"lengths": ["a"], "rejects": []}',
+        '{"lengths": [], "rejects": [1]}',
+        "\xff",
+    ],
+)
+def test_a_damaged_part_is_computed_again(tmp_path, damaged):
+    photos, output = draw_many(tmp_path / "photos", 1), tmp_path / "out.tsv"
+    (photos / "p01.png").write_text("no picture")
+    with pytest.raises(GateError):
+        extract(photos, output)
+    for path in parts_folder(output).glob("*.json"):
+        path.write_text(damaged, encoding="latin-1")
+    summary = extract(photos, output, max_reject_fraction=0.5)
+    assert summary["images"] == {"read": 2, "written": 1, "rejected": 1, "reused": 0}
+
+
 def test_only_what_changed_is_computed_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "PICTURES_PER_PART", 2)
+    # Every picture is a part of its own.
+    monkeypatch.setattr(parts, "_groups", lambda pictures, _: [(p,) for p in pictures])
     photos, output = draw_many(tmp_path / "photos", 6), tmp_path / "out.tsv"
     (photos / "p05.png").write_text("no picture")
 
@@ -177,10 +292,12 @@ def test_only_what_changed_is_computed_again(tmp_path, monkeypatch):
     assert computed() == 5
     assert computed() == 0
     draw(photos / "p00.png", width=50)
-    assert computed() == 2
+    assert computed() == 1
     assert computed(extractor={"name": "grid", "cells": 3}) == 5
     # A part that lost its regions is not finished.
-    regions = max(parts_folder(output).glob("*.regions"), key=lambda path: path.stat().st_mtime)
+    pictures, _ = parts.find_pictures([str(photos)])
+    first, *_ = parts.split_into_parts(pictures, GRID, batch_size=1)
+    regions = parts_folder(output) / f"{first.key}.regions"
     regions.write_bytes(regions.read_bytes()[:-1])
     draw(photos / "p05.png", seed=5)
     assert extract(photos, output)["images"]["reused"] == 4
@@ -272,10 +389,10 @@ def test_an_interrupted_job_goes_on_and_gives_the_same_bytes(tmp_path, number, w
         assert stderr == f"{kept}\nlxmert extract: interrupted\n"
         assert process.returncode == 130
     done = len(list(parts_folder(output).glob("*.json")))
-    assert not output.exists() and 1 <= done < 10
+    assert not output.exists() and 1 <= done < len(keys(photos))
     summary = extract(photos, output)
     assert summary["images"]["written"] == 160
-    assert summary["images"]["reused"] >= 16 * done
+    assert summary["images"]["reused"] >= done
     extract(photos, tmp_path / "again.tsv")
     assert output.read_bytes() == (tmp_path / "again.tsv").read_bytes()
     names = {"photos", "source.png", "extractor.json", "out.tsv", "again.tsv"}
