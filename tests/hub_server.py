@@ -26,7 +26,9 @@ class HubServer(http.server.ThreadingHTTPServer):
         repositories: Name -> revision -> directory.
         gated: Names of repositories whose terms must be accepted.
         cut: Names of large files of which only the first half arrives; each is cut once.
+        status: The status of every answer, if the server refuses all requests.
         shortened: Names of large files that arrive shorter than they are, as if complete.
+        moves: Names of branches whose files are of the revision "moved" after they were listed.
         requests: Method and path of each request.
     """
 
@@ -37,7 +39,9 @@ class HubServer(http.server.ThreadingHTTPServer):
         self.repositories: dict[str, dict[str, pathlib.Path]] = {}
         self.gated: set[str] = set()
         self.cut: set[str] = set()
+        self.status: int | None = None
         self.shortened: set[str] = set()
+        self.moves: set[str] = set()
         self.requests: list[str] = []
 
     @property
@@ -78,6 +82,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self):
         self.server.requests.append(f"{self.command} {self.path}")
+        if self.server.status is not None:
+            return self._refuse(self.server.status, "")
         path = urllib.parse.urlsplit(self.path).path
         # A slash in the name of a revision is quoted.
         match [urllib.parse.unquote(part) for part in path.strip("/").split("/")]:
@@ -104,6 +110,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self._refuse(404, "RevisionNotFound")
 
     def _resolve(self, repository: str, revision: str, file: str):
+        revision = "moved" if revision in self.server.moves else revision
         folder = self._folder(repository, revision)
         if folder is None:
             return

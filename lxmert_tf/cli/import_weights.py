@@ -69,10 +69,7 @@ def run(args: argparse.Namespace) -> int:
     model, report = _import_detector(args) if args.source == DETECTOR else _import_model(args)
     _print_report(report)
     if not report.is_complete() and not args.partial:
-        raise InputError(
-            f"{args.checkpoint}: missing tensors: {len(report.missing)}, of a wrong shape: "
-            f"{len(report.wrong_shape)}; --partial accepts this"
-        )
+        raise InputError(f"{args.checkpoint}: {report.problem()}; --partial accepts this")
     if args.source == DETECTOR:
         names = len(model.object_names or ()), len(model.attribute_names or ())
         print(f"names:       {names[0]:,} objects, {names[1]:,} attributes")

@@ -6,7 +6,7 @@ import urllib.parse
 
 from lxmert_tf.cli.arguments import positive_int
 from lxmert_tf.errors import InputError
-from lxmert_tf.hub import local_directory
+from lxmert_tf.hub import is_hub_name, local_directory, repository_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,8 +90,7 @@ def run(args: argparse.Namespace) -> int:
     directory = local_directory(args.model)
     if not directory.is_dir():
         raise InputError(f"model not found: {directory}")
-    # The name as it was given, also of a symbolic link.
-    name = args.name or os.path.basename(os.path.abspath(args.model))
+    name = args.name or _default_name(args.model)
     if not is_url_name(name):
         raise InputError(f"{name!r} cannot be a model's name in URLs; {URL_NAME_RULE}; give --name")
     listener = _listen(args.host, args.port)
@@ -118,6 +117,13 @@ def run(args: argparse.Namespace) -> int:
     config = uvicorn.Config(server.app, log_config=None, log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
+
+
+def _default_name(model: str) -> str:
+    if is_hub_name(model):
+        return repository_name(model)
+    # As it was given, also of a symbolic link.
+    return os.path.basename(os.path.abspath(model))
 
 
 def _listen(host: str, port: int):

@@ -49,9 +49,7 @@ def load_weights(
     report = load_tensors(variables, read_tensors("huggingface", directory))
     if report.is_complete():
         return
-    example = [*report.missing, *(name for name, *_ in report.wrong_shape)][0]
     raise InputError(
-        f"{directory}: missing tensors: {len(report.missing)}, of a wrong shape: "
-        f"{len(report.wrong_shape)}, such as {example}; `lxmert import-weights --partial` accepts "
-        "this"
+        f"{directory}: {report.problem()}; "
+        "`lxmert import-weights --source huggingface --partial` accepts this"
     )

@@ -71,6 +71,14 @@ class ImportReport:
         """Return True if no tensor is missing or has the wrong shape."""
         return not self.missing and not self.wrong_shape
 
+    def problem(self) -> str:
+        """Return a part of a sentence that says what keeps the import from being complete."""
+        example = [*self.missing, *(name for name, *_ in self.wrong_shape)][0]
+        return (
+            f"missing tensors: {len(self.missing)}, of a wrong shape: {len(self.wrong_shape)}, "
+            f"such as {example}"
+        )
+
 
 def import_weights(
     source: str,
@@ -124,17 +132,21 @@ def import_weights(
     tensors = read_tensors(source, checkpoint)
     if source == "bert":
         config = _bert_config(config, tensors, checkpoint)
-        vocabulary = vocabulary or read_vocabulary(checkpoint)
+        if vocabulary is None:
+            vocabulary = read_vocabulary(checkpoint)
         model = _build(LxmertBackbone, config, checkpoint, vocabulary, answers=None)
         return model, load_tensors(bert_variables(model), tensors)
     cls = model_class(tensors)
     if source == "lxrt":
         config = config or foreign_config.from_tensors(tensors, str(checkpoint))
-        vocabulary = vocabulary or read_vocabulary(checkpoint)
+        if vocabulary is None:
+            vocabulary = read_vocabulary(checkpoint)
     else:
         config, named_answers = read_config(checkpoint, cls, config)
-        vocabulary = vocabulary or find_vocabulary(name, config.vocab_size)
-        answers = answers or named_answers
+        if vocabulary is None:
+            vocabulary = find_vocabulary(name, config.vocab_size)
+        if answers is None:
+            answers = named_answers
     model = _build(cls, config, checkpoint, vocabulary, answers)
     return model, load_tensors(model_variables(model), tensors)
 

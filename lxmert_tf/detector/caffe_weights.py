@@ -1,7 +1,7 @@
 """The layers of bottom-up-attention's caffemodel as tensors of the published names.
 
-Caffe keeps the background first, two outputs per anchor, other orders of anchors, and deltas of
-boxes that are divided already.
+Caffe keeps the background first, has two outputs per anchor, orders anchors differently, and stores
+box deltas already divided.
 """
 
 import dataclasses
@@ -75,7 +75,7 @@ def published_tensors(
             converted = _convert_part(*place, blobs)
         used = dict(converted)
         tensors.update(used)
-        # Batch normalization has three blobs and two tensors, so the last is never left.
+        # Batch normalization has three blobs and two tensors, so its third blob is never unused.
         for i in range(3 if layer.startswith("bn") and used else len(used), len(blobs)):
             tensors[f"{layer} blob {i}"] = blobs[i]
     return tensors
@@ -139,7 +139,7 @@ def _read_converted(blob: StoredTensor, convert: Callable[[np.ndarray], np.ndarr
 
 
 def _heads(config: DetectorConfig) -> dict[str, _Head]:
-    # Of each anchor the one of the same size and ratio in caffe, where ratios are outside.
+    # For each of our anchors, the index of caffe's, which loops over ratios first.
     sizes, ratios = len(config.anchor_sizes), len(config.anchor_ratios)
     order = np.arange(sizes * ratios).reshape(ratios, sizes).T.ravel()
 
@@ -176,7 +176,7 @@ def _box_deltas(values: np.ndarray) -> np.ndarray:
 
 
 def _without_leading_ones(blob: StoredTensor, rank: int) -> StoredTensor:
-    """Return a blob without the first axes by which caffe's older files make four of all."""
+    """Return a blob without the leading axes of length 1 that pad shapes to four in older files."""
     shape = blob.shape
     while len(shape) > rank and shape[0] == 1:
         shape = shape[1:]

@@ -17,6 +17,7 @@ from lxmert_tf.detector.presets import load_weights, read_arguments, write_prese
 from lxmert_tf.detector.proposals import ProposalHead, ProposalSelection
 from lxmert_tf.detector.selection import CaffeSelection, HfSelection
 from lxmert_tf.errors import InputError
+from lxmert_tf.models.presets import check_lines
 from lxmert_tf.regions.extractor import Regions
 
 
@@ -48,6 +49,11 @@ class Detector(keras.Model):
         `attribute_confidences` float32 [B, R], and `region_count` int32 [B]. R is
         `config.max_regions`; absent regions are zeros.
 
+    Raises:
+        InputError: There is no such flavor, a field of `config` is invalid, or a name has a line
+            break.
+        ValueError: There are more or fewer names than the config says.
+
     Example:
         config = DetectorConfig(bottleneck_channels=8, stage_channels=32, blocks=(1, 2, 2, 3))
         detector = Detector(config)
@@ -69,8 +75,8 @@ class Detector(keras.Model):
             config = DetectorConfig.from_dict(config)
         if flavor is not None:
             config = dataclasses.replace(config, flavor=flavor)
-        _check_names("object_names", object_names, "num_objects", config.num_objects)
-        _check_names("attribute_names", attribute_names, "num_attributes", config.num_attributes)
+        check_lines("object_names", object_names, "num_objects", config.num_objects)
+        check_lines("attribute_names", attribute_names, "num_attributes", config.num_attributes)
         policy = keras.mixed_precision.global_policy() if dtype is None else dtype
         if isinstance(policy, str):
             policy = keras.mixed_precision.Policy(policy)
@@ -117,7 +123,14 @@ class Detector(keras.Model):
         return json.loads(self._attribute_names)
 
     def prepare(self, images: Sequence[np.ndarray]) -> dict:
-        """Return the call arguments for pictures of any sizes, uint8 [height, width, 3], RGB."""
+        """Return the call arguments for pictures of any sizes.
+
+        Args:
+            images: uint8 [height, width, 3] each, RGB.
+
+        Returns:
+            `images`, `image_sizes` and `scales`, as for a call.
+        """
         return prepare_images(images, self.config)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Regions]:
@@ -157,12 +170,18 @@ class Detector(keras.Model):
             "attribute_names": self.attribute_names,
             "name": self.name,
             "dtype": self._policy_name,
+            "frozen_layers": [layer.name for layer in self.layers if not layer.trainable],
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Return a detector with fresh weights."""
-        return cls(**config)
+        """Return a detector with fresh weights, whose layers are frozen as in the config."""
+        config = dict(config)
+        frozen_layers = config.pop("frozen_layers", ())
+        detector = cls(**config)
+        for name in frozen_layers:
+            detector.get_layer(name).trainable = False
+        return detector
 
     def save_preset(self, directory) -> None:
         """Write a preset directory, whole or not at all; an older preset there is replaced.
@@ -180,8 +199,8 @@ class Detector(keras.Model):
         """Load a preset.
 
         Args:
-            directory: What `save_preset` or `lxmert import-weights` wrote, a directory as
-                unc-nlp/frcnn-vg-finetuned, or either as `hf://ORGANIZATION/NAME`.
+            directory: What `save_preset` or `lxmert import-weights` wrote, a directory laid out
+                like unc-nlp/frcnn-vg-finetuned, or either as `hf://ORGANIZATION/NAME`.
             **kwargs: Arguments of the constructor that differ from the preset's, such as `flavor`.
 
         Raises:
@@ -207,11 +226,6 @@ def _regions(outputs: dict, height: int, width: int) -> Regions:
         attribute_ids=outputs["attribute_ids"][:count].astype(np.int64),
         attribute_confidences=outputs["attribute_confidences"][:count],
     )
-
-
-def _check_names(argument: str, names: Sequence[str] | None, field: str, size: int) -> None:
-    if names is not None and len(names) != size:
-        raise ValueError(f"{argument} has {len(names)} entries but config.{field} is {size}")
 
 
 def _backbone(inputs: dict, config: DetectorConfig, policy):

@@ -12,16 +12,18 @@ from lxmert_tf.detector.config import Flavor
 from lxmert_tf.detector.detector import Detector
 from lxmert_tf.detector.presets import read_arguments
 from lxmert_tf.errors import InputError
+from lxmert_tf.hub import DETECTOR, pinned_name
 from lxmert_tf.regions.extractor import RegionExtractor, Regions
 
 
 class DetectorExtractor(RegionExtractor):
     """Extracts the regions that a detector finds.
 
-    Making one reads the sizes and names of the preset. The weights are loaded for the first image.
+    The constructor reads only the sizes and names of the preset. The weights are loaded for the
+    first image, as float32 under every dtype policy: the same picture has the same regions always.
 
     Args:
-        preset: Preset of the detector.
+        preset: Preset of the detector. One of the Hugging Face Hub is stored with its commit.
         flavor: Rules to use, "hf" or "caffe"; those of the preset if None.
 
     Raises:
@@ -37,7 +39,7 @@ class DetectorExtractor(RegionExtractor):
         config = arguments["config"]
         if flavor is not None:
             config = dataclasses.replace(config, flavor=flavor)
-        self.preset = str(preset)
+        self.preset = pinned_name(str(preset), DETECTOR)
         self.flavor = config.flavor
         self.feature_size = config.feature_size
         self.max_regions = config.max_regions
@@ -60,5 +62,7 @@ class DetectorExtractor(RegionExtractor):
         # Threads that need the first regions at the same time load one detector.
         with self._loading:
             if self._detector is None:
-                self._detector = Detector.from_preset(self.preset, flavor=self.flavor)
+                self._detector = Detector.from_preset(
+                    self.preset, flavor=self.flavor, dtype="float32"
+                )
             return self._detector

@@ -114,7 +114,7 @@ class RegionFeatures(keras.layers.Layer):
     def _shared(self, tables, region_maps, bins, blocks):
         """Return the features of regions, computing the first products of equal bins once.
 
-        Cells come before regions, as `convolve` wants them: first the rows and columns of the maps
+        Cells come before regions, as `convolve` expects: first the rows and columns of the maps
         that a dilated convolution falls into, then the number of the map.
         """
         side = self.grid // DILATION

@@ -22,7 +22,7 @@ from lxmert_tf.detector.detector import Detector
 from lxmert_tf.detector.foreign_config import config_of_tensors, foreign_fields
 from lxmert_tf.detector.weight_names import ANCHORS, detector_variables
 from lxmert_tf.errors import InputError
-from lxmert_tf.hub import local_directory
+from lxmert_tf.hub import DETECTOR, local_directory
 from lxmert_tf.text_file import read_lines
 
 # Files of a directory, of which the first that exists is read.
@@ -43,9 +43,9 @@ def import_detector(
     Nothing in the file is executed.
 
     Args:
-        checkpoint: Directory as unc-nlp/frcnn-vg-finetuned, with weights, config and names, also
-            named `hf://ORGANIZATION/NAME`; or a file of weights: safetensors, PyTorch, a pickle of
-            arrays as `faster_rcnn_from_caffe_attr.pkl`, or caffe's `NAME.caffemodel`.
+        checkpoint: Directory laid out like unc-nlp/frcnn-vg-finetuned, with weights, config and
+            names, also named `hf://ORGANIZATION/NAME`; or a file of weights: safetensors, PyTorch,
+            a pickle of arrays as `faster_rcnn_from_caffe_attr.pkl`, or caffe's `NAME.caffemodel`.
         config: File with the rules: of Hugging Face's project, of the extraction with caffe, or of
             our `DetectorConfig`. If None, the directory's config.yaml or config.json, else the
             published rules. All sizes of the network come from the tensors.
@@ -63,7 +63,7 @@ def import_detector(
         detector, report = import_detector("build/frcnn-vg-finetuned")
         detector.save_preset("build/detector")
     """
-    arguments, tensors = _open(local_directory(checkpoint), config, flavor)
+    arguments, tensors = _open(local_directory(checkpoint, DETECTOR), config, flavor)
     try:
         detector = Detector(**arguments)
     except ValueError as error:
@@ -100,10 +100,8 @@ def load_foreign_weights(detector: Detector, directory: pathlib.Path) -> None:
     _, tensors = _open(directory)
     report = _load(detector, tensors)
     if not report.is_complete():
-        example = [*report.missing, *(name for name, *_ in report.wrong_shape)][0]
         raise InputError(
-            f"{directory}: missing tensors: {len(report.missing)}, of a wrong shape: "
-            f"{len(report.wrong_shape)}, such as {example}; "
+            f"{directory}: {report.problem()}; "
             "`lxmert import-weights --source detector --partial` accepts this"
         )
 

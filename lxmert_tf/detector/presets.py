@@ -17,17 +17,16 @@ from typing import Any
 import numpy as np
 
 from lxmert_tf.atomic_write import atomic_directory
-from lxmert_tf.config_file import read_mapping
 from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.converters.formats.safetensors_file import read_safetensors, write_safetensors
 from lxmert_tf.converters.weight_names import NamedVariable
 from lxmert_tf.detector.config import DetectorConfig
 from lxmert_tf.detector.weight_names import detector_variables
 from lxmert_tf.errors import InputError
-from lxmert_tf.hub import local_directory
+from lxmert_tf.hub import DETECTOR, local_directory
+from lxmert_tf.models.presets import FORMAT, read_about
 from lxmert_tf.text_file import read_lines, write_text
 
-FORMAT = 1
 _CONFIG, _ABOUT, _WEIGHTS = "config.json", "preset.json", "weights.safetensors"
 _NAMES = {"object_names": "objects.txt", "attribute_names": "attributes.txt"}
 _CAFFE_ANCHORS = "proposal_generator.anchor_generator.caffe_anchors"
@@ -48,7 +47,8 @@ def write_preset(detector, directory) -> None:
         for named in _variables(detector)
         for name, shape in named.shapes().items()
     }
-    about = {"format": FORMAT, "model": type(detector).__name__}
+    # The name is the same for a subclass, whose presets are read as this class's.
+    about = {"format": FORMAT, "model": "Detector"}
     with atomic_directory(directory, marker=_ABOUT) as fresh:
         write_text(fresh / _CONFIG, detector.config.to_json())
         write_text(fresh / _ABOUT, json.dumps(about, indent=1) + "\n")
@@ -63,7 +63,7 @@ def read_arguments(directory) -> dict[str, Any]:
     """Return the constructor's arguments of the detector in a preset.
 
     Args:
-        directory: A preset, a directory as unc-nlp/frcnn-vg-finetuned, or either as
+        directory: A preset, a directory laid out like unc-nlp/frcnn-vg-finetuned, or either as
             `hf://ORGANIZATION/NAME`.
 
     Raises:
@@ -72,14 +72,14 @@ def read_arguments(directory) -> dict[str, Any]:
     # It imports the detector, which imports this module.
     from lxmert_tf.detector import importing
 
-    directory = local_directory(directory)
+    directory = local_directory(directory, DETECTOR)
     if not directory.is_dir():
         raise InputError(f"preset not found: {directory}")
     if importing.is_foreign(directory):
         return importing.read_foreign_arguments(directory)
     if not (directory / _ABOUT).is_file():
         raise InputError(f"{directory}: not a preset of a detector, which would have {_ABOUT}")
-    model = read_mapping(directory / _ABOUT).get("model")
+    model = read_about(directory / _ABOUT)["model"]
     if model != "Detector":
         raise InputError(f"{directory}: a preset of {model}, not of a detector")
     arguments: dict[str, Any] = {"config": DetectorConfig.from_file(directory / _CONFIG)}
@@ -101,7 +101,7 @@ def load_weights(detector, directory) -> None:
     """
     from lxmert_tf.detector import importing
 
-    directory = local_directory(directory)
+    directory = local_directory(directory, DETECTOR)
     if importing.is_foreign(directory):
         return importing.load_foreign_weights(detector, directory)
     path = directory / _WEIGHTS

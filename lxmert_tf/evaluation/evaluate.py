@@ -135,8 +135,10 @@ def print_accuracy(accuracy: dict[str, tuple[float, int]]) -> None:
 def _read(model, files, max_regions, batch_size) -> tf.data.Dataset:
     if not isinstance(model, AnsweringModel):
         raise InputError(f"a {type(model).__name__} answers no questions; fine-tune it first")
-    if model.vocabulary is None or model.answers is None:
-        raise InputError("the model has no vocabulary or no answers; it needs both")
+    if model.vocabulary is None:
+        raise InputError("the model has no vocabulary, which its sentences need")
+    if model.answers is None:
+        raise InputError("the answers of the model have no names; name them with --answers FILE")
     return example_batches(
         read_records(files), batch_size, max_regions, images_per_scene=model.images_per_scene
     )

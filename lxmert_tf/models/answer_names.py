@@ -1,11 +1,9 @@
-"""Names of the answers of presets that have none, as most directories of Hugging Face."""
+"""Answer names for presets without any, such as most directories of Hugging Face."""
 
 import logging
 from collections.abc import Sequence
 
-from lxmert_tf.converters.foreign_config import is_huggingface
 from lxmert_tf.errors import InputError
-from lxmert_tf.hub import local_directory
 from lxmert_tf.models.presets import PresetModel, describe_preset, load_preset
 
 _logger = logging.getLogger(__name__)
@@ -20,18 +18,25 @@ def load_with_answers(directory, answers: Sequence[str] | None = None) -> Preset
         answers: The names, in the order of the logits; those of the preset if None.
 
     Raises:
-        InputError: As for `load_preset`, or the model has another number of answers, or none.
+        InputError: As for `load_preset`, or the model has another number of answers, or none, or
+            they have other names already.
     """
     if answers is None:
         return load_preset(directory)
-    model = describe_preset(directory).model
-    if model != _NAMED:
-        raise InputError(f"{directory}: a {model} has no answers to name")
+    description = describe_preset(directory)
+    if description.model != _NAMED:
+        raise InputError(
+            f"{directory}: --answers names the answers of {_NAMED}, not of {description.model}"
+        )
+    if description.answers is not None and description.answers != list(answers):
+        raise InputError(
+            f"{directory}: the answers have names already; --answers is for models without"
+        )
     return load_preset(directory, answers=list(answers))
 
 
 def load_with_numbered_answers(directory, answers: Sequence[str] | None = None) -> PresetModel:
-    """Load a preset; the answers of a directory of Hugging Face without names are numbered.
+    """Load a preset; answers without names are numbered.
 
     They are then called "answer 0" and so on, and a warning says how to name them.
 
@@ -42,7 +47,7 @@ def load_with_numbered_answers(directory, answers: Sequence[str] | None = None) 
     Raises:
         InputError: As for `load_with_answers`.
     """
-    if answers is None and is_huggingface(local_directory(directory)):
+    if answers is None:
         description = describe_preset(directory)
         if description.model == _NAMED and description.answers is None:
             _logger.warning(

@@ -14,7 +14,7 @@ import importlib
 import json
 import logging
 import pathlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -88,8 +88,8 @@ class PresetModel(keras.Model):
         dtype=None,
         **kwargs,
     ):
-        _check_lines("vocabulary", vocabulary, "vocab_size", config.vocab_size)
-        _check_lines("answers", answers, "num_answers", config.num_answers)
+        check_lines("vocabulary", vocabulary, "vocab_size", config.vocab_size)
+        check_lines("answers", answers, "num_answers", config.num_answers)
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         # Optional inputs may be missing; `call` checks the others.
         self.input_spec = None
@@ -403,11 +403,11 @@ def describe_preset(directory) -> PresetDescription:
         from lxmert_tf.converters.huggingface import describe_directory
 
         return describe_directory(name)
-    about = _read_about(directory / "preset.json")
+    about = read_about(directory / "preset.json")
     if about["model"] == "Detector":
         raise InputError(
-            f"{directory}: a preset of a detector, which finds regions; the model that reads them "
-            "must be named here"
+            f"{directory}: a preset of a detector, which finds regions; give the preset of the "
+            "model that reads them"
         )
     config = LxmertConfig.from_file(directory / "config.json")
     return PresetDescription(
@@ -436,7 +436,19 @@ def load_preset(directory, **kwargs) -> PresetModel:
     return getattr(importlib.import_module(MODELS[name]), name).from_preset(directory, **kwargs)
 
 
-def _check_lines(name: str, lines, field: str, size: int) -> None:
+def check_lines(name: str, lines: Sequence[str] | None, field: str, size: int) -> None:
+    """Check a list that a preset keeps as the lines of a file.
+
+    Args:
+        name: The constructor's argument.
+        lines: The list, or None.
+        field: The field of the config that gives its length.
+        size: The length.
+
+    Raises:
+        ValueError: The list has another length.
+        InputError: An entry has a line break.
+    """
     if lines is None:
         return
     if len(lines) != size:
@@ -447,7 +459,12 @@ def _check_lines(name: str, lines, field: str, size: int) -> None:
         raise InputError(f"{name} has the entry {broken[0]!r}; line breaks and NUL are not allowed")
 
 
-def _read_about(path: pathlib.Path) -> dict[str, Any]:
+def read_about(path: pathlib.Path) -> dict[str, Any]:
+    """Return the contents of a preset.json, with the keys "model" and "extractor".
+
+    Raises:
+        InputError: The file is damaged or of another format.
+    """
     about = read_mapping(path)
     if about.get("format") != FORMAT:
         raise InputError(f"{path}: format is {about.get('format')!r}; this version reads {FORMAT}")

@@ -36,8 +36,12 @@ class ServedModule(tf.Module):
 
     def __init__(self, model: PresetModel, max_length: int = 20, top_k: int = 5):
         super().__init__(name="lxmert_answers")
-        if model.vocabulary is None or model.answers is None:
-            raise InputError("the model has no vocabulary or no answers; serving needs both")
+        if model.vocabulary is None:
+            raise InputError("the model has no vocabulary, which serving needs")
+        if model.answers is None:
+            raise InputError(
+                "the answers of the model have no names; name them with --answers FILE"
+            )
         if max_length < 3 or top_k < 1:
             raise InputError(
                 f"max length is {max_length} and top k is {top_k}; they must be at least 3 "

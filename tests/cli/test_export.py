@@ -64,12 +64,12 @@ def test_bfloat16_computes_what_mixed_precision_computes(tiny):
     np.testing.assert_array_equal(twin(inputs), mixed(inputs))
 
 
-def test_a_preset_without_answers_is_refused(refused, tiny, tmp_path):
+def test_a_preset_without_a_vocabulary_is_refused(refused, tiny, tmp_path):
     preset = tmp_path / "preset"
     shutil.copytree(tiny.preset, preset)
-    (preset / "answers.txt").unlink()
+    (preset / "vocab.txt").unlink()
     line = refused("export", "--preset", preset, "--output", tmp_path / "1")
-    assert "the model has no vocabulary or no answers" in line
+    assert "the model has no vocabulary" in line
     assert not (tmp_path / "1").exists()
 
 

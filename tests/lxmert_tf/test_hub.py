@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.hub import is_hub_name, local_directory
+from lxmert_tf.hub import is_hub_name, local_directory, repository_name
 from tests.hub_server import commit_of, running_hub
+from tests.lxmert_tf.detector.samples import write_detector
 
 # huggingface_hub reads its settings when it is imported, so each test is a process.
 SCRIPT = """
@@ -103,7 +104,8 @@ def test_models_of_every_kind_are_downloaded_and_nothing_else(hub, resolve, tmp_
     others = ["README.md", "tf_model.h5", "events.out", "other/pytorch_model.bin"]
     folder = write_files(tmp_path / "other", {file: "{}" for file in (*files, *others)})
     hub.repositories["lab/other"] = {"main": folder}
-    status, directory, _ = resolve("hf://lab/other")
+    kind = ["detector"] if "config.yaml" in files else []
+    status, directory, _ = resolve("hf://lab/other", *kind)
     found = [path for path in directory.rglob("*") if path.is_file()]
     assert status == 0
     assert sorted(path.relative_to(directory).as_posix() for path in found) == files
@@ -133,7 +135,7 @@ def test_the_cache_serves_without_a_network(hub, resolve, tmp_path):
 def test_without_network_and_cache_the_message_says_what_to_do(resolve, tmp_path):
     cache = f"in the cache {tmp_path / 'cache/hub'}"
     outcome = resolve("hf://lab/model", HF_HUB_OFFLINE="1")
-    assert_refused(outcome, cache, "HF_HUB_OFFLINE is set; run it once without")
+    assert_refused(outcome, cache, "HF_HUB_OFFLINE is set; unset it and run once")
     outcome = resolve("hf://lab/model", HF_ENDPOINT="http://127.0.0.1:9")
     assert_refused(outcome, cache, "cannot reach http://127.0.0.1:9", "check the connection")
 
@@ -153,22 +155,156 @@ def test_malformed_names(name):
 
 
 @pytest.mark.parametrize(
-    ("files", "message"),
+    "name",
+    [
+        "hf://lab/my--model",
+        "hf://../..",
+        "hf://lab/modèle",
+        "hf://lab/model.git",
+        "hf://lab/" + "m" * 120,
+    ],
+)
+def test_names_that_the_hub_does_not_allow(name):
+    pytest.importorskip("huggingface_hub")
+    with pytest.raises(InputError, match=f"^{name}: must be hf://ORGANIZATION/NAME") as raised:
+        local_directory(name)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "model_type", "message"),
     [
         (
             {"config.json": '{"model_type": "gpt2"}'},
-            "a model of the type 'gpt2'; expected 'lxmert'",
+            "lxmert",
+            "model_type is 'gpt2'; expected 'lxmert'",
         ),
-        ({"data.csv": "1,2"}, "not a model; it has none of config.json"),
+        (
+            {"config.json": '{"model_type": "lxmert"}'},
+            "detector",
+            "a model of the type 'lxmert'; expected a detector",
+        ),
+        (
+            {"config.json": "{}", "preset.json": '{"model": "Detector"}'},
+            "lxmert",
+            "a detector; expected a model of the type 'lxmert'",
+        ),
+        (
+            {"config.json": "{}", "preset.json": '{"model": "LxmertBackbone"}'},
+            "detector",
+            "a model of the type 'lxmert'; expected a detector",
+        ),
+        ({"config.yaml": "{}"}, "lxmert", "a detector; expected a model of the type 'lxmert'"),
+        ({"data.csv": "1,2"}, "lxmert", "not a model; it has none of config.json"),
     ],
 )
 def test_other_repositories_are_refused_before_their_weights_are_downloaded(
-    hub, resolve, tmp_path, files, message
+    hub, resolve, tmp_path, files, model_type, message
 ):
     weights = {"pytorch_model.bin": "large"}
     hub.repositories["lab/other"] = {"main": write_files(tmp_path / "other", {**files, **weights})}
-    assert_refused(resolve("hf://lab/other"), f"hf://lab/other: {message}")
+    assert_refused(resolve("hf://lab/other", model_type), f"hf://lab/other: {message}")
     assert "pytorch_model.bin" not in hub.downloads()
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_refused_request_is_not_called_a_lost_connection(hub, resolve, status):
+    hub.status = status
+    outcome = resolve("hf://lab/model")
+    assert_refused(outcome, "hf://lab/model: the Hub refused the request: ", str(status))
+
+
+def test_the_cache_serves_while_the_server_is_overloaded(hub, resolve):
+    _, directory, _ = resolve("hf://lab/model")
+    hub.status = 429
+    assert resolve("hf://lab/model")[:2] == (0, directory)
+
+
+def test_the_type_of_a_model_in_the_cache_is_checked_too(hub, resolve):
+    assert resolve("hf://lab/model")[0] == 0
+    outcome = resolve("hf://lab/model", "detector", HF_HUB_OFFLINE="1")
+    assert_refused(outcome, "hf://lab/model: a model of the type 'lxmert'; expected a detector")
+
+
+SHARDS = ("model-1-of-2.safetensors", "model-2-of-2.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("files", "last"),
+    [
+        (
+            {"model.safetensors.index.json": json.dumps({"weight_map": dict(enumerate(SHARDS))})}
+            | dict.fromkeys(SHARDS, "large"),
+            SHARDS[1],
+        ),
+        (
+            {"preset.json": '{"model": "LxmertBackbone"}'}
+            | dict.fromkeys(["weights.index", "weights.data-00000-of-00001"], "large"),
+            "weights.data-00000-of-00001",
+        ),
+    ],
+    ids=["shards", "preset"],
+)
+def test_a_part_of_the_weights_in_the_cache_is_not_a_model(hub, resolve, tmp_path, files, last):
+    folder = write_files(tmp_path / "parts", {"config.json": "{}", **files})
+    hub.repositories["lab/parts"] = {"main": folder}
+    status, directory, _ = resolve("hf://lab/parts")
+    assert status == 0
+    assert resolve("hf://lab/parts", HF_HUB_OFFLINE="1")[0] == 0
+    # As if the download had ended before it.
+    (directory / last).unlink()
+    outcome = resolve("hf://lab/parts", HF_HUB_OFFLINE="1")
+    assert_refused(outcome, "not completely in the cache")
+
+
+def test_a_branch_that_moves_during_a_download_gives_the_files_of_one_commit(hub, resolve):
+    hub.repositories["lab/model"]["moved"] = hub.repositories["lab/model"]["main"]
+    hub.moves.add("main")
+    status, directory, _ = resolve("hf://lab/model")
+    assert (status, directory.name) == (0, commit_of("main"))
+    names = ["config.json", "pytorch_model.bin", "vocab.txt"]
+    assert sorted(path.name for path in directory.iterdir()) == names
+
+
+def test_a_pinned_name_keeps_its_files(hub, tmp_path):
+    script = """
+import sys
+from lxmert_tf.hub import pinned_name, local_directory
+name = pinned_name("hf://lab/model")
+print(name, local_directory(name).name, pinned_name("build/model"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **hub.environment(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    commit = commit_of("main")
+    assert done.stdout.split() == [f"hf://lab/model@{commit}", commit, "build/model"], done.stderr
+
+
+def test_an_extractor_keeps_the_commit_of_its_detector(hub, tmp_path):
+    write_detector(tmp_path / "detector")
+    hub.repositories["lab/frcnn"] = {"main": tmp_path / "detector"}
+    script = """
+from lxmert_tf import make_extractor
+extractor = make_extractor({"name": "detector", "preset": "hf://lab/frcnn"})
+print(extractor.get_config()["preset"], make_extractor(extractor.get_config()).preset)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **hub.environment(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.stdout.split() == [f"hf://lab/frcnn@{commit_of('main')}"] * 2, done.stderr
+
+
+def test_a_repository_has_the_name_without_organization_and_revision():
+    pytest.importorskip("huggingface_hub")
+    assert repository_name("hf://lab/model@v1") == repository_name("hf://lab/model") == "model"
 
 
 def test_a_download_that_is_cut_goes_on_where_it_stopped(hub, resolve):

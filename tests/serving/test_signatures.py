@@ -205,8 +205,11 @@ def test_more_answers_than_the_table_has_are_cut_to_the_table(keras_model, batch
 
 
 def test_model_without_words_or_answers_cannot_be_served():
-    model = LxmertAnswerClassifier(dataclasses.replace(SIZES, vocab_size=9, num_answers=2))
-    with pytest.raises(InputError, match="no vocabulary or no answers"):
+    config = dataclasses.replace(SIZES, vocab_size=9, num_answers=2)
+    with pytest.raises(InputError, match="the model has no vocabulary, which serving needs"):
+        AnswerModule(LxmertAnswerClassifier(config, answers=["no", "yes"]))
+    model = LxmertAnswerClassifier(config, vocabulary=[f"piece {i}" for i in range(9)])
+    with pytest.raises(InputError, match=r"answers of the model have no names; .* --answers FILE"):
         AnswerModule(model)
 
 

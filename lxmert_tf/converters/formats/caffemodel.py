@@ -59,7 +59,7 @@ def read_caffemodel(path) -> dict[str, list[StoredTensor]]:
                     continue
                 name, blobs = _read_layer(message, _span(value), *_LAYERS[number], path)
                 if name in layers and blobs:
-                    raise InputError(f"{path}: the layer {name!r} is there twice")
+                    raise InputError(f"{path}: duplicate layer {name!r}")
                 if blobs:
                     layers[name] = blobs
     except OSError as error:
@@ -69,7 +69,7 @@ def read_caffemodel(path) -> dict[str, list[StoredTensor]]:
         reason = f"it is {reason}" if reason else str(error)
         raise InputError(f"{path}: damaged caffemodel ({reason})") from error
     if not layers:
-        raise InputError(f"{path}: no caffemodel, or one without weights")
+        raise InputError(f"{path}: not a caffemodel, or it has no weights")
     return layers
 
 

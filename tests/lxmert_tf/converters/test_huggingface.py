@@ -120,10 +120,32 @@ def test_answers_can_be_named_when_a_model_is_loaded(directory, caplog):
     assert not caplog.text
     assert load_with_numbered_answers(path).answers == ["answer 0", "answer 1", "answer 2"]
     assert "name them with --answers FILE" in caplog.text
+    # The preset that an import makes of it is no different.
+    preset = path.parent / "preset"
+    import_weights("huggingface", path)[0].save_preset(preset)
+    assert load_with_numbered_answers(preset).answers == ["answer 0", "answer 1", "answer 2"]
     shutil.rmtree(path)
     with pytest.raises(InputError) as raised:
         load_with_answers(directory(LxmertPretrainer), ANSWERS)
-    assert "a LxmertPretrainer has no answers to name" in one_line(raised)
+    assert "the answers of LxmertAnswerClassifier, not of LxmertPretrainer" in one_line(raised)
+
+
+@pytest.mark.parametrize("load", [load_with_answers, load_with_numbered_answers])
+def test_answers_that_have_names_keep_them(directory, load):
+    path = directory(LxmertAnswerClassifier, **labels(ANSWERS))
+    assert load(path, ANSWERS).answers == ANSWERS
+    with pytest.raises(InputError) as raised:
+        load(path, ANSWERS[::-1])
+    assert f"{path}: the answers have names already; --answers is for models" in one_line(raised)
+
+
+def test_an_empty_list_is_not_taken_for_none(directory):
+    path = directory(LxmertAnswerClassifier, **labels(ANSWERS))
+    (path / "vocab.txt").write_text("piece\n" * TINY.vocab_size)
+    for argument in ("vocabulary", "answers"):
+        with pytest.raises(InputError) as raised:
+            import_weights("huggingface", path, **{argument: []})
+        assert f"{argument} has 0 entries" in one_line(raised)
 
 
 def test_missing_tensors_are_refused_in_one_line(directory):
@@ -131,6 +153,7 @@ def test_missing_tensors_are_refused_in_one_line(directory):
     with pytest.raises(InputError) as raised:
         load_preset(path)
     assert "missing tensors: 16, of a wrong shape: 0, such as bert." in one_line(raised)
+    assert "import-weights --source huggingface --partial` accepts this" in one_line(raised)
     path.joinpath("model.safetensors").unlink()
     with pytest.raises(InputError, match="has no weights"):
         load_preset(path)

@@ -169,10 +169,10 @@ def network(**options):
         (network() + b"\x07", "damaged caffemodel (no field begins at byte"),
         (b"\x10\x96\x01", "damaged caffemodel (a field has another type)"),
         (network().replace(b"\x3a\x06\x0a\x04\2\3\2\2", b"\x3a\x06\x0a\x04\2\3\2\1"), "24 values"),
-        (network() + network(), "the layer 'conv1' is there twice"),
+        (network() + network(), "duplicate layer 'conv1'"),
         (network(), "not a checkpoint of the detector; it lacks roi_heads"),
-        (encode_network({"a": []}), "no caffemodel, or one without weights"),
-        (b"", "no caffemodel, or one without weights"),
+        (encode_network({"a": []}), "not a caffemodel, or it has no weights"),
+        (b"", "not a caffemodel, or it has no weights"),
         (b'name: "ResNet-101"\nlayer {\n', "it is a text file"),
     ],
 )

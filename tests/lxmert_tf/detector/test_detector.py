@@ -11,7 +11,7 @@ from tensorflow import keras
 from lxmert_tf.detector.config import DetectorConfig
 from lxmert_tf.detector.detector import Detector
 from lxmert_tf.errors import InputError
-from tests.lxmert_tf.detector.samples import CONFIG, pictures, randomize
+from tests.lxmert_tf.detector.samples import CONFIG, pictures, randomize, write_detector
 from tests.lxmert_tf.samples import one_line
 
 FLAVORS = ("hf", "caffe")
@@ -153,3 +153,33 @@ def test_wrong_configs_are_refused(change, message):
     with pytest.raises(InputError) as raised:
         DetectorConfig.from_dict(change)
     assert message in one_line(raised)
+
+
+def test_a_preset_of_another_format_is_refused(tmp_path):
+    write_detector(tmp_path)
+    (tmp_path / "preset.json").write_text('{"format": 99, "model": "Detector"}')
+    with pytest.raises(InputError) as raised:
+        Detector.from_preset(tmp_path)
+    assert f"{tmp_path / 'preset.json'}: format is 99; this version reads 1" in one_line(raised)
+
+
+def test_names_with_line_breaks_are_refused():
+    names = [f"thing {i}" for i in range(CONFIG.num_objects - 1)]
+    with pytest.raises(InputError) as raised:
+        Detector(CONFIG, object_names=[*names, "two\nlines"])
+    assert r"object_names has the entry 'two\nlines'; line breaks" in one_line(raised)
+
+
+def test_a_preset_of_a_subclass_is_a_detectors(tmp_path):
+    class Named(Detector):
+        pass
+
+    Named(CONFIG).save_preset(tmp_path)
+    assert type(Detector.from_preset(tmp_path)) is Detector
+
+
+def test_frozen_layers_stay_frozen():
+    model = Detector(CONFIG)
+    model.get_layer("stem").trainable = False
+    twin = Detector.from_config(model.get_config())
+    assert [layer.name for layer in twin.layers if not layer.trainable] == ["stem"]

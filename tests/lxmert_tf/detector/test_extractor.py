@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow import keras
 
 from lxmert_tf.detector.detector import Detector
 from lxmert_tf.errors import InputError
@@ -26,6 +27,18 @@ def preset(tmp_path_factory):
 
 def config_of(preset, **arguments):
     return {"name": "detector", "preset": str(preset), **arguments}
+
+
+def test_regions_do_not_depend_on_the_dtype_policy(preset):
+    [image] = pictures((40, 50))
+    expected = make_extractor(config_of(preset)).extract(image)
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        found = make_extractor(config_of(preset)).extract(image)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+    np.testing.assert_array_equal(found.features, expected.features)
 
 
 @pytest.mark.parametrize("flavor", [pytest.param(None, marks=pytest.mark.slow), "caffe"])

@@ -211,8 +211,8 @@ def test_a_model_that_cannot_answer_is_refused(tmp_path, measure):
     file = write_records(tmp_path / "records", SCENES[LxmertAnswerClassifier])
     for model, message in (
         (make(LxmertPretrainer), "a LxmertPretrainer answers no questions; fine-tune it first"),
-        (make(LxmertAnswerClassifier, answers=None), "the model has no vocabulary or no answers"),
-        (make(LxmertPairClassifier, vocabulary=None), "the model has no vocabulary or no answers"),
+        (make(LxmertAnswerClassifier, answers=None), "the answers of the model have no names"),
+        (make(LxmertPairClassifier, vocabulary=None), "the model has no vocabulary"),
     ):
         with pytest.raises(InputError) as raised:
             measure(model, [file], 8)
