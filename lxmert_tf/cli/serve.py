@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     directory = local_directory(args.model)
     if not directory.is_dir():
         raise InputError(f"model not found: {directory}")
-    name = args.name or _default_name(args.model)
+    name = args.name or default_name(args.model)
     if not is_url_name(name):
         raise InputError(f"{name!r} cannot be a model's name in URLs; {URL_NAME_RULE}; give --name")
     listener = _listen(args.host, args.port)
@@ -119,7 +119,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _default_name(model: str) -> str:
+def default_name(model: str) -> str:
+    """Return the name in URLs of a model, a path or `hf://ORGANIZATION/NAME`, that has no other."""
     if is_hub_name(model):
         return repository_name(model)
     # As it was given, also of a symbolic link.

@@ -37,7 +37,11 @@ _NO_NAME = re.compile(r"LABEL_\d+")
 
 
 def is_huggingface(directory: pathlib.Path) -> bool:
-    """Return whether a directory holds a model of Hugging Face's transformers, and not a preset."""
+    """Return whether a directory holds a model of Hugging Face's transformers, and not a preset.
+
+    Raises:
+        InputError: Its config.json is damaged.
+    """
     config = directory / "config.json"
     if (directory / "preset.json").is_file() or not config.is_file():
         return False

@@ -165,7 +165,7 @@ class RegionFeatures(keras.layers.Layer):
 
 
 def _folded(block: Bottleneck) -> dict:
-    """Return the kernels and biases of a block as products of matrices want them."""
+    """Return the kernels and biases of a block as matrix products expect them."""
     weights = {}
     for name in ("conv1", "conv2", "conv3", "shortcut"):
         layer = getattr(block, name)

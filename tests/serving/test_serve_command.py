@@ -11,6 +11,7 @@ import requests
 import uvicorn
 
 from lxmert_tf.cli import main as cli
+from lxmert_tf.cli.serve import default_name
 from lxmert_tf.serving.server.model_versions import ModelVersions
 
 
@@ -23,6 +24,13 @@ def refused(capsys, *argv) -> str:
 def test_a_missing_model_is_refused(capsys, tmp_path):
     line = refused(capsys, "--model", tmp_path / "nowhere", "--port", 0)
     assert f"model not found: {tmp_path / 'nowhere'}" in line
+
+
+@pytest.mark.parametrize("name", ["hf://lab/model", "hf://lab/model@v1"])
+def test_a_model_of_the_hub_is_served_under_its_own_name(name):
+    pytest.importorskip("huggingface_hub")
+    assert default_name(name) == "model"
+    assert default_name("saved_models/vqa/") == "vqa"
 
 
 def test_a_folder_without_versions_is_refused(capsys, tmp_path):
