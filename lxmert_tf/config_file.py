@@ -134,7 +134,7 @@ def config_from_mapping(
 
 
 def _place_of_cause(problem: ErrorDetails, where: str, overrides: Sequence[str]) -> str:
-    """Return what to blame: an override, the file, or the file with overrides."""
+    """Return the source of the invalid value: an override, the file, or the file with overrides."""
     place = [str(part) for part in problem["loc"]]
     keys = {override: override.partition("=")[0].split(".") for override in overrides}
     changed = [f"--set {change}" for change, key in keys.items() if key[: len(place)] == place]

@@ -7,6 +7,18 @@ from typing import Any
 
 from lxmert_tf.cli.arguments import add_flavor_argument
 from lxmert_tf.errors import InputError, Terminated
+from pipeline.commands.ingest import ignored_text
+
+# The names in `pipeline.extract.formats`, whose import takes seconds.
+FORMATS = (
+    "lxmert_tsv",
+    "bottom_up_tsv",
+    "gqa_hdf5",
+    "bottom_up_npz",
+    "openvqa_npz",
+    "uniter_npz",
+    "vilbert_npy",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     output.add_argument(
         "--format",
-        metavar="NAME",
-        help="lxmert_tsv, bottom_up_tsv, gqa_hdf5, bottom_up_npz, openvqa_npz, uniter_npz, or "
-        "vilbert_npy (default: lxmert_tsv, gqa_hdf5 or bottom_up_npz, by the output's ending)",
+        choices=FORMATS,
+        help="default: lxmert_tsv, gqa_hdf5 or bottom_up_npz, by the output's ending",
     )
     output.add_argument(
         "--max-reject-fraction",
@@ -43,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     runner = parser.add_argument_group("execution")
     runner.add_argument(
-        "--batch-size", type=int, metavar="N", help="pictures that are computed at once"
+        "--batch-size", type=int, metavar="N", help="pictures computed at once (default 1)"
     )
     runner.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
     runner.add_argument(
@@ -53,11 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Extract the regions and print the counts."""
-    if args.workers < 1:
-        raise InputError(f"--workers is {args.workers}; it must be at least 1")
-    if args.workers > 1 and any(arg.startswith("--runner") for arg in args.beam_args):
-        raise InputError("--workers is for this machine; another runner has options of its own")
-
     from pipeline.extract.job import ExtractConfig, parts_folder, run_extract
 
     given = {
@@ -104,6 +110,4 @@ def _print_summary(summary: dict[str, Any]) -> None:
     for reason, count in summary["reasons"].items():
         console.print(f"rejected {count:,}: {reason}", soft_wrap=True)
     if ignored := summary.get("ignored"):
-        more = f" and {len(ignored) - 3:,} more" if len(ignored) > 3 else ""
-        text = f"ignored files of other kinds: {', '.join(ignored[:3])}{more}"
-        console.print(text, soft_wrap=True)
+        console.print(ignored_text(ignored), soft_wrap=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lxmert_tf.errors import InputError
@@ -91,10 +92,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ingest each split and print the counts."""
     jobs = _jobs(args)
-    if args.workers < 1:
-        raise InputError(f"--workers is {args.workers}; it must be at least 1")
-    if args.workers > 1 and any(arg.startswith("--runner") for arg in args.beam_args):
-        raise InputError("--workers is for this machine; another runner has options of its own")
 
     from pipeline.ingest.job import run_ingest
 
@@ -128,9 +125,13 @@ def print_summary(summary: dict[str, Any]) -> None:
     if count := summary.get("found_by_number"):
         console.print(f"images found by number: {count:,} (Names of images in docs/sources.md)")
     if ignored := summary.get("ignored"):
-        more = f" and {len(ignored) - 3:,} more" if len(ignored) > 3 else ""
-        text = f"ignored files of other kinds: {', '.join(ignored[:3])}{more}"
-        console.print(text, soft_wrap=True)
+        console.print(ignored_text(ignored), soft_wrap=True)
+
+
+def ignored_text(ignored: Sequence[str]) -> str:
+    """Return a line about ignored files, which names the first three."""
+    more = f" and {len(ignored) - 3:,} more" if len(ignored) > 3 else ""
+    return f"ignored files of other kinds: {', '.join(ignored[:3])}{more}"
 
 
 def _jobs(args: argparse.Namespace) -> "dict[str, IngestConfig]":

@@ -1,0 +1,1 @@
+"""Extraction of regions: pictures into region files."""

@@ -4,6 +4,7 @@ Boxes are in pixels, numbers are float32 and ids int64. An extractor without obj
 gives none of them to formats that can leave them out; others get the id -1 with confidence 0.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -183,6 +184,7 @@ def _bottom_up_arrays(image: SceneImage) -> dict[str, Any]:
 def _write_uniter_npz(path: pathlib.Path, images: Iterable[SceneImage], _: Totals) -> None:
     """The input of UNITER's scripts/convert_imgdir.py, which takes arrays of one or two axes."""
     for image in images:
+        image = _most_confident_first(image)
         regions = image.regions
         corners = regions.boxes
         confidences = regions.object_confidences
@@ -190,7 +192,7 @@ def _write_uniter_npz(path: pathlib.Path, images: Iterable[SceneImage], _: Total
             "features": regions.features,
             # With width and height; UNITER's loader adds the area.
             "norm_bb": np.concatenate([corners, corners[:, 2:] - corners[:, :2]], axis=1),
-            # UNITER drops regions with low ones.
+            # UNITER counts those above a threshold, and keeps that many of the first regions.
             "conf": np.ones(len(regions), np.float32) if confidences is None else confidences,
             "bbox": boxes_in_pixels(image),
             "image_h": np.array([image.height]),
@@ -198,6 +200,18 @@ def _write_uniter_npz(path: pathlib.Path, images: Iterable[SceneImage], _: Total
             **_label_arrays(image),
         }
         np.savez(_new_file(path, image.id, ".npz"), **arrays)
+
+
+def _most_confident_first(image: SceneImage) -> SceneImage:
+    regions = image.regions
+    if regions.object_confidences is None:
+        return image
+    order = np.argsort(-regions.object_confidences, kind="stable")
+    values: dict[str, Any] = {
+        field.name: None if (value := getattr(regions, field.name)) is None else value[order]
+        for field in dataclasses.fields(regions)
+    }
+    return dataclasses.replace(image, regions=Regions(**values))
 
 
 def _write_vilbert_npy(path: pathlib.Path, images: Iterable[SceneImage], _: Totals) -> None:

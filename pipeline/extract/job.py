@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import apache_beam as beam
 from pydantic import Field
 
-from lxmert_tf.atomic_write import atomic_file, check_replaceable, locked
+from lxmert_tf.atomic_write import PARTIAL, atomic_file, check_replaceable, locked
 from lxmert_tf.config_file import check_fields
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import GateError, InputError
@@ -30,13 +30,14 @@ from pipeline.extract.parts import (
     split_into_parts,
 )
 from pipeline.ingest.beam_job import run_job
+from pipeline.ingest.files import closing_archives
 from pipeline.ingest.image_names import readable
 from pipeline.ingest.job import write_lines
 from pipeline.ingest.progress import IngestProgress, WorkerProgress
 from pipeline.ingest.readers.gqa_hdf5 import info_file_of
 from pipeline.ingest.readers.pictures import cached_extractor, fresh_extractors
 from pipeline.ingest.scenes import Reject
-from pipeline.ingest.workers import noting_errors, stopped_by_signals
+from pipeline.ingest.workers import check_workers, noting_errors, stopped_by_signals
 
 # Needs the least memory.
 BATCH_SIZE = 1
@@ -133,6 +134,7 @@ def run_extract(
         >>> run_extract(config, "regions.tsv")["images"]["written"]
         12
     """
+    check_workers(workers, beam_args)
     output = pathlib.Path(os.path.abspath(output))
     form = FORMATS[format_of(output, config.format)]
     _check_output(output, form)
@@ -154,8 +156,10 @@ def run_extract(
         locked(folder, output),
         stopped_by_signals(),
         fresh_extractors(),
+        closing_archives(),
         _removed_if_empty(folder),
     ):
+        _remove_others(parts, folder)
         before = _read_results(parts, folder)
         _compute(parts, before, folder, config, beam_args, workers)
         results = _read_results(parts, folder)
@@ -173,6 +177,11 @@ def _check_output(output: pathlib.Path, form: Format) -> None:
         check_replaceable(output)
         return
     for path in _files_of(output, form):
+        if path.exists() and path != output and not output.exists():
+            raise InputError(
+                f"{path}: belongs to another output; choose a name without a number at its end, or "
+                "remove it if it is of an extraction that was killed"
+            )
         if path.exists():
             raise InputError(f"{path}: already exists; choose a new path or remove it")
 
@@ -267,6 +276,16 @@ def _compute(
 
 
 # Run in the process that started the job.
+
+
+def _remove_others(parts: Sequence[Part], folder: pathlib.Path) -> None:
+    """Remove parts of other pictures or settings, and what a killed process left."""
+    keys = {part.key for part in parts}
+    for path in [*folder.glob("*.regions"), *folder.glob("*.json")]:
+        if path.stem not in keys:
+            path.unlink()
+    for path in folder.glob(f".*{PARTIAL}"):
+        path.unlink()
 
 
 def _read_results(parts: Sequence[Part], folder: pathlib.Path) -> dict[str, PartResult]:

@@ -121,6 +121,15 @@ def open_input(file: InputFile, start: int = 0) -> Iterator[BufferedIOBase]:
             yield raw
 
 
+@contextlib.contextmanager
+def closing_archives() -> Iterator[None]:
+    """Close the archives that this process opened for a job when the block ends."""
+    try:
+        yield
+    finally:
+        _kept_archive.cache_clear()
+
+
 def last_updated(path: str) -> float:
     """Return the time of a file's last change; 0 if it cannot be told."""
     try:
@@ -239,7 +248,12 @@ def _kept_archive(path: str, updated: float, process: int) -> zipfile.ZipFile:
         updated: Time of its last change. One that was replaced is opened again.
         process: The process, because a file's position would be shared with one that is forked.
     """
-    return _open_archive(path, _open_raw(path))
+    raw = _open_raw(path)
+    try:
+        return _open_archive(path, raw)
+    except InputError:
+        raw.close()
+        raise
 
 
 def _open_archive(path: str, raw: BufferedIOBase) -> zipfile.ZipFile:

@@ -269,7 +269,8 @@ def _split_by_folder(
         folder = "".join(parse_name(name).folders[-1:])
         matching = [pattern for pattern in patterns if fnmatch.fnmatchcase(folder, pattern)]
         used.update(matching)
-        inside += [region_file] if matching else []
+        if matching:
+            inside.append(region_file)
         keys[bool(matching)].add(image_key(id_regex(name)))
     for pattern in patterns:
         if pattern not in used:

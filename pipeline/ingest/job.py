@@ -17,6 +17,7 @@ from lxmert_tf.data.sidecars import INGEST_SUMMARY, write_extractor
 from lxmert_tf.errors import GateError, InputError
 from pipeline.ingest.beam_job import run_job
 from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.files import closing_archives
 from pipeline.ingest.image_names import readable
 from pipeline.ingest.inputs import Inputs, inputs_of
 from pipeline.ingest.parsers.text_rows import PieceLines, lines_before
@@ -33,7 +34,7 @@ from pipeline.ingest.scenes import (
     Reject,
     scene_records,
 )
-from pipeline.ingest.workers import noting_errors, stopped_by_signals
+from pipeline.ingest.workers import check_workers, noting_errors, stopped_by_signals
 
 # The summary in a folder of rejects, and in no other.
 REJECTS_SUMMARY = "rejects-summary.json"
@@ -98,11 +99,17 @@ def run_ingest(
         >>> run_ingest(config, "build/records")["images"]["written"]
         100
     """
+    check_workers(workers, beam_args)
     output = pathlib.Path(output)
     check_replaceable(output)
     check_replaceable(_rejects_folder(output), REJECTS_SUMMARY)
     inputs = inputs_of(config)
-    with stopped_by_signals(), fresh_extractors(), atomic_directory(output) as folder:
+    with (
+        stopped_by_signals(),
+        fresh_extractors(),
+        closing_archives(),
+        atomic_directory(output) as folder,
+    ):
         work = folder / "work"
         work.mkdir()
         _run_beam(config, inputs, folder, work, beam_args, workers)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,14 @@ ERROR_SUFFIX = ".error"
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _ExceptHook = Callable[[threading.ExceptHookArgs], object]
+
+
+def check_workers(workers: int, beam_args: Iterable[str]) -> None:
+    """Raise an InputError if a number of processes is none, or is not for the chosen runner."""
+    if workers < 1:
+        raise InputError(f"workers is {workers}; it must be at least 1")
+    if workers > 1 and any(arg.startswith("--runner") for arg in beam_args):
+        raise InputError("workers is for this machine; another runner has options of its own")
 
 
 def process_runner() -> "PipelineRunner":

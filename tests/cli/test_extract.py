@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from pipeline.commands import extract
+from pipeline.extract import formats
 from tests.pipeline.extract.pictures import draw
 
 
@@ -49,9 +51,9 @@ def test_writes_a_region_file_and_says_what_it_did(lxmert, photos, grid, tmp_pat
         (["--detector", "d", "--extractor", "e"], "not allowed with argument"),
         (["--extractor", "missing.yaml"], "missing.yaml: No such file"),
         (["--extractor", "grid.yaml", "--flavor", "hf"], "--flavor is for --detector"),
-        (["--extractor", "grid.yaml", "--workers", "0"], "--workers is 0"),
+        (["--extractor", "grid.yaml", "--workers", "0"], "workers is 0"),
         (["--extractor", "grid.yaml", "--batch-size", "0"], "batch_size is 0"),
-        (["--extractor", "grid.yaml", "--format", "npz"], "unknown format 'npz'"),
+        (["--extractor", "grid.yaml", "--format", "npz"], "invalid choice: 'npz'"),
         (["--extractor", "grid.yaml", "--images", "no/*.png"], "no files match no/*.png"),
         (["--extractor", "grid.yaml", "--images", "empty"], "empty: is a folder without pictures"),
     ],
@@ -62,6 +64,10 @@ def test_wrong_command_lines_are_refused_in_one_line(
     (tmp_path / "empty").mkdir()
     images = [] if "--images" in argv else ["--images", photos]
     assert message in refused("extract", *images, *argv, "--output", "out.tsv")
+
+
+def test_the_options_name_all_formats():
+    assert tuple(formats.FORMATS) == extract.FORMATS
 
 
 def test_a_file_in_place_of_pictures_is_rejected(lxmert, grid, tmp_path):

@@ -117,7 +117,7 @@ def test_a_misplaced_key_is_told_where_it_belongs(refused, tmp_path):
         ),
         (
             ("--source", "easy_vqa", "--split", "test", "--workers", "0"),
-            "--workers is 0; it must be at least 1",
+            "workers is 0; it must be at least 1",
         ),
         (
             ("--source", "easy_vqa", "--split", "test", "--max-reject-fraction", "2"),
@@ -132,7 +132,7 @@ def test_ingest_options_that_make_no_sense_are_refused(refused, options, message
 def test_ingest_with_workers_on_another_runner_is_refused(refused):
     arguments = ["ingest", "--source", "easy_vqa", "--split", "test", "--output", "out"]
     line = refused(*arguments, "--workers", "2", "--", "--runner=FlinkRunner")
-    assert "--workers is for this machine; another runner has options of its own" in line
+    assert "workers is for this machine; another runner has options of its own" in line
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

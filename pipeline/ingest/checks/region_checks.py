@@ -20,7 +20,7 @@ LARGEST_IN_UNIT = 1.1
 # Records hold float16 by default, in which a larger feature would become infinite. Features of
 # detectors are much smaller.
 LARGEST_FEATURE = float(np.finfo(np.float16).max)
-# Nor are the features of an image all smaller than this, unless they are 0 or of another type.
+# If all nonzero features of an image are smaller, they are numbers of another type.
 _SMALLEST_FEATURE = 1e-12
 # Larger than any image, and small enough for division in float32.
 LARGEST_SIDE = 10**9
@@ -43,7 +43,7 @@ def read_image(
 
     Args:
         line: Number of its line or row.
-        image_id: Its id, as far as it is known before.
+        image_id: Its id, if known before parsing.
         size: Its bytes in the file.
         make: Returns the image; may raise a RegionError.
         args: Arguments of `make`.

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import json
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from pipeline.ingest.readers.numpy_files import image_id_of
 NO_REGIONS = "the image has no regions"
 # More than the largest decodable picture, uncompressed.
 _LARGEST = 512 << 20
+_MAKING = threading.Lock()
 
 
 class Pictures(RegionReader):
@@ -74,17 +76,38 @@ def read_pictures(
 
     Returns:
         An image or an error for each, in their order.
+
+    Raises:
+        InputError: The extractor cannot compute the regions, or the memory is full.
+        RuntimeError: The extractor failed otherwise. The messages name the pictures.
     """
     pictures = list(pictures)
     decoded = [_decode(picture) for picture in pictures]
     images = [pixels for pixels in decoded if isinstance(pixels, np.ndarray)]
-    found = iter(extractor.extract_batch(images) if images else ())
+    found = iter(_extract(extractor, images, pictures) if images else ())
     return [
         _read_image(picture, pixels, next(found))
         if isinstance(pixels, np.ndarray)
         else pixels.read_error(1, picture.id, picture.file.size)
         for picture, pixels in zip(pictures, decoded)
     ]
+
+
+def _extract(
+    extractor: RegionExtractor, images: list[np.ndarray], pictures: list[Picture]
+) -> list[Regions]:
+    try:
+        return extractor.extract_batch(images)
+    except Exception as error:
+        more = f" and {len(pictures) - 3:,} more" if len(pictures) > 3 else ""
+        names = f"{', '.join(picture.file.name for picture in pictures[:3])}{more}"
+        # TensorFlow's; a client of a server does without it.
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            smaller = "a smaller --batch-size" if len(images) > 1 else "a smaller picture"
+            raise InputError(f"{names}: out of memory; choose {smaller}") from error
+        if isinstance(error, InputError):
+            raise InputError(f"{names}: {error}") from error
+        raise RuntimeError(f"{names}: {type(error).__name__}: {error}") from error
 
 
 def _decode(picture: Picture) -> np.ndarray | RegionError:
@@ -103,23 +126,28 @@ def _read_image(picture: Picture, pixels: np.ndarray, regions: Regions) -> ReadI
     return ReadImage(1, SceneImage(picture.id, height, width, regions), size)
 
 
-@functools.lru_cache(maxsize=1)
 def cached_extractor(config: str) -> RegionExtractor:
     """Return the extractor of a configuration in JSON.
 
-    There is one per worker, because an extractor may load a network.
+    There is one per worker, for all its threads, because an extractor may load a network.
     """
+    with _MAKING:
+        return _kept_extractor(config)
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_extractor(config: str) -> RegionExtractor:
     return make_extractor(json.loads(config))
 
 
 @contextlib.contextmanager
 def fresh_extractors() -> Iterator[None]:
     """Keep extractors of this process for one job only, because their files may change."""
-    cached_extractor.cache_clear()
+    _kept_extractor.cache_clear()
     try:
         yield
     finally:
-        cached_extractor.cache_clear()
+        _kept_extractor.cache_clear()
 
 
 def _pixels(file: InputFile) -> np.ndarray:

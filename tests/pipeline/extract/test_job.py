@@ -15,10 +15,12 @@ import pytest
 
 from lxmert_tf.atomic_write import locked
 from lxmert_tf.errors import GateError, InputError
+from lxmert_tf.regions.extractor import RegionExtractor
 from lxmert_tf.regions.image import read_image
 from lxmert_tf.regions.registry import make_extractor
 from pipeline.extract import parts
 from pipeline.extract.job import ExtractConfig, parts_folder, run_extract
+from pipeline.ingest.readers.pictures import read_pictures
 from tests.pipeline.extract.pictures import (
     assert_same_regions,
     draw,
@@ -283,17 +285,23 @@ def test_only_what_changed_is_computed_again(tmp_path, monkeypatch):
     def computed(**options) -> int:
         """Run until the reject ends it; return how many pictures were computed anew."""
         folder = parts_folder(output)
-        before = {path.stat().st_ino for path in folder.glob("*.json")}
+        before = {(path.name, path.stat().st_mtime_ns) for path in folder.glob("*.json")}
         with pytest.raises(GateError):
             extract(photos, output, **options)
-        new = [path for path in folder.glob("*.json") if path.stat().st_ino not in before]
+        after = {(path.name, path.stat().st_mtime_ns) for path in folder.glob("*.json")}
+        new = [folder / name for name, _ in after - before]
         return sum(len(json.loads(path.read_text())["lengths"]) for path in new)
 
     assert computed() == 5
     assert computed() == 0
     draw(photos / "p00.png", width=50)
     assert computed() == 1
+    (parts_folder(output) / ".a.json.1.partial").write_text("a")
     assert computed(extractor={"name": "grid", "cells": 3}) == 5
+    # Parts of other settings are gone, and what a killed process left.
+    assert len(list(parts_folder(output).glob("*.json"))) == 6
+    assert not list(parts_folder(output).glob(".*.partial"))
+    assert computed() == 5
     # A part that lost its regions is not finished.
     pictures, _ = parts.find_pictures([str(photos)])
     first, *_ = parts.split_into_parts(pictures, GRID, batch_size=1)
@@ -307,7 +315,11 @@ def test_only_what_changed_is_computed_again(tmp_path, monkeypatch):
 def test_an_existing_output_is_refused_and_stays(photos, tmp_path):
     for name in ("out.tsv", "out_0.h5", "out_info.json"):
         (tmp_path / name).write_text("mine")
-    for name in ("out.tsv", "out_0.h5", "out_1.h5"):
+    with pytest.raises(InputError, match=r"out_info\.json: belongs to another output; choose"):
+        extract(photos, tmp_path / "out_1.h5")
+    with pytest.raises(InputError, match="workers is 0"):
+        extract(photos, tmp_path / "new.tsv", workers=0)
+    for name in ("out.tsv", "out_0.h5"):
         with pytest.raises(InputError, match="already exists; choose a new path or remove it"):
             extract(photos, tmp_path / name)
     (tmp_path / "folder").mkdir()
@@ -335,6 +347,32 @@ def test_what_is_no_picture_and_no_extractor_is_refused_and_leaves_nothing(photo
     with pytest.raises(InputError, match="batch_size is 0"):
         extract(photos, tmp_path / "out.tsv", batch_size=0)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (
+            MemoryError(),
+            InputError,
+            r"p00\.png, .*p01\.png: out of memory; choose a smaller --batch",
+        ),
+        (InputError("too bright"), InputError, r"p01\.png: too bright"),
+        (KeyError("a"), RuntimeError, r"p01\.png: KeyError: 'a'"),
+    ],
+)
+def test_an_extractor_that_fails_names_its_pictures(tmp_path, error, kind, message):
+    class Failing(RegionExtractor):
+        def extract(self, image):
+            raise error
+
+        def get_config(self):
+            return {"name": "failing"}
+
+    photos = draw_many(tmp_path / "photos", 2)
+    pictures, _ = parts.find_pictures([str(photos)])
+    with pytest.raises(kind, match=message):
+        read_pictures(pictures, Failing())
 
 
 def test_two_processes_do_not_write_one_output(photos, tmp_path):

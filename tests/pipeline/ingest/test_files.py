@@ -10,7 +10,7 @@ from lxmert_tf.errors import InputError
 from pipeline.components.scene_example_gen import files_fingerprint
 from pipeline.ingest import files
 from pipeline.ingest.config import IngestConfig, PartConfig, RegionFiles, SentenceFiles, SplitConfig
-from pipeline.ingest.files import InputFile, find_inputs, open_input
+from pipeline.ingest.files import InputFile, closing_archives, find_inputs, open_input
 from pipeline.ingest.inputs import inputs_of
 from pipeline.ingest.registry import detect_format
 from tests.pipeline.ingest import detections
@@ -191,3 +191,25 @@ def test_an_archive_without_files_to_read_is_named(folder):
         archive.writestr("__MACOSX/._a.png", "")
     with pytest.raises(InputError, match=r"photos\.zip: the archive has no files to read"):
         find_inputs(["*.zip"])
+
+
+def test_archives_are_closed_after_a_job_and_if_they_are_damaged(folder):
+    with zipfile.ZipFile("a.zip", "w") as archive:
+        archive.writestr("a.png", "a")
+    write("b.zip", content=b"no archive")
+
+    def opened() -> set[str]:
+        links = (os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))
+        return {os.path.basename(os.readlink(link)) for link in links if os.path.lexists(link)}
+
+    with closing_archives():
+        with open_input(find_inputs(["a.zip"])[0]) as content:
+            assert content.read() == b"a"
+        del content
+        assert "a.zip" in opened()
+        with pytest.raises(InputError, match="not a zip archive") as caught:
+            with open_input(InputFile("b.zip", 0, "a.png")):
+                pass
+        # The error, which has the file in its frames, is still known here.
+        assert caught and "b.zip" not in opened()
+    assert "a.zip" not in opened()

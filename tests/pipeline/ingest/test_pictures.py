@@ -1,16 +1,20 @@
 import pickle
+import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.regions.grid import GridExtractor
 from lxmert_tf.regions.image import read_image
-from lxmert_tf.regions.registry import make_extractor
+from lxmert_tf.regions.registry import EXTRACTORS, make_extractor
 from pipeline.ingest.files import find_inputs
 from pipeline.ingest.interfaces import ReadError
-from pipeline.ingest.readers.pictures import Pictures
+from pipeline.ingest.readers.pictures import Pictures, cached_extractor, fresh_extractors
 from tests.pipeline.ingest.reading import input_file, read_all
 
 GRID = {"name": "grid"}
@@ -101,3 +105,20 @@ def test_travels_to_workers(tmp_path):
 def test_refuses_an_extractor_that_there_is_not():
     with pytest.raises(InputError, match="unknown extractor 'gird'"):
         Pictures({"name": "gird"})
+
+
+def test_threads_that_start_together_make_one_extractor(monkeypatch):
+    class Slow(GridExtractor):
+        def __init__(self):
+            time.sleep(0.05)
+            super().__init__()
+
+    monkeypatch.setitem(EXTRACTORS, "slow", Slow)
+    together = threading.Barrier(4)
+
+    def make(_) -> int:
+        together.wait()
+        return id(cached_extractor('{"name": "slow"}'))
+
+    with fresh_extractors(), ThreadPoolExecutor(4) as threads:
+        assert len(set(threads.map(make, range(4)))) == 1
