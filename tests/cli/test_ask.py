@@ -51,6 +51,7 @@ def test_a_fresh_process_asks_the_highest_version_and_writes_nothing_on_stderr(
     ]
 
 
+@pytest.mark.slow
 def test_a_preset_that_answers_nothing_is_refused(refused, tiny, picture, tmp_path_factory):
     folder = tmp_path_factory.mktemp("preset")
     backbone = LxmertAnswerClassifier.from_preset(tiny.preset).backbone

@@ -30,6 +30,7 @@ def accuracy_of(stdout):
     return {kind: (int(count), share) for kind, count, share in rows}
 
 
+@pytest.mark.slow
 def test_accuracy_is_that_of_counting_by_hand(lxmert, tiny, records):
     outcome = lxmert("evaluate", "--model", tiny.preset, "--examples", tiny.flat)
     assert (outcome.status, outcome.stderr) == (0, "")

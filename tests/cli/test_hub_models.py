@@ -112,6 +112,7 @@ def test_a_question_about_a_picture_is_answered(run, hub, tiny, detector, pictur
     assert done.stdout.splitlines() == [QUESTION, *lines]
 
 
+@pytest.mark.slow
 def test_a_model_is_imported(run, hub, tmp_path):
     done = run(
         *("-m", "lxmert_tf.cli", "import-weights", "--source", "huggingface"),

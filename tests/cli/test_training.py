@@ -95,6 +95,7 @@ def test_from_pre_training_to_the_official_score(lxmert, configs, tiny, pretrain
     assert of_model == of_file
 
 
+@pytest.mark.e2e
 def test_a_finished_run_is_resumed_without_another_step(lxmert, configs, tiny, pretrained):
     output = pretrained.parent
     before = (output / "log.jsonl").read_text()

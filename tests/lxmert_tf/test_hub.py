@@ -284,6 +284,7 @@ print(name, local_directory(name).name, pinned_name("build/model"))
     assert done.stdout.split() == [f"hf://lab/model@{commit}", commit, "build/model"], done.stderr
 
 
+@pytest.mark.slow
 def test_an_extractor_keeps_the_commit_of_its_detector(hub, tmp_path):
     write_detector(tmp_path / "detector")
     hub.repositories["lab/frcnn"] = {"main": tmp_path / "detector"}

@@ -29,6 +29,7 @@ def config_of(preset, **arguments):
     return {"name": "detector", "preset": str(preset), **arguments}
 
 
+@pytest.mark.slow
 def test_regions_do_not_depend_on_the_dtype_policy(preset):
     [image] = pictures((40, 50))
     expected = make_extractor(config_of(preset)).extract(image)

@@ -307,6 +307,7 @@ def test_attributes_may_be_missing(tmp_path, config_file):
     assert model.config.num_attributes == 400
 
 
+@pytest.mark.slow
 def test_published_names_and_shapes():
     content = read_json(golden_detector.folder() / "published_tensors.json")
     published = {

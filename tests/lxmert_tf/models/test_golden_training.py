@@ -140,6 +140,7 @@ def test_each_step_of_the_optimizer_follows_the_reference(reference_of_any_size)
     np.testing.assert_allclose(losses, reference.outputs["bertadam_losses"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_keras_fit_takes_the_same_steps(reference):
     settings = json.loads((reference.directory / "optimizer.json").read_text(encoding="utf-8"))
     schedule = WarmupLinearDecay(settings["lr"], settings["t_total"], settings["warmup"])

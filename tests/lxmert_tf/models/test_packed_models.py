@@ -57,7 +57,11 @@ def assert_all_close(ours, plain):
         np.testing.assert_allclose(one, other, rtol=0, atol=limit)
 
 
-@pytest.mark.parametrize("cls", MODELS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "cls",
+    [LxmertAnswerClassifier, pytest.param(LxmertPairClassifier, marks=pytest.mark.slow)],
+    ids=lambda cls: cls.__name__,
+)
 @pytest.mark.parametrize(
     "batch", [(), pytest.param(FULL, marks=pytest.mark.slow)], ids=["padded", "full"]
 )

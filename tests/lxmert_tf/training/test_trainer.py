@@ -130,6 +130,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(files,
     assert not (tmp_path / "run" / "preset").exists()
 
 
+@pytest.mark.e2e
 def test_images_with_more_regions_than_there_is_room_end_in_one_line(files):
     config = FinetuningConfig(**{**SMALL, "max_regions": 2}, epochs=1)
     reason = r"an image has \d regions, more than max_regions = 2; set max_regions in the config"

@@ -57,6 +57,7 @@ def test_records_of_the_output_have_the_regions_of_the_detector(folder, tmp_path
         assert_same_regions(images[image_id].regions, regions)
 
 
+@pytest.mark.slow
 def test_pictures_become_records_without_a_region_file(folder, tmp_path):
     images = ingested(
         folder / "photos" / "*.png", tmp_path / "ingested", extractor=extractor(folder, "caffe")

@@ -220,6 +220,7 @@ def test_a_trial_takes_the_first_images_and_does_not_miss_the_others(files, tmp_
     assert sorted(s.images[0].id for s in scenes_in(tmp_path / "out")) == ["i0", "i1"]
 
 
+@pytest.mark.slow
 def test_rows_divide_a_file_as_the_release_does(tmp_path):
     ids = [f"i{n}" for n in range(6)]
     regions = write_regions(tmp_path / "val.tsv", ids)
