@@ -255,6 +255,11 @@ def _theirs(peer: Peer, inputs: pathlib.Path, examples: list[int], args) -> floa
 
 
 def last_json(command: list[str]) -> dict:
+    """Run a command and return the JSON in the last line that it prints.
+
+    Raises:
+        PeerFailed: The command failed; the message is the last line about an error.
+    """
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     outcome = subprocess.run(command, capture_output=True, text=True, env=quiet)
     if outcome.returncode:

@@ -23,7 +23,7 @@ from tensorflow import keras
 from lxmert_tf.atomic_write import atomic_directory
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.converters.foreign_config import is_huggingface
-from lxmert_tf.errors import InputError
+from lxmert_tf.errors import InputError, first_line
 from lxmert_tf.hub import local_directory
 from lxmert_tf.layers.normalization import LayerNorm
 from lxmert_tf.models.config import LxmertConfig
@@ -270,7 +270,7 @@ class PresetModel(keras.Model):
             status.assert_existing_objects_matched().expect_partial()
         except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
             # TensorFlow raises an IndexError for a file that ends too early.
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise InputError(f"{prefix}: the weights cannot be loaded: {reason}") from error
 
 

@@ -5,7 +5,7 @@ import os
 
 import tensorflow as tf
 
-from lxmert_tf.errors import InputError
+from lxmert_tf.errors import InputError, first_line
 
 CLUSTER = "TF_CONFIG"
 
@@ -30,7 +30,7 @@ def training_strategy(name: str) -> tf.distribute.Strategy:
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
-        raise InputError(f"{CLUSTER}: {str(error).strip().splitlines()[0]}") from error
+        raise InputError(f"{CLUSTER}: {first_line(error)}") from error
 
 
 def mirrored_strategy() -> tf.distribute.MirroredStrategy:

@@ -6,6 +6,7 @@ is refused, because it is unclear which column is which.
 """
 
 import abc
+import contextlib
 import io
 import re
 from collections.abc import Generator
@@ -61,12 +62,10 @@ class RegionTsv(RegionReader):
 
     def pieces(self, file: InputFile, rows: tuple[int, int | None] = ALL_ROWS) -> list[Piece]:
         """Return byte ranges of about 128 MB; for a compressed file, one range of rows."""
-        try:
+        # `read` reports the damage.
+        with contextlib.suppress(*READ_ERRORS):
             _check_text(file, self.name)
             self._check_header(file)
-        except READ_ERRORS:
-            # `read` reports the damage.
-            pass
         return text_pieces(file, rows, _is_header)
 
     def read(self, piece: Piece) -> Generator[ReadImage | ReadError, None, int]:
