@@ -13,8 +13,8 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation.submissions import write_submission
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
 from lxmert_tf.models.presets import describe_preset
+from pipeline.beam.job import DIRECT_RUNNER
 from pipeline.components.scene_example_gen import SceneExampleGen
-from pipeline.ingest.beam_job import DIRECT_RUNNER
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.inputs import check_scenes
 from pipeline.metadata import METADATA_FILE, connection_config, latest_blessed_model

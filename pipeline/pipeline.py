@@ -9,6 +9,7 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base.base_component import BaseComponent
 
 from lxmert_tf.data import schema
+from pipeline.beam.job import DIRECT_RUNNER
 from pipeline.components.anomaly_gate import (
     AnomalyGate,
     ApprovedStatistics,
@@ -18,7 +19,6 @@ from pipeline.components.infra_validator import infra_validator
 from pipeline.components.scene_example_gen import SceneExampleGen, files_fingerprint
 from pipeline.config import LoadedPipeline
 from pipeline.evaluation import evaluation_config
-from pipeline.ingest.beam_job import DIRECT_RUNNER
 from pipeline.metadata import connection_config
 
 SCHEMA_FILE = str(pathlib.Path(__file__).parent / "schema" / "scene.pbtxt")

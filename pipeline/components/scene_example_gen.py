@@ -23,13 +23,15 @@ from tfx.utils import proto_utils
 
 from lxmert_tf.config_file import config_from_mapping
 from lxmert_tf.errors import GateError
+from pipeline.beam.workers import noting_errors, raising_noted_errors
 from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.elements import UNUSED, ReadCount, Reject
 from pipeline.ingest.files import find_inputs
 from pipeline.ingest.inputs import inputs_of
 from pipeline.ingest.job import check_rejects
 from pipeline.ingest.registry import make_data_set
-from pipeline.ingest.scenes import UNUSED, ReadCount, ReadScenes, Reject, SerializeScenes
-from pipeline.ingest.workers import noting_errors, raising_noted_errors
+from pipeline.ingest.scenes import ReadScenes
+from pipeline.ingest.transforms.serialize_scenes import SerializeScenes
 
 # Suffix of the file with a split's counts of read and rejected images and sentences.
 COUNTS = ".counts.json"

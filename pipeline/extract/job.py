@@ -18,6 +18,9 @@ from lxmert_tf.config_file import check_fields
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.regions.registry import make_extractor
+from pipeline.beam.job import run_job
+from pipeline.beam.progress import JobProgress, WorkerProgress
+from pipeline.beam.workers import check_workers, noting_errors, stopped_by_signals
 from pipeline.extract.formats import FORMATS, Format, Totals, check_files
 from pipeline.extract.parts import (
     REJECTS,
@@ -29,15 +32,12 @@ from pipeline.extract.parts import (
     read_result,
     split_into_parts,
 )
-from pipeline.ingest.beam_job import run_job
+from pipeline.ingest.elements import Reject
 from pipeline.ingest.files import closing_archives
 from pipeline.ingest.image_names import readable
 from pipeline.ingest.job import write_lines
-from pipeline.ingest.progress import IngestProgress, WorkerProgress
 from pipeline.ingest.readers.gqa_hdf5 import info_file_of
 from pipeline.ingest.readers.pictures import cached_extractor, fresh_extractors
-from pipeline.ingest.scenes import Reject
-from pipeline.ingest.workers import check_workers, noting_errors, stopped_by_signals
 
 # Needs the least memory.
 BATCH_SIZE = 1
@@ -271,7 +271,7 @@ def _compute(
         "images": sum(len(result.lengths) for result in before.values()),
         "rejected": sum(len(result.rejects) for result in before.values()),
     }
-    with IngestProgress(work, sum(part.size for part in parts), done):
+    with JobProgress(work, sum(part.size for part in parts), done):
         run_job(add_transforms, work, beam_args, workers)
 
 

@@ -23,10 +23,10 @@ from lxmert_tf.data.scene import Scene, SceneImage
 from lxmert_tf.data.schema import decode_scene, encode_scene
 from lxmert_tf.hub import local_directory
 from lxmert_tf.regions.extractor import RegionExtractor
+from pipeline.beam.progress import WorkerProgress
 from pipeline.ingest.files import find_inputs, last_updated
 from pipeline.ingest.image_names import PICTURE_ENDINGS, ids_of_files
 from pipeline.ingest.interfaces import ReadError, ReadImage
-from pipeline.ingest.progress import WorkerProgress
 from pipeline.ingest.readers.pictures import Picture, read_pictures
 
 # About this many are recomputed after a kill.

@@ -175,15 +175,19 @@ def hash_percent(image_id: str) -> int:
     return int.from_bytes(hashlib.sha256(image_key(image_id).encode()).digest()[:8], "big") % 100
 
 
+def is_within(percent: tuple[int, int], image_id: str) -> bool:
+    """Return whether `hash_percent` of an image is in a range, whose end is excluded."""
+    return percent == ALL_PERCENT or percent[0] <= hash_percent(image_id) < percent[1]
+
+
 def _data_set_inputs(data_set: DataSet, records: SplitConfig, extractor: dict[str, Any]) -> Inputs:
     if records.folders:
         raise InputError(f"folders needs files; the data set {data_set.name} has none")
-    low, high = records.percent
     regions: list[RegionTask] = []
     for split in records.names:
         check_split(data_set, split)
         for image in data_set.images(split):
-            if low <= hash_percent(image.image_id) < high:
+            if is_within(records.percent, image.image_id):
                 reader = DataSetPicture(image.image_id, extractor)
                 regions.append(RegionTask(reader, Piece(InputFile(image.path, 0)), len(regions)))
     sentences = tuple(

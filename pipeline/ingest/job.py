@@ -15,26 +15,26 @@ import tensorflow as tf
 from lxmert_tf.atomic_write import atomic_directory, check_replaceable
 from lxmert_tf.data.sidecars import INGEST_SUMMARY, write_extractor
 from lxmert_tf.errors import GateError, InputError
-from pipeline.ingest.beam_job import run_job
+from pipeline.beam.job import run_job
+from pipeline.beam.progress import JobProgress
+from pipeline.beam.workers import check_workers, noting_errors, stopped_by_signals
 from pipeline.ingest.config import IngestConfig
-from pipeline.ingest.files import closing_archives
-from pipeline.ingest.image_names import readable
-from pipeline.ingest.inputs import Inputs, inputs_of
-from pipeline.ingest.parsers.text_rows import PieceLines, lines_before
-from pipeline.ingest.progress import IngestProgress
-from pipeline.ingest.readers.pictures import fresh_extractors
-from pipeline.ingest.region_store import RegionStoreReader
-from pipeline.ingest.scenes import (
+from pipeline.ingest.elements import (
     BY_NUMBER,
     MISSING,
     UNUSED,
     JoinedScene,
     ReadCount,
-    ReadScenes,
     Reject,
-    scene_records,
 )
-from pipeline.ingest.workers import check_workers, noting_errors, stopped_by_signals
+from pipeline.ingest.files import closing_archives
+from pipeline.ingest.image_names import readable
+from pipeline.ingest.inputs import Inputs, inputs_of
+from pipeline.ingest.parsers.text_rows import PieceLines, lines_before
+from pipeline.ingest.readers.pictures import fresh_extractors
+from pipeline.ingest.region_store import RegionStoreReader
+from pipeline.ingest.scenes import ReadScenes
+from pipeline.ingest.transforms.serialize_scenes import scene_records
 
 # The summary in a folder of rejects, and in no other.
 REJECTS_SUMMARY = "rejects-summary.json"
@@ -238,7 +238,7 @@ def _run_beam(
     beam_args: Iterable[str],
     workers: int,
 ) -> None:
-    with IngestProgress(work, inputs.size):
+    with JobProgress(work, inputs.size):
         run_job(
             lambda root: _add_transforms(root, config, inputs, folder, work),
             work,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.ingest.files import InputFile, open_input
 from pipeline.ingest.interfaces import Piece
 from pipeline.ingest.parsers import text_rows
-from pipeline.ingest.parsers.text_rows import piece_rows, text_pieces
+from pipeline.ingest.parsers.text_rows import PieceLines, lines_before, piece_rows, text_pieces
 
 contents = st.lists(
     st.sampled_from(
@@ -120,3 +120,20 @@ def test_units_in_an_endless_line_leave_its_rest_unread(folder):
     # Each is opened twice, first for the encoding.
     ends = zip(opened[1::2], pieces[1:], strict=True)
     assert all(end <= piece.stop + 100 for end, piece in ends)
+
+
+def test_lines_are_counted_through_the_pieces_of_a_file():
+    pieces = [
+        PieceLines("a", 100, 7),
+        PieceLines("a", 0, 5),
+        PieceLines("b", 0, 3),
+        PieceLines("a", 200, 1),
+    ]
+    assert lines_before(pieces) == {("a", 0): 0, ("a", 100): 5, ("a", 200): 12, ("b", 0): 0}
+    # Other rows of the same file, whose lines count from the eighth.
+    others = [PieceLines("a", 400, 2, skipped=8), PieceLines("a", 300, 4, skipped=8)]
+    assert lines_before([*pieces, *others]) == {
+        **lines_before(pieces),
+        ("a", 300): 0,
+        ("a", 400): 4,
+    }

@@ -17,10 +17,10 @@ import easy_vqa
 import pytest
 
 from lxmert_tf.errors import InputError
-from pipeline.ingest.beam_job import run_job
+from pipeline.beam.job import run_job
+from pipeline.beam.workers import noting_errors, raising_noted_errors, stopped_by_signals
 from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.ingest.job import run_ingest
-from pipeline.ingest.workers import noting_errors, raising_noted_errors, stopped_by_signals
 
 # Enough to keep workers busy until a signal comes.
 PICTURES = 4000

@@ -8,7 +8,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
 from lxmert_tf.errors import InputError
-from pipeline.ingest.workers import process_runner, raising_noted_errors, run_apart
+from pipeline.beam.workers import process_runner, raising_noted_errors, run_apart
 
 # Options of Beam's runner in this process.
 DIRECT_RUNNER = ("--runner=DirectRunner", "--direct_running_mode=in_memory")

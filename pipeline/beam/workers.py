@@ -1,6 +1,6 @@
 """Worker processes of a Beam job on this machine: how they start, fail, and stop.
 
-The worker side, `python -m pipeline.ingest.workers`, is Beam's own with two additions: it leaves
+The worker side, `python -m pipeline.beam.workers`, is Beam's own with two additions: it leaves
 Ctrl-C to the process that started the job, and it ends with that process, even if it is killed.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from apache_beam.runners.runner import PipelineRunner
 
 # Names the file that the job's process locks for as long as workers may live.
-LOCK_VARIABLE = "LXMERT_INGEST_LOCK"
+LOCK_VARIABLE = "LXMERT_JOB_LOCK"
 # Files in the work folder with the errors of users that workers met.
 ERROR_SUFFIX = ".error"
 
@@ -65,7 +65,7 @@ def stopped_by_signals() -> Iterator[None]:
         KeyboardInterrupt: SIGINT came, whatever Beam made of it.
         Terminated: SIGTERM came.
     """
-    with tempfile.NamedTemporaryFile(prefix="lxmert-ingest-") as lock:
+    with tempfile.NamedTemporaryFile(prefix="lxmert-job-") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         received: list[int] = []
 

@@ -1,4 +1,4 @@
-"""A progress bar for an ingestion or an extraction.
+"""A progress bar for a job that reads files.
 
 Workers write their counts into files in the work folder, because they may be other processes on
 other machines. The process that started the job adds them up.
@@ -58,7 +58,7 @@ class WorkerProgress:
         partial.replace(self._path)
 
 
-class IngestProgress:
+class JobProgress:
     """A context manager that shows a progress bar on a terminal.
 
     Args:

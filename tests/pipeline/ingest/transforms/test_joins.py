@@ -1,32 +1,31 @@
-"""The Beam functions of ingestion: joins lose and double nothing, answers are kept or rejected."""
+"""The joins of ingestion lose nothing and double nothing."""
 
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from lxmert_tf.data.answer_table import normalize_answer
 from lxmert_tf.data.scene import Sentence
-from pipeline.ingest.region_store import RegionRef
-from pipeline.ingest.scenes import (
+from pipeline.ingest.elements import (
     BY_NUMBER,
     UNUSED,
     AnnotatedSentence,
-    ImageGroup,
-    ImageSide,
-    ImageUse,
     JoinedScene,
     ReadCount,
     Reject,
-    keep_answers,
-    keep_first,
-    make_image_groups,
+)
+from pipeline.ingest.region_store import RegionRef
+from pipeline.ingest.transforms.join_by_image import ImageGroup, make_image_groups
+from pipeline.ingest.transforms.make_pairs import (
+    ImageSide,
+    ImageUse,
     make_pair,
-    make_scene,
     reject_unused,
     split_sides,
 )
+from pipeline.ingest.transforms.make_scenes import make_scene
+from pipeline.ingest.transforms.read_sentences import keep_first
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 sentences = st.lists(
@@ -193,61 +192,3 @@ def test_the_first_sentence_with_an_id_is_kept(places):
 def test_sentences_survive_pickling(given_sentences):
     for annotated in group([], given_sentences).sentences:
         assert pickle.loads(pickle.dumps(annotated)) == annotated
-
-
-def test_lines_are_counted_through_the_units_of_a_file():
-    from pipeline.ingest.parsers.text_rows import PieceLines, lines_before
-
-    pieces = [
-        PieceLines("a", 100, 7),
-        PieceLines("a", 0, 5),
-        PieceLines("b", 0, 3),
-        PieceLines("a", 200, 1),
-    ]
-    assert lines_before(pieces) == {("a", 0): 0, ("a", 100): 5, ("a", 200): 12, ("b", 0): 0}
-    # Other rows of the same file, whose lines count from the eighth.
-    others = [PieceLines("a", 400, 2, skipped=8), PieceLines("a", 300, 4, skipped=8)]
-    assert lines_before([*pieces, *others]) == {
-        **lines_before(pieces),
-        ("a", 300): 0,
-        ("a", 400): 4,
-    }
-
-
-ANSWERS = st.lists(
-    st.tuples(st.sampled_from(["a cup", "cup", "Two", "2", "", "grey."]), st.floats(0, 1))
-)
-
-
-def asked(*answers) -> Sentence:
-    return Sentence("1", "what?", "vqa", "what", "other", answers)
-
-
-@pytest.mark.parametrize(
-    ("table", "normalize", "kept", "left_out"),
-    [
-        (None, False, (("A cup.", 0.3), ("cup", 0.9), ("mug", 0.6)), []),
-        (None, True, (("cup", 0.9), ("mug", 0.6)), []),
-        ({"cup"}, False, (("cup", 0.9),), ["A cup.", "mug"]),
-        ({"cup"}, True, (("cup", 0.9),), ["mug"]),
-        (set(), True, (), ["cup", "mug"]),
-    ],
-)
-def test_known_cases(table, normalize, kept, left_out):
-    sentence = asked(("A cup.", 0.3), ("cup", 0.9), ("mug", 0.6))
-    assert keep_answers(sentence, table, normalize) == (asked(*kept), left_out)
-
-
-@settings(derandomize=True)
-@given(ANSWERS, st.none() | st.sets(st.sampled_from(["cup", "2", ""])), st.booleans())
-def test_every_answer_is_kept_or_reported(answers, table, normalize):
-    sentence, left_out = keep_answers(asked(*answers), table, normalize)
-    spelled = [(normalize_answer(a) if normalize else a, score) for a, score in answers]
-    kept = dict(sentence.answers)
-    assert len(kept) == len(sentence.answers)
-    assert {*kept, *left_out} == {answer for answer, _ in spelled}
-    assert not set(kept) & set(left_out)
-    assert table is None or set(kept) <= table
-    for answer, score in kept.items():
-        assert score == max(other for name, other in spelled if name == answer)
-    assert keep_answers(sentence, table, normalize) == (sentence, [])

@@ -1,0 +1,1 @@
+"""How Beam jobs run on this machine: processes, signals, errors, and progress."""

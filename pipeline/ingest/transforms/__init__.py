@@ -1,0 +1,1 @@
+"""The Beam transforms of ingestion, one step each."""
