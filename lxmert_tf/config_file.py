@@ -78,7 +78,7 @@ def read_mapping(path) -> dict[str, Any]:
     return content
 
 
-def load_config(cls: type[T], path, overrides: Sequence[str] = ()) -> T:
+def load_config(cls: type[T], path, overrides: Sequence[str] = (), prefix: str = "") -> T:
     """Read a YAML or JSON file into a dataclass.
 
     Args:
@@ -86,6 +86,7 @@ def load_config(cls: type[T], path, overrides: Sequence[str] = ()) -> T:
         path: The file.
         overrides: Changes to the file's values, "KEY=VALUE" each. A dot in KEY steps into a mapping
             or (with an index) into a list; VALUE is YAML.
+        prefix: What every KEY begins with, before the key in this file.
 
     Returns:
         An instance of `cls`.
@@ -99,12 +100,16 @@ def load_config(cls: type[T], path, overrides: Sequence[str] = ()) -> T:
     """
     values = read_mapping(path)
     for override in overrides:
-        _override(values, override)
-    return config_from_mapping(cls, values, str(path), overrides)
+        _override(values, override, prefix)
+    return config_from_mapping(cls, values, str(path), overrides, prefix)
 
 
 def config_from_mapping(
-    cls: type[T], values: dict[str, Any], where: str, overrides: Sequence[str] = ()
+    cls: type[T],
+    values: dict[str, Any],
+    where: str,
+    overrides: Sequence[str] = (),
+    prefix: str = "",
 ) -> T:
     """Convert plain values to a dataclass, with exact types and without unknown keys.
 
@@ -113,6 +118,7 @@ def config_from_mapping(
         values: The content of a file.
         where: The file's name, for messages.
         overrides: Changes that `values` include; messages name the one that is wrong.
+        prefix: As for `load_config`.
 
     Returns:
         An instance of `cls`.
@@ -129,14 +135,19 @@ def config_from_mapping(
         return pydantic.TypeAdapter(cls).validate_json(text, strict=True, extra="forbid")
     except pydantic.ValidationError as error:
         problem = _first_problem(error)
-        where = _place_of_cause(problem, where, overrides)
+        where = _place_of_cause(problem, where, overrides, prefix)
         raise InputError(f"{where}: {_describe(cls, problem)}") from error
 
 
-def _place_of_cause(problem: ErrorDetails, where: str, overrides: Sequence[str]) -> str:
+def _place_of_cause(
+    problem: ErrorDetails, where: str, overrides: Sequence[str], prefix: str
+) -> str:
     """Return the source of the invalid value: an override, the file, or the file with overrides."""
     place = [str(part) for part in problem["loc"]]
-    keys = {override: override.partition("=")[0].split(".") for override in overrides}
+    keys = {
+        override: override.partition("=")[0].removeprefix(prefix).split(".")
+        for override in overrides
+    }
     changed = [f"--set {change}" for change, key in keys.items() if key[: len(place)] == place]
     if changed and problem["type"] == "value_error":
         # A rule about several values, some of which may be the file's.
@@ -145,8 +156,9 @@ def _place_of_cause(problem: ErrorDetails, where: str, overrides: Sequence[str])
     return changed[-1] if changed else where
 
 
-def _override(values: dict[str, Any], override: str) -> None:
+def _override(values: dict[str, Any], override: str, prefix: str) -> None:
     key, equals, text = override.partition("=")
+    key = key.removeprefix(prefix)
     if not key or not equals:
         raise InputError(f"--set {override}: must be KEY=VALUE")
     try:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import pathlib
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 
@@ -15,7 +16,13 @@ from pipeline.ingest.config import IngestConfig, PartConfig, SplitConfig
 from pipeline.ingest.inputs import check_scenes, check_split
 from pipeline.ingest.registry import make_data_set
 
+T = TypeVar("T")
+
+# Keys that name a file, as they begin an override of a value in it.
+_FILES = ("model.", "task.", "pretraining.")
 SPLITS = ("train", "validation", "test")
+# The challenge that the statements of a format are from.
+CHALLENGES = {"nlvr": "nlvr", "nlvr2_release": "nlvr2", "nlvr2_official": "nlvr2"}
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
@@ -99,6 +106,19 @@ class LoadedPipeline:
     task: FinetuningConfig
     pretraining: PretrainingConfig | None = None
 
+    @property
+    def challenge(self) -> str | None:
+        """The challenge whose statements `test` has: "nlvr", "nlvr2", or None for others."""
+        settings = self.pipeline
+        formats = {
+            files.format
+            for name in settings.splits["test"].names
+            if name in settings.parts
+            for files in settings.parts[name].sentences
+        }
+        challenges = {CHALLENGES.get(name) for name in formats}
+        return challenges.pop() if len(challenges) == 1 else None
+
     def __post_init__(self):
         pairs = self.task.task == "statements"
         if pairs and self.pretraining:
@@ -119,11 +139,13 @@ class LoadedPipeline:
                 )
 
 
-def load_pipeline(path) -> LoadedPipeline:
+def load_pipeline(path, overrides: Sequence[str] = ()) -> LoadedPipeline:
     """Read and check a pipeline configuration and the files that it names.
 
     Args:
         path: A YAML or JSON file.
+        overrides: Changes, as for `load_config`. A KEY that begins with "model.", "task.", or
+            "pretraining." changes that file.
 
     Raises:
         InputError: A file is missing or has a wrong value; the message names file and key.
@@ -133,12 +155,19 @@ def load_pipeline(path) -> LoadedPipeline:
         0.99
     """
     path = pathlib.Path(path)
-    config = load_config(PipelineConfig, path)
-    model = LxmertConfig.from_file(path.parent / config.model)
-    task = load_config(FinetuningConfig, path.parent / config.task)
-    pretraining = None
-    if config.pretraining:
-        pretraining = load_config(PretrainingConfig, path.parent / config.pretraining)
+    own = [change for change in overrides if not change.startswith(_FILES)]
+    config = load_config(PipelineConfig, path, own)
+
+    def load(cls: type[T], key: str) -> T:
+        changes = [change for change in overrides if change.startswith(f"{key}.")]
+        return load_config(cls, path.parent / getattr(config, key), changes, prefix=f"{key}.")
+
+    model, task = load(LxmertConfig, "model"), load(FinetuningConfig, "task")
+    pretraining = load(PretrainingConfig, "pretraining") if config.pretraining else None
+    if pretraining is None:
+        for change in overrides:
+            if change.startswith("pretraining."):
+                raise InputError(f"--set {change}: {path} has no pretraining")
     try:
         _check_splits(config)
         if config.init_from and pretraining:

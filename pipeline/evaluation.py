@@ -1,7 +1,7 @@
 """Evaluation with TensorFlow Model Analysis (TFMA): metric, slices, thresholds and results."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 import tensorflow_model_analysis as tfma
@@ -9,7 +9,18 @@ from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2  # `tfma` lacks parts of it in TFMA 0.52
 
 from lxmert_tf.data import schema
+from lxmert_tf.evaluation import nlvr
 from lxmert_tf.evaluation.evaluate import OVERALL
+from lxmert_tf.evaluation.score_report import (
+    ACCURACY,
+    CONSISTENCY,
+    NO_TYPE,
+    OVERALL_GROUP,
+    Score,
+    ScoreReport,
+)
+from pipeline.consistency import SENTENCES, Consistency
+from pipeline.statement_slices import LENGTH, PHENOMENON
 
 METRIC = "soft_accuracy"
 # Accuracy is also computed for every value of these features.
@@ -19,6 +30,7 @@ SLICES = (
     schema.SENTENCE_SOURCE,
     schema.REGION_COUNT,
 )
+STATEMENT_SLICES = (PHENOMENON, LENGTH)
 # {value of a feature: (soft accuracy in 0..1, number of questions)}
 AccuracyByValue = dict[str, tuple[float, int]]
 
@@ -28,6 +40,7 @@ def evaluation_config(
     may_drop: float,
     slices: Iterable[str] = SLICES,
     ignore_case: bool = False,
+    challenge: str | None = None,
 ) -> config_pb2.EvalConfig:
     """Build the configuration of the Evaluator.
 
@@ -36,6 +49,8 @@ def evaluation_config(
         may_drop: How far it may be below the accuracy of the last blessed model.
         slices: Features to slice by.
         ignore_case: Whether answers match in any case.
+        challenge: "nlvr" or "nlvr2", for its consistency, and for NLVR the slices by phenomenon
+            and by sentence length; None for other questions.
     """
     threshold = config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": least_accuracy}),
@@ -58,6 +73,16 @@ def evaluation_config(
             per_slice_thresholds=[overall],
         ),
     ]
+    if challenge is not None:
+        metrics.append(
+            config_pb2.MetricConfig(
+                class_name=Consistency.__name__,
+                module=Consistency.__module__,
+                config=json.dumps({"challenge": challenge}),
+            )
+        )
+    if challenge == "nlvr":
+        slices = (*slices, *STATEMENT_SLICES)
     return config_pb2.EvalConfig(
         model_specs=[config_pb2.ModelSpec(signature_name="serve_examples")],
         metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
@@ -147,19 +172,53 @@ def load_accuracy(uri: str, model_name: str = "") -> dict[str, AccuracyByValue]:
         A table for every feature of the slices, and one with the only row "all" under "all".
     """
     tables: dict[str, AccuracyByValue] = {}
-    for key, outputs in tfma.load_eval_result(uri, model_name=model_name).slicing_metrics:
-        metrics = outputs[""][""]
-        [(feature, value)] = key or [(OVERALL, OVERALL)]
-        count = int(metrics["example_count"]["doubleValue"])
+    for feature, value, metrics in _load_slices(uri, model_name):
         table = tables.setdefault(feature, {})
-        table[str(value) or "(none)"] = (metrics[METRIC]["doubleValue"], count)
+        table[value or NO_TYPE] = (metrics[METRIC], int(metrics["example_count"]))
     return {feature: dict(sorted(table.items(), key=_order)) for feature, table in tables.items()}
 
 
 def _order(item: tuple[str, tuple[float, int]]):
-    # Sorts numbers of regions numerically.
-    value = item[0]
-    return (int(value), value) if value.isdecimal() else (-1, value)
+    # Sorts numbers of regions, and of words ("8 to 9 words"), numerically.
+    first, _, _ = item[0].partition(" ")
+    return (int(first), item[0]) if first.isdecimal() else (-1, item[0])
+
+
+def load_scores(uri: str, challenge: str, model_name: str = "") -> ScoreReport:
+    """Load the official scores of statements from the Evaluator's output.
+
+    Args:
+        uri: The `evaluation` artifact.
+        challenge: As for `evaluation_config`.
+        model_name: As for `load_accuracy`.
+
+    Returns:
+        What `lxmert_tf.evaluation.official.score` returns for the same statements.
+    """
+    tables = load_accuracy(uri, model_name)
+    [(share, count)] = tables[OVERALL].values()
+    overall = [_score(ACCURACY, share, count)]
+    for feature, _, metrics in _load_slices(uri, model_name):
+        if feature == OVERALL and (sentences := int(metrics[SENTENCES])):
+            overall.append(_score(CONSISTENCY, metrics[CONSISTENCY], sentences))
+    groups = {OVERALL_GROUP: tuple(overall)}
+    for group, feature in ((nlvr.PHENOMENON, PHENOMENON), (nlvr.LENGTH, LENGTH)):
+        if feature in tables:
+            groups[group] = tuple(_score(name, *of) for name, of in tables[feature].items())
+    return ScoreReport(challenge, groups)
+
+
+def _score(name: str, share: float, count: int) -> Score:
+    # A statement earns 0 or 1, so the points are whole, and this divides as `Score.mean` does.
+    return Score(name, 100 * round(share * count) / count, count)
+
+
+def _load_slices(uri: str, model_name: str) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Yield feature, value, and metrics of each slice."""
+    for key, outputs in tfma.load_eval_result(uri, model_name=model_name).slicing_metrics:
+        [(feature, value)] = key or [(OVERALL, OVERALL)]
+        metrics = {name: value["doubleValue"] for name, value in outputs[""][""].items()}
+        yield feature, str(value), metrics
 
 
 def load_failures(uri: str) -> list[str]:

@@ -25,6 +25,8 @@ SCHEMA_FILE = str(pathlib.Path(__file__).parent / "schema" / "scene.pbtxt")
 # Import paths, because TFX would package a module file as a wheel for every run.
 PRETRAINER_FUNCTION = "pipeline.trainer_modules.pretraining.run_fn"
 TRAINER_FUNCTION = "pipeline.trainer_modules.answering.run_fn"
+# Adds NLVR's slices to the Evaluator.
+STATEMENT_SLICES_MODULE = "pipeline.statement_slices"
 # Node names; all other components keep the name of their class.
 PRETRAINER = "Pretrainer"
 APPROVED_STATISTICS = "approved_statistics"
@@ -122,7 +124,9 @@ def create_components(
             settings.least_accuracy,
             settings.may_drop,
             ignore_case=config.task.task == "statements",
+            challenge=config.challenge,
         ),
+        module_path=STATEMENT_SLICES_MODULE if config.challenge == "nlvr" else None,
     )
     infra_validators = []
     if settings.infra_validation:

@@ -6,7 +6,8 @@ import pathlib
 from lxmert_tf.data import schema
 from lxmert_tf.errors import GateError
 from lxmert_tf.evaluation.evaluate import OVERALL
-from pipeline.evaluation import AccuracyByValue, load_accuracy, load_failures
+from lxmert_tf.evaluation.score_report import ScoreReport
+from pipeline.evaluation import AccuracyByValue, load_accuracy, load_failures, load_scores
 from pipeline.metadata import RUN, open_metadata, property_of, read_executions
 from pipeline.pipeline import BLESSED_MODEL
 
@@ -48,6 +49,15 @@ class RunRecord:
         """
         name = model if self.compared else ""
         return load_accuracy(self.uris["Evaluator", "evaluation"], name)
+
+    def scores(self, challenge: str) -> ScoreReport:
+        """Load the official scores.
+
+        Args:
+            challenge: "nlvr" or "nlvr2", whose statements `test` has.
+        """
+        name = "candidate" if self.compared else ""
+        return load_scores(self.uris["Evaluator", "evaluation"], challenge, name)
 
     @property
     def passed(self) -> bool:

@@ -10,6 +10,7 @@ from tfx.utils import path_utils
 
 from lxmert_tf.data import schema
 from lxmert_tf.evaluation.evaluate import OVERALL
+from lxmert_tf.evaluation.score_report import ScoreReport
 from lxmert_tf.serving.model_card import EXTRA, MODEL_CARD, markdown_table, section
 from lxmert_tf.terminal import make_console
 from lxmert_tf.text_file import read_text, write_text
@@ -17,6 +18,7 @@ from pipeline.components.anomaly_gate import SPLIT_PREFIX, STATISTICS_FILE
 from pipeline.config import LoadedPipeline
 from pipeline.evaluation import AccuracyByValue
 from pipeline.run_record import RunRecord
+from pipeline.statement_slices import LENGTH, PHENOMENON
 
 REPORT = "report.html"
 HEADINGS = {
@@ -25,6 +27,8 @@ HEADINGS = {
     schema.ANSWER_TYPE: "By answer type",
     schema.SENTENCE_SOURCE: "By source",
     schema.REGION_COUNT: "By number of regions",
+    PHENOMENON: "By phenomenon",
+    LENGTH: "By sentence length",
 }
 # Sizes of the chart's parts in pixels.
 NAMES, BARS, NUMBERS, ROW, AXIS = 220, 420, 160, 24, 16
@@ -43,6 +47,8 @@ svg text {{ font: 13px sans-serif; fill: #222 }}
 svg .axis {{ font-size: 11px; fill: #777 }}
 .yes {{ color: #2e7d32 }}
 .no {{ color: #b71c1c }}
+th, td {{ padding: 0 1em 0 0; text-align: right }}
+th:first-child, td:first-child {{ text-align: left }}
 </style>
 </head>
 <body>
@@ -85,12 +91,26 @@ def report_html(config: LoadedPipeline, record: RunRecord) -> str:
     candidate = record.sliced_accuracy()
     baseline = record.sliced_accuracy("baseline") if record.compared else {}
     parts = [*_verdict(config, record, candidate, baseline)]
+    if config.challenge is not None:
+        parts += _score_tables(record.scores(config.challenge))
     for feature in HEADINGS:
         if feature in candidate:
             parts.append(f"<h2>{HEADINGS[feature]}</h2>")
             parts.append(bar_chart(candidate[feature], baseline.get(feature, {})))
     title = html.escape(f"{config.pipeline.name}: soft accuracy on the test split")
     return _PAGE.format(title=title, body="\n".join(parts))
+
+
+def _score_tables(scores: ScoreReport) -> Iterator[str]:
+    yield "<h2>Official scores</h2>\n<table>"
+    for group, rows in scores.groups.items():
+        yield f"<tr><th>{html.escape(group)}</th><th>count</th><th>score</th></tr>"
+        for score in rows:
+            yield (
+                f"<tr><td>{html.escape(score.name)}</td><td>{score.count:,}</td>"
+                f"<td>{score.rounded:.2f}{score.unit}</td></tr>"
+            )
+    yield "</table>"
 
 
 def bar_chart(accuracy: AccuracyByValue, baseline: AccuracyByValue) -> str:

@@ -150,15 +150,20 @@ def add_training_arguments(parser: argparse.ArgumentParser, example: str) -> Non
     parser.add_argument("--resume", action="store_true", help="continue the run in --output")
 
 
-def add_override_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare `--set`."""
+def add_override_argument(parser: Any, example: str = "batch_size=64") -> None:
+    """Declare `--set`.
+
+    Args:
+        parser: The command's parser.
+        example: An override, for the help.
+    """
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         dest="overrides",
         metavar="KEY=VALUE",
-        help="override a value of the file, such as batch_size=64; may be repeated",
+        help=f"override a value of the file, such as {example}; may be repeated",
     )
 
 

@@ -1,19 +1,31 @@
-"""NLVR's accuracy and consistency (Suhr et al. 2017), as its script for images computes them."""
+"""NLVR's accuracy and consistency (Suhr et al. 2017), as its script for images computes them.
 
-import collections
+The accuracy by phenomenon and by number of words is ours; see `phenomena`.
+"""
+
 import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, StrictStr
 
+from lxmert_tf.evaluation.phenomena import LENGTH_GROUPS, find_phenomena, length_group
 from lxmert_tf.evaluation.question_ids import check_predictions, index_by_id
-from lxmert_tf.evaluation.score_report import Score, ScoreReport
+from lxmert_tf.evaluation.score_report import (
+    ACCURACY,
+    Score,
+    ScoreReport,
+    means_by_type,
+    score_consistency,
+)
 from lxmert_tf.json_file import check_json_lines
 from lxmert_tf.text_file import read_text
 
 # An example has an image for each order of its three boxes.
 ORDERS = 6
+# Groups of the report.
+PHENOMENON = "phenomenon"
+LENGTH = "sentence length"
 
 
 def score_nlvr(predictions: Mapping[str, str], annotations_path) -> ScoreReport:
@@ -28,29 +40,63 @@ def score_nlvr(predictions: Mapping[str, str], annotations_path) -> ScoreReport:
         annotations_path: An official file, with a JSON object per line.
 
     Returns:
-        The scores.
+        The two scores, and the accuracy by phenomenon and by number of words. A statement with
+        several phenomena counts for each of them.
 
     Raises:
         InputError: The file is damaged or of another kind, or the predictions are for other images.
     """
     where = str(annotations_path)
-    examples = check_json_lines(_Example, read_text(annotations_path), where)
-    labels = index_by_id(((example.identifier, example.label) for example in examples), where)
+    lines = check_json_lines(_Example, read_text(annotations_path), where)
+    examples = index_by_id(((line.identifier, line) for line in lines), where)
     answers = index_by_id(
-        ((_without_split(name), answer.lower()) for name, answer in predictions.items()),
+        ((without_split(name), answer.lower()) for name, answer in predictions.items()),
         "the predictions",
     )
-    images = {name: _images_of(name) for name in labels}
-    check_predictions(answers, [image for same in images.values() for image in same], where)
-    earned: list[float] = []
-    by_sentence: dict[str, list[float]] = collections.defaultdict(list)
-    for name, label in labels.items():
-        points = [float(answers[image] == label) for image in images[name]]
-        earned += points
-        by_sentence[name.partition("-")[0]] += points
-    consistent = [float(all(points)) for points in by_sentence.values()]
-    scores = (Score.mean("accuracy", earned), Score.mean("consistency", consistent))
-    return ScoreReport("nlvr", {"overall": scores})
+    check_predictions(answers, [image for name in examples for image in _images_of(name)], where)
+    earned = {
+        image: float(answers[image] == example.label)
+        for name, example in examples.items()
+        for image in _images_of(name)
+    }
+    statements = {
+        image: example.sentence for name, example in examples.items() for image in _images_of(name)
+    }
+    overall = (
+        Score.mean(ACCURACY, earned.values()),
+        score_consistency((sentence_of(image), points) for image, points in earned.items()),
+    )
+    groups = {"overall": overall, **_scores_by_kind(statements, earned)}
+    return ScoreReport("nlvr", groups)
+
+
+def sentence_of(image: str) -> str:
+    """Return the sentence that the statement about an image is an example of.
+
+    Args:
+        image: The name without its split, such as "72-0-3".
+    """
+    return image.partition("-")[0]
+
+
+def without_split(name: str) -> str:
+    """Return the name of an image, such as "dev-72-0-3", without its split."""
+    return name.partition("-")[2] or name
+
+
+def _scores_by_kind(
+    statements: Mapping[str, str], earned: Mapping[str, float]
+) -> dict[str, tuple[Score, ...]]:
+    pairs = [
+        (phenomenon, earned[image])
+        for image, statement in statements.items()
+        for phenomenon in find_phenomena(statement)
+    ]
+    lengths = means_by_type(map(length_group, statements.values()), earned.values())
+    return {
+        PHENOMENON: means_by_type(*zip(*pairs)),
+        LENGTH: tuple(sorted(lengths, key=lambda score: LENGTH_GROUPS.index(score.name))),
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +105,8 @@ class _Example:
 
     identifier: Annotated[StrictStr, Field(pattern=r"^[^-]+-[^-]+$")]
     label: Literal["true", "false"]
+    sentence: StrictStr
 
 
 def _images_of(identifier: str) -> list[str]:
     return [f"{identifier}-{order}" for order in range(ORDERS)]
-
-
-def _without_split(name: str) -> str:
-    return name.partition("-")[2] or name

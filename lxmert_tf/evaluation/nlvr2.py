@@ -1,6 +1,5 @@
 """NLVR2's accuracy and consistency (Suhr et al. 2019), as its official script computes them."""
 
-import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Literal
@@ -9,7 +8,7 @@ from pydantic import StrictStr
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation.question_ids import QuestionId, check_predictions, index_by_id
-from lxmert_tf.evaluation.score_report import Score, ScoreReport
+from lxmert_tf.evaluation.score_report import ACCURACY, Score, ScoreReport, score_consistency
 from lxmert_tf.json_file import check_json, check_json_lines, parse_json
 from lxmert_tf.text_file import read_text
 
@@ -35,13 +34,10 @@ def score_nlvr2(predictions: Mapping[str, str], annotations_path) -> ScoreReport
     labels = _read_labels(annotations_path)
     check_predictions(predictions, labels, str(annotations_path))
     earned = {name: float(predictions[name].lower() == label) for name, label in labels.items()}
-    scores = [Score.mean("accuracy", earned.values())]
-    if any(_has_four_parts(name) for name in earned):
-        by_sentence = collections.defaultdict(list)
-        for name, points in earned.items():
-            by_sentence[_sentence_of(name, str(annotations_path))].append(points)
-        consistent = [float(all(points)) for points in by_sentence.values()]
-        scores.append(Score.mean("consistency", consistent))
+    scores = [Score.mean(ACCURACY, earned.values())]
+    if any(map(has_four_parts, earned)):
+        sentences = [_sentence_of(name, str(annotations_path)) for name in earned]
+        scores.append(score_consistency(zip(sentences, earned.values())))
     return ScoreReport("nlvr2", {"overall": tuple(scores)})
 
 
@@ -72,15 +68,21 @@ def _read_labels(path) -> dict[str, str]:
     return index_by_id(((e.identifier, e.label.lower()) for e in examples), str(path))
 
 
-def _has_four_parts(identifier: str) -> bool:
+def has_four_parts(identifier: str) -> bool:
+    """Return whether an identifier has the form split-set-pair-sentence."""
     return identifier.count("-") == 3
 
 
 def _sentence_of(identifier: str, where: str) -> tuple[str, ...]:
-    if not _has_four_parts(identifier):
+    if not has_four_parts(identifier):
         raise InputError(
             f"{where}: the identifier {identifier!r} must have the form split-set-pair-sentence, "
             "as others have"
         )
+    return sentence_of(identifier)
+
+
+def sentence_of(identifier: str) -> tuple[str, ...]:
+    """Return the sentence that an identifier of four parts is an example of."""
     split, image_set, _, sentence = identifier.split("-")
     return split, image_set, sentence

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any
 
 from rich.table import Table
@@ -12,6 +12,10 @@ from rich.text import Text
 from lxmert_tf.terminal import make_console
 
 PERCENT = "%"
+# Names of scores, and of the group of those over all questions.
+OVERALL_GROUP = "overall"
+ACCURACY = "accuracy"
+CONSISTENCY = "consistency"
 # The type of questions without one.
 NO_TYPE = "(none)"
 
@@ -59,6 +63,18 @@ def means_by_type(types: Iterable[str], earned: Iterable[float]) -> tuple[Score,
     if parts.keys() == {NO_TYPE}:
         return ()
     return tuple(Score.mean(name, points) for name, points in sorted(parts.items()))
+
+
+def score_consistency(earned: Iterable[tuple[Hashable, float]]) -> Score:
+    """Compute the share of sentences whose examples are all right.
+
+    Args:
+        earned: The sentence and the points, 0 or 1, of each example (at least one).
+    """
+    by_sentence: dict[Hashable, bool] = {}
+    for sentence, points in earned:
+        by_sentence[sentence] = by_sentence.get(sentence, True) and points == 1
+    return Score.mean(CONSISTENCY, list(map(float, by_sentence.values())))
 
 
 @dataclasses.dataclass(frozen=True)

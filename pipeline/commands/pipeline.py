@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 
+from lxmert_tf.cli.arguments import add_override_argument
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation import TASKS
 from lxmert_tf.runtime import keep_freed_memory
@@ -10,6 +11,8 @@ from lxmert_tf.runtime import keep_freed_memory
 ROOTS = pathlib.Path("build/pipeline")
 # The root of the demo's run.
 DEMO_ROOT = pathlib.Path("build/demo/pipeline")
+# Examples of `--set`.
+OVERRIDES = "least_accuracy=0.6, or task.epochs=2 in the file that `task` names"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +45,7 @@ def _add_run(actions) -> None:
     run_parser.add_argument(
         "--root", metavar="DIR", help="folder for artifacts (default build/pipeline/NAME)"
     )
+    add_override_argument(run_parser, OVERRIDES)
     run_parser.add_argument(
         "--push-to", metavar="DIR", help="folder for blessed models (default saved_models/NAME)"
     )
@@ -62,6 +66,7 @@ def _add_compile(actions) -> None:
         "compile", help="compile the pipeline for Kubeflow Pipelines or Vertex AI"
     )
     parser.add_argument("--config", required=True, metavar="FILE")
+    add_override_argument(parser, OVERRIDES)
     parser.add_argument("--runner", required=True, choices=("kubeflow",))
     parser.add_argument(
         "--output", required=True, metavar="FILE", help="the specification to write (JSON)"
@@ -96,7 +101,7 @@ def _run(args: argparse.Namespace) -> int:
     from pipeline.config import load_pipeline
 
     # Check the configuration before the slow import of TFX.
-    config = load_pipeline(args.config)
+    config = load_pipeline(args.config, args.overrides)
 
     name = config.pipeline.name
     root = args.root or str(ROOTS / name)
@@ -116,7 +121,10 @@ def _run(args: argparse.Namespace) -> int:
 
     record = run_local(config, root, push_to, args.from_component)
     print_states(record)
-    print_accuracy(record.accuracy())
+    if config.challenge is None:
+        print_accuracy(record.accuracy())
+    else:
+        record.scores(config.challenge).print()
     print(f"report: {write_report(config, record, root)}")
     record.check_blessed()
     print(f"pushed: {record.pushed_to}")
@@ -148,7 +156,7 @@ def _status(args: argparse.Namespace) -> int:
 def _compile(args: argparse.Namespace) -> int:
     from pipeline.config import load_pipeline
 
-    config = load_pipeline(args.config)
+    config = load_pipeline(args.config, args.overrides)
 
     from pipeline.runners.kubeflow import compile_kubeflow
 

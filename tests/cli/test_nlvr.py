@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import pathlib
 import zipfile
 
 import pytest
@@ -14,11 +12,9 @@ from lxmert_tf import LxmertAnswerClassifier
 from lxmert_tf.data.batches import find_records, read_records
 from lxmert_tf.data.schema import decode_scene
 from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from tests.nlvr_clone import ROOT
 from tests.serving.tiny import SIZES
 
-ROOT = pathlib.Path(
-    os.environ.get("LXMERT_NLVR", pathlib.Path(__file__).parents[3] / "shared" / "data" / "nlvr")
-)
 WORDS = ("there", "is", "a", "yellow", "blue", "item", ".")
 COLORS = ("yellow", "#0099ff", "black")
 # The first two were written for one presentation, so that two sentences are left.
@@ -130,6 +126,7 @@ def test_predictions_are_scored_as_the_official_script_does(lxmert, clone, model
     expected = {
         "accuracy": ("18", f"{100 * sum(points) / 18:.2f}%"),
         "consistency": ("2", f"{50 * sum(consistent):.2f}%"),
+        "color": ("18", f"{100 * sum(points) / 18:.2f}%"),
     }
     outcome = lxmert(
         *("evaluate", "--task", "nlvr", "--predictions", "mine.csv", "--annotations", dev)

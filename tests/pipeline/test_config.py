@@ -132,3 +132,34 @@ def test_wrong_configuration_is_refused_with_file_and_key(tmp_path, file, right,
     named = message.split(":")[0].split(" line ")[0]
     assert pathlib.Path(named).resolve() == path.resolve()
     assert "\n" not in message
+
+
+def test_overrides_change_the_file_that_they_name():
+    changes = ["least_accuracy=0.5", "splits.train.limit=7", "task.epochs=2", "model.hidden_size=8"]
+    loaded = load_pipeline(CONFIGS / PIPELINE, [*changes, "pretraining.stages.0.epochs=3"])
+    assert (loaded.pipeline.least_accuracy, loaded.pipeline.splits["train"].limit) == (0.5, 7)
+    assert (loaded.task.epochs, loaded.model.hidden_size) == (2, 8)
+    assert loaded.pretraining.stages[0].epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        (PIPELINE, "task.epochs=0", "--set task.epochs=0: epochs is 0; it must be at least 1"),
+        (PIPELINE, "model.hidden=2", "--set model.hidden=2: unknown key 'hidden'"),
+        (PIPELINE, "least_accuracy=2", "--set least_accuracy=2: least_accuracy is 2"),
+        (FILES, "pretraining.seed=1", "--set pretraining.seed=1: "),
+    ],
+)
+def test_wrong_overrides_are_named(file, change, message):
+    with pytest.raises(InputError) as caught:
+        load_pipeline(CONFIGS / file, [change])
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "challenge"),
+    [("nlvr", "nlvr"), ("nlvr2", "nlvr2"), ("vqa", None), ("gqa", None), ("easy_vqa", None)],
+)
+def test_statements_are_scored_as_their_challenge_does(name, challenge):
+    assert load_pipeline(CONFIGS / "pipeline" / f"{name}.yaml").challenge == challenge

@@ -8,7 +8,9 @@ from apache_beam.testing.util import assert_that
 from tensorflow_model_analysis.evaluators import metrics_validator
 
 from lxmert_tf.data import schema
+from pipeline.consistency import SENTENCES, Consistency
 from pipeline.evaluation import METRIC, SoftAccuracy, evaluation_config
+from pipeline.statement_slices import LENGTH, PHENOMENON, add_statement_features
 
 CANDIDATE, BASELINE = "candidate", "baseline"
 
@@ -120,3 +122,51 @@ def test_thresholds_apply_to_all_questions_not_to_each_type(baseline):
     kind = ((schema.QUESTION_TYPE, "color"),)
     assert validate(0.1, baseline, 0.5, 0.0, slice_key=kind)
     assert not validate(0.1, baseline, 0.5, 0.0)
+
+
+def consistency(challenge, verdicts):
+    """Return the consistency and number of sentences of {id of a statement: whether it is right}.
+
+    Each statement is in an accumulator of its own.
+    """
+    [computation] = Consistency(challenge=challenge).computations()
+    combiner = computation.combiner
+    parts = []
+    for name, is_right in verdicts.items():
+        element = extracts(b"true", [(b"True" if is_right else b"False", 1.0)])
+        element[tfma.FEATURES_KEY][schema.SENTENCE_ID] = np.array([name.encode()], object)
+        element = tfma.metrics.StandardMetricInputs(element)
+        parts.append(combiner.add_input(combiner.create_accumulator(), element))
+    result = combiner.extract_output(combiner.merge_accumulators(parts))
+    return {key.name: value for key, value in result.items()}
+
+
+@pytest.mark.parametrize(
+    ("challenge", "verdicts", "share", "sentences"),
+    [
+        # Two examples of the sentence 72, and one of the sentence 7.
+        ("nlvr", {"dev-72-0-0": 1, "dev-72-0-1": 1, "dev-72-3-0": 1, "dev-7-0-0": 0}, 0.5, 2),
+        ("nlvr", {"dev-72-0-0": 1, "dev-72-3-0": 0, "dev-7-0-0": 1}, 0.5, 2),
+        # Two pairs of images, then another statement about the first, and another set.
+        ("nlvr2", {"dev-1-0-0": 1, "dev-1-1-0": 0, "dev-1-0-1": 1, "dev-2-0-0": 1}, 2 / 3, 3),
+        ("nlvr2", {"dev-1-0-0": 1, "of my own": 0}, 1.0, 1),
+    ],
+)
+def test_consistency_needs_all_examples_of_a_sentence(challenge, verdicts, share, sentences):
+    expected = {"consistency": pytest.approx(share), SENTENCES: sentences}
+    assert consistency(challenge, verdicts) == expected
+
+
+def test_consistency_of_ids_of_another_form_is_not_a_number():
+    result = consistency("nlvr2", {"mine": 1})
+    assert np.isnan(result["consistency"]) and result[SENTENCES] == 0
+
+
+def test_statements_get_features_to_slice_by():
+    before = extracts(b"True", None)
+    text = np.array([b"There are two black blocks."], object)
+    before[tfma.FEATURES_KEY][schema.SENTENCE_TEXT] = text
+    after = add_statement_features(before)[tfma.FEATURES_KEY]
+    assert after[PHENOMENON].tolist() == [b"color", b"counting"]
+    assert after[LENGTH].tolist() == [b"1 to 7 words"]
+    assert PHENOMENON not in before[tfma.FEATURES_KEY]

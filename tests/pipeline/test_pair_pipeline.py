@@ -17,6 +17,7 @@ from lxmert_tf.cli import main as cli
 from lxmert_tf.data import schema
 from lxmert_tf.data.batches import find_records
 from lxmert_tf.evaluation.evaluate import evaluate_answers, predict_answers
+from lxmert_tf.evaluation.official import score
 from lxmert_tf.evaluation.submissions import read_submission
 from pipeline.config import load_pipeline
 from pipeline.pipeline import create_components
@@ -121,6 +122,19 @@ def test_evaluator_agrees_with_evaluation_without_tfma(run):
     assert found[1] == expected["all"][1] == 2 * PAIRS["test"]
     assert found[0] == pytest.approx(expected["all"][0], abs=1e-6)
     assert "The model was blessed." in (run.root / "report.html").read_text()
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_report_has_the_official_scores(run):
+    predictions = predict_answers(run.model, run.test_records, 8)
+    expected = score("nlvr2", predictions, run.folder / "test.json")
+    assert run.record.scores("nlvr2").to_dict() == expected.to_dict()
+    assert [score.count for score in expected.groups["overall"]] == [12, 12]
+    page = (run.root / "report.html").read_text()
+    [accuracy, consistency] = expected.groups["overall"]
+    for row in (accuracy, consistency):
+        assert f"<td>{row.name}</td><td>12</td><td>{row.rounded:.2f}%</td>" in page
 
 
 @pytest.mark.e2e

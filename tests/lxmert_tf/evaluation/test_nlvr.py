@@ -9,11 +9,18 @@ from lxmert_tf.evaluation.nlvr import score_nlvr
 
 # Two sentences: 72 was written for two of these examples, 7 for one.
 LABELS = {"72-0": "true", "72-3": "false", "7-0": "true"}
+STATEMENTS = {
+    "72": "There are two black blocks.",
+    "7": "No item is left of an edge in the gray box.",
+}
 OPPOSITE = {"true": "false", "false": "true"}
 
 
 def as_lines(labels):
-    rows = [{"identifier": i, "label": label, "sentence": "x"} for i, label in labels.items()]
+    rows = [
+        {"identifier": i, "label": label, "sentence": STATEMENTS.get(i.partition("-")[0], "x")}
+        for i, label in labels.items()
+    ]
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
@@ -28,8 +35,8 @@ def annotations(tmp_path):
     return path
 
 
-def numbers(report):
-    return {score.name: (score.value, score.count) for score in report.groups["overall"]}
+def numbers(report, group="overall"):
+    return {score.name: (score.value, score.count) for score in report.groups[group]}
 
 
 def test_a_sentence_is_consistent_if_all_images_of_its_examples_are_right(annotations):
@@ -46,6 +53,21 @@ def test_orders_of_the_boxes_are_images_of_their_own(annotations):
     }
     scores = numbers(score_nlvr(predictions, annotations))
     assert scores == {"accuracy": (pytest.approx(300 / 18), 18), "consistency": (0, 2)}
+
+
+def test_a_statement_counts_for_each_of_its_phenomena(annotations):
+    predictions = {name: OPPOSITE[label] for name, label in all_right().items()}
+    right = {name: label for name, label in all_right().items() if "-72-0-" in name}
+    report = score_nlvr({**predictions, **right}, annotations)
+    assert numbers(report, "phenomenon") == {
+        "boxes": (0, 6),
+        "color": (50, 12),
+        "counting": (50, 12),
+        "negation": (0, 6),
+        "position": (0, 6),
+    }
+    lengths = numbers(report, "sentence length")
+    assert lengths == {"1 to 7 words": (50, 12), "10 to 11 words": (0, 6)}
 
 
 @pytest.mark.parametrize("split", ["dev", "train", "elsewhere"])
@@ -80,6 +102,7 @@ def test_predictions_must_be_for_these_images(annotations):
         (as_lines({"72-0": "True"}), " line 1: label is 'True'; it must be 'true' or 'false'"),
         (as_lines({"dev-850-0-0": "true"}), "identifier is 'dev-850-0-0'; it must match"),
         ('{"identifier": "72-0"}', "the key 'label' is missing"),
+        ('{"identifier": "72-0", "label": "true"}', "the key 'sentence' is missing"),
         ("", "no questions to score"),
         ("[3]", " line 1: [3] must be an object"),
     ],
