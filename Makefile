@@ -17,7 +17,7 @@ export STACK
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-e2e test-all lint format docs lock dist clean distclean
+.PHONY: help venv demo test test-e2e test-browser test-all lint format docs lock dist clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,11 @@ test: lint ## lint, and run the fast tests (PYTEST_ARGS=...)
 
 test-e2e: venv ## run the tests of TFX pipelines, training, and worker processes, without the slow ones
 	$(VENV)/bin/python -m pytest -m "e2e and not slow" $(PYTEST_ARGS)
+
+test-browser: venv ## run the tests of the page of `lxmert app` in Chromium; screenshots in build/screenshots
+	@command -v chromium >/dev/null || \
+		{ echo 'make test-browser: no chromium on PATH: apt-get install -y chromium' >&2; exit 2; }
+	$(VENV)/bin/python -m pytest -m browser tests/app
 
 test-all: lint ## lint, and run all tests
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)

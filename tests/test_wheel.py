@@ -70,7 +70,7 @@ def test_wheel_has_all_modules_and_data(dist):
         file.relative_to(ROOT).as_posix()
         for folder in SOURCES
         for file in (ROOT / folder).rglob("*")
-        if file.suffix in {".py", ".yaml", ".pbtxt", ".typed"}
+        if file.suffix in {".py", ".yaml", ".pbtxt", ".typed", ".css", ".js"}
     }
     assert inside == {
         f"lxmert_tf/{name}" if name.startswith("configs/") else name for name in expected

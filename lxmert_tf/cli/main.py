@@ -45,6 +45,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "ask": ("lxmert_tf.cli.ask", "answer questions about an image, or statements about two"),
         "rank": ("lxmert_tf.cli.rank", "rank sentences by how well they match an image"),
         "attention": ("lxmert_tf.cli.attention", "draw what a model attends to"),
+        "app": ("lxmert_tf.cli.app", "open a page in the browser to ask a model about pictures"),
     },
     "converting and serving": {
         "import-weights": (
@@ -79,6 +80,7 @@ EXTRAS = {
     "apache_beam": "ingest",
     "easy_vqa": "demo",
     "fastapi": "serve",
+    "gradio": "app",
     "grpc": "grpc",
     "huggingface_hub": "hub",
     "matplotlib": "visual",

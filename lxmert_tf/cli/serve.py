@@ -5,6 +5,7 @@ import os
 import urllib.parse
 
 from lxmert_tf.cli.arguments import positive_int
+from lxmert_tf.cli.listening import add_listening_arguments, listen, url_of
 from lxmert_tf.errors import InputError
 from lxmert_tf.hub import is_hub_name, local_directory, repository_name
 
@@ -26,19 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LABEL=VERSION",
         help="also serve this version, under /labels/LABEL; may be repeated",
     )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on (default: %(default)s, this machine only). There is no "
-        "password: anyone who can reach the address can send requests",
-    )
-    parser.add_argument(
-        "--port",
-        type=_port,
-        default=8501,
-        metavar="N",
-        help="port to listen on; 0 picks a free one (default: %(default)s)",
-    )
+    add_listening_arguments(parser, 8501, "send requests")
     parser.add_argument(
         "--max-batch",
         type=positive_int,
@@ -93,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     name = args.name or default_name(args.model)
     if not is_url_name(name):
         raise InputError(f"{name!r} cannot be a model's name in URLs; {URL_NAME_RULE}; give --name")
-    listener = _listen(args.host, args.port)
+    listener = listen(args.host, args.port)
 
     from lxmert_tf.serving.server.model_versions import ModelVersions
     from lxmert_tf.serving.server.rest import RestServer
@@ -110,9 +99,7 @@ def run(args: argparse.Namespace) -> int:
         poll_seconds=args.poll_seconds,
         cors_origins=args.cors_origin,
     )
-    host, port = listener.getsockname()[:2]
-    address = f"[{host}]" if ":" in host else host
-    log(f"listening at http://{address}:{port}/v1/models/{urllib.parse.quote(name)}")
+    log(f"listening at {url_of(listener)}/v1/models/{urllib.parse.quote(name)}")
     # uvicorn's own logging configuration would close the handlers of this process.
     config = uvicorn.Config(server.app, log_config=None, log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listener])
@@ -125,16 +112,6 @@ def default_name(model: str) -> str:
         return repository_name(model)
     # As it was given, also of a symbolic link.
     return os.path.basename(os.path.abspath(model))
-
-
-def _listen(host: str, port: int):
-    import socket
-
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise InputError(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
 
 
 def _check_origin(origin: str) -> None:
@@ -151,10 +128,3 @@ def _label(text: str) -> tuple[str, int]:
     if not label or not equals or not version.isdecimal():
         raise InputError(f"--label {text}: must be LABEL=VERSION, such as stable=3")
     return label, int(version)
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError("must be in 0..65535")
-    return number

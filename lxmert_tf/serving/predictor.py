@@ -4,11 +4,12 @@ The three back ends differ only in how they call a signature (see `Call`); every
 image and its answers happens in `Predictor.answer`.
 """
 
+import dataclasses
 import functools
 import io
 import os
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from lxmert_tf.serving.layout import find_model, is_preset, read_exported_extrac
 from lxmert_tf.serving.picture_files import picture_file
 
 # TensorFlow is imported by the back ends that need it: a client of a server does not.
+if TYPE_CHECKING:
+    from lxmert_tf.models.presets import PresetModel
 
 # Calls a signature by name with arrays by name, and returns its outputs by name.
 Call = Callable[[str, dict[str, Any]], dict[str, np.ndarray]]
@@ -31,8 +34,22 @@ Image = np.ndarray | bytes
 
 # The classes of presets that answer questions.
 _ANSWER_MODELS = ("LxmertAnswerClassifier", "LxmertPairClassifier")
-# The signature of models that contain their detector.
+# The signatures of models that contain their detector.
 _PICTURE = "answer_about_picture"
+_ENCODE_PICTURE = "encode_picture"
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedImage:
+    """An image that a model has read, to ask any number of questions about.
+
+    Args:
+        state: float32 [1, R, H], from the signature `encode_image` or `encode_picture`.
+        regions: The regions of the image; None if the model found them itself.
+    """
+
+    state: np.ndarray
+    regions: Regions | None = None
 
 
 class Predictor:
@@ -49,6 +66,10 @@ class Predictor:
         source: Name of the model in messages.
         signatures: Returns the names of the model's signatures, and raises a `ServerError` if they
             are not told; None if the model cannot contain its detector.
+
+    Attributes:
+        extractor: As given.
+        images: As given.
 
     Example:
         ```python
@@ -67,8 +88,8 @@ class Predictor:
         signatures: Callable[[], Collection[str]] | None = None,
     ):
         self._call = call
-        self._extractor = extractor
-        self._images = images
+        self.extractor = extractor
+        self.images = images
         self._source = source
         self._signatures = signatures
 
@@ -120,7 +141,6 @@ class Predictor:
         """
         from lxmert_tf.models.answer_names import load_with_numbered_answers
         from lxmert_tf.models.presets import describe_preset
-        from lxmert_tf.serving.signatures import make_served_module
 
         source = str(directory)
         description = describe_preset(directory)
@@ -129,11 +149,32 @@ class Predictor:
             extractor = extractor_of_model(
                 description.extractor, description.config.region_feature_size, source, extractor
             )
-        model = load_with_numbered_answers(directory, answers)
+        return cls.from_model(load_with_numbered_answers(directory, answers), source, extractor)
+
+    @classmethod
+    def from_model(
+        cls, model: "PresetModel", source: str = "", extractor: RegionExtractor | None = None
+    ) -> "Predictor":
+        """Ask a model in memory.
+
+        Args:
+            model: An `LxmertAnswerClassifier` or an `LxmertPairClassifier` with its vocabulary and
+                answers.
+            source: Name of the model in messages.
+            extractor: As for `from_directory`.
+
+        Raises:
+            InputError: The model cannot answer questions or lacks a part, or the extractor does
+                not fit it.
+        """
+        from lxmert_tf.serving.signatures import make_served_module
+
         try:
             module = make_served_module(model)
         except ValueError as error:
             raise InputError(f"{source}: {error}") from error
+        size = model.config.region_feature_size
+        extractor = extractor_of_model(model.extractor, size, source, extractor)
         return cls(module.call, extractor, model.images_per_scene, source)
 
     @classmethod
@@ -236,62 +277,121 @@ class Predictor:
             )
         if len(images) not in (1, 2):
             raise InputError(f"{len(images)} images; a model reads 1 or 2")
-        reads = 1 if self.takes_files else self._images
+        reads = 1 if self.takes_files else self.images
         if reads not in (None, len(images)):
             plural = "s" if reads == 2 else ""
             raise InputError(
                 f"{self._source}: the model reads {reads} image{plural}, not {len(images)}"
             )
-        if self.takes_files or self._extractor is None:
+        if self.takes_files or self.extractor is None:
             return self._answer_about_file(picture_file(images[0]), questions)
-        pixels = [
-            decode_image(io.BytesIO(image)) if isinstance(image, bytes) else image
-            for image in images
-        ]
-        # The batch axis of one, because every question is about the same images.
-        regions = {
-            name: values[np.newaxis]
-            for name, values in region_inputs(self._extractor, pixels).items()
+        if len(images) == 1:
+            return self.answer_about(self.encode(images[0]), questions)
+        return self.judge(self.extractor.extract_batch([_pixels(i) for i in images]), questions)
+
+    def judge(self, regions: Sequence[Regions], statements: Sequence[str]) -> list[Answers]:
+        """Judge statements about two images whose regions are known.
+
+        Args:
+            regions: The regions of the left and of the right image, from the model's extractor.
+            statements: The statements.
+
+        Returns:
+            As `answer`.
+
+        Raises:
+            InputError: A statement is empty, or an image has no regions.
+            ServerError: A server gives no answers.
+        """
+        check_not_empty(statements, "statement")
+        # The batch axis, because every statement is about the same images.
+        inputs = {
+            name: np.repeat(values[np.newaxis], len(statements), axis=0)
+            for name, values in padded_regions(regions).items()
         }
-        if len(images) == 2:
-            repeated = {name: np.repeat(v, len(questions), axis=0) for name, v in regions.items()}
-            inputs = {"question": list(questions), **repeated}
-            return best_answers(self._call("serving_default", inputs))
-        state = self._call("encode_image", {name: v[:, 0] for name, v in regions.items()})
-        return best_answers(
-            self._call("answer_about_image", {"question": list(questions), **state})
-        )
+        return best_answers(self._call("serving_default", {"question": list(statements), **inputs}))
+
+    def encode(self, image: Image) -> EncodedImage:
+        """Read one image, for any number of calls of `answer_about`.
+
+        Args:
+            image: As for `answer`.
+
+        Raises:
+            InputError: The contents are not those of an image, or nothing is found in it.
+            ServerError: A server does not encode the image.
+        """
+        if self.takes_files or self.extractor is None:
+            outputs = self._call(_ENCODE_PICTURE, {"image": [picture_file(image)]})
+            self._check_picture(outputs)
+            return EncodedImage(outputs["image_state"])
+        return self.encode_regions(self.extractor.extract(_pixels(image)))
+
+    def encode_regions(self, regions: Regions) -> EncodedImage:
+        """Read the regions of one image, as `encode` does after it found them.
+
+        Args:
+            regions: The regions, from the model's extractor.
+
+        Raises:
+            InputError: There are no regions.
+            ServerError: A server does not encode them.
+        """
+        outputs = self._call("encode_image", padded_regions([regions]))
+        return EncodedImage(outputs["image_state"], regions)
+
+    def answer_about(self, image: EncodedImage, questions: Sequence[str]) -> list[Answers]:
+        """Answer questions about an image that was encoded before.
+
+        Args:
+            image: From `encode`.
+            questions: The questions.
+
+        Returns:
+            As `answer`.
+
+        Raises:
+            InputError: A question is empty.
+            ServerError: A server gives no answers.
+        """
+        check_not_empty(questions, "question")
+        inputs = {"question": list(questions), "image_state": image.state}
+        return best_answers(self._call("answer_about_image", inputs))
 
     def _answer_about_file(self, file: bytes, questions: Sequence[str]) -> list[Answers]:
         outputs = self._call(_PICTURE, {"question": list(questions), "image": [file]})
+        self._check_picture(outputs)
+        return best_answers(outputs)
+
+    def _check_picture(self, outputs: dict[str, np.ndarray]) -> None:
         for error in set(outputs["error"]) - {"", b""}:
             text = error.decode() if isinstance(error, bytes) else error
             raise InputError(f"{self._source}: {text}")
-        return best_answers(outputs)
 
 
-def region_inputs(
-    extractor: RegionExtractor, images: Sequence[np.ndarray]
-) -> dict[str, np.ndarray]:
+def _pixels(image: Image) -> np.ndarray:
+    return decode_image(io.BytesIO(image)) if isinstance(image, bytes) else image
+
+
+def padded_regions(extracted: Sequence[Regions]) -> dict[str, np.ndarray]:
     """Return the regions of I images, padded with zeros to the same number.
 
     Args:
-        extractor: The model's extractor.
-        images: uint8 [height, width, 3].
+        extracted: The regions of each image.
 
     Returns:
         `region_features` float32 [I, R, F], `region_boxes` float32 [I, R, 4] and `region_count`
         int32 [I].
 
     Raises:
-        InputError: The extractor finds nothing in an image.
+        InputError: An image has no regions.
     """
-    extracted = extractor.extract_batch(images)
     for number, regions in enumerate(extracted, start=1):
-        check_found(regions, f"image {number}" if len(images) > 1 else "the image")
+        check_found(regions, f"image {number}" if len(extracted) > 1 else "the image")
     count = np.array([len(regions) for regions in extracted], np.int32)
-    features = np.zeros([len(images), count.max(), extractor.feature_size], np.float32)
-    boxes = np.zeros([len(images), count.max(), 4], np.float32)
+    size = extracted[0].features.shape[1]
+    features = np.zeros([len(extracted), count.max(), size], np.float32)
+    boxes = np.zeros([len(extracted), count.max(), 4], np.float32)
     for i, regions in enumerate(extracted):
         features[i, : count[i]] = regions.features
         boxes[i, : count[i]] = regions.boxes

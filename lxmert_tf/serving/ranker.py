@@ -8,7 +8,7 @@ import tensorflow as tf
 from lxmert_tf.errors import InputError, check_not_empty
 from lxmert_tf.models.presets import load_preset
 from lxmert_tf.models.pretrainer import LxmertPretrainer
-from lxmert_tf.regions.extractor import RegionExtractor
+from lxmert_tf.regions.extractor import RegionExtractor, Regions
 from lxmert_tf.serving.image_text_preprocessor import ImageTextPreprocessor
 
 # Sentences per call of the model, which bounds the memory.
@@ -22,6 +22,10 @@ class Ranker:
         directory: A preset of an `LxmertPretrainer` with its vocabulary and extractor.
         extractor: Region extractor to use; the one that the preset names if None.
 
+    Attributes:
+        model: The model.
+        extractor: The region extractor.
+
     Raises:
         InputError: The preset is missing, incomplete, or of another model, or the extractor does
             not fit it.
@@ -34,13 +38,15 @@ class Ranker:
     """
 
     def __init__(self, directory, extractor: RegionExtractor | None = None):
-        self._model = load_preset(directory)
-        if not isinstance(self._model, LxmertPretrainer):
+        model = load_preset(directory)
+        if not isinstance(model, LxmertPretrainer):
             raise InputError(
-                f"{directory}: a preset of {type(self._model).__name__}, which has no matched "
+                f"{directory}: a preset of {type(model).__name__}, which has no matched "
                 "head; use a preset of LxmertPretrainer"
             )
-        self._preprocessor = ImageTextPreprocessor(self._model, str(directory), extractor)
+        self.model = model
+        self._preprocessor = ImageTextPreprocessor(model, str(directory), extractor)
+        self.extractor = self._preprocessor.extractor
 
     def rank(self, image: np.ndarray, sentences: Sequence[str]) -> list[tuple[str, float]]:
         """Rank sentences about one image, which is encoded once for all of them.
@@ -57,10 +63,23 @@ class Ranker:
             InputError: A sentence is empty, or the extractor finds nothing in the image.
         """
         check_not_empty(sentences, "sentence")
-        regions = self._preprocessor.region_inputs(self._preprocessor.extractor.extract(image))
-        mask = regions["region_mask"]
-        state = self._model.backbone.encode_image(
-            regions["region_features"], regions["region_boxes"], mask
+        return self.rank_about(self.extractor.extract(image), sentences)
+
+    def rank_about(self, regions: Regions, sentences: Sequence[str]) -> list[tuple[str, float]]:
+        """Rank sentences about an image whose regions are known; see `rank`.
+
+        Args:
+            regions: The regions of the image, from the ranker's extractor.
+            sentences: The sentences.
+
+        Raises:
+            InputError: A sentence is empty, or there are no regions.
+        """
+        check_not_empty(sentences, "sentence")
+        inputs = self._preprocessor.region_inputs(regions)
+        mask = inputs["region_mask"]
+        state = self.model.backbone.encode_image(
+            inputs["region_features"], inputs["region_boxes"], mask
         )
         text = self._preprocessor.text_inputs(sentences)
         # Sentences with the same word pieces are scored once: rows of a batch differ by rounding,
@@ -71,16 +90,16 @@ class Ranker:
         probabilities: list[float] = []
         for start in range(0, len(rows), BATCH_SIZE):
             batch = rows[start : start + BATCH_SIZE]
-            inputs = {name: tf.gather(values, batch) for name, values in text.items()}
-            probabilities += self._probabilities(inputs, state, mask)
+            words = {name: tf.gather(values, batch) for name, values in text.items()}
+            probabilities += self._probabilities(words, state, mask)
         ranked = [(sentence, probabilities[i]) for sentence, i in zip(sentences, inverse)]
         return sorted(ranked, key=lambda pair: -pair[1])
 
     def _probabilities(self, inputs, state, mask) -> list[float]:
         count = len(inputs["token_ids"])
         state, mask = (tf.repeat(tensor, count, axis=0) for tensor in (state, mask))
-        backbone, padding_mask = self._model.backbone, inputs["padding_mask"]
+        backbone, padding_mask = self.model.backbone, inputs["padding_mask"]
         text_state = backbone.encode_text(inputs["token_ids"], inputs["segment_ids"], padding_mask)
         outputs = backbone.relate(text_state, padding_mask, state, mask)
-        logits = tf.cast(self._model.matched_head(outputs["pooled_output"]), tf.float32)
+        logits = tf.cast(self.model.matched_head(outputs["pooled_output"]), tf.float32)
         return tf.nn.softmax(logits)[:, 1].numpy().tolist()

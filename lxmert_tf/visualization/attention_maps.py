@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.models.presets import load_preset
+from lxmert_tf.models.presets import PresetModel, load_preset
 from lxmert_tf.regions.extractor import RegionExtractor, Regions
 from lxmert_tf.serving.image_text_preprocessor import ImageTextPreprocessor
 from lxmert_tf.serving.predictor import check_not_empty
@@ -96,20 +96,52 @@ def attention_maps(
         ```
     """
     check_not_empty([sentence], "sentence")
-    model = load_preset(directory)
-    preprocessor = ImageTextPreprocessor(model, str(directory), extractor)
-    regions = preprocessor.extractor.extract(image)
-    inputs = {**preprocessor.text_inputs([sentence]), **preprocessor.region_inputs(regions)}
-    backbone: Any = getattr(model, "backbone", model)
-    attentions = backbone(inputs, output_attentions=True)["attentions"]
-    return AttentionMaps(
-        pieces=[preprocessor.vocabulary[i] for i in inputs["token_ids"][0].numpy()],
-        regions=regions,
-        region_names=region_names(preprocessor.extractor, regions),
-        layers={
-            kind: [layer[0].numpy() for layer in layers] for kind, layers in attentions.items()
-        },
-    )
+    reader = AttentionReader(load_preset(directory), str(directory), extractor)
+    return reader.read(reader.extractor.extract(image), sentence)
+
+
+class AttentionReader:
+    """Reads the attention of a model in memory.
+
+    Args:
+        model: Any model, with its vocabulary.
+        source: Name of the model in messages.
+        extractor: Region extractor to use; the one that the model names if None.
+
+    Attributes:
+        extractor: The region extractor.
+
+    Raises:
+        InputError: The model has no vocabulary or extractor, or the extractor does not fit it.
+    """
+
+    def __init__(self, model: PresetModel, source: str, extractor: RegionExtractor | None = None):
+        self._backbone: Any = getattr(model, "backbone", model)
+        self._preprocessor = ImageTextPreprocessor(model, source, extractor)
+        self.extractor = self._preprocessor.extractor
+
+    def read(self, regions: Regions, sentence: str) -> AttentionMaps:
+        """Return what the model attends to when it reads a sentence about an image.
+
+        Args:
+            regions: The regions of the image, from `extractor`.
+            sentence: The sentence; it is cut after 20 word pieces, as when a model answers.
+
+        Raises:
+            InputError: The sentence is empty, or there are no regions.
+        """
+        check_not_empty([sentence], "sentence")
+        preprocessor = self._preprocessor
+        inputs = {**preprocessor.text_inputs([sentence]), **preprocessor.region_inputs(regions)}
+        attentions = self._backbone(inputs, output_attentions=True)["attentions"]
+        return AttentionMaps(
+            pieces=[preprocessor.vocabulary[i] for i in inputs["token_ids"][0].numpy()],
+            regions=regions,
+            region_names=region_names(self.extractor, regions),
+            layers={
+                kind: [layer[0].numpy() for layer in layers] for kind, layers in attentions.items()
+            },
+        )
 
 
 def region_names(extractor: RegionExtractor, regions: Regions) -> list[str]:

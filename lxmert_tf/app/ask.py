@@ -1,0 +1,239 @@
+"""The part of the page that answers questions about one picture."""
+
+import dataclasses
+import html
+from typing import Any
+
+import gradio as gr
+
+from lxmert_tf.app.bars import CHOOSE, bar_list, message
+from lxmert_tf.app.example_pictures import Example
+from lxmert_tf.app.model_choices import ModelChoices
+from lxmert_tf.app.page_model import Picture
+from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of, told
+from lxmert_tf.errors import InputError
+from lxmert_tf.serving.client import Answers
+from lxmert_tf.visualization.explorer import explorer_element
+
+NONE = "no other"
+# Longer questions are cut by the model anyway, after 20 word pieces.
+MAX_QUESTION = 300
+# Seconds until the page forgets a visitor who has left.
+FORGET_AFTER = 3600
+CHOOSE_FIRST = "Choose a picture first."
+
+_SUGGEST = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-question]');
+  if (button) trigger('select', {question: button.dataset.question});
+});
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A question with its answers.
+
+    Args:
+        question: The question.
+        answers: The best answers by name of the model.
+    """
+
+    question: str
+    answers: dict[str, Answers]
+
+
+@dataclasses.dataclass(frozen=True)
+class Visit:
+    """What the page remembers of a visitor.
+
+    Args:
+        file: The contents of the picture's file.
+        pictures: The picture as each model has read it, by name of the model.
+        asked: The questions, in the order in which they were asked.
+    """
+
+    file: bytes
+    pictures: dict[str, Picture]
+    asked: tuple[Asked, ...] = ()
+
+
+class AskTab:
+    """Builds the tab and handles its events.
+
+    Args:
+        models: The models to choose from.
+        examples: Pictures to try.
+    """
+
+    def __init__(self, models: ModelChoices, examples: list[Example]):
+        self._models = models
+        self._examples = examples
+
+    def build(self) -> None:
+        """Add the tab's components to the page that is being built."""
+        visit = gr.State(None, time_to_live=FORGET_AFTER)
+        note = gr.HTML(message(CHOOSE_FIRST), elem_id="ask-note", render=False)
+        model, other = self._build_choices()
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=320):
+                panel = PicturePanel("Your picture", "ask", self._examples, note)
+            with gr.Column(scale=1, min_width=320):
+                note.render()
+                question = gr.Textbox(
+                    label="Your question",
+                    placeholder="What do you want to know about the picture?",
+                    info="Press Enter to ask. Several lines are several questions.",
+                    lines=1,
+                    max_lines=6,
+                    max_length=20 * MAX_QUESTION,
+                    submit_btn="Ask",
+                    elem_id="ask-question",
+                )
+                suggestions = gr.HTML("", js_on_load=_SUGGEST, elem_id="ask-suggestions")
+                history = gr.HTML("", js_on_load=CHOOSE, elem_id="ask-history")
+        panel.on_picture(self._read, [model], [visit, history, suggestions])
+        panel.on_forget(self._forget, [note, visit, history, suggestions])
+        private: dict[str, Any] = {"api_visibility": "private"}
+        inputs, outputs = [visit, model, other], [visit, history, note]
+        question.submit(self._ask, [question, *inputs], [question, *outputs], **private)
+        suggestions.select(self._ask_suggested, inputs, outputs, **private)
+        history.select(self._explain, [visit], [panel.view, note], **private)
+        model.change(self._reread, [visit, model], [visit, panel.view, note], **private)
+
+    def _build_choices(self) -> tuple[gr.Dropdown, gr.Dropdown]:
+        names = self._models.names
+        with gr.Row(visible=len(names) > 1):
+            model = gr.Dropdown(names, value=names[0], label="Model", elem_id="ask-model")
+            other = gr.Dropdown(
+                [NONE, *names], value=NONE, label="Compare with", elem_id="ask-other"
+            )
+        return model, other
+
+    def _read(self, given: GivenPicture, name: str):
+        picture = self._models[name].read(given.file)
+        visit = Visit(given.file, {name: picture})
+        return _regions(picture), _found(picture), visit, "", _suggested(given.questions)
+
+    def _forget(self):
+        return message(CHOOSE_FIRST), None, "", ""
+
+    def _reread(self, visit: Visit | None, name: str):
+        if visit is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        try:
+            visit = self._with_picture(visit, name)
+        except InputError as error:
+            return gr.skip(), gr.skip(), message(sentence_of(error), is_error=True)
+        return visit, _regions(visit.pictures[name]), message(f"{name} has read the picture.")
+
+    def _ask(self, text: str, visit: Visit | None, name: str, other: str):
+        try:
+            visit, history, sentence = self._answers(text, visit, name, other)
+        except InputError as error:
+            # The question stays, to be asked again.
+            return gr.skip(), gr.skip(), gr.skip(), message(sentence_of(error), is_error=True)
+        return "", visit, history, message(sentence)
+
+    def _ask_suggested(self, visit: Visit | None, name: str, other: str, event: gr.EventData):
+        text = told(event, "question")
+        return self._ask(str(text or ""), visit, name, other)[1:]
+
+    def _answers(
+        self, text: str, visit: Visit | None, name: str, other: str
+    ) -> tuple[Visit, str, str]:
+        """Return the visit with the answers, the history, and a sentence about them."""
+        if visit is None:
+            raise InputError(CHOOSE_FIRST)
+        questions = [line.strip()[:MAX_QUESTION] for line in text.splitlines() if line.strip()]
+        if not questions:
+            raise InputError("type a question first")
+        answers: dict[str, list[Answers]] = {}
+        for each in (name, other):
+            if each != NONE and each not in answers:
+                visit = self._with_picture(visit, each)
+                answers[each] = self._models[each].answer(visit.pictures[each], questions)
+        rows = [
+            Asked(question, {each: found[i] for each, found in answers.items()})
+            for i, question in enumerate(questions)
+        ]
+        visit = dataclasses.replace(visit, asked=(*visit.asked, *rows))
+        best = ", ".join(row.answers[name][0][0] for row in rows)
+        sentence = f"{'Answer' if len(rows) == 1 else 'Answers'}: {best}."
+        if self._models[name].shows_attention:
+            sentence += " Choose an answer to see where the model looked."
+        return visit, self._history(visit), sentence
+
+    def _explain(self, visit: Visit | None, event: gr.EventData):
+        try:
+            asked, name = _chosen(visit, told(event, "choice"))
+            assert visit is not None
+            picture = visit.pictures[name]
+            maps = self._models[name].attention(picture, asked.question)
+        except InputError as error:
+            return gr.skip(), message(sentence_of(error), is_error=True)
+        view = explorer_element(
+            picture.pixels, picture.regions, picture.names, maps, alt="Your picture"
+        )
+        by = f" by {html.escape(name)}" if len(self._models.names) > 1 else ""
+        heading = f'<h3 class="why">Attention{by}: “{html.escape(asked.question)}”</h3>'
+        return heading + view, message(
+            f"The picture shows where the model looked for “{asked.question}”."
+        )
+
+    def _with_picture(self, visit: Visit, name: str) -> Visit:
+        """Return the visit with the picture as a model has read it."""
+        if name in visit.pictures:
+            return visit
+        pictures = {**visit.pictures, name: self._models[name].read(visit.file)}
+        return dataclasses.replace(visit, pictures=pictures)
+
+    def _history(self, visit: Visit) -> str:
+        cards = [self._card(number, asked) for number, asked in enumerate(visit.asked)]
+        return f'<div class="history">{"".join(reversed(cards))}</div>'
+
+    def _card(self, number: int, asked: Asked) -> str:
+        parts = []
+        for i, (name, answers) in enumerate(asked.answers.items()):
+            bars = bar_list(
+                answers,
+                f"Answers to: {asked.question}",
+                f"{number}-{i}" if self._models[name].shows_attention else None,
+                "Show where the model looked",
+            )
+            title = f"<h4>{html.escape(name)}</h4>" if len(asked.answers) > 1 else ""
+            parts.append(f"<div>{title}{bars}</div>")
+        heading = f"<h3>{html.escape(asked.question)}</h3>"
+        return f'<article>{heading}<div class="by-model">{"".join(parts)}</div></article>'
+
+
+def _chosen(visit: Visit | None, choice: Any) -> tuple[Asked, str]:
+    """Return the question, and the name of the model, that a button stands for."""
+    try:
+        number, model, _ = map(int, str(choice).split("-"))
+        asked = () if visit is None else visit.asked
+        return asked[number], list(asked[number].answers)[model]
+    except (ValueError, IndexError) as error:
+        raise InputError("this answer is no longer here; ask again") from error
+
+
+def _regions(picture: Picture) -> str:
+    return explorer_element(picture.pixels, picture.regions, picture.names, alt="Your picture")
+
+
+def _found(picture: Picture) -> str:
+    if picture.regions is None:
+        return "The model has read the picture; it does not tell its regions. Now ask."
+    count = len(picture.regions)
+    return f"The model sees {count} region{'s' if count != 1 else ''}. Now ask about the picture."
+
+
+def _suggested(questions: tuple[str, ...]) -> str:
+    if not questions:
+        return ""
+    buttons = "".join(
+        f'<button type="button" class="suggestion" data-question="{html.escape(question)}">'
+        f"{html.escape(question)}</button>"
+        for question in questions
+    )
+    return f'<div class="suggestions" role="group" aria-label="Try">Try: {buttons}</div>'

@@ -1,0 +1,189 @@
+"""A model as the page uses it: loaded once, and shared by all visitors."""
+
+import dataclasses
+import enum
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from lxmert_tf.errors import InputError
+from lxmert_tf.models.answer_names import load_with_numbered_answers
+from lxmert_tf.models.pair_classifier import LxmertPairClassifier
+from lxmert_tf.models.presets import describe_preset
+from lxmert_tf.regions.extractor import RegionExtractor, Regions
+from lxmert_tf.regions.image import decode_image
+from lxmert_tf.serving.client import Answers, Client
+from lxmert_tf.serving.errors import ServerError
+from lxmert_tf.serving.layout import find_model, is_preset
+from lxmert_tf.serving.predictor import EncodedImage, Predictor, check_found
+from lxmert_tf.serving.ranker import Ranker
+from lxmert_tf.visualization.attention_maps import AttentionMaps, AttentionReader, region_names
+
+_MATCHER = "LxmertPretrainer"
+
+
+class Task(enum.Enum):
+    """What a model does."""
+
+    ANSWER = "answers questions about a picture"
+    JUDGE = "judges statements about two pictures"
+    RANK = "ranks sentences about a picture"
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture that a model has read.
+
+    Args:
+        pixels: uint8 [height, width, 3].
+        regions: Its regions; None if the model found them itself and does not tell.
+        names: The name of each region, or "".
+        encoded: What the model keeps of it between questions; None for tasks without.
+    """
+
+    pixels: np.ndarray
+    regions: Regions | None
+    names: list[str]
+    encoded: EncodedImage | None = None
+
+
+class PageModel:
+    """A model of any kind. Use `open_model` or `connect`.
+
+    Args:
+        task: What it does.
+        predictor: Gives answers and judgments; None for `Task.RANK`.
+        ranker: Ranks sentences; None for the other tasks.
+        reader: Reads attention; None if only presets could tell it, and this is none.
+
+    Attributes:
+        task: As given.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        predictor: Predictor | None = None,
+        ranker: Ranker | None = None,
+        reader: AttentionReader | None = None,
+    ):
+        self.task = task
+        self._predictor = predictor
+        self._ranker = ranker
+        self._reader = reader
+
+    @property
+    def shows_attention(self) -> bool:
+        """Whether `attention` works."""
+        return self._reader is not None
+
+    @property
+    def reads_flat_shapes(self) -> bool:
+        """Whether its regions are found by color, in drawings such as those of easy-VQA."""
+        source = self._ranker or self._predictor
+        return source is not None and getattr(source.extractor, "name", None) == "grid"
+
+    def read(self, file: bytes) -> Picture:
+        """Find the regions of a picture, and encode it for all questions that follow.
+
+        Args:
+            file: The contents of an image file.
+
+        Raises:
+            InputError: They are not those of an image, or nothing is found in it.
+            ServerError: A server does not encode the image.
+        """
+        pixels = decode_image(io.BytesIO(file))
+        if self._predictor is not None and self._predictor.takes_files:
+            return Picture(pixels, None, [], self._predictor.encode(file))
+        extractor = self._extractor()
+        regions = extractor.extract(pixels)
+        check_found(regions, "the picture")
+        encoded = None
+        if self.task is Task.ANSWER and self._predictor is not None:
+            encoded = self._predictor.encode_regions(regions)
+        return Picture(pixels, regions, region_names(extractor, regions), encoded)
+
+    def answer(self, picture: Picture, questions: Sequence[str]) -> list[Answers]:
+        """Return the best answers to each question, as `Predictor.answer_about` does."""
+        assert self._predictor is not None and picture.encoded is not None
+        return self._predictor.answer_about(picture.encoded, questions)
+
+    def judge(self, left: Picture, right: Picture, statement: str) -> Answers:
+        """Return the scores of "True" and "False", as `Predictor.judge` does."""
+        assert self._predictor is not None
+        assert left.regions is not None and right.regions is not None
+        [answers] = self._predictor.judge([left.regions, right.regions], [statement])
+        return answers
+
+    def rank(self, picture: Picture, sentences: Sequence[str]) -> list[tuple[str, float]]:
+        """Return the sentences, best first, as `Ranker.rank_about` does."""
+        assert self._ranker is not None and picture.regions is not None
+        return self._ranker.rank_about(picture.regions, sentences)
+
+    def attention(self, picture: Picture, sentence: str) -> AttentionMaps:
+        """Return the attention between a sentence and a picture.
+
+        Raises:
+            InputError: The model does not tell it.
+        """
+        if self._reader is None or picture.regions is None:
+            raise InputError("attention can only be seen with a preset (--model PRESET)")
+        return self._reader.read(picture.regions, sentence)
+
+    def _extractor(self) -> RegionExtractor:
+        source = self._ranker or self._predictor
+        assert source is not None and source.extractor is not None
+        return source.extractor
+
+
+def open_model(
+    directory,
+    extractor: RegionExtractor | None = None,
+    answers: Sequence[str] | None = None,
+) -> PageModel:
+    """Load a model from disk, whatever its form and its task.
+
+    Args:
+        directory: As for `find_model`.
+        extractor: As for `Predictor.from_directory`.
+        answers: As for `Predictor.from_directory`.
+
+    Raises:
+        InputError: As from `Predictor.from_directory`; presets of the pre-trainer are welcome here.
+    """
+    if not is_preset(find_model(directory)):
+        predictor = Predictor.from_directory(directory, extractor, answers)
+        return PageModel(Task.JUDGE if predictor.images == 2 else Task.ANSWER, predictor)
+    source = str(directory)
+    if describe_preset(directory).model == _MATCHER:
+        ranker = Ranker(directory, extractor)
+        reader = AttentionReader(ranker.model, source, ranker.extractor)
+        return PageModel(Task.RANK, ranker=ranker, reader=reader)
+    model = load_with_numbered_answers(directory, answers)
+    predictor = Predictor.from_model(model, source, extractor)
+    reader = AttentionReader(model, source, predictor.extractor)
+    task = Task.JUDGE if isinstance(model, LxmertPairClassifier) else Task.ANSWER
+    return PageModel(task, predictor, reader=reader)
+
+
+def connect(endpoint: str, name: str, extractor=None) -> PageModel:
+    """Connect to a model on a server, which need not run yet.
+
+    Args:
+        endpoint: As for `Predictor.from_endpoint`.
+        name: Name of the model on the server.
+        extractor: As for `Predictor.from_endpoint`.
+
+    Raises:
+        InputError: The endpoint or the name is malformed, or the extractor is unknown.
+    """
+    predictor = Predictor.from_endpoint(endpoint, name, extractor)
+    try:
+        signatures = Client(endpoint, name).signatures()
+    except ServerError:
+        # It may only be down. A server that stays so is reported to whoever asks.
+        return PageModel(Task.ANSWER, predictor)
+    judges = "serving_default" in signatures and "encode_image" not in signatures
+    return PageModel(Task.JUDGE if judges else Task.ANSWER, predictor)

@@ -1,0 +1,154 @@
+"""A picture of the visitor: where it is chosen, and where it is shown afterwards."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from lxmert_tf.app.bars import message
+from lxmert_tf.app.example_pictures import CHOOSE, Example, example_buttons
+from lxmert_tf.app.uploads import read_picture_file, uploaded_path
+from lxmert_tf.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenPicture:
+    """A picture that a visitor has given.
+
+    Args:
+        file: The contents of its file.
+        questions: Questions that suit it, if it is an example.
+    """
+
+    file: bytes
+    questions: tuple[str, ...] = ()
+
+
+class PicturePanel:
+    """An input that gives way to a view of the picture, and comes back for another one.
+
+    Args:
+        label: Its name on the page.
+        name: Prefix of the ids of its parts.
+        examples: Pictures to try.
+        note: Where the visitor reads what went wrong.
+
+    Attributes:
+        view: Where the picture is shown.
+    """
+
+    def __init__(self, label: str, name: str, examples: Sequence[Example], note: gr.HTML):
+        self._examples = examples
+        self._note = note
+        self._input = gr.Image(
+            type="filepath",
+            label=label,
+            elem_id=f"{name}-picture",
+            sources=["upload", "webcam", "clipboard"],
+            buttons=[],
+            height=280,
+            placeholder="Drop a picture here, or click to choose one",
+        )
+        self._buttons = gr.HTML(
+            example_buttons(examples) if examples else "",
+            js_on_load=CHOOSE,
+            visible=bool(examples),
+            elem_id=f"{name}-examples",
+        )
+        self.view = gr.HTML("", elem_id=f"{name}-view")
+        self._again = gr.Button(
+            "Choose another picture", visible=False, elem_id=f"{name}-again", size="sm"
+        )
+
+    def on_picture(self, handle: Callable, inputs: list, outputs: list) -> None:
+        """Call a function when a picture is given.
+
+        Args:
+            handle: Function of the `GivenPicture` and the inputs. It returns the view, a sentence,
+                and the outputs; an `InputError` that it raises is shown in the page.
+            inputs: Components whose values need no preprocessing.
+            outputs: Components.
+        """
+        parts = [self._input, self._buttons, self._again]
+
+        def show(given: Callable[[], GivenPicture | None], values) -> tuple:
+            try:
+                picture = given()
+                if picture is None:
+                    return (gr.skip(),) * (2 + len(outputs) + len(parts))
+                view, sentence, *others = handle(picture, *values)
+            except InputError as error:
+                keep = (gr.skip(),) * (1 + len(outputs))
+                emptied = (gr.update(value=None), gr.skip(), gr.skip())
+                first, *rest = keep
+                return first, message(sentence_of(error), is_error=True), *rest, *emptied
+            # A picture that was read need not be kept in the input.
+            hidden = gr.update(value=None, visible=False)
+            return (
+                *(view, message(sentence), *others),
+                *(hidden, gr.update(visible=False), gr.update(visible=True)),
+            )
+
+        def show_upload(payload: Any, *values):
+            return show(lambda: self._uploaded(payload), values)
+
+        def show_example(event: gr.EventData, *values):
+            return show(lambda: self._chosen(told(event, "example")), values)
+
+        everything = [self.view, self._note, *outputs, *parts]
+        self._input.input(
+            show_upload,
+            [self._input, *inputs],
+            everything,
+            preprocess=False,
+            api_visibility="private",
+        )
+        self._buttons.select(
+            show_example, inputs, everything, preprocess=False, api_visibility="private"
+        )
+
+    def on_forget(self, handle: Callable, outputs: list) -> None:
+        """Call a function when the visitor wants another picture.
+
+        Args:
+            handle: Function that returns the outputs.
+            outputs: Components.
+        """
+
+        def forget():
+            return (
+                "",
+                *handle(),
+                gr.update(value=None, visible=True),
+                gr.update(visible=bool(self._examples)),
+                gr.update(visible=False),
+            )
+
+        everything = [self.view, *outputs, self._input, self._buttons, self._again]
+        self._again.click(forget, None, everything, api_visibility="private")
+
+    def _uploaded(self, payload: Any) -> GivenPicture | None:
+        path = uploaded_path(payload)
+        return None if path is None else GivenPicture(read_picture_file(path))
+
+    def _chosen(self, number: Any) -> GivenPicture | None:
+        if not isinstance(number, int) or not 0 <= number < len(self._examples):
+            return None
+        example = self._examples[number]
+        return GivenPicture(read_picture_file(example.path), example.questions)
+
+
+def told(event: gr.EventData, name: str) -> Any:
+    """Return what a part of the page tells with an event, unchecked; None if nothing."""
+    data = event._data
+    return data.get(name) if isinstance(data, dict) else None
+
+
+def sentence_of(error: InputError) -> str:
+    """Return an error as a sentence for visitors."""
+    text = " ".join(str(error).split())
+    # A path or a URL stays as it is.
+    begins_with_word = text.partition(" ")[0].isalpha()
+    text = text[:1].upper() + text[1:] if begins_with_word else text
+    return text if text.endswith(".") else f"{text}."

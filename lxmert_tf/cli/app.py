@@ -1,0 +1,118 @@
+"""`lxmert app`: a page in the browser to ask a model about pictures."""
+
+import argparse
+import functools
+import os
+import pathlib
+import signal
+import tempfile
+from typing import NoReturn
+
+from lxmert_tf.cli.arguments import (
+    add_answers_argument,
+    add_detector_arguments,
+    read_answers,
+    read_detector,
+)
+from lxmert_tf.cli.listening import add_listening_arguments, listen, url_of
+from lxmert_tf.errors import InputError, Terminated
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to a parser."""
+    parser.add_argument(
+        "--model",
+        required=True,
+        action="append",
+        dest="models",
+        metavar="DIR",
+        help="a preset, a SavedModel, a folder of numbered SavedModels such as saved_models/NAME, "
+        "a directory of Hugging Face's LXMERT, or any of them as hf://ORGANIZATION/NAME; may be "
+        "repeated, to compare models; with --endpoint, the name of the model on the server",
+    )
+    parser.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="ask a server (TensorFlow Serving or `lxmert serve`): http://HOST:PORT or "
+        "grpc://HOST:PORT",
+    )
+    parser.add_argument(
+        "--extractor",
+        metavar="FILE",
+        help="with --endpoint: assets.extra/extractor.json of the SavedModel on the server "
+        "(default: the grid extractor)",
+    )
+    parser.add_argument(
+        "--examples",
+        metavar="DIR",
+        help="folder of pictures to try, with questions in its questions.txt, one per line "
+        "(default: pictures of easy-VQA, if it is installed, for models of the grid extractor)",
+    )
+    add_listening_arguments(parser, 7860, "use the page")
+    add_detector_arguments(parser)
+    add_answers_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the page until interrupted."""
+    if args.extractor and not args.endpoint:
+        raise InputError("--extractor requires --endpoint; a model on disk stores its extractor")
+    if args.answers and args.endpoint:
+        raise InputError("--answers is for a model on disk; a server names the answers itself")
+    if args.extractor and args.detector:
+        raise InputError("--extractor and --detector both name an extractor; give one of them")
+    # After it, the uploaded pictures are still removed.
+    signal.signal(signal.SIGTERM, _terminate)
+    listener = listen(args.host, args.port)
+    with listener, tempfile.TemporaryDirectory(prefix="lxmert-app-") as folder:
+        _serve(args, listener, folder)
+    return 0
+
+
+def _terminate(number, frame) -> NoReturn:
+    raise Terminated
+
+
+def _serve(args: argparse.Namespace, listener, folder: str) -> None:
+    # Gradio reads these when it is imported: where uploads go, that it reports nothing, and that it
+    # does not compute statistics of calls, for which it needs a newer pandas than TFX allows.
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**62)
+    import uvicorn
+
+    from lxmert_tf.app.page import create_app
+
+    models = _models(args)
+    app = create_app(models, _examples(args, models))
+    print(f"open {url_of(listener)} in a browser", flush=True)
+    # uvicorn's own logging configuration would close the handlers of this process. At the end it
+    # logs a traceback for each visitor whose page is still open.
+    config = uvicorn.Config(
+        app, log_config=None, log_level="critical", access_log=False, timeout_graceful_shutdown=1
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _models(args: argparse.Namespace):
+    from lxmert_tf.app.model_choices import ModelChoices, choices_in
+    from lxmert_tf.app.page_model import connect, open_model
+    from lxmert_tf.config_file import read_mapping
+
+    detector = read_detector(args)
+    if args.endpoint is None:
+        answers = read_answers(args)
+        return ModelChoices(
+            choices_in(args.models, lambda directory: open_model(directory, detector, answers))
+        )
+    extractor = read_mapping(args.extractor) if args.extractor else None
+    connected = functools.partial(connect, args.endpoint, extractor=detector or extractor)
+    return ModelChoices({name: functools.partial(connected, name) for name in args.models})
+
+
+def _examples(args: argparse.Namespace, models):
+    from lxmert_tf.app.example_pictures import easy_vqa_examples, examples_in
+
+    if args.examples:
+        return examples_in(pathlib.Path(args.examples))
+    return easy_vqa_examples() if models[models.names[0]].reads_flat_shapes else []

@@ -1,0 +1,171 @@
+"""The page that answers questions, in a real browser."""
+
+import re
+
+import pytest
+
+from tests.app.conftest import photograph, serving
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+QUESTIONS = ["what color is the shape?", "is there a circle?", "what shape is in the image?"]
+
+
+@pytest.fixture(scope="module")
+def url(tiny, tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("app"), "--model", tiny.preset) as url:
+        yield url
+
+
+@pytest.fixture
+def opened(page, url, pictures):
+    """The page with an uploaded picture."""
+    page.goto(url)
+    page.set_input_files("#ask-picture input[type=file]", pictures[0])
+    page.wait_for_selector("lxmert-explorer .box")
+    return page
+
+
+def note(page):
+    return page.locator("#ask-note .message")
+
+
+def cards(page):
+    return page.locator("#ask-history article")
+
+
+def test_a_picture_shows_its_regions_and_each_alone_when_it_is_pointed_at(opened):
+    boxes, listed = opened.locator(".box"), opened.locator(".region")
+    assert boxes.count() == listed.count() > 1
+    assert opened.locator("lxmert-explorer img").get_attribute("alt") == "Your picture"
+    assert re.search(r"sees \d+ regions\. Now ask about the picture\.", note(opened).inner_text())
+    names = [button.split("\n")[1] for button in listed.all_inner_texts()]
+    assert any(re.search(r"(circle|rectangle|triangle) \d+% sure", name) for name in names), names
+    listed.nth(1).hover()
+    assert "hovered" in boxes.nth(1).get_attribute("class")
+    assert "hovering" in opened.locator(".frame").get_attribute("class")
+    opened.mouse.move(0, 0)
+    photograph(opened, "ask-regions")
+
+
+def test_questions_are_answered_and_stay_with_the_last_one_first(opened):
+    opened.fill("#ask-question textarea", QUESTIONS[0])
+    opened.press("#ask-question textarea", "Enter")
+    cards(opened).nth(0).wait_for()
+    opened.fill("#ask-question textarea", "\n".join(QUESTIONS[1:]))
+    opened.click("#ask-question button")
+    cards(opened).nth(2).wait_for()
+    assert cards(opened).locator("h3").all_inner_texts() == [*reversed(QUESTIONS)]
+    scores = cards(opened).nth(0).locator(".bar-score").all_inner_texts()
+    assert len(scores) == 5
+    values = [float(score.removesuffix("%")) for score in scores]
+    assert values == sorted(values, reverse=True)
+    assert opened.input_value("#ask-question textarea") == ""
+
+
+def test_an_answer_shows_where_the_model_looked(opened):
+    opened.fill("#ask-question textarea", QUESTIONS[0])
+    opened.press("#ask-question textarea", "Enter")
+    answer = cards(opened).nth(0).locator("button").nth(0)
+    answer.click()
+    words = opened.locator(".word")
+    words.nth(0).wait_for()
+    assert answer.get_attribute("aria-pressed") == "true"
+    shown = [text.split("\n")[0] for text in words.all_inner_texts()]
+    assert shown == ["Start", "what", "color", "is", "the", "shape", "?", "End"]
+    summary = opened.locator(".summary")
+    assert summary.inner_text().startswith("For the answer, the model looks most at region ")
+
+    words.nth(2).click()
+    assert re.match(r"“color” looks most at region \d", summary.inner_text())
+    shares = shares_of(opened, ".region")
+    assert sum(shares) == pytest.approx(100, abs=len(shares))
+    overview = shares
+
+    opened.locator("select").nth(0).select_option(label="Layer 1 of 2")
+    opened.locator("select").nth(1).select_option(label="Head 2 of 2")
+    assert shares_of(opened, ".region") != overview
+
+    # With the keyboard: a region, and back.
+    opened.locator(".region").nth(1).focus()
+    opened.keyboard.press("Enter")
+    assert summary.inner_text().startswith("The word that looks most at region 2")
+    assert opened.locator(".region").nth(1).get_attribute("aria-pressed") == "true"
+    assert len(shares_of(opened, ".word")) == len(shown)
+    photograph(opened, "ask-attention")
+    opened.locator(".region").nth(1).focus()
+    opened.keyboard.press("Escape")
+    assert summary.inner_text().startswith("For the answer")
+
+
+def shares_of(page, selector):
+    texts = page.locator(f"{selector} .share").all_inner_texts()
+    return [int(text.removesuffix("%")) for text in texts]
+
+
+def test_an_example_comes_with_questions_and_gives_way_to_another_picture(page, url):
+    page.goto(url)
+    assert page.locator("#ask-examples img").nth(0).get_attribute("alt").startswith("Example")
+    page.click("#ask-examples button >> nth=1")
+    page.wait_for_selector("lxmert-explorer .box")
+    suggestion = page.locator("#ask-suggestions button").nth(0)
+    question = suggestion.inner_text()
+    suggestion.click()
+    cards(page).nth(0).wait_for()
+    assert cards(page).locator("h3").inner_text() == question
+    page.click("#ask-again")
+    page.wait_for_selector("#ask-picture input[type=file]", state="attached")
+    page.wait_for_selector("lxmert-explorer", state="detached")
+    assert cards(page).count() == 0
+
+
+def test_a_file_that_is_no_picture_is_refused_in_one_sentence(page, url):
+    page.goto(url)
+    photograph(page, "ask-start")
+    file = {"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"}
+    page.set_input_files("#ask-picture input[type=file]", file)
+    alert = page.locator("#ask-note [role=alert]")
+    alert.wait_for()
+    assert alert.inner_text() == "Not an image in a known format (PNG, JPEG, ...)."
+    photograph(page, "ask-no-picture")
+    # The next picture is welcome.
+    page.click("#ask-examples button >> nth=0")
+    page.wait_for_selector("lxmert-explorer .box")
+
+
+def test_a_question_without_a_picture_or_words_is_refused(page, url):
+    page.goto(url)
+    page.fill("#ask-question textarea", QUESTIONS[0])
+    page.press("#ask-question textarea", "Enter")
+    alert = page.locator("#ask-note [role=alert]")
+    alert.wait_for()
+    assert alert.inner_text() == "Choose a picture first."
+    # It need not be typed again.
+    assert page.input_value("#ask-question textarea") == QUESTIONS[0]
+
+
+def test_two_visitors_keep_their_own_pictures(opened, chromium, url, pictures):
+    with chromium.new_context() as context:
+        second = context.new_page()
+        second.goto(url)
+        second.set_input_files("#ask-picture input[type=file]", pictures[1])
+        second.wait_for_selector("lxmert-explorer .box")
+        second.fill("#ask-question textarea", QUESTIONS[1])
+        second.press("#ask-question textarea", "Enter")
+        cards(second).nth(0).wait_for()
+    opened.fill("#ask-question textarea", QUESTIONS[0])
+    opened.press("#ask-question textarea", "Enter")
+    cards(opened).nth(0).wait_for()
+    assert cards(opened).locator("h3").all_inner_texts() == [QUESTIONS[0]]
+
+
+def test_an_endpoint_that_is_down_is_named_in_the_page(page, tmp_path, pictures):
+    argv = ("--model", "easy_vqa", "--endpoint", "http://127.0.0.1:9")
+    with serving(tmp_path, *argv) as url:
+        page.goto(url)
+        page.set_input_files("#ask-picture input[type=file]", pictures[0])
+        alert = page.locator("#ask-note [role=alert]")
+        alert.wait_for()
+        assert "127.0.0.1:9" in alert.inner_text()
+        assert "cannot connect" in alert.inner_text()
+        photograph(page, "ask-endpoint-down")

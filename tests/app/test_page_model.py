@@ -1,0 +1,99 @@
+"""Models as the page uses them, and the choice among them."""
+
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from lxmert_tf.app.model_choices import ModelChoices, choices_in
+from lxmert_tf.app.page_model import Task, connect, open_model
+from lxmert_tf.errors import InputError
+from lxmert_tf.regions.image import read_image
+from lxmert_tf.serving import Predictor
+from lxmert_tf.visualization.attention_maps import attention_maps
+
+QUESTIONS = ["what shape is in the image?", "is there a circle?"]
+
+
+@pytest.fixture(scope="module")
+def preset(tiny):
+    return open_model(tiny.preset)
+
+
+@pytest.fixture(scope="module")
+def saved_model(tiny):
+    return open_model(tiny.saved_model)
+
+
+@pytest.fixture(scope="module")
+def file(pictures):
+    return pathlib.Path(pictures[0]).read_bytes()
+
+
+def test_a_preset_and_a_saved_model_answer_as_the_predictor(
+    preset, saved_model, tiny, file, pictures
+):
+    expected = Predictor.from_saved_model(tiny.saved_model).answer(
+        read_image(pictures[0]), QUESTIONS
+    )
+    for model in (preset, saved_model):
+        assert model.task is Task.ANSWER
+        picture = model.read(file)
+        assert len(picture.names) == len(picture.regions)
+        rows = model.answer(picture, QUESTIONS)
+        assert [[a for a, _ in row] for row in rows] == [[a for a, _ in row] for row in expected]
+        scores = [[[score for _, score in row] for row in found] for found in (rows, expected)]
+        np.testing.assert_allclose(*scores, rtol=0, atol=1e-5)
+
+
+def test_a_preset_tells_its_attention(preset, tiny, file, pictures):
+    assert preset.shows_attention
+    found = preset.attention(preset.read(file), QUESTIONS[0])
+    expected = attention_maps(tiny.preset, read_image(pictures[0]), QUESTIONS[0])
+    assert found.pieces == expected.pieces
+    for kind, layers in expected.layers.items():
+        np.testing.assert_allclose(found.layers[kind], layers, rtol=0, atol=1e-6)
+
+
+def test_a_saved_model_says_that_attention_needs_a_preset(saved_model, file):
+    assert not saved_model.shows_attention
+    with pytest.raises(InputError, match="attention can only be seen with a preset"):
+        saved_model.attention(saved_model.read(file), QUESTIONS[0])
+
+
+def test_what_is_no_picture_is_refused(preset):
+    with pytest.raises(InputError, match="not an image"):
+        preset.read(b"a text")
+
+
+def test_a_server_that_is_down_is_reported_to_who_asks(file):
+    model = connect("http://127.0.0.1:9", "easy_vqa")
+    with pytest.raises(InputError, match="cannot connect"):
+        model.read(file)
+
+
+def test_each_version_of_a_folder_is_a_choice_and_loaded_when_it_is_chosen(tiny, tmp_path):
+    for number in (9, 10):
+        shutil.copytree(tiny.saved_model, tmp_path / str(number))
+    (tmp_path / "9" / "saved_model.pb").write_bytes(b"damaged")
+    models = ModelChoices(choices_in([str(tmp_path)], open_model))
+    assert models.names == ["version 10", "version 9"]
+    assert models.task is Task.ANSWER
+    assert models["version 10"] is models["version 10"]
+    with pytest.raises(InputError, match="9: cannot load the SavedModel"):
+        models["version 9"]
+    with pytest.raises(InputError, match="no model is called 'version 8'"):
+        models["version 8"]
+
+
+def test_models_are_named_as_on_the_command_line(tiny):
+    folders = [str(tiny.preset), str(tiny.saved_model)]
+    assert list(choices_in(folders, open_model)) == folders
+    with pytest.raises(InputError, match="is given twice"):
+        choices_in(folders[:1] * 2, open_model)
+
+
+def test_a_missing_model_is_refused_at_the_start(tmp_path):
+    with pytest.raises(InputError, match="model not found"):
+        ModelChoices(choices_in([str(tmp_path / "none")], open_model))
