@@ -2,9 +2,13 @@
 
 import argparse
 import typing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lxmert_tf.runtime import keep_freed_memory, prefer_onednn
+
+if TYPE_CHECKING:
+    from lxmert_tf.detector.detector import Detector
+    from lxmert_tf.regions.extractor import RegionExtractor
 
 RECORDS = "TFRecord files of scenes, or folders of them (from `lxmert ingest`)"
 
@@ -80,7 +84,7 @@ def add_flavor_argument(parser: Any) -> None:
     )
 
 
-def read_detector(args: argparse.Namespace):
+def read_detector(args: argparse.Namespace) -> "RegionExtractor | None":
     """Return the `DetectorExtractor` that is named, or None.
 
     Args:
@@ -109,7 +113,7 @@ def check_detector_arguments(args: argparse.Namespace) -> None:
         raise InputError("--flavor requires --detector")
 
 
-def load_detector(args: argparse.Namespace):
+def load_detector(args: argparse.Namespace) -> "Detector | None":
     """Return the `Detector` that is named, in float32 whatever Keras's policy is, or None.
 
     Args:

@@ -92,6 +92,21 @@ def decode_boxes(boxes, deltas, weights=(1.0, 1.0, 1.0, 1.0), inclusive: bool = 
     return tf.concat([centers - reach, centers + reach], axis=-1)
 
 
+def relative_boxes(boxes, height, width):
+    """Return the boxes of one picture in shares of its sides, clipped to the picture.
+
+    Args:
+        boxes: float32 [N, 4], in pixels.
+        height: Rows of the picture.
+        width: Columns of the picture.
+
+    Returns:
+        float32 [N, 4], in 0..1.
+    """
+    sides = tf.cast(tf.stack([width, height, width, height]), tf.float32)
+    return tf.clip_by_value(boxes / sides, 0.0, 1.0)
+
+
 def clip_boxes(boxes, sizes, inclusive: bool = False):
     """Return boxes clipped to their pictures.
 

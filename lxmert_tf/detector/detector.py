@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from lxmert_tf.detector.backbone import Bottleneck, MapSizes, Stem
+from lxmert_tf.detector.boxes import relative_boxes
 from lxmert_tf.detector.config import DetectorConfig, Flavor
 from lxmert_tf.detector.heads import RegionClassifier, RegionFeatures
 from lxmert_tf.detector.image_preparation import prepare_images
@@ -217,10 +218,9 @@ class Detector(keras.Model):
 def _regions(outputs: dict, height: int, width: int) -> Regions:
     """Return the regions of one picture of a size."""
     count = outputs["region_count"]
-    boxes = outputs["boxes"][:count] / np.array([width, height, width, height], np.float32)
     return Regions(
         features=outputs["features"][:count],
-        boxes=np.clip(boxes, 0, 1),
+        boxes=relative_boxes(outputs["boxes"][:count], height, width).numpy(),
         object_ids=outputs["object_ids"][:count].astype(np.int64),
         object_confidences=outputs["object_confidences"][:count],
         attribute_ids=outputs["attribute_ids"][:count].astype(np.int64),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from lxmert_tf.detector.presets import read_arguments
 from lxmert_tf.errors import InputError
 from lxmert_tf.hub import DETECTOR, pinned_name
 from lxmert_tf.regions.extractor import RegionExtractor, Regions
+from lxmert_tf.regions.loaded_once import LoadedOnce
 
 
 class DetectorExtractor(RegionExtractor):
@@ -45,8 +45,7 @@ class DetectorExtractor(RegionExtractor):
         self.max_regions = config.max_regions
         self.object_names = tuple(arguments.get("object_names") or ())
         self.attribute_names = tuple(arguments.get("attribute_names") or ())
-        self._detector: Detector | None = None
-        self._loading = threading.Lock()
+        self._detector = LoadedOnce(self._load)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "preset": self.preset, "flavor": self.flavor}
@@ -56,13 +55,7 @@ class DetectorExtractor(RegionExtractor):
         return regions
 
     def extract_batch(self, images: Sequence[np.ndarray]) -> list[Regions]:
-        return self._load().detect(images)
+        return self._detector().detect(images)
 
     def _load(self) -> Detector:
-        # Threads that need the first regions at the same time load one detector.
-        with self._loading:
-            if self._detector is None:
-                self._detector = Detector.from_preset(
-                    self.preset, flavor=self.flavor, dtype="float32"
-                )
-            return self._detector
+        return Detector.from_preset(self.preset, flavor=self.flavor, dtype="float32")

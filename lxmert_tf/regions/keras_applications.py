@@ -6,7 +6,6 @@ import inspect
 import os
 import re
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from tensorflow import keras
 
 from lxmert_tf.errors import InputError, first_line
 from lxmert_tf.regions.extractor import RegionExtractor, Regions, check_integer
+from lxmert_tf.regions.loaded_once import LoadedOnce
 
 IMAGENET = "imagenet"
 # Beyond these, a picture takes gigabytes.
@@ -113,8 +113,7 @@ class KerasApplicationsExtractor(RegionExtractor):
         self._preprocess = inspect.getmodule(self._make).preprocess_input  # type: ignore[union-attr]
         self._size = image_size or OTHER_SIZES.get(backbone, USUAL_SIZE)
         self._boxes = _grid_boxes(cells)
-        self._network: Any = None
-        self._loading = threading.Lock()
+        self._network = LoadedOnce(self._load)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -128,7 +127,7 @@ class KerasApplicationsExtractor(RegionExtractor):
     @property
     def feature_size(self) -> int:  # type: ignore[override]
         """The number of channels of the feature map. The first use loads the network."""
-        return self._load().output_shape[-1]
+        return self._network().output_shape[-1]
 
     def extract(self, image: np.ndarray) -> Regions:
         [regions] = self.extract_batch([image])
@@ -139,7 +138,7 @@ class KerasApplicationsExtractor(RegionExtractor):
             return []
         pixels = np.stack([self._square(image) for image in images])
         pixels = self._preprocess(pixels, data_format="channels_last")
-        maps = np.asarray(self._load().predict_on_batch(pixels), np.float32)
+        maps = np.asarray(self._network().predict_on_batch(pixels), np.float32)
         features = average_cells(maps, self.cells)
         return [Regions(features=cells, boxes=self._boxes.copy()) for cells in features]
 
@@ -150,13 +149,9 @@ class KerasApplicationsExtractor(RegionExtractor):
         return np.asarray(picture, np.float32)
 
     def _load(self):
-        # Threads that need the first regions at the same time load one network.
-        with self._loading:
-            if self._network is None:
-                # A half-precision policy of the program would give other features.
-                with _policy("float32"):
-                    self._network = self._build()
-            return self._network
+        # A half-precision policy of the program would give other features.
+        with _policy("float32"):
+            return self._build()
 
     def _build(self):
         if self.weights == IMAGENET:

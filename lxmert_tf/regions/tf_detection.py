@@ -1,8 +1,6 @@
 """Regions of a model of the TensorFlow Object Detection API."""
 
 import os
-import pathlib
-import threading
 from typing import Any
 
 import numpy as np
@@ -10,9 +8,11 @@ import tensorflow as tf
 from PIL import Image
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.hub import is_hub_name, local_directory, pinned_name
 from lxmert_tf.regions.detection_graph import DetectionNetwork, describe_feature_maps, read_model
 from lxmert_tf.regions.extractor import RegionExtractor, Regions, check_integer
 from lxmert_tf.regions.label_map import read_label_map
+from lxmert_tf.regions.loaded_once import LoadedOnce
 
 # Larger pictures are scaled down to this size (longest side, in pixels). No published model reads
 # more than 1536 pixels, and the memory for a picture grows with its area.
@@ -31,7 +31,8 @@ class TfDetectionExtractor(RegionExtractor):
     compute is refused.
 
     Args:
-        model: Directory of a SavedModel, or a frozen graph (`frozen_inference_graph.pb`).
+        model: Directory of a SavedModel, also named `hf://ORGANIZATION/NAME`, or a frozen graph
+            (`frozen_inference_graph.pb`). A name of the Hugging Face Hub is stored with its commit.
         feature_map: Name of a node of the graph or of its tensor, [1, height, width, channels]. If
             it is None, the error lists feature maps of the model.
         max_regions: The most objects of a picture; those with the highest scores are taken.
@@ -58,23 +59,25 @@ class TfDetectionExtractor(RegionExtractor):
         min_confidence: float = 0.0,
         label_map: str | os.PathLike | None = None,
     ):
-        _check_exists("model", model)
+        _check_path("model", model)
+        if not is_hub_name(model):
+            _check_exists("model", model)
         if label_map is not None:
+            _check_path("label_map", label_map)
             _check_exists("label_map", label_map)
         check_integer("max_regions", max_regions, 1)
         if not isinstance(min_confidence, int | float) or not 0 <= min_confidence <= 1:
             raise InputError(f"min_confidence is {min_confidence!r}; it must be in 0..1")
-        self.model = str(model)
+        self.model = pinned_name(model, None)
         self.feature_map = feature_map
         self.max_regions = max_regions
         self.min_confidence = min_confidence
         self.label_map = None if label_map is None else str(label_map)
-        self._network: DetectionNetwork | None = None
-        self._loading = threading.Lock()
+        self._network = LoadedOnce(self._load)
         if label_map is not None:
             self.object_names = read_label_map(str(label_map))
         if feature_map is None:
-            candidates = describe_feature_maps(read_model(pathlib.Path(model)).graph)
+            candidates = describe_feature_maps(read_model(local_directory(model, None)).graph)
             raise InputError(f"feature_map is missing; {model} has {candidates}")
 
     def get_config(self) -> dict[str, Any]:
@@ -90,18 +93,13 @@ class TfDetectionExtractor(RegionExtractor):
     @property
     def feature_size(self) -> int:  # type: ignore[override]
         """The number of channels of the feature map. The first use loads the model."""
-        return self._load().channels
+        return self._network().channels
 
     def _load(self) -> DetectionNetwork:
-        # Threads that need the first regions at the same time load one model.
-        with self._loading:
-            if self._network is None:
-                model = read_model(pathlib.Path(self.model))
-                self._network = DetectionNetwork(model, self.feature_map)
-            return self._network
+        return DetectionNetwork(read_model(local_directory(self.model, None)), self.feature_map)
 
     def extract(self, image: np.ndarray) -> Regions:
-        network = self._load()
+        network = self._network()
         boxes, scores, classes, feature_map = network(_within(image, LARGEST_SIDE))
         # Models pad their outputs with zeros, and may let boxes end outside the picture.
         boxes = np.clip(boxes, 0, 1)
@@ -132,9 +130,12 @@ class TfDetectionExtractor(RegionExtractor):
             )
 
 
-def _check_exists(argument: str, value) -> None:
+def _check_path(argument: str, value) -> None:
     if not isinstance(value, str | os.PathLike):
         raise InputError(f"{argument} is {value!r}; it must be a path")
+
+
+def _check_exists(argument: str, value) -> None:
     if not os.path.exists(value):
         raise InputError(f"{argument} {value}: no such file or directory")
 

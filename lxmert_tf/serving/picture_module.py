@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from lxmert_tf.detector.boxes import relative_boxes
 from lxmert_tf.detector.detector import Detector
 from lxmert_tf.detector.image_preparation import prepare_image
 from lxmert_tf.errors import InputError
@@ -167,12 +168,11 @@ class PictureModule(AnswerModule):
             },
             training=False,
         )
-        height, width, _ = tf.unstack(tf.cast(tf.shape(pixels), tf.float32))
-        boxes = outputs["boxes"][0] / tf.stack([width, height, width, height])
+        height, width, _ = tf.unstack(tf.shape(pixels))
         count = outputs["region_count"][0]
         return {
             "features": outputs["features"][0],
-            "boxes": tf.clip_by_value(boxes, 0.0, 1.0),
+            "boxes": relative_boxes(outputs["boxes"][0], height, width),
             "count": count,
             "error": tf.where(count > 0, "", NO_REGIONS),
         }

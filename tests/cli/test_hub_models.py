@@ -24,8 +24,9 @@ from lxmert_tf.converters.formats.torch_writing import write_torch_file
 from lxmert_tf.json_file import read_json
 from lxmert_tf.models.presets import load_preset
 from lxmert_tf.serving.session import SavedModelSession
-from tests.hub_server import running_hub
+from tests.hub_server import commit_of, running_hub
 from tests.lxmert_tf.detector import golden_detector
+from tests.lxmert_tf.regions.made_up_detector import write_saved_model
 from tests.serving.tiny import SIZES
 
 # A detector's files, and their names in Hugging Face's directory of one.
@@ -35,6 +36,8 @@ DETECTOR_FILES = {
     "objects.txt": "objects_vocab.txt",
 }
 QUESTION = "what shape is in the image?"
+# As functions in a SavedModel are called.
+FEATURE_MAP = "StatefulPartitionedCall/block/Relu"
 
 
 @pytest.fixture
@@ -166,3 +169,26 @@ print(detector.count_params(), detector.object_names[1599], detector.config.max_
     done = run("-c", script)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(Detector().count_params()), "object", "1599", "36"]
+
+
+@pytest.mark.slow
+def test_a_model_of_the_object_detection_api_is_an_extractor(run, hub, picture, tmp_path):
+    write_saved_model(tmp_path / "ssd")
+    hub.repositories["lab/ssd"] = {"main": tmp_path / "ssd"}
+    extractor = tmp_path / "extractor.json"
+    outputs = {}
+    for name in (str(tmp_path / "ssd"), "hf://lab/ssd"):
+        config = {"name": "tf_detection", "model": name, "feature_map": FEATURE_MAP}
+        extractor.write_text(json.dumps(config))
+        output = tmp_path / f"{len(outputs)}.tsv"
+        done = run(
+            *("-m", "lxmert_tf.cli", "extract", "--images", picture),
+            *("--extractor", extractor, "--output", output),
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        outputs[output] = output.read_bytes()
+    assert len(outputs) == 2 and len(set(outputs.values())) == 1
+    # Stored with its commit.
+    script = f"from lxmert_tf import make_extractor; print(make_extractor({config}).get_config())"
+    assert f"hf://lab/ssd@{commit_of('main')}" in run("-c", script).stdout
+    assert hub.downloads().count("saved_model.pb") == 1

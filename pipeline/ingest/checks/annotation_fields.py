@@ -6,7 +6,7 @@ repeated ids are not found here.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 from pydantic import (
@@ -75,6 +75,23 @@ def _check_sentence(text: str) -> str:
 
 def _field_error(reason: str) -> PydanticCustomError:
     return PydanticCustomError("field", reason)
+
+
+def parts_of(form: str) -> Callable[[str], str]:
+    """Return the check of an id whose parts have hyphens between them.
+
+    Args:
+        form: The names of the parts, such as "presentation-position".
+    """
+    count = len(form.split("-"))
+
+    def check(value: str) -> str:
+        parts = value.split("-")
+        if len(parts) != count or not all(parts):
+            raise _field_error(f"is not of the form {form}")
+        return value
+
+    return check
 
 
 Id = Annotated[str, PlainValidator(parse_id)]

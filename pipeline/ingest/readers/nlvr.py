@@ -2,21 +2,17 @@
 
 import dataclasses
 import pathlib
-import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, TypeAdapter
-from pydantic_core import PydanticCustomError
 
 from lxmert_tf.data.scene import Sentence
 from lxmert_tf.evaluation.nlvr import ORDERS
-from pipeline.ingest.checks.annotation_fields import Id, SentenceText, validate_items
+from pipeline.ingest.checks.annotation_fields import Id, SentenceText, parts_of, validate_items
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
 from pipeline.ingest.parsers.json_items import read_json_lines
-
-_IDENTIFIER = re.compile(r"[^-]+-[^-]+")
 
 
 class Nlvr(SentenceReader):
@@ -46,15 +42,9 @@ def _sentences(split: str, statement: "_Statement") -> Iterator[ReadSentence]:
         yield ReadSentence((name,), Sentence(name, statement.sentence, "nlvr", answers=answers))
 
 
-def _two_parts(identifier: str) -> str:
-    if not _IDENTIFIER.fullmatch(identifier):
-        raise PydanticCustomError("field", "is not of the form presentation-position")
-    return identifier
-
-
 @dataclasses.dataclass(frozen=True)
 class _Statement:
-    identifier: Annotated[Id, AfterValidator(_two_parts)]
+    identifier: Annotated[Id, AfterValidator(parts_of("presentation-position"))]
     sentence: SentenceText
     label: Literal["true", "false"] | None = None
 

@@ -1,20 +1,16 @@
 """Statements of NLVR2 (Suhr et al. 2019), as published and as in the LXMERT release."""
 
 import dataclasses
-import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, TypeAdapter
-from pydantic_core import PydanticCustomError
 
 from lxmert_tf.data.scene import Sentence
-from pipeline.ingest.checks.annotation_fields import Id, SentenceText, validate_items
+from pipeline.ingest.checks.annotation_fields import Id, SentenceText, parts_of, validate_items
 from pipeline.ingest.files import InputFile
 from pipeline.ingest.interfaces import ReadError, ReadSentence, SentenceReader
 from pipeline.ingest.parsers.json_items import read_json_lines, read_list
-
-_IDENTIFIER = re.compile(r"[^-]+-[^-]+-[^-]+-[^-]+")
 
 
 class Nlvr2Official(SentenceReader):
@@ -38,15 +34,9 @@ class Nlvr2Official(SentenceReader):
         return ReadSentence((f"{pair}-img0", f"{pair}-img1"), sentence)
 
 
-def _four_parts(identifier: str) -> str:
-    if not _IDENTIFIER.fullmatch(identifier):
-        raise PydanticCustomError("field", "is not of the form split-set-pair-sentence")
-    return identifier
-
-
 @dataclasses.dataclass(frozen=True)
 class _Statement:
-    identifier: Annotated[Id, AfterValidator(_four_parts)]
+    identifier: Annotated[Id, AfterValidator(parts_of("split-set-pair-sentence"))]
     sentence: SentenceText
     label: Literal["True", "False"] | None = None
 
