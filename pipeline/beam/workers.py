@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import pathlib
+import re
 import shlex
 import signal
 import sys
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 LOCK_VARIABLE = "LXMERT_JOB_LOCK"
 # Files in the work folder with the errors of users that workers met.
 ERROR_SUFFIX = ".error"
+
+# Beam's name of the threads that wait for the end of a worker.
+WORKER_THREAD = "run_worker"
 
 # The disk, the user's share of it, or a file cannot hold more.
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -94,12 +98,17 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 def run_apart(run: Callable[[], None]) -> None:
-    """Run Beam in another thread.
+    """Run Beam in another thread, and end when a worker does not live to answer.
 
-    In an interrupted main thread it would wait for the answers of workers that are gone.
+    Beam itself waits for the answers of workers that are gone: of those that were killed, and in an
+    interrupted main thread.
 
     Args:
         run: Builds the pipeline and runs it.
+
+    Raises:
+        InputError: A worker was killed.
+        RuntimeError: A worker ended by itself.
     """
     done: concurrent.futures.Future[None] = concurrent.futures.Future()
 
@@ -107,12 +116,14 @@ def run_apart(run: Callable[[], None]) -> None:
         try:
             run()
         except BaseException as error:
-            done.set_exception(error)
+            _fail(done, error)
         else:
-            done.set_result(None)
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                done.set_result(None)
 
-    threading.Thread(target=report, daemon=True).start()
-    done.result()
+    with _failing_without_workers(done):
+        threading.Thread(target=report, daemon=True).start()
+        done.result()
 
 
 @contextlib.contextmanager
@@ -182,6 +193,44 @@ def _exit_with_the_job() -> None:
 
 def _interruption(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else Terminated()
+
+
+def _fail(done: concurrent.futures.Future, error: BaseException) -> None:
+    # Only the first error counts; others follow from it.
+    with contextlib.suppress(concurrent.futures.InvalidStateError):
+        done.set_exception(error)
+
+
+@contextlib.contextmanager
+def _failing_without_workers(done: concurrent.futures.Future) -> Iterator[None]:
+    """Let a future fail when a worker ends before its job."""
+    others = _without_lost_connections(threading.excepthook)
+
+    def report(args: threading.ExceptHookArgs) -> None:
+        if args.thread is None or args.thread.name != WORKER_THREAD:
+            others(args)
+        elif args.exc_value is not None:
+            _fail(done, _loss_of_worker(args.exc_value))
+
+    before, threading.excepthook = threading.excepthook, report
+    try:
+        yield
+    finally:
+        # A signal that ends the job sets another one for good.
+        if threading.excepthook is report:
+            threading.excepthook = before
+
+
+def _loss_of_worker(error: BaseException) -> BaseException:
+    """Return what Beam's error about the status of a worker means for the user."""
+    status = re.search(r"-(\d+)$", str(error))
+    if status is None:
+        return error
+    number = int(status[1])
+    cause = f"a worker process was killed by signal {number}"
+    if number != signal.SIGKILL:
+        return InputError(cause)
+    return InputError(f"{cause}, perhaps because memory ran out; choose fewer --workers")
 
 
 def _without_lost_connections(report: _ExceptHook) -> _ExceptHook:

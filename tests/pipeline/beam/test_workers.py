@@ -18,7 +18,13 @@ import pytest
 
 from lxmert_tf.errors import InputError
 from pipeline.beam.job import run_job
-from pipeline.beam.workers import noting_errors, raising_noted_errors, stopped_by_signals
+from pipeline.beam.workers import (
+    WORKER_THREAD,
+    noting_errors,
+    raising_noted_errors,
+    run_apart,
+    stopped_by_signals,
+)
 from pipeline.ingest.config import IngestConfig, SplitConfig
 from pipeline.ingest.job import run_ingest
 
@@ -119,6 +125,42 @@ def test_workers_do_not_outlive_a_killed_job(tmp_path, inputs):
     while others_of(process) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not others_of(process)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_ends_the_job_in_one_line(tmp_path, inputs):
+    process = start(tmp_path, inputs, 2)
+    wait_until_pictures_are_read(tmp_path, process)
+    os.kill(others_of(process)[0], signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (2, "")
+    assert stderr == (
+        "lxmert ingest: a worker process was killed by signal 9, perhaps because memory ran out; "
+        "choose fewer --workers\n"
+    )
+    check_that_nothing_is_left(tmp_path, process)
+
+
+def test_a_worker_that_ends_early_ends_the_job(usual_signals):
+    def run_with(status: int) -> None:
+        def end():
+            raise RuntimeError(f"Worker subprocess exited with return code {status}")
+
+        def wait_for_worker():
+            threading.Thread(target=end, name=WORKER_THREAD).start()
+            threading.Event().wait(60)
+
+        run_apart(wait_for_worker)
+
+    hook = threading.excepthook
+    for status, error, message in (
+        (-9, InputError, "a worker process was killed by signal 9, perhaps because memory ran out"),
+        (-15, InputError, "a worker process was killed by signal 15$"),
+        (1, RuntimeError, "return code 1"),
+    ):
+        with pytest.raises(error, match=message):
+            run_with(status)
+        assert threading.excepthook is hook
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
