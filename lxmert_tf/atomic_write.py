@@ -5,9 +5,12 @@ import fcntl
 import os
 import pathlib
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
+from types import FrameType
 
-from lxmert_tf.errors import InputError
+from lxmert_tf.errors import InputError, Terminated
 
 # Names of unfinished files and directories begin with a dot and end with this.
 PARTIAL = ".partial"
@@ -19,8 +22,9 @@ REPLACED = ".replaced"
 def atomic_directory(path, marker: str | None = None) -> Iterator[pathlib.Path]:
     """Yield an empty directory that becomes `path` when the block ends without an error.
 
-    The block writes into `.NAME.partial` beside `path`. After an error that directory is removed
-    and `path` is as it was. A killed process leaves it behind; the next writer removes it.
+    The block writes into `.NAME.partial` beside `path`. After an error or SIGTERM that directory is
+    removed and `path` is as it was. A process that SIGKILL ends leaves it behind; the next writer
+    removes it.
 
     Args:
         path: The directory to make; missing parents are created. An empty directory is replaced.
@@ -30,17 +34,17 @@ def atomic_directory(path, marker: str | None = None) -> Iterator[pathlib.Path]:
     Raises:
         InputError: `path` exists and may not be replaced, or another process is writing it.
         OSError: The directory cannot be written.
+        Terminated: SIGTERM came, which nobody else handles.
 
     Example:
         >>> with atomic_directory("saved_models/vqa", marker="preset.json") as directory:
         ...     (directory / "preset.json").write_text("{}")
     """
     check_replaceable(path, marker)
-    # Absolute, so that "." has a name.
-    target = pathlib.Path(os.path.abspath(path))
+    target = _absolute(path)
     partial = target.with_name(f".{target.name}{PARTIAL}")
     partial.mkdir(parents=True, exist_ok=True)
-    with locked(partial, path):
+    with locked(partial, path), _raising_terminated():
         try:
             _clear(partial)
             _restore(target)
@@ -61,12 +65,12 @@ def check_replaceable(path, marker: str | None = None) -> None:
     Raises:
         InputError: `path` is a file, or a directory that is not empty and has no `marker`.
     """
-    path = pathlib.Path(path)
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    target = _absolute(path)
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if marker is None:
         raise InputError(f"{path}: already exists; choose a new path or remove it")
-    if not (path / marker).is_file():
+    if not (target / marker).is_file():
         raise InputError(f"{path}: already exists and has no {marker}; choose another path")
 
 
@@ -131,6 +135,29 @@ def locked(directory: pathlib.Path, path) -> Iterator[None]:
         yield
     finally:
         os.close(opened)
+
+
+def _absolute(path) -> pathlib.Path:
+    """Return the path of what is written, also for "." and for "new/..", whose "new" is missing."""
+    return pathlib.Path(os.path.abspath(path))
+
+
+@contextlib.contextmanager
+def _raising_terminated() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM, which would end the process without any cleaning up."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _clear(directory: pathlib.Path) -> None:

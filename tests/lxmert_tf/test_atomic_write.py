@@ -3,6 +3,8 @@
 import os
 import pathlib
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -156,3 +158,26 @@ def test_text_is_written_as_utf_8_or_the_path_is_named(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"\xc3\xa4\n"
     with pytest.raises(InputError, match="none/file: No such file or directory"):
         write_text(tmp_path / "none" / "file", "text")
+
+
+def test_a_path_through_a_missing_folder_is_refused_if_its_target_is_full(tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    with (
+        pytest.raises(InputError, match="already exists"),
+        atomic_directory(tmp_path / "new" / ".."),
+    ):
+        raise AssertionError("not reached")
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+def test_sigterm_leaves_nothing(tmp_path):
+    script = """
+import os, signal, sys
+from lxmert_tf.atomic_write import atomic_directory
+with atomic_directory(sys.argv[1]) as partial:
+    (partial / "half").write_text("")
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "1"], capture_output=True)
+    assert b"Terminated" in done.stderr
+    assert list(tmp_path.iterdir()) == []
