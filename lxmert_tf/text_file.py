@@ -20,6 +20,17 @@ _ENCODINGS = {
 }
 _OTHER_LINE_END = re.compile("\r\r\n|\r\n|\r")
 UNMARKED_UTF16 = "looks like UTF-16 without a byte order mark; save the file as UTF-8"
+_UTF32 = "UTF-32 text; save the file as UTF-8"
+# First bytes of files that are not text, whatever their names say.
+_FOREIGN = {
+    codecs.BOM_UTF32_LE: _UTF32,
+    codecs.BOM_UTF32_BE: _UTF32,
+    b"\x1f\x8b": "compressed with gzip; decompress it, or let its name end with .gz",
+    b"PK\x03\x04": "a zip archive; unpack it, or let its name end with .zip",
+    b"BZh91AY&SY": "compressed with bzip2; decompress it",
+    b"\xfd7zXZ\0": "compressed with xz; decompress it",
+    b"(\xb5/\xfd": "compressed with zstd; decompress it",
+}
 # So much of a file tells whether it is UTF-16.
 _SAMPLE_BYTES = 1000
 # A byte that is in no valid UTF-8.
@@ -36,6 +47,18 @@ def detect_encoding(start: bytes) -> tuple[str, int]:
         if start.startswith(mark):
             return encoding, len(mark)
     return "utf-8", 0
+
+
+def why_not_text(start: bytes) -> str:
+    """Return why a file is not text that can be read, and what to do; empty if nothing tells so.
+
+    Args:
+        start: The first bytes of the file.
+    """
+    for mark, problem in _FOREIGN.items():
+        if start.startswith(mark):
+            return problem
+    return UNMARKED_UTF16 if is_unmarked_utf16(start) else ""
 
 
 def is_unmarked_utf16(start: bytes) -> bool:
@@ -61,8 +84,8 @@ def read_text(path) -> str:
         data = pathlib.Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    if is_unmarked_utf16(data):
-        raise InputError(f"{path}: {UNMARKED_UTF16}")
+    if problem := why_not_text(data):
+        raise InputError(f"{path}: {problem}")
     encoding, mark = detect_encoding(data)
     name = "UTF-8" if encoding == "utf-8" else "UTF-16"
     try:

@@ -24,6 +24,9 @@ from lxmert_tf.local_files import match_local
 from pipeline.ingest.image_names import PICTURE_ENDINGS
 
 MEMBER = "!"
+GZIP = ".gz"
+_ZIP = ".zip"
+_BEFORE_MEMBER = re.compile(rf"(?<=\{_ZIP}){MEMBER}", re.IGNORECASE)
 # Errors on reading a compressed file that is damaged.
 READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
 # Files and folders that systems and people put beside data.
@@ -61,7 +64,8 @@ class InputFile:
     @property
     def content_name(self) -> str:
         """The name without the suffix `.gz`, so that its suffix is that of the content."""
-        return (self.member or self.path).removesuffix(".gz")
+        name = self.member or self.path
+        return name[: -len(GZIP)] if _has_ending(name, GZIP) else name
 
     @property
     def ending(self) -> str:
@@ -74,7 +78,7 @@ class InputFile:
     @property
     def seekable(self) -> bool:
         """True if reading can start anywhere: unless the file is compressed."""
-        return self.member is None and not self.path.endswith(".gz")
+        return self.member is None and not _has_ending(self.path, GZIP)
 
 
 def find_inputs(patterns: Iterable[str]) -> list[InputFile]:
@@ -90,7 +94,7 @@ def find_inputs(patterns: Iterable[str]) -> list[InputFile]:
     found: dict[str, InputFile] = {}
     for pattern in patterns:
         for file in _matches(str(pattern)):
-            found.setdefault(file.name, file)
+            found.setdefault(_one_name(file), file)
     return list(found.values())
 
 
@@ -114,7 +118,7 @@ def open_input(file: InputFile, start: int = 0) -> Iterator[BufferedIOBase]:
     with _open_raw(file.path) as raw:
         if start:
             raw.seek(start)
-        if file.path.endswith(".gz"):
+        if _has_ending(file.path, GZIP):
             with gzip.open(raw) as content:
                 yield content
         else:
@@ -140,15 +144,18 @@ def last_updated(path: str) -> float:
 
 
 def _matches(pattern: str) -> list[InputFile]:
-    path, _, member = pattern.partition(f".zip{MEMBER}")
-    if member:
-        chosen = [file for file in _members(f"{path}.zip") if file.member == member]
+    archive, *rest = _BEFORE_MEMBER.split(pattern, maxsplit=1)
+    if member := "".join(rest):
+        chosen = [file for file in _members(archive) if file.member == member]
         if not chosen:
-            raise InputError(f"{pattern}: the archive has no such member")
+            raise InputError(
+                f"{pattern}: the archive has no such member; name one, not a pattern, or the "
+                "archive for all"
+            )
         return [dataclasses.replace(file, named=True) for file in chosen]
     result, archives = [], []
     for file in _remote_matches(pattern) if "://" in pattern else _local_matches(pattern):
-        if file.path.endswith(".zip"):
+        if _has_ending(file.path, _ZIP):
             archives.append(file.path)
             members = _members(file.path)
             result += [f for f in members if all(map(_may_be_data, str(f.member).split("/")))]
@@ -159,6 +166,17 @@ def _matches(pattern: str) -> list[InputFile]:
     if not result:
         raise InputError(f"no files match {pattern}")
     return result
+
+
+def _has_ending(name: str, ending: str) -> bool:
+    return name.lower().endswith(ending)
+
+
+def _one_name(file: InputFile) -> str:
+    """Return a name that is the same for `a.json` and `./a.json`, so that none is read twice."""
+    if "://" in file.path:
+        return file.name
+    return dataclasses.replace(file, path=os.path.abspath(file.path)).name
 
 
 def _local_matches(pattern: str) -> list[InputFile]:

@@ -26,6 +26,8 @@ _PICTURE_ENDING = re.compile(
 _SAME_ENDING = {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "tiff": "tif"}
 # The names of MS COCO and of VQA's abstract scenes have 12 digits.
 _PADDED = re.compile(r"(?P<prefix>(?:COCO|abstract_v[0-9]+)_[a-z]+[0-9]{4}_)?(?P<number>[0-9]{12})")
+# Between an archive and its member.
+_MEMBER = re.compile(r"(?<=\.zip)!", re.IGNORECASE)
 _BARE = re.compile(r"0|[1-9][0-9]{0,11}")
 
 
@@ -59,7 +61,7 @@ class ImageName(NamedTuple):
 
 def parse_name(name: str) -> ImageName:
     """Return the parts of a name, which may be a path."""
-    parts = name.replace(".zip!", ".zip/").replace("\\", "/").split("/")
+    parts = _MEMBER.sub("/", name).replace("\\", "/").split("/")
     *folders, file = [part for part in parts if part not in ("", ".", "..")] or [name]
     found = _PICTURE_ENDING.search(file)
     stem, ending = (file[: found.start()], found[2].lower()) if found else (file, "")
@@ -79,7 +81,7 @@ def name_of_file(path: str) -> str:
     Args:
         path: Path of the file; that of a gzipped file may end in `.gz`.
     """
-    path = path.removesuffix(".gz")
+    path = re.sub(r"\.gz\Z", "", path, flags=re.IGNORECASE)
     return path if _PICTURE_ENDING.search(path) else os.path.splitext(path)[0]
 
 
@@ -191,6 +193,40 @@ def distinct_labels(paths: Iterable[str]) -> dict[str, str]:
 def readable(name: str) -> str:
     """Return a name of a file whose bytes that are not UTF-8 are written as `\\udcff`."""
     return name.encode(errors="backslashreplace").decode()
+
+
+class OtherImages:
+    """Images that are not in a split, whose sentences are left out of it.
+
+    Args:
+        inside: Names of the images in the split.
+        outside: Names of the others.
+    """
+
+    def __init__(self, inside: Iterable[str] = (), outside: Iterable[str] = ()):
+        by_key: dict[str, dict[str, str]] = collections.defaultdict(dict)
+        inside, outside = frozenset(inside), frozenset(outside)
+        self._outside, self._both = outside - inside, outside & inside
+        for name in outside:
+            by_key[image_key(name)][name] = name
+        # Names of images of both kinds that have one key.
+        self._shared: dict[str, dict[str, str]] = {}
+        for name in inside:
+            if (key := image_key(name)) in by_key:
+                self._shared.setdefault(key, by_key[key])[name] = name
+        self._alone = frozenset(by_key.keys() - self._shared.keys())
+
+    def has(self, name: str) -> bool:
+        """Return whether a name in annotations is of one of these images."""
+        key = image_key(name)
+        if key not in self._shared:
+            return key in self._alone
+        return match_names([name], self._shared[key]).ids.get(name) in self._outside
+
+    def may_have(self, name: str) -> bool:
+        """Return whether a name fits one of these images and one in the split."""
+        matches = match_names([name], self._shared.get(image_key(name), {}))
+        return name in matches.ambiguous or matches.ids.get(name) in self._both
 
 
 class IdRegex:

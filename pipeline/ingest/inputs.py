@@ -1,5 +1,6 @@
 """The inputs of an ingestion: the files that a configuration names, split into tasks."""
 
+import collections
 import dataclasses
 import fnmatch
 import hashlib
@@ -17,7 +18,9 @@ from pipeline.ingest.config import (
 )
 from pipeline.ingest.files import InputFile, find_inputs
 from pipeline.ingest.image_names import (
+    PICTURE_ENDINGS,
     IdRegex,
+    OtherImages,
     distinct_ids,
     distinct_labels,
     image_key,
@@ -80,8 +83,8 @@ class Inputs:
         complete: Whether the image of every sentence is expected; False for a trial that reads a
             few images.
         ignored: Names of files that patterns found, but that are of another kind.
-        left_out: Keys (`image_key`) of the names of images in other folders than those of the
-            split. Sentences about them are left out, too.
+        left_out: Images in other folders than those of the split. Sentences about them are left
+            out, too.
     """
 
     regions: tuple[RegionTask, ...]
@@ -89,7 +92,7 @@ class Inputs:
     images_per_scene: int
     complete: bool
     ignored: tuple[str, ...] = ()
-    left_out: frozenset[str] = frozenset()
+    left_out: OtherImages = dataclasses.field(default_factory=OtherImages)
 
     @property
     def has_pictures(self) -> bool:
@@ -256,13 +259,13 @@ def _region_files(
 
 def _split_by_folder(
     found: list[_RegionFile], folders: Iterable[str | int], id_regex: IdRegex
-) -> tuple[list[_RegionFile], frozenset[str]]:
-    """Return the files that are in folders, and the keys of images that are only in others."""
+) -> tuple[list[_RegionFile], OtherImages]:
+    """Return the files that are in folders, and the images that are in others."""
     patterns = list(map(str, folders))
     if not patterns:
-        return found, frozenset()
+        return found, OtherImages()
     inside, used = [], set()
-    keys: dict[bool, set[str]] = {True: set(), False: set()}
+    names: dict[bool, list[str]] = {True: [], False: []}
     for region_file in found:
         if not region_file.reader.named_by_file:
             raise InputError(
@@ -275,15 +278,15 @@ def _split_by_folder(
         used.update(matching)
         if matching:
             inside.append(region_file)
-        keys[bool(matching)].add(image_key(id_regex(name)))
+        names[bool(matching)].append(id_regex(name))
     for pattern in patterns:
         if pattern not in used:
             raise InputError(f"folders: no images are in a folder {pattern!r}")
-    return inside, frozenset(keys[False] - keys[True])
+    return inside, OtherImages(names[True], names[False])
 
 
 def _region_tasks(found: list[_RegionFile], limit: int | None) -> Iterator[RegionTask]:
-    ids = distinct_ids(name_of_file(file.name) for reader, file, _ in found if reader.named_by_file)
+    ids = _ids_of_images(file.name for reader, file, _ in found if reader.named_by_file)
     number = itertools.count()
     for reader, file, rows in found:
         if limit == 0:
@@ -291,9 +294,25 @@ def _region_tasks(found: list[_RegionFile], limit: int | None) -> Iterator[Regio
         if limit is not None:
             rows = _first_rows(rows, limit)
             limit -= _count_images(reader, file, rows)
-        image_id = ids[name_of_file(file.name)] if reader.named_by_file else ""
+        image_id = ids[file.name] if reader.named_by_file else ""
         for piece in reader.pieces(file, rows):
             yield RegionTask(reader, piece, next(number), image_id)
+
+
+def _ids_of_images(paths: Iterable[str]) -> dict[str, str]:
+    """Return the ids of files of one image each."""
+    names = {path: name_of_file(path) for path in paths}
+    counts = collections.Counter(names.values())
+    for path, name in names.items():
+        # Of `scan.001` and `scan.002`, the number is part of the name.
+        if counts[name] > 1 and not _has_known_ending(path):
+            names[path] = path
+    ids = distinct_ids(names.values())
+    return {path: ids[name] for path, name in names.items()}
+
+
+def _has_known_ending(path: str) -> bool:
+    return path.lower().removesuffix(".gz").endswith((".npy", ".npz", *PICTURE_ENDINGS))
 
 
 def _first_rows(rows: tuple[int, int | None], limit: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Data sets and file formats by name."""
 
+import contextlib
 import itertools
 import re
 from typing import Any, TypeVar
@@ -7,11 +8,12 @@ from typing import Any, TypeVar
 import h5py
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.text_file import why_not_text
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
 from pipeline.ingest.image_names import PICTURE_ENDINGS
 from pipeline.ingest.interfaces import RegionReader, SentenceReader
 from pipeline.ingest.parsers.hdf5 import open_hdf5
-from pipeline.ingest.parsers.text_rows import COMPRESSED_BLOCK_BYTES, split_lines
+from pipeline.ingest.parsers.text_rows import COMPRESSED_BLOCK_BYTES, is_blank, split_lines
 from pipeline.ingest.readers.bottom_up_hdf5 import BottomUpHdf5
 from pipeline.ingest.readers.coco_captions import CocoCaptions
 from pipeline.ingest.readers.data_set import DataSet
@@ -26,7 +28,12 @@ from pipeline.ingest.readers.nlvr2 import Nlvr2Official, Nlvr2Release
 from pipeline.ingest.readers.numpy_files import NumpyFiles
 from pipeline.ingest.readers.pictures import Pictures
 from pipeline.ingest.readers.pretraining_json import PretrainingJson
-from pipeline.ingest.readers.region_tsv import BottomUpTsv, LxmertTsv, header_of
+from pipeline.ingest.readers.region_tsv import (
+    BottomUpTsv,
+    LxmertTsv,
+    check_line_breaks,
+    header_of,
+)
 from pipeline.ingest.readers.vizwiz import VizWiz
 from pipeline.ingest.readers.vqa import VqaOfficial, VqaRelease
 
@@ -84,6 +91,8 @@ _SHOWN_NAMES = 5
 _MESHED_MEMORY = re.compile(r"\d+_features")
 # The first line alone may be invalid.
 _LINES = 4
+# So much of a file tells whether it is text.
+_SAMPLE_BYTES = 1000
 
 
 def make_data_set(name: str) -> DataSet:
@@ -141,6 +150,8 @@ def detect_format(file: InputFile) -> str:
             return _COLUMNS[count]
     if columns == [0]:
         raise InputError(f"{file.name}: the file is empty")
+    with contextlib.suppress(*READ_ERRORS):
+        check_line_breaks(file, max(_COLUMNS))
     names = ", ".join(header_of(file))
     raise InputError(
         f"{file.name}: columns in the first line: {columns[0]}{names and f' ({names})'}; LXMERT's "
@@ -182,13 +193,26 @@ def is_sentence_file(file: InputFile) -> bool:
 
 
 def _column_counts(file: InputFile) -> list[int]:
-    """Return the numbers of columns of the first lines; [0] if there are none."""
+    """Return the numbers of columns of the first lines that are not blank; [0] if there are none.
+
+    Raises:
+        InputError: The file cannot be opened, is no text, or is damaged in its first line.
+    """
+    counts: list[int] = []
     try:
         with open_input(file) as content:
-            lines = itertools.islice(split_lines(content, 0, COMPRESSED_BLOCK_BYTES), _LINES)
-            return [line.text.count(b"\t") + 1 for line in lines] or [0]
+            if problem := why_not_text(content.read1(_SAMPLE_BYTES)):
+                raise InputError(f"{file.name}: {problem}")
+        with open_input(file) as content:
+            lines = split_lines(content, 0, COMPRESSED_BLOCK_BYTES)
+            filled = (line for line in lines if not is_blank(line))
+            for line in itertools.islice(filled, _LINES):
+                counts.append(line.text.count(b"\t") + 1)
     except READ_ERRORS as error:
-        raise InputError(f"{file.name}: cannot be read: {error}") from error
+        # The rows before the damage can be read.
+        if not counts:
+            raise InputError(f"{file.name}: cannot be read: {error}") from error
+    return counts or [0]
 
 
 def _found_column_counts(file: InputFile) -> list[int]:

@@ -1,5 +1,6 @@
 """Text files: the same text in every form, and data that is not text."""
 
+import gzip
 import io
 import json
 
@@ -82,7 +83,6 @@ def test_every_reader_takes_every_form(tmp_path, name):
         (b"yes\r\ncaf\xe9\r\n", "line 2: not UTF-8 text (byte 8); save the file as UTF-8"),
         (b"\xef\xbb\xbfno\rcaf\xe9", "line 2: not UTF-8 text (byte 9)"),
         (b"yes\nn\0o", "line 2: not UTF-8 text (a NUL character)"),
-        ("a\nb\nc".encode("utf-32"), "line 1: not UTF-16 text (a NUL character)"),
         (b"\xff\xfea\0\n\0\x00\xdcb\0", "line 2: not UTF-16 text (byte 6)"),
         (b"\xfe\xff\0a\0", "line 1: not UTF-16 text (byte 4)"),
         (b"\x89PNG\r\n\x1a\n", "line 1: not UTF-8 text (byte 0)"),
@@ -94,6 +94,25 @@ def test_what_is_no_text_is_refused_with_its_line(tmp_path, data, reason):
     with pytest.raises(InputError) as refused:
         read_text(path)
     assert str(refused.value).startswith(f"{path} {reason}")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("a\nb\nc".encode("utf-32"), "UTF-32 text; save the file as UTF-8"),
+        (
+            gzip.compress(b"a\nb"),
+            "compressed with gzip; decompress it, or let its name end with .gz",
+        ),
+        (b"PK\3\4\x14\0\0\0", "a zip archive; unpack it, or let its name end with .zip"),
+    ],
+)
+def test_other_kinds_of_files_are_named(tmp_path, data, reason):
+    path = tmp_path / "answers.txt"
+    path.write_bytes(data)
+    with pytest.raises(InputError) as refused:
+        read_text(path)
+    assert str(refused.value) == f"{path}: {reason}"
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])

@@ -19,7 +19,7 @@ from io import BufferedIOBase
 from typing import Any, NamedTuple
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.text_file import UNMARKED_UTF16, Utf8Stream, is_unmarked_utf16
+from lxmert_tf.text_file import Utf8Stream, why_not_text
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
 from pipeline.ingest.interfaces import ReadError
 from pipeline.ingest.parsers.text_rows import Line, split_lines
@@ -118,8 +118,8 @@ def read_json_lines(file: InputFile) -> Iterator[Item | ReadError]:
             if line is None:
                 yield ReadError(number, "", DAMAGED)
                 return
-            if is_empty and is_unmarked_utf16(line.text):
-                raise InputError(f"{file.name}: {UNMARKED_UTF16}")
+            if is_empty and (problem := why_not_text(line.text)):
+                raise InputError(f"{file.name}: {problem}")
             if number == 1 and line.text.lstrip().startswith(b"["):
                 raise InputError(f"{file.name}: holds a JSON list, not an object per line")
             if line.text.strip():
@@ -149,9 +149,9 @@ class _Window:
         return self._reason is DAMAGED
 
     @property
-    def is_unmarked_utf16(self) -> bool:
-        """True if the text seems to be UTF-16 without a byte order mark; asked at its start."""
-        return is_unmarked_utf16(self._text[:_SAMPLE].encode("utf-8", "surrogateescape"))
+    def why_not_text(self) -> str:
+        """The reason if the start of the file, where this is asked, is not text; or empty."""
+        return why_not_text(self._text[:_SAMPLE].encode("utf-8", "surrogateescape"))
 
     def peek(self) -> str:
         """Return the next character that is not blank; empty at the end."""
@@ -301,11 +301,11 @@ def _first_character(file: InputFile, window: _Window) -> str:
     """Return the first character that is not blank.
 
     Raises:
-        InputError: There is none, the file is damaged before it, or it is UTF-16 without a mark.
+        InputError: There is none, or the file is damaged before it or no text that can be read.
     """
     character = window.peek()
-    if window.is_unmarked_utf16:
-        raise InputError(f"{file.name}: {UNMARKED_UTF16}")
+    if problem := window.why_not_text:
+        raise InputError(f"{file.name}: {problem}")
     if not character:
         raise _damaged(file) if window.damaged else _empty(file)
     return character

@@ -17,6 +17,12 @@ _HEADER_ERRORS = (
     *(ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError, OverflowError),
     tokenize.TokenError,
 )
+# Version 3.0 differs from 2.0 only in names of fields; arrays with fields are refused.
+_HEADER_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    (3, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def read_npy(stream: BufferedIOBase) -> Any:
@@ -35,10 +41,10 @@ def read_npy(stream: BufferedIOBase) -> Any:
     if not prefix.startswith(np.lib.format.MAGIC_PREFIX):
         raise RegionError("not in NumPy's format .npy")
     try:
-        # Later versions are for arrays with many fields.
-        if tuple(prefix[-2:]) != (1, 0):
-            raise RegionError("an array is not of version 1.0 of the format")
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+        read_header = _HEADER_READERS.get((prefix[-2], prefix[-1]))
+        if read_header is None:
+            raise RegionError("an array is not of version 1.0, 2.0, or 3.0 of the format")
+        shape, is_fortran, dtype = read_header(stream)
         length = math.prod(shape) * dtype.itemsize
     except _HEADER_ERRORS as error:
         raise _damaged() from error

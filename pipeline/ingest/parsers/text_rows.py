@@ -106,9 +106,10 @@ def piece_rows(piece: Piece, is_header: IsHeader = no_header) -> Generator[Line,
     if piece.stop is not None and start >= piece.stop:
         return 0
     with open_input(piece.file, start) as content:
-        for line in split_lines(content, start, BLOCK_BYTES):
+        lines = split_lines(content, start, BLOCK_BYTES)
+        for line, is_row in _told_apart(lines, is_header):
             count = line.number
-            if _is_row(line, is_header):
+            if is_row:
                 yield line
             if piece.stop is not None and line.offset + line.size >= piece.stop:
                 break
@@ -231,13 +232,24 @@ def _byte_range(
 
 
 def _rows(lines: Iterable[Line], is_header: IsHeader) -> Iterator[Line]:
-    return (line for line in lines if _is_row(line, is_header))
+    return (line for line, is_row in _told_apart(lines, is_header) if is_row)
 
 
-def _is_row(line: Line, is_header: IsHeader) -> bool:
-    if not line.text or line.text.isspace():
-        return False
-    return line.offset > 0 or not is_header(line.text)
+def _told_apart(lines: Iterable[Line], is_header: IsHeader) -> Iterator[tuple[Line, bool]]:
+    """Yield lines and whether they are rows: neither blank nor the header, which is the first."""
+    may_be_header = False
+    for line in lines:
+        may_be_header |= line.offset == 0
+        if is_blank(line):
+            yield line, False
+            continue
+        yield line, not (may_be_header and is_header(line.text))
+        may_be_header = False
+
+
+def is_blank(line: Line) -> bool:
+    """Return whether a line has nothing but spaces."""
+    return not line.text or line.text.isspace()
 
 
 class PieceLines(NamedTuple):

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
-from lxmert_tf.text_file import UNMARKED_UTF16, is_unmarked_utf16
+from lxmert_tf.text_file import why_not_text
 from pipeline.ingest.checks.region_checks import RegionError, checked_image, read_image
 from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
 from pipeline.ingest.interfaces import (
@@ -29,6 +29,7 @@ from pipeline.ingest.parsers.text_rows import (
     BLOCK_BYTES,
     MAX_LINE_BYTES,
     Line,
+    is_blank,
     piece_rows,
     split_lines,
     text_pieces,
@@ -41,6 +42,9 @@ _MAX_HEADER_BYTES = 1000
 # A name of a column, which is neither a number nor an array.
 _COLUMN_NAME = re.compile(r"#? *[A-Za-z_][A-Za-z0-9_ .-]*")
 _FEWEST_COLUMNS = 3
+# A cell that goes on in the next line: base64 in lines of 76 characters, as MIME has it, or an
+# opening quote without the closing one.
+_OPEN_CELL = re.compile(rb'\t("?[A-Za-z0-9+/]{76}|"[^\t"]*)\r{0,2}\Z')
 
 
 class RegionTsv(RegionReader):
@@ -66,6 +70,7 @@ class RegionTsv(RegionReader):
         with contextlib.suppress(*READ_ERRORS):
             _check_text(file, self.name)
             self._check_header(file)
+            check_line_breaks(file, len(self.columns))
         return text_pieces(file, rows, _is_header)
 
     def read(self, piece: Piece) -> Generator[ReadImage | ReadError, None, int]:
@@ -184,9 +189,31 @@ def header_of(file: InputFile) -> tuple[str, ...]:
     """
     with open_input(file) as content:
         start = io.BytesIO(content.read(2 * _MAX_HEADER_BYTES))
-    for line in split_lines(start, 0, 2 * _MAX_HEADER_BYTES):
-        return _header(line.text)
-    return ()
+    lines = split_lines(start, 0, 2 * _MAX_HEADER_BYTES)
+    return next((_header(line.text) for line in lines if not is_blank(line)), ())
+
+
+def check_line_breaks(file: InputFile, columns: int) -> None:
+    """Raise an InputError if the first row of a file goes on in the lines that follow.
+
+    Cells in quotes may do so in other TSV files, but a file whose rows are lines can be read from
+    any place.
+
+    Args:
+        file: The file.
+        columns: Number of columns of a row.
+
+    Raises:
+        READ_ERRORS: The file is damaged.
+    """
+    first = next(piece_rows(Piece(file), _is_header), None)
+    if first is None or not first.ended or first.text.count(b"\t") + 1 >= columns:
+        return
+    if _OPEN_CELL.search(first.text):
+        raise InputError(
+            f"{file.name}: the rows have line breaks; write a row in one line, with arrays as of "
+            "base64.b64encode (base64.encodebytes breaks them into lines)"
+        )
 
 
 def _is_header(first_line: bytes) -> bool:
@@ -204,12 +231,12 @@ def _header(first_line: bytes) -> tuple[str, ...]:
 
 
 def _check_text(file: InputFile, format_name: str) -> None:
-    """Raise an InputError if a file is empty, UTF-16 without a mark, or has no tab at its start."""
+    """Raise an InputError if a file is empty, no text, or has no tab at its start."""
     seen = 0
     with open_input(file) as content:
         while seen < BLOCK_BYTES and (block := content.read1(BLOCK_BYTES)):
-            if not seen and is_unmarked_utf16(block):
-                raise InputError(f"{file.name}: {UNMARKED_UTF16}")
+            if not seen and (problem := why_not_text(block)):
+                raise InputError(f"{file.name}: {problem}")
             if b"\t" in block:
                 return
             seen += len(block)

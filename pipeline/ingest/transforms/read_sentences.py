@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 
 from pipeline.beam.workers import noting_errors
-from pipeline.ingest.elements import AnnotatedSentence, ReadCount, Reject
-from pipeline.ingest.image_names import IdRegex, image_key
+from pipeline.ingest.elements import AMBIGUOUS, AnnotatedSentence, ReadCount, Reject
+from pipeline.ingest.image_names import IdRegex, OtherImages
 from pipeline.ingest.inputs import SentenceTask, is_within
 from pipeline.ingest.interfaces import ReadError
+
+_NONE = OtherImages()
 
 
 class ReadSentences(beam.PTransform):
@@ -19,7 +21,7 @@ class ReadSentences(beam.PTransform):
         percent: Range of image hashes that are wanted.
         id_regex: Selects the id within an image's name.
         folder: The work folder.
-        left_out: Keys of the names of images whose sentences are left out.
+        left_out: Images whose sentences are left out.
     """
 
     def __init__(
@@ -28,7 +30,7 @@ class ReadSentences(beam.PTransform):
         percent: tuple[int, int],
         id_regex: IdRegex,
         folder: str,
-        left_out: frozenset[str],
+        left_out: OtherImages,
     ):
         super().__init__()
         self._tasks = tasks
@@ -50,7 +52,7 @@ def _read_noting_errors(
     folder: str,
     percent: tuple[int, int],
     id_regex: IdRegex,
-    left_out: frozenset[str],
+    left_out: OtherImages,
 ) -> Iterator[AnnotatedSentence | Reject | ReadCount]:
     with noting_errors(folder):
         yield from read_sentences(task, percent, id_regex, left_out)
@@ -60,7 +62,7 @@ def read_sentences(
     task: SentenceTask,
     percent: tuple[int, int],
     id_regex: IdRegex,
-    left_out: frozenset[str] = frozenset(),
+    left_out: OtherImages = _NONE,
 ) -> Iterator[AnnotatedSentence | Reject | ReadCount]:
     """Yield a sentence or reject for each item of a file, then the count."""
     count, file = 0, task.file.name
@@ -70,9 +72,12 @@ def read_sentences(
             yield Reject("sentence", item.id, item.reason, file, item.line or number)
             continue
         names = tuple(map(id_regex, item.image_ids)) if id_regex else item.image_ids
-        if is_within(percent, names[0]) and left_out.isdisjoint(map(image_key, names)):
-            count += 1
-            yield AnnotatedSentence(names, item.sentence, file, number)
+        if not is_within(percent, names[0]) or any(map(left_out.has, names)):
+            continue
+        count += 1
+        annotated = AnnotatedSentence(names, item.sentence, file, number)
+        unclear = [name for name in names if left_out.may_have(name)]
+        yield annotated.reject(AMBIGUOUS, unclear[0]) if unclear else annotated
     yield ReadCount("sentence", count)
 
 

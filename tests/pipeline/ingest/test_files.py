@@ -213,3 +213,26 @@ def test_archives_are_closed_after_a_job_and_if_they_are_damaged(folder):
         # The error, which has the file in its frames, is still known here.
         assert caught and "b.zip" not in opened()
     assert "a.zip" not in opened()
+
+
+def test_a_file_that_is_named_in_two_ways_is_read_once(folder):
+    write("a.tsv", content=ROW)
+    write("d/q.json")
+    assert names("a.tsv", "./a.tsv", str(folder / "a.tsv"), "d/../*.tsv") == ["a.tsv"]
+    assert len(inputs("a.tsv", sentences=("q.json", "./q.json", "d/q.json")).sentences) == 2
+
+
+def test_endings_of_archives_may_be_in_capitals(folder):
+    with zipfile.ZipFile("A.ZIP", "w") as archive:
+        archive.writestr("d/a.tsv", ROW)
+    assert names("A.ZIP") == names("*.ZIP") == names("A.ZIP!d/a.tsv") == ["A.ZIP!d/a.tsv"]
+    with open_input(find_inputs(["A.ZIP"])[0]) as content:
+        assert content.read() == ROW
+    with pytest.raises(InputError, match=r"A\.ZIP!d/\*: .* no such member; name one, not a patt"):
+        find_inputs(["A.ZIP!d/*"])
+
+
+def test_numbers_at_the_end_of_names_are_part_of_the_ids(folder):
+    write("scan.001", "scan.002", "d/other.007", content=b"x")
+    tasks = inputs("scan.001", "scan.002", "d/other.007", form="pictures").regions
+    assert [task.image_id for task in tasks] == ["scan.001", "scan.002", "other"]

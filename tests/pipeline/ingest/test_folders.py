@@ -75,6 +75,31 @@ def test_a_sentence_without_an_image_in_any_folder_is_rejected(train, tmp_path):
     assert (reject["id"], reject["reason"]) == ("train-9-0-3", "its image is missing")
 
 
+@pytest.mark.parametrize("inside", ["x", "y"])
+def test_of_equal_names_in_two_folders_those_of_the_split_are_kept(tmp_path, inside):
+    pixels = np.random.default_rng(0).integers(0, 256, [10, 40, 3], np.uint8)
+    for name in ("x/1", "x/2", "y/1", "z/3"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    about = ["x/1", "x/1.png", "y/1", "y/1.png", "1", "z/3", "3", "x/2", "4"]
+    lines = [json.dumps({"image": name, "sentence": "what?", "id": name}) + "\n" for name in about]
+    (tmp_path / "q.jsonl").write_text("".join(lines))
+    part = PartConfig(
+        (RegionFiles((str(tmp_path),)),),
+        (SentenceFiles((str(tmp_path / "q.jsonl"),), "json_lines"),),
+    )
+    records = SplitConfig("all", folders=(inside,))
+    config = IngestConfig(records=records, parts={"all": part}, max_reject_fraction=0.5)
+    summary = run_ingest(config, tmp_path / "out")
+    kept = {"x": {"x/1", "x/1.png", "x/2"}, "y": {"y/1", "y/1.png"}}[inside]
+    assert {s.id for scene in scenes_in(tmp_path / "out") for s in scene.sentences} == kept
+    # What is only in other folders is left out, and not rejected.
+    reasons = {reject["id"]: reject["reason"] for reject in rejects_in(tmp_path / "out")}
+    missing, ambiguous = "its image is missing", "the name of its image is ambiguous"
+    assert reasons == {"1": ambiguous, "4": missing}
+    assert summary["sentences"] == {"read": len(kept) + 2, "written": len(kept), "rejected": 2}
+
+
 def test_names_that_a_regex_selects(train, tmp_path):
     config = config_of(train, ("1",))
     config = dataclasses.replace(config, image_id_regex=r"-(\d+-\d+-\d+)(?:\.png)?$")

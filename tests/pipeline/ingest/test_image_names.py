@@ -10,6 +10,7 @@ from lxmert_tf.errors import InputError
 from pipeline.ingest.config import IngestConfig, PartConfig, RegionFiles, SentenceFiles, SplitConfig
 from pipeline.ingest.image_names import (
     IdRegex,
+    OtherImages,
     distinct_ids,
     distinct_labels,
     image_key,
@@ -186,3 +187,10 @@ def test_an_invalid_regular_expression_is_rejected(regex, reason):
     part = PartConfig((RegionFiles(("a",)),), (SentenceFiles(("b",), "json_lines"),))
     with pytest.raises(InputError, match=reason):
         IngestConfig(records=SplitConfig("all"), parts={"all": part}, image_id_regex=regex)
+
+
+def test_a_name_inside_and_outside_is_neither_left_out_nor_taken():
+    # As a regular expression makes them of `x/1.png` and `y/1.png`.
+    others = OtherImages(["1", "2"], ["1", "3"])
+    assert [others.has(name) for name in "1234"] == [False, False, True, False]
+    assert [others.may_have(name) for name in "1234"] == [True, False, False, False]

@@ -253,3 +253,14 @@ def test_any_bytes_behind_the_magic_are_an_array_or_a_fault(content):
     for data in (content, header + content):
         with contextlib.suppress(RegionError):
             read_npy(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_every_version_of_the_format_is_read(version):
+    stream = io.BytesIO()
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.lib.format.write_array(stream, array, version)
+    np.testing.assert_array_equal(read_npy(io.BytesIO(stream.getvalue())), array)
+    later = stream.getvalue()[:6] + b"\4" + stream.getvalue()[7:]
+    with pytest.raises(RegionError, match=r"not of version 1\.0, 2\.0, or 3\.0"):
+        read_npy(io.BytesIO(later))

@@ -1,5 +1,7 @@
 """The text formats of regions: valid rows are read unchanged, invalid ones are reported."""
 
+import base64
+import bz2
 import dataclasses
 import gzip
 import itertools
@@ -500,3 +502,72 @@ def test_each_row_of_a_damaged_file_is_an_image_or_an_error(
     untouched = {row(cells(small(f"i{n}", 2, 4))).strip() for n in range(5)} & set(map(bytes, rows))
     ids = [item.id for item in read if not isinstance(item, ReadError)]
     assert {line.split(b"\t")[0].decode() for line in untouched} <= set(ids)
+
+
+@pytest.mark.parametrize("form", ["plain", "quotes", "header"])
+def test_arrays_that_are_broken_into_lines_are_one_clear_error(tmp_path, form):
+    lines = {b"boxes": base64.encodebytes, b"features": base64.encodebytes}
+    cells = lxmert_cells(small("image", 36, 16))
+    broken = {
+        name: lines[name.encode()](base64.b64decode(cell)) if name.encode() in lines else cell
+        for name, cell in cells.items()
+    }
+    if form != "plain":
+        broken = {name: b'"%s"' % cell for name, cell in broken.items()}
+    header = "\t".join(LxmertTsv.columns).encode() + b"\r\n" if form == "header" else b""
+    path = written(tmp_path, header + row(broken, b"\r\n") * 2)
+    with pytest.raises(InputError, match=r"regions\.tsv: .*line breaks; write a row in one line"):
+        LxmertTsv().pieces(input_file(path))
+    if form != "header":
+        with pytest.raises(InputError, match=r"regions\.tsv: .*line breaks; write a row in one"):
+            detect_format(input_file(path))
+
+
+def test_a_first_row_that_alone_is_broken_costs_no_other(tmp_path):
+    text = row(CELLS)
+    path = written(tmp_path, text[:40] + b"\n" + text[40:] + text.replace(b"image-0", b"image-9"))
+    *errors, image = read_all(LxmertTsv(), path)
+    assert image.id == "image-9"
+    assert len(errors) == 2
+
+
+@pytest.mark.parametrize("reader, cells", FORMATS)
+def test_blank_lines_may_come_before_the_header(tmp_path, reader, cells):
+    columns = reader.columns[::-1]
+    rows = [[cells(image)[name] for name in columns] for image in IMAGES]
+    lines = [b" ", b"", "\t".join(columns).encode(), *(b"\t".join(line) for line in rows)]
+    path = written(tmp_path, b"\r\n".join(lines))
+    assert detect_format(input_file(path)) == reader.name
+    found = read_all(reader(), path)
+    assert [image.id for image in found] == [image.image_id for image in IMAGES]
+    assert reader().pieces(input_file(path), (1, 2))[0].start > 0
+
+
+@pytest.mark.parametrize(
+    ("pack", "message"),
+    [
+        (gzip.compress, "compressed with gzip; decompress it, or let its name end with .gz"),
+        (bz2.compress, "compressed with bzip2; decompress it"),
+        (lambda data: data.decode().encode("utf-32"), "UTF-32 text; save the file as UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named_as_what_it_is(tmp_path, pack, message):
+    path = written(tmp_path, pack(row(CELLS) * 2))
+    for read in (detect_format, LxmertTsv().pieces):
+        with pytest.raises(InputError, match=rf"regions\.tsv: {re.escape(message)}$"):
+            read(input_file(path))
+
+
+def test_a_gzipped_file_may_have_a_name_in_capitals(tmp_path):
+    path = tmp_path / "REGIONS.TSV.GZ"
+    path.write_bytes(gzip.compress(row(CELLS)))
+    [file] = find_inputs([str(path)])
+    assert detect_format(file) == "lxmert_tsv"
+    [image] = read_all(LxmertTsv(), path)
+    assert image.id == FIRST.image_id
+
+
+def test_the_format_of_a_file_that_is_soon_cut_is_told_by_its_first_rows(tmp_path):
+    path = tmp_path / "regions.tsv.gz"
+    path.write_bytes(gzip.compress(row(CELLS) * 3, compresslevel=0)[:-10])
+    assert detect_format(input_file(path)) == "lxmert_tsv"
