@@ -22,6 +22,10 @@ T = TypeVar("T")
 _UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 # The members of a container in the place of a key.
 _MEMBERS = {dict: ".NAME", list: "[N]", tuple: "[N]"}
+# The tag of the key `<<`.
+_MERGE = "tag:yaml.org,2002:merge"
+# What PyYAML says about a tab where a line begins.
+_TAB = "found character '\\t' that cannot start any token"
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,6 +42,9 @@ def _mapping_with_unique_string_keys(loader: _Loader, node: yaml.MappingNode) ->
     # PyYAML silently keeps the last of two equal keys, and reads the key `no` as False.
     seen = set()
     for key_node, _ in node.value:
+        if key_node.tag == _MERGE:
+            # A mapping whose keys are added, unless they are given here.
+            continue
         key = loader.construct_object(key_node, deep=True)
         problem = None
         if not isinstance(key, str):
@@ -66,6 +73,8 @@ def read_mapping(path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be read"
+        if problem == _TAB:
+            problem = "a line is indented with a tab; use spaces"
         raise InputError(f"{path}{line}: not valid YAML: {problem}") from error
     except (ValueError, LookupError, AttributeError) as error:
         # PyYAML takes 2020-13-45 for a date and 0b_ for a number, then fails to convert them. The
@@ -73,6 +82,8 @@ def read_mapping(path) -> dict[str, Any]:
         raise InputError(f"{path}: not valid YAML: {error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: not valid YAML: nested too deeply") from error
+    if content is None:
+        raise InputError(f"{path}: the file is empty; it must hold a mapping of keys to values")
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold a mapping of keys to values")
     return content

@@ -20,7 +20,7 @@ SCHEME = "hf://"
 DETECTOR = "detector"
 # All published models share the vocabulary of this one.
 _PUBLISHED_MODEL = "hf://unc-nlp/lxmert-base-uncased"
-_NAME = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@(\S+))?", re.ASCII)
+_NAME = re.compile(r"(?i:hf)://([\w.-]+/[\w.-]+)(?:@(\S+))?", re.ASCII)
 # A repository is a model if it has one of these files.
 _KINDS = ("config.json", "config.yaml", "preset.json", "saved_model.pb")
 _DESCRIPTION = (
@@ -49,7 +49,7 @@ class _NoAnswer(InputError):
 
 def is_hub_name(name) -> bool:
     """Return whether a name is one of the Hugging Face Hub rather than a path."""
-    return str(name).startswith(SCHEME)
+    return str(name)[: len(SCHEME)].lower() == SCHEME
 
 
 def local_directory(name, model_type: str | None = "lxmert") -> pathlib.Path:

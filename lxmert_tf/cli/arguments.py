@@ -1,9 +1,13 @@
 """Command-line arguments that several commands share, and how the training commands read theirs."""
 
 import argparse
+import contextlib
+import re
 import typing
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from lxmert_tf.errors import InputError
 from lxmert_tf.runtime import keep_freed_memory, prefer_onednn
 
 if TYPE_CHECKING:
@@ -35,6 +39,26 @@ def add_record_arguments(parser: argparse.ArgumentParser, required: bool) -> Non
         metavar="N",
         help="sentences per batch (default 256)",
     )
+
+
+@contextlib.contextmanager
+def naming_options(names: Iterable[str]) -> Iterator[None]:
+    """Let errors that begin with fields of a configuration name the options that set them.
+
+    Args:
+        names: Fields that options have set, such as "batch_size" for --batch-size.
+
+    Raises:
+        InputError: As in the block, with other names.
+    """
+    try:
+        yield
+    except InputError as error:
+        message = str(error)
+        for name in names:
+            option = f"--{name.replace('_', '-')}"
+            message = re.sub(rf"(^|^\S+ and ){name}\b", rf"\g<1>{option}", message)
+        raise InputError(message) from error
 
 
 def add_answers_argument(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +131,6 @@ def check_detector_arguments(args: argparse.Namespace) -> None:
     Raises:
         InputError: It has none.
     """
-    from lxmert_tf.errors import InputError
 
     if args.flavor is not None and args.detector is None:
         raise InputError("--flavor requires --detector")

@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+import sys
 from typing import Any
 
 from lxmert_tf.cli.arguments import (
@@ -11,6 +12,8 @@ from lxmert_tf.cli.arguments import (
     read_answers,
     read_detector,
 )
+
+TOP = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top",
         type=positive_int,
-        default=3,
         metavar="N",
-        help="answers per question (default: %(default)s)",
+        help=f"answers per question (default: {TOP}); a SavedModel or a server gives at most as "
+        "many as it was exported with",
     )
     parser.add_argument(
         "--endpoint",
@@ -51,7 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_detector_arguments(parser)
     add_answers_argument(parser)
-    parser.add_argument("questions", nargs="+", metavar="QUESTION", help="a question in quotes")
+    # With a type, because an empty one is reported with its number.
+    parser.add_argument(
+        "questions", type=str, nargs="+", metavar="QUESTION", help="a question in quotes"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,6 +71,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--answers is for a model on disk; a server names the answers itself")
     if args.extractor and args.detector:
         raise InputError("--extractor and --detector both name an extractor; give one of them")
+    if args.endpoint and "://" not in args.endpoint:
+        raise InputError(
+            f"--endpoint {args.endpoint}: name the protocol, http://{args.endpoint} (REST) or "
+            f"grpc://{args.endpoint}"
+        )
     # Before the model is loaded, which takes seconds.
     check_not_empty(args.questions, "question")
     images: list[Any] = [read_image(path) for path in args.image]
@@ -72,10 +83,17 @@ def run(args: argparse.Namespace) -> int:
     if predictor.takes_files:
         # Smaller than the pixels, and decoded by the model itself.
         images = [pathlib.Path(path).read_bytes() for path in args.image]
-    for question, answers in zip(args.questions, predictor.answer(images, args.questions)):
+    answered = predictor.answer(images, args.questions)
+    for question, answers in zip(args.questions, answered):
         print(question)
-        for answer, score in answers[: args.top]:
+        for answer, score in answers[: args.top or TOP]:
             print(f"  {score:6.1%}  {answer}")
+    if args.top and len(answered[0]) < args.top:
+        print(
+            f"{args.model}: gives {len(answered[0])} answers to a question; for a SavedModel, "
+            "`lxmert export --top-k` sets the number",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -85,6 +103,7 @@ def _load_predictor(args: argparse.Namespace):
 
     detector = read_detector(args)
     if args.endpoint is None:
-        return Predictor.from_directory(args.model, detector, read_answers(args))
+        top = args.top or TOP
+        return Predictor.from_directory(args.model, detector, read_answers(args), top)
     extractor = read_mapping(args.extractor) if args.extractor else None
     return Predictor.from_endpoint(args.endpoint, args.model, detector or extractor)

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rules by which the detector resizes pictures and selects regions (default: those of "
         "its config)",
     )
-    parser.add_argument("--output", required=True, metavar="PRESET", help="directory to write")
+    parser.add_argument("--output", required=True, metavar="PRESET", help="a new directory")
     parser.add_argument(
         "--partial",
         action="store_true",
@@ -63,9 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import the weights, print a report and write the preset."""
+    from lxmert_tf.atomic_write import check_replaceable
     from lxmert_tf.errors import InputError
 
     _check_options(args)
+    # Before the checkpoint is read, which takes seconds.
+    check_replaceable(args.output)
     model, report = _import_detector(args) if args.source == DETECTOR else _import_model(args)
     _print_report(report)
     if not report.is_complete() and not args.partial:

@@ -173,10 +173,21 @@ def missing_extra(error: ModuleNotFoundError) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports an error in one line, as commands do, instead of below the usage."""
+    """Refuses empty values, and reports errors in one line instead of below the usage."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Converts what has no `type`. An empty path would be the working directory.
+        self.register("type", None, _filled)
 
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _filled(value: str) -> str:
+    if not value.strip():
+        raise argparse.ArgumentTypeError("the value is empty")
+    return value
 
 
 def _top_level_arguments(argv: Sequence[str]) -> list[str]:

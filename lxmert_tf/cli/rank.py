@@ -12,7 +12,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--image", required=True, metavar="FILE", help="a PNG, JPEG, ... file")
     add_detector_arguments(parser)
-    parser.add_argument("sentences", nargs="+", metavar="SENTENCE", help="a sentence in quotes")
+    # With a type, because an empty one is reported with its number.
+    parser.add_argument(
+        "sentences", type=str, nargs="+", metavar="SENTENCE", help="a sentence in quotes"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

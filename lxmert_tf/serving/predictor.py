@@ -99,6 +99,7 @@ class Predictor:
         directory,
         extractor: RegionExtractor | None = None,
         answers: Sequence[str] | None = None,
+        top_k: int = 5,
     ) -> "Predictor":
         """Load a model from disk, whatever its form.
 
@@ -108,6 +109,8 @@ class Predictor:
             extractor: Region extractor to use, such as a `DetectorExtractor`; the one that is
                 stored with the model if None.
             answers: Names of the answers of a preset that has none, in the order of the logits.
+            top_k: Answers of a preset per question, at least 1. A SavedModel keeps the number that
+                it was exported with.
 
         Raises:
             InputError: There is no such model, it does not name its region extractor, or the
@@ -115,7 +118,7 @@ class Predictor:
         """
         model = find_model(directory)
         if is_preset(model):
-            return cls.from_preset(directory, extractor, answers)
+            return cls.from_preset(directory, extractor, answers, top_k)
         if answers is not None:
             raise InputError(f"{directory}: a SavedModel has names of its answers already")
         return cls.from_saved_model(model, extractor)
@@ -126,6 +129,7 @@ class Predictor:
         directory,
         extractor: RegionExtractor | None = None,
         answers: Sequence[str] | None = None,
+        top_k: int = 5,
     ) -> "Predictor":
         """Load a preset of an `LxmertAnswerClassifier` or an `LxmertPairClassifier`.
 
@@ -134,6 +138,7 @@ class Predictor:
             extractor: As for `from_directory`.
             answers: As for `from_directory`. A directory of Hugging Face without names has
                 "answer 0", "answer 1" and so on.
+            top_k: As for `from_directory`.
 
         Raises:
             InputError: The preset is missing or broken, cannot answer questions, or does not name
@@ -149,11 +154,16 @@ class Predictor:
             extractor = extractor_of_model(
                 description.extractor, description.config.region_feature_size, source, extractor
             )
-        return cls.from_model(load_with_numbered_answers(directory, answers), source, extractor)
+        model = load_with_numbered_answers(directory, answers)
+        return cls.from_model(model, source, extractor, top_k)
 
     @classmethod
     def from_model(
-        cls, model: "PresetModel", source: str = "", extractor: RegionExtractor | None = None
+        cls,
+        model: "PresetModel",
+        source: str = "",
+        extractor: RegionExtractor | None = None,
+        top_k: int = 5,
     ) -> "Predictor":
         """Ask a model in memory.
 
@@ -162,6 +172,7 @@ class Predictor:
                 answers.
             source: Name of the model in messages.
             extractor: As for `from_directory`.
+            top_k: Answers per question, at least 1.
 
         Raises:
             InputError: The model cannot answer questions or lacks a part, or the extractor does
@@ -170,7 +181,7 @@ class Predictor:
         from lxmert_tf.serving.signatures import make_served_module
 
         try:
-            module = make_served_module(model)
+            module = make_served_module(model, top_k=top_k)
         except ValueError as error:
             raise InputError(f"{source}: {error}") from error
         size = model.config.region_feature_size

@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from lxmert_tf.cli.arguments import add_flavor_argument
+from lxmert_tf.cli.arguments import add_flavor_argument, naming_options
 from lxmert_tf.errors import InputError, Terminated
 from pipeline.commands.ingest import ignored_text
 
@@ -71,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
         for name in ("format", "batch_size", "max_reject_fraction")
         if getattr(args, name) is not None
     }
-    config = ExtractConfig(tuple(args.images), _extractor_config(args), **given)
+    with naming_options(given):
+        config = ExtractConfig(tuple(args.images), _extractor_config(args), **given)
     try:
         summary = run_extract(config, args.output, args.beam_args, args.workers)
     except (KeyboardInterrupt, Terminated):

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lxmert_tf.cli.arguments import naming_options
 from lxmert_tf.errors import InputError
 
 if TYPE_CHECKING:
@@ -162,9 +163,29 @@ def _from_file(args: argparse.Namespace) -> "IngestConfig":
 
     _check_absent(args, ("regions_format", "sentences", "sentences_format"), "--config")
     config = load_config(IngestConfig, args.config)
+    _check_formats(config, args.config)
     if args.split is not None and config.records:
         raise InputError(f"--split needs a file with splits; {args.config} has records")
     return config
+
+
+def _check_formats(config: "IngestConfig", path: str) -> None:
+    """Raise an InputError that names the key of an unknown format."""
+    from pipeline.ingest.registry import REGION_READERS, SENTENCE_READERS
+
+    for name, part in config.parts.items():
+        regions = [entry.format for entry in part.regions]
+        sentences = [entry.format for entry in part.sentences]
+        for key, formats, known in (
+            ("regions", regions, [None, *REGION_READERS]),
+            ("sentences", sentences, [*SENTENCE_READERS]),
+        ):
+            for number, form in enumerate(formats):
+                if form not in known:
+                    raise InputError(
+                        f"{path}: parts.{name}.{key}[{number}].format is {form!r}; it must be one "
+                        f"of {', '.join(filter(None, known))}"
+                    )
 
 
 def _from_patterns(args: argparse.Namespace) -> "IngestConfig":
@@ -210,4 +231,5 @@ def _one_split(
 
 def _with_options(config: T, args: argparse.Namespace, names: tuple[str, ...]) -> T:
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return dataclasses.replace(config, **given)  # type: ignore[type-var]
+    with naming_options(given):
+        return dataclasses.replace(config, **given)  # type: ignore[type-var]

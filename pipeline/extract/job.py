@@ -341,7 +341,9 @@ def _check_rejects(
     if images["written"] and len(rejects) <= most * images["read"]:
         return
     [(reason, count)] = collections.Counter(reject.reason for reject in rejects).most_common(1)
-    limit = f", more than the {most:.2%} of max_reject_fraction" if images["written"] else ""
+    limit = (
+        f", more than the limit of {most:.2%} (--max-reject-fraction)" if images["written"] else ""
+    )
     raise GateError(
         f"pictures rejected: {len(rejects):,} of {images['read']:,}{limit}; the most common reason "
         f"({count:,} of {len(rejects):,}): {reason}; see {_beside(output, REJECTS)}"

@@ -172,4 +172,7 @@ class IngestConfig:
                 )
         if self.answers and self.min_answer_count is not None:
             raise InputError("answers and min_answer_count are both given; name one of them")
+        for name in self.splits:
+            if not {"", ".", ".."}.isdisjoint(name.split("/")):
+                raise InputError(f"splits: {name!r} is not the name of a folder within the output")
         IdRegex(self.image_id_regex)

@@ -121,7 +121,7 @@ def run_ingest(
             _check_written(summary, rejects, read.get(UNUSED), config, inputs.complete)
             if config.min_answer_count is not None and not (folder / ANSWERS).exists():
                 raise GateError(
-                    f"no answer reaches min_answer_count, which is {config.min_answer_count}"
+                    f"no answer is given {config.min_answer_count:,} times (--min-answer-count)"
                 )
         except (GateError, InputError) as error:
             if not rejects and isinstance(error, InputError):
@@ -148,8 +148,8 @@ def check_rejects(
         rejected, total = _rejected(kind, rejects), read.get(kind, 0)
         if rejected > max_fraction * total:
             raise GateError(
-                f"{PLURALS[kind]} rejected: {rejected:,} of {total:,}, more than the "
-                f"{max_fraction:.2%} of max_reject_fraction; {_most_common(kind, rejects)}"
+                f"{PLURALS[kind]} rejected: {rejected:,} of {total:,}, more than the limit of "
+                f"{max_fraction:.2%} (--max-reject-fraction); {_most_common(kind, rejects)}"
             )
     rejected, unused = _rejected("image", rejects), read.get(UNUSED, 0)
     if read.get("image") and rejected + unused >= read["image"]:

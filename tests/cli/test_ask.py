@@ -146,3 +146,17 @@ def test_top_must_be_a_positive_number(lxmert, tiny, picture, top):
     outcome = lxmert("ask", "--model", tiny.preset, "--image", picture, "--top", top, QUESTION)
     assert outcome.status == 2
     assert "argument --top" in outcome.stderr
+
+
+def test_top_gives_as_many_answers_as_the_model_has(lxmert, tiny, picture):
+    names = len(LxmertAnswerClassifier.from_preset(tiny.preset).answers)
+    ask = ("ask", "--image", picture, "--top", str(names + 1), QUESTION)
+    outcome = lxmert(*ask, "--model", tiny.preset)
+    [(_, answers)] = table_of(outcome.stdout)
+    assert len(answers) == names
+    assert f"{tiny.preset}: gives {names} answers to a question" in outcome.stderr
+
+
+def test_an_endpoint_needs_its_protocol(refused, picture):
+    line = refused("ask", "--endpoint", "localhost:1", "--model", "m", "--image", picture, QUESTION)
+    assert "name the protocol, http://localhost:1 (REST) or grpc://localhost:1" in line

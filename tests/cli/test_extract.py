@@ -29,7 +29,7 @@ def test_writes_a_region_file_and_says_what_it_did(lxmert, photos, grid, tmp_pat
     outcome = lxmert(*argv)
     assert (outcome.status, outcome.stdout) == (1, "")
     [line] = outcome.stderr.splitlines()
-    assert "pictures rejected: 1 of 3, more than the 1.00% of max_reject_fraction" in line
+    assert "pictures rejected: 1 of 3, more than the limit of 1.00% (--max-reject-fraction)" in line
     outcome = lxmert(*argv, "--max-reject-fraction", "0.5")
     assert (outcome.status, outcome.stderr) == (0, "")
     assert outcome.stdout.splitlines() == [
@@ -52,7 +52,7 @@ def test_writes_a_region_file_and_says_what_it_did(lxmert, photos, grid, tmp_pat
         (["--extractor", "missing.yaml"], "missing.yaml: No such file"),
         (["--extractor", "grid.yaml", "--flavor", "hf"], "--flavor is for --detector"),
         (["--extractor", "grid.yaml", "--workers", "0"], "workers is 0"),
-        (["--extractor", "grid.yaml", "--batch-size", "0"], "batch_size is 0"),
+        (["--extractor", "grid.yaml", "--batch-size", "0"], "--batch-size is 0"),
         (["--extractor", "grid.yaml", "--format", "npz"], "invalid choice: 'npz'"),
         (["--extractor", "grid.yaml", "--images", "no/*.png"], "no files match no/*.png"),
         (["--extractor", "grid.yaml", "--images", "empty"], "empty: is a folder without pictures"),

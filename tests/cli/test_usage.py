@@ -121,12 +121,38 @@ def test_a_misplaced_key_is_told_where_it_belongs(refused, tmp_path):
         ),
         (
             ("--source", "easy_vqa", "--split", "test", "--max-reject-fraction", "2"),
-            "max_reject_fraction is 2.0; it must be at most 1",
+            "--max-reject-fraction is 2.0; it must be at most 1",
         ),
     ],
 )
 def test_ingest_options_that_make_no_sense_are_refused(refused, options, message):
     assert message in refused("ingest", *options, "--output", "out")
+
+
+@pytest.mark.parametrize("option", ["--output", "--config", "--source"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_value_is_refused(refused, option, value):
+    line = refused("ingest", option, value)
+    assert line.endswith(f"argument {option}: the value is empty; see lxmert ingest --help")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{files: [q], format: jsonl}", "parts.all.sentences[0].format is 'jsonl'; it must be one"),
+        ("{files: [q], format: json_lines}", "splits: '..' is not the name of a folder"),
+    ],
+)
+def test_values_of_a_config_are_refused_by_file_and_key(refused, tmp_path, text, message):
+    config = tmp_path / "ingest.yaml"
+    split = ".." if "lines" in text else "train"
+    config.write_text(
+        f"parts: {{all: {{regions: [{{files: [r]}}], sentences: [{text}]}}}}\n"
+        f"splits: {{{split}: {{from: all}}}}\n"
+    )
+    line = refused("ingest", "--config", config, "--output", tmp_path / "new")
+    assert f"{config}: {message}" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["ingest.yaml"]
 
 
 def test_ingest_with_workers_on_another_runner_is_refused(refused):

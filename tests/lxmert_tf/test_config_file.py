@@ -197,3 +197,24 @@ def test_any_content_is_read_or_refused_in_one_line(tmp_path_factory, text):
 )
 def test_a_written_dataclass_is_read_back_unchanged(config):
     assert config_from_mapping(Pipeline, dataclasses.asdict(config), "memory") == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("# nothing\n---\n", "the file is empty"),
+        ("a:\n\tb: 1\n", "line 2: .* indented with a tab; use spaces"),
+    ],
+)
+def test_a_file_without_keys_and_tabs_are_named(tmp_path, text, message):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"config\.yaml:? {message}"):
+        read_mapping(path)
+
+
+def test_keys_of_another_mapping_are_merged(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\n")
+    assert read_mapping(path) == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}}

@@ -148,7 +148,9 @@ def test_repositories_that_cannot_be_read(hub, resolve):
     assert_refused(outcome, f"accept the terms at {hub.endpoint}/lab/model", "hf auth login")
 
 
-@pytest.mark.parametrize("name", ["hf://model", "hf://lab/model/part", "hf://lab/model@", "hf://"])
+@pytest.mark.parametrize(
+    "name", ["hf://model", "hf://lab/model/part", "hf://lab/model@", "hf://", "HF://m"]
+)
 def test_malformed_names(name):
     with pytest.raises(InputError, match=f"^{name}: must be hf://ORGANIZATION/NAME"):
         local_directory(name)
@@ -306,6 +308,7 @@ print(extractor.get_config()["preset"], make_extractor(extractor.get_config()).p
 def test_a_repository_has_the_name_without_organization_and_revision():
     pytest.importorskip("huggingface_hub")
     assert repository_name("hf://lab/model@v1") == repository_name("hf://lab/model") == "model"
+    assert repository_name("HF://lab/Model") == "Model"
 
 
 def test_a_download_that_is_cut_goes_on_where_it_stopped(hub, resolve):

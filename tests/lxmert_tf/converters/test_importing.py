@@ -121,6 +121,8 @@ def test_the_commands_import_and_export(checkpoint, tmp_path, capsys):
     source = ["--source", "huggingface", "--checkpoint", str(original)]
     assert main(["import-weights", *source, "--output", preset]) == 0
     assert "missing:     0\n" in capsys.readouterr().out
+    assert main(["import-weights", *source, "--output", preset]) == 2
+    assert f"{preset}: already exists; choose a new path or remove it" in capsys.readouterr().err
     command = ["export-weights", "--preset", preset, "--format", "huggingface"]
     assert main([*command, "--output", output]) == 0
     written = (tmp_path / "again" / "model.safetensors").read_bytes()
