@@ -122,7 +122,7 @@ def _measure(path: pathlib.Path, batch_size: int, rounds: int) -> tuple[float, f
     silence_tensorflow()
     from lxmert_tf import LxmertTextPreprocessor
     from lxmert_tf.data.batches import answer_batches, example_batches, read_records
-    from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+    from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 
     preprocessor = LxmertTextPreprocessor((*SPECIAL_PIECES, *WORDS), MAX_LENGTH, True)
     preprocessor(WORDS)

@@ -16,7 +16,7 @@ from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.models.pretrainer import LxmertPretrainer
 from lxmert_tf.models.pretrainer_losses import IGNORED
 from lxmert_tf.models.soft_answers import SoftAccuracy, SoftAnswerLoss
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from lxmert_tf.serving.signatures import AnswerModule
 from lxmert_tf.training.optimization import BertAdamW
 

@@ -1,15 +1,12 @@
 """Tokenization of sentences into word-piece ids, in the graph (TF-Text)."""
 
-import collections
-
 import tensorflow as tf
 import tensorflow_text as tf_text
 from tensorflow import keras
 
 from lxmert_tf.errors import InputError
+from lxmert_tf.models.special_pieces import special_piece_ids
 from lxmert_tf.text_file import read_lines
-
-SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def normalize(sentences) -> tf.Tensor:
@@ -118,22 +115,3 @@ class LxmertTextPreprocessor(keras.layers.Layer):
             "max_length": self.max_length,
             "pad_to_longest": self.pad_to_longest,
         }
-
-
-def special_piece_ids(vocabulary: list[str]) -> dict[str, int]:
-    """Return the ids of the special pieces.
-
-    Args:
-        vocabulary: Word pieces in the order of their ids.
-
-    Raises:
-        InputError: The vocabulary lacks a special piece, or has a piece twice.
-    """
-    counts = collections.Counter(vocabulary)
-    # A missing piece or a duplicate would give other ids than any other tokenizer.
-    for piece in (*SPECIAL_PIECES, *counts):
-        if counts[piece] != 1:
-            raise InputError(
-                f"the vocabulary has {piece} {counts[piece]} times; it must have it once"
-            )
-    return {piece: vocabulary.index(piece) for piece in SPECIAL_PIECES}

@@ -14,7 +14,7 @@ from lxmert_tf.data.schema import decode_regions, parse_scenes
 from lxmert_tf.data.sidecars import check_sentence_count, count_ingested_sentences
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import PresetDescription, describe_preset
-from lxmert_tf.models.text_preprocessor import special_piece_ids
+from lxmert_tf.models.special_pieces import special_piece_ids
 from lxmert_tf.text_file import read_lines, read_text, write_text
 from lxmert_tf.training.config import TrainingConfig
 from lxmert_tf.training.vocabulary import build_vocabulary, split_words

@@ -9,7 +9,8 @@ import tensorflow as tf
 from tensorflow_text.python.ops.bert_tokenizer import BasicTokenizer
 from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as learner
 
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES, normalize
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
+from lxmert_tf.models.text_preprocessor import normalize
 
 # Words that occur this often are kept whole if all of them fit.
 FREQUENT = 100

@@ -11,7 +11,7 @@ from tensorflow import keras
 from lxmert_tf import LxmertAnswerClassifier
 from lxmert_tf.data.batches import find_records, read_records
 from lxmert_tf.data.schema import decode_scene
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from tests.nlvr_clone import ROOT
 from tests.serving.tiny import SIZES
 

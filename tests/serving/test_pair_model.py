@@ -14,7 +14,7 @@ from lxmert_tf.cli import main as cli
 from lxmert_tf.data import schema
 from lxmert_tf.detector.detector import Detector
 from lxmert_tf.errors import InputError
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from lxmert_tf.serving import Client, Predictor, ServerError
 from lxmert_tf.serving.export import export_version
 from lxmert_tf.serving.model_card import write_model_card

@@ -16,7 +16,7 @@ from lxmert_tf import LxmertAnswerClassifier, LxmertConfig
 from lxmert_tf.data import schema
 from lxmert_tf.data.scene import Scene
 from lxmert_tf.data.sidecars import write_extractor
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving.export import export_version
 from tests.lxmert_tf.samples import easy_vqa_scenes

@@ -24,7 +24,7 @@ from lxmert_tf.converters.importing import import_weights
 from lxmert_tf.converters.weight_names import bert_variables, model_variables
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import load_preset
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from tests.lxmert_tf.converters.conftest import TINY
 from tests.lxmert_tf.samples import one_line
 

@@ -28,7 +28,7 @@ from lxmert_tf.data.batches import (
 from lxmert_tf.data.scene import Scene, SceneImage, Sentence
 from lxmert_tf.data.schema import encode_scene
 from lxmert_tf.errors import InputError
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from lxmert_tf.regions.extractor import Regions
 from tests.lxmert_tf.samples import easy_vqa_scenes, one_line, pair_scenes, write_records
 

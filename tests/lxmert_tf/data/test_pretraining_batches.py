@@ -11,7 +11,7 @@ from lxmert_tf import LxmertConfig, LxmertPretrainer, LxmertTextPreprocessor
 from lxmert_tf.data.batches import example_batches, read_records
 from lxmert_tf.data.masking_rates import MaskingRates
 from lxmert_tf.data.pretraining_batches import pretraining_batches
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from tests import golden
 from tests.lxmert_tf.samples import easy_vqa_scenes, write_records
 

@@ -16,7 +16,7 @@ from lxmert_tf import (
 )
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation.evaluate import evaluate_answers, predict_answers
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from tests.lxmert_tf.samples import config, easy_vqa_scenes, one_line, pair_scenes, write_records
 
 SCENES = {LxmertAnswerClassifier: easy_vqa_scenes(5), LxmertPairClassifier: pair_scenes(6)}

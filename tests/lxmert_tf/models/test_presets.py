@@ -16,8 +16,8 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import _checkpoint as preset_checkpoint
 from lxmert_tf.models.presets import weight_paths
 from lxmert_tf.models.soft_answers import SoftAnswerLoss
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from lxmert_tf.models.task import build_optimizer
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
 from tests.lxmert_tf.samples import MODEL_CLASSES, config, model_inputs, named_outputs, one_line
 
 # Pieces and answers that Unicode would split, that look like numbers, that are in any script.

@@ -14,7 +14,7 @@ from tensorflow import keras
 
 from lxmert_tf import LxmertTextPreprocessor
 from lxmert_tf.errors import InputError
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from tests import golden
 from tests.lxmert_tf.samples import easy_vqa
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from lxmert_tf import LxmertTextPreprocessor
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from lxmert_tf.training.vocabulary import FREQUENT, build_vocabulary, split_words
 
 
