@@ -73,9 +73,12 @@ def add_answers_argument(parser: argparse.ArgumentParser) -> None:
 
 def read_answers(args: argparse.Namespace) -> list[str] | None:
     """Return the answers that `--answers` names, or None without it."""
+    if not args.answers:
+        return None
+    # Imports TensorFlow.
     from lxmert_tf.data.answer_table import read_answer_table
 
-    return read_answer_table(args.answers) if args.answers else None
+    return read_answer_table(args.answers)
 
 
 def add_detector_arguments(

@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="DIR",
-        help="a preset, a SavedModel, a directory of Hugging Face's LXMERT, any of them as "
-        "hf://ORGANIZATION/NAME, or a folder of numbered SavedModels such as saved_models/NAME; "
-        "with --endpoint, the name of the model on the server",
+        help="a preset, a SavedModel, an OpenVINO model, a directory of Hugging Face's LXMERT, one "
+        "of the Hub as hf://ORGANIZATION/NAME, or a folder of numbered exported models such as "
+        "saved_models/NAME; with --endpoint, the name of the model on the server",
     )
     parser.add_argument(
         "--image",

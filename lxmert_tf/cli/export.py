@@ -1,4 +1,4 @@
-"""`lxmert export`: turn a preset into a SavedModel that TensorFlow Serving runs."""
+"""`lxmert export`: turn a preset into a SavedModel for TensorFlow Serving, or for OpenVINO."""
 
 import argparse
 
@@ -9,6 +9,8 @@ from lxmert_tf.cli.arguments import (
     load_detector,
     read_answers,
 )
+from lxmert_tf.errors import InputError
+from lxmert_tf.serving.openvino_runtime import import_openvino
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,11 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a new directory; NAME/VERSION for TensorFlow Serving, such as saved_models/vqa/1",
     )
     parser.add_argument(
+        "--format",
+        default="saved_model",
+        choices=("saved_model", "openvino"),
+        help="openvino: for `lxmert ask` and `lxmert serve` on CPUs, without TensorFlow (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
         "--precision",
         default="float32",
         choices=("float32", "bfloat16"),
-        help="of weights and products; bfloat16 halves the size, and is faster on processors "
-        "that multiply it (default: %(default)s)",
+        help="of products, and in a SavedModel of weights; bfloat16 is faster on processors that "
+        "multiply it, and halves a SavedModel (default: %(default)s)",
     )
     parser.add_argument(
         "--max-length",
@@ -57,9 +66,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the SavedModel, with warm-up requests."""
+    """Write a SavedModel with warm-up requests, or an OpenVINO model."""
     # Before the model is loaded, which takes seconds.
     check_detector_arguments(args)
+    if args.format == "openvino":
+        _export_openvino(args)
+    else:
+        _export_saved_model(args)
+    print(f"written to {args.output}")
+    return 0
+
+
+def _export_saved_model(args: argparse.Namespace) -> None:
     from lxmert_tf.models.answer_names import load_with_numbered_answers
     from lxmert_tf.serving.export import export_version
 
@@ -67,5 +85,15 @@ def run(args: argparse.Namespace) -> int:
     export_version(
         model, args.output, args.precision, args.max_length, args.top_k, load_detector(args)
     )
-    print(f"written to {args.output}")
-    return 0
+
+
+def _export_openvino(args: argparse.Namespace) -> None:
+    if args.detector is not None:
+        raise InputError("--format openvino cannot contain a detector; give --detector to ask")
+    # Before the model is loaded, too.
+    import_openvino()
+    from lxmert_tf.models.answer_names import load_with_numbered_answers
+    from lxmert_tf.serving.openvino_export import export_openvino
+
+    model = load_with_numbered_answers(args.model, read_answers(args))
+    export_openvino(model, args.output, args.precision, args.max_length, args.top_k)

@@ -56,8 +56,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "lxmert_tf.cli.export_weights",
             "convert a preset to a checkpoint of the release or of Hugging Face",
         ),
-        "export": ("lxmert_tf.cli.export", "turn a preset into a SavedModel"),
-        "serve": ("lxmert_tf.cli.serve", "serve a SavedModel over HTTP"),
+        "export": ("lxmert_tf.cli.export", "turn a preset into a SavedModel or an OpenVINO model"),
+        "serve": ("lxmert_tf.cli.serve", "serve an exported model over HTTP"),
     },
     "automation and speed": {
         "pipeline": (
@@ -85,11 +85,13 @@ EXTRAS = {
     "huggingface_hub": "hub",
     "matplotlib": "visual",
     "ml_metadata": "pipeline",
+    "openvino": "openvino",
     "tensorflow_addons": "addons",
     "tensorflow_data_validation": "pipeline",
     "tensorflow_model_analysis": "pipeline",
     "tensorflow_serving": "grpc",
     "tfx": "pipeline",
+    "tokenizers": "openvino",
     "uvicorn": "serve",
 }
 

@@ -8,6 +8,7 @@ from lxmert_tf.cli.arguments import positive_int
 from lxmert_tf.cli.listening import add_listening_arguments, listen, url_of
 from lxmert_tf.errors import InputError
 from lxmert_tf.hub import is_hub_name, local_directory, repository_name
+from lxmert_tf.serving.layout import ENGINES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,8 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="DIR",
-        help="a SavedModel, or a folder of numbered SavedModels such as saved_models/NAME; new "
-        "versions are served as they appear",
+        help="a SavedModel, an OpenVINO model, or a folder of numbered ones such as "
+        "saved_models/NAME; new versions are served as they appear",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=tuple(ENGINES),
+        help="serve only versions for this engine (default: the highest version, whichever it is "
+        "for)",
     )
     parser.add_argument("--name", help="name of the model in URLs (default: that of the folder)")
     parser.add_argument(
@@ -92,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
     server = RestServer(
         name,
-        ModelVersions(directory, labels, log),
+        ModelVersions(directory, labels, log, args.engine),
         max_batch=args.max_batch,
         max_body=args.max_body_mb * 1_000_000,
         max_pending=args.max_pending,

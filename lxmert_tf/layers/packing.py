@@ -5,7 +5,26 @@ model may compute on the rows [N, H] that hold a token or a region instead of on
 with the same results. The layers of this library take either form; a model chooses once.
 """
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
 import tensorflow as tf
+
+_has_branches = contextvars.ContextVar("has_branches", default=True)
+
+
+@contextlib.contextmanager
+def without_branches() -> Iterator[None]:
+    """Trace packing without the branches that spare a batch without padding its copies.
+
+    For engines that run branches slowly, or optimize nothing across them. Results are the same.
+    """
+    token = _has_branches.set(False)
+    try:
+        yield
+    finally:
+        _has_branches.reset(token)
 
 
 class Packing:
@@ -126,6 +145,8 @@ def _flatten(batch) -> tf.Tensor:
 
 def _gather(rows, indices, complete) -> tf.Tensor:
     """Return the rows [N, H] at `indices`; if `complete`, all rows as they are, without a copy."""
+    if not _has_branches.get():
+        return tf.gather(rows, indices)
     # In eager mode each batch size would be traced.
     if tf.executing_eagerly():
         return _gather_or_keep(rows, indices, complete)

@@ -30,7 +30,8 @@ class FoldImages(keras.layers.Layer):
     """
 
     def call(self, images):
-        return tf.concat(tf.unstack(images, num=2, axis=1), axis=0)
+        # Not unstacked: OpenVINO 2026.4 fails on that for batches of any size.
+        return tf.concat([images[:, 0], images[:, 1]], axis=0)
 
     def compute_output_shape(self, input_shape):
         return tf.TensorShape([_times_two(input_shape[0]), *input_shape[2:]])

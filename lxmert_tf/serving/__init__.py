@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from lxmert_tf.serving.errors import ServerError
     from lxmert_tf.serving.export import cast_weights, export_answer_model, export_version
     from lxmert_tf.serving.model_card import write_model_card
+    from lxmert_tf.serving.openvino_export import export_openvino
     from lxmert_tf.serving.predictor import Predictor
     from lxmert_tf.serving.ranker import Ranker
     from lxmert_tf.serving.warmup import write_warmup
@@ -18,6 +19,7 @@ __all__ = [
     "ServerError",
     "cast_weights",
     "export_answer_model",
+    "export_openvino",
     "export_version",
     "write_model_card",
     "write_warmup",
@@ -31,6 +33,7 @@ _MODULES = {
     "ServerError": "errors",
     "cast_weights": "export",
     "export_answer_model": "export",
+    "export_openvino": "openvino_export",
     "export_version": "export",
     "write_model_card": "model_card",
     "write_warmup": "warmup",

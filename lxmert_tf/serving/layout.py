@@ -1,6 +1,7 @@
-"""File layout of exported models: one SavedModel, or a folder of numbered versions."""
+"""File layout of exported models: one SavedModel or OpenVINO model, or a folder of versions."""
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from lxmert_tf.config_file import read_mapping
@@ -11,11 +12,30 @@ from lxmert_tf.hub import local_directory
 
 # TensorFlow Serving ignores everything in this folder except the warm-up requests.
 EXTRA = "assets.extra"
+# The graph of an OpenVINO model, whose weights are in model.bin.
+OPENVINO_GRAPH = "model.xml"
 
 
 def is_saved_model(directory: pathlib.Path) -> bool:
     """Return whether a directory holds a SavedModel."""
     return (directory / "saved_model.pb").is_file()
+
+
+def is_openvino(directory: pathlib.Path) -> bool:
+    """Return whether a directory holds an OpenVINO model."""
+    return (directory / OPENVINO_GRAPH).is_file()
+
+
+# Engine -> whether a directory holds a model for it.
+ENGINES: dict[str, Callable[[pathlib.Path], bool]] = {
+    "tensorflow": is_saved_model,
+    "openvino": is_openvino,
+}
+
+
+def engine_of(directory: pathlib.Path) -> str | None:
+    """Return the engine that runs the exported model in a directory, or None if there is none."""
+    return next((name for name, holds in ENGINES.items() if holds(directory)), None)
 
 
 def is_preset(directory: pathlib.Path) -> bool:
@@ -27,11 +47,14 @@ def is_preset(directory: pathlib.Path) -> bool:
     return (directory / "preset.json").is_file() or is_huggingface(directory)
 
 
-def numbered_versions(directory: pathlib.Path) -> dict[int, pathlib.Path]:
-    """Return the SavedModels in a folder whose names are numbers.
+def numbered_versions(
+    directory: pathlib.Path, engine: str | None = None
+) -> dict[int, pathlib.Path]:
+    """Return the exported models in a folder whose names are numbers.
 
     Args:
         directory: The folder, such as `saved_models/NAME`.
+        engine: A key of `ENGINES`, to return only its models.
 
     Raises:
         OSError: The folder cannot be listed.
@@ -39,7 +62,7 @@ def numbered_versions(directory: pathlib.Path) -> dict[int, pathlib.Path]:
     return {
         int(path.name): path
         for path in directory.iterdir()
-        if path.name.isdecimal() and is_saved_model(path)
+        if path.name.isdecimal() and (found := engine_of(path)) and engine in (None, found)
     }
 
 
@@ -47,9 +70,9 @@ def find_model(directory) -> pathlib.Path:
     """Return the model that a path stands for.
 
     Args:
-        directory: A SavedModel, a preset, a directory of Hugging Face's LXMERT, or a folder of
-            numbered SavedModels, of which the highest number is taken; or any of these as
-            `hf://ORGANIZATION/NAME`.
+        directory: A SavedModel, an OpenVINO model, a preset, a directory of Hugging Face's LXMERT,
+            or a folder of numbered exported models, of which the highest number is taken; or any
+            of these as `hf://ORGANIZATION/NAME`.
 
     Raises:
         InputError: The directory does not exist or holds no model.
@@ -59,12 +82,12 @@ def find_model(directory) -> pathlib.Path:
         raise InputError(f"model not found: {directory}")
     if versions := numbered_versions(directory):
         return versions[max(versions)]
-    if is_saved_model(directory) or is_preset(directory):
+    if engine_of(directory) or is_preset(directory):
         return directory
-    raise InputError(f"{directory}: neither a SavedModel nor a preset")
+    raise InputError(f"{directory}: no SavedModel, OpenVINO model, or preset")
 
 
 def read_exported_extractor(directory: pathlib.Path) -> dict[str, Any] | None:
-    """Return the extractor config stored with a SavedModel, or None if there is none."""
+    """Return the extractor config stored with an exported model, or None if there is none."""
     path = directory / EXTRA / EXTRACTOR
     return read_mapping(path) if path.exists() else None

@@ -1,6 +1,6 @@
-"""Answers to questions about images, from a preset, a SavedModel, or a model server.
+"""Answers to questions about images, from a preset, an exported model, or a model server.
 
-The three back ends differ only in how they call a signature (see `Call`); everything between an
+The back ends differ only in how they call a signature (see `Call`); everything between an
 image and its answers happens in `Predictor.answer`.
 """
 
@@ -19,7 +19,7 @@ from lxmert_tf.regions.image import decode_image
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving.client import Answers, Client, best_answers
 from lxmert_tf.serving.errors import ServerError, Unavailable
-from lxmert_tf.serving.layout import find_model, is_preset, read_exported_extractor
+from lxmert_tf.serving.layout import engine_of, find_model, is_preset, read_exported_extractor
 from lxmert_tf.serving.picture_files import picture_file
 
 # TensorFlow is imported by the back ends that need it: a client of a server does not.
@@ -55,8 +55,8 @@ class EncodedImage:
 class Predictor:
     """Answers questions about one image, or judges statements about two.
 
-    Use one of the constructors `from_directory`, `from_preset`, `from_saved_model` and
-    `from_endpoint`.
+    Use one of the constructors `from_directory`, `from_preset`, `from_saved_model`,
+    `from_openvino` and `from_endpoint`.
 
     Args:
         call: Calls a signature of the model.
@@ -104,8 +104,9 @@ class Predictor:
         """Load a model from disk, whatever its form.
 
         Args:
-            directory: As for `find_model`: a preset, a SavedModel, a directory of Hugging Face's
-                LXMERT, a folder of numbered SavedModels, or `hf://ORGANIZATION/NAME`.
+            directory: As for `find_model`: a preset, a SavedModel, an OpenVINO model, a directory
+                of Hugging Face's LXMERT, a folder of numbered exported models, or
+                `hf://ORGANIZATION/NAME`.
             extractor: Region extractor to use, such as a `DetectorExtractor`; the one that is
                 stored with the model if None.
             answers: Names of the answers of a preset that has none, in the order of the logits.
@@ -120,7 +121,9 @@ class Predictor:
         if is_preset(model):
             return cls.from_preset(directory, extractor, answers, top_k)
         if answers is not None:
-            raise InputError(f"{directory}: a SavedModel has names of its answers already")
+            raise InputError(f"{directory}: an exported model has names of its answers already")
+        if engine_of(model) == "openvino":
+            return cls.from_openvino(model, extractor)
         return cls.from_saved_model(model, extractor)
 
     @classmethod
@@ -210,12 +213,37 @@ class Predictor:
             raise InputError(f"{source}: no signature 'serving_default'; not an answer model")
         if extractor is None and _PICTURE in session.specs:
             return cls(session.run, None, 1, source, lambda: session.specs)
-        features = session.specs["serving_default"]["region_features"].shape
+        features = session.specs["serving_default"]["region_features"].width
         extractor = extractor_of_model(
-            read_exported_extractor(directory), features[-1], source, extractor
+            read_exported_extractor(directory), features, source, extractor
         )
         images = 1 if "encode_image" in session.specs else 2
         return cls(session.run, extractor, images, source)
+
+    @classmethod
+    def from_openvino(cls, directory, extractor: RegionExtractor | None = None) -> "Predictor":
+        """Load an OpenVINO model, without TensorFlow.
+
+        Args:
+            directory: The OpenVINO model, or a folder of numbered versions, of which the highest
+                number is loaded.
+            extractor: As for `from_directory`.
+
+        Raises:
+            InputError: There is no such model, it is damaged, it does not name its region
+                extractor, or the extractor does not fit it.
+            ModuleNotFoundError: The package openvino or tokenizers is not installed.
+        """
+        from lxmert_tf.serving.openvino_session import OpenVinoSession
+
+        directory = find_model(directory)
+        session = OpenVinoSession(directory)
+        features = session.specs["serving_default"]["region_features"].width
+        extractor = extractor_of_model(
+            read_exported_extractor(directory), features, str(directory), extractor
+        )
+        images = 1 if "encode_image" in session.specs else 2
+        return cls(session.run, extractor, images, str(directory))
 
     @classmethod
     def from_endpoint(

@@ -14,6 +14,8 @@ import tensorflow_text  # noqa: F401  (registers the tokenizer's ops, which a Sa
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from lxmert_tf.errors import InputError, first_line
+from lxmert_tf.serving.input_spec import InputSpec, Specs
+from lxmert_tf.serving.layout import engine_of
 
 # Name of the signature that fills the tables, by convention of the file format.
 INIT = "__saved_model_init_op"
@@ -36,6 +38,8 @@ class SavedModelSession:
     """
 
     def __init__(self, directory: pathlib.Path):
+        if engine_of(directory) == "openvino":
+            raise InputError(f"{directory}: an OpenVINO model, not a SavedModel")
         config = tf.compat.v1.ConfigProto()
         # Each call prepares only what it needs. Optimizing the graph delays the first call and
         # makes no later call faster (docs/experiments.md).
@@ -107,8 +111,12 @@ def _inline_functions(graph: tf.compat.v1.GraphDef) -> None:
                 node.attr["_lower_as_multi_device_function"].b = True
 
 
-def _specs(definition: meta_graph_pb2.SignatureDef) -> dict[str, tf.TensorSpec]:
+def _specs(definition: meta_graph_pb2.SignatureDef) -> Specs:
     return {
-        name: tf.TensorSpec(tensor.tensor_shape, tf.as_dtype(tensor.dtype), name)
+        name: InputSpec(_shape(tensor), np.dtype(tf.as_dtype(tensor.dtype).as_numpy_dtype))
         for name, tensor in sorted(definition.inputs.items())
     }
+
+
+def _shape(tensor: meta_graph_pb2.TensorInfo) -> tuple[int | None, ...]:
+    return tuple(tf.TensorShape(tensor.tensor_shape).as_list())

@@ -98,7 +98,7 @@ def test_missing_model_is_refused(refused, picture, tmp_path):
 
 def test_folder_without_a_model_is_refused(refused, picture, tmp_path):
     line = refused("ask", "--model", tmp_path, "--image", picture, QUESTION)
-    assert f"{tmp_path}: neither a SavedModel nor a preset" in line
+    assert f"{tmp_path}: no SavedModel, OpenVINO model, or preset" in line
 
 
 @pytest.mark.parametrize("damage", ["garbage", "cut short", "no weights"])

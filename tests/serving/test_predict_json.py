@@ -4,19 +4,19 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from lxmert_tf.serving.errors import RequestError
+from lxmert_tf.serving.input_spec import STRING, InputSpec
 from lxmert_tf.serving.server.predict_json import format_predict, parse_predict
 
 SIGNATURES = {
     "serving_default": {
-        "boxes": tf.TensorSpec([None, None, 4], tf.float32),
-        "count": tf.TensorSpec([None], tf.int32),
-        "features": tf.TensorSpec([None, None, 2], tf.float32),
-        "question": tf.TensorSpec([None], tf.string),
+        "boxes": InputSpec((None, None, 4), np.dtype(np.float32)),
+        "count": InputSpec((None,), np.dtype(np.int32)),
+        "features": InputSpec((None, None, 2), np.dtype(np.float32)),
+        "question": InputSpec((None,), STRING),
     },
-    "examples": {"examples": tf.TensorSpec([None], tf.string)},
+    "examples": {"examples": InputSpec((None,), STRING)},
 }
 ROW = {"boxes": [[0, 0, 1, 1]], "count": 1, "features": [[0.5, -1e3]], "question": "is it ü?"}
 COLUMNS = {name: [value] for name, value in ROW.items()}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lxmert_tf.serving.errors import RequestError
-from lxmert_tf.serving.server.model_versions import ServedModel
+from lxmert_tf.serving.server.served_model import ServedModel
 
 Arrays = dict[str, np.ndarray]
 STATE = "image_state"
@@ -80,7 +80,7 @@ class Batcher:
         self._max_rows = max_rows
         self._waiting: collections.deque[_Waiting] = collections.deque()
         self._arrived = asyncio.Event()
-        # One call at a time: TensorFlow itself uses all cores for it.
+        # One call at a time: the engine itself uses all cores for it.
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "model")
 
     async def run(self, model: ServedModel, signature: str, inputs: Arrays) -> Arrays:

@@ -6,16 +6,13 @@ import json
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from lxmert_tf.serving.errors import RequestError
+from lxmert_tf.serving.input_spec import STRING, InputSpec, Specs
 
 DEFAULT_SIGNATURE = "serving_default"
 INSTANCES, INPUTS, SIGNATURE = "instances", "inputs", "signature_name"
 B64 = "b64"
-
-# Inputs of a signature, by name.
-Specs = dict[str, tf.TensorSpec]
 
 
 class PredictRequest(NamedTuple):
@@ -143,18 +140,18 @@ def _check_known(given: dict[str, Any], specs: Specs, where: str) -> None:
             raise _invalid(f"{where} has unknown input {name!r}; inputs: {', '.join(specs)}")
 
 
-def _array(value: Any, spec: tf.TensorSpec, name: str) -> np.ndarray:
-    array = _strings(value, name) if spec.dtype == tf.string else _numbers(value, spec, name)
-    if not spec.shape.is_compatible_with(array.shape):
+def _array(value: Any, spec: InputSpec, name: str) -> np.ndarray:
+    array = _strings(value, name) if spec.dtype == STRING else _numbers(value, spec, name)
+    if not spec.fits(array.shape):
         raise _invalid(f"{name} has shape {_shape(array.shape)}; it must be {_shape(spec.shape)}")
     return array
 
 
-def _numbers(value: Any, spec: tf.TensorSpec, name: str) -> np.ndarray:
-    wants_integers = spec.dtype.is_integer
+def _numbers(value: Any, spec: InputSpec, name: str) -> np.ndarray:
+    wants_integers = spec.dtype.kind == "i"
     # Checked before NumPy converts: it accepts "1" and true as numbers, and pads texts to the
     # length of the longest.
-    kinds = _leaf_types(value, spec.shape.rank)
+    kinds = _leaf_types(value, len(spec.shape))
     if list in kinds:
         raise _invalid(f"{name} is nested too deeply; it must be {_shape(spec.shape)}")
     if kinds - ({int} if wants_integers else {int, float}):
@@ -170,9 +167,10 @@ def _numbers(value: Any, spec: tf.TensorSpec, name: str) -> np.ndarray:
     except ValueError as error:
         raise _invalid(f"{name} is ragged; nested lists must have equal lengths") from error
     # NaN fails both comparisons.
-    if not ((array >= spec.dtype.min) & (array <= spec.dtype.max)).all():
+    limits = (np.iinfo if wants_integers else np.finfo)(spec.dtype)
+    if not ((array >= limits.min) & (array <= limits.max)).all():
         raise out_of_range
-    return array.astype(spec.dtype.as_numpy_dtype)
+    return array.astype(spec.dtype)
 
 
 def _leaf_types(value: Any, depth: int) -> set[type]:
@@ -220,7 +218,7 @@ def _check_batch(inputs: dict[str, np.ndarray], specs: Specs) -> None:
         sizes = {
             name: inputs[name].shape[axis]
             for name, spec in specs.items()
-            if spec.shape.rank > axis and spec.shape[axis] is None
+            if len(spec.shape) > axis and spec.shape[axis] is None
         }
         if len(set(sizes.values())) > 1:
             found = ", ".join(f"{size} in {name}" for name, size in sizes.items())

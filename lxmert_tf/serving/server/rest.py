@@ -14,12 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from lxmert_tf.serving.errors import RequestError
+from lxmert_tf.serving.input_spec import Specs
 from lxmert_tf.serving.server.batcher import Batcher
 from lxmert_tf.serving.server.cors import CrossOriginMiddleware, options_response
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from lxmert_tf.serving.server.predict_json import (
     PredictRequest,
-    Specs,
     format_predict,
     parse_predict,
 )

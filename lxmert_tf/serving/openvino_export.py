@@ -1,0 +1,147 @@
+"""Export of answer models for OpenVINO, which answers on CPUs without TensorFlow.
+
+The graphs are those of the SavedModel, without the tokenizer and the answer table: OpenVINO has no
+strings. `OpenVinoSession` adds both.
+"""
+
+import pathlib
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from lxmert_tf.atomic_write import atomic_directory, check_replaceable
+from lxmert_tf.data.sidecars import write_extractor
+from lxmert_tf.layers.packing import without_branches
+from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
+from lxmert_tf.models.pair_classifier import LxmertPairClassifier
+from lxmert_tf.models.presets import PresetModel
+from lxmert_tf.serving.export import cast_weights
+from lxmert_tf.serving.layout import EXTRA, OPENVINO_GRAPH
+from lxmert_tf.serving.openvino_description import (
+    IMAGE_ENCODER,
+    OpenVinoDescription,
+    OpenVinoSettings,
+    write_description,
+)
+from lxmert_tf.serving.openvino_runtime import import_openvino
+from lxmert_tf.serving.signatures import make_served_module
+
+# A function of tensors by name, and the specs of its arguments.
+Graph = tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]
+
+
+def export_openvino(
+    model: PresetModel,
+    directory,
+    precision: str = "float32",
+    max_length: int = 20,
+    top_k: int = 5,
+) -> None:
+    """Write a model for OpenVINO, complete or not at all.
+
+    Needs the package openvino (extra `openvino`).
+
+    Args:
+        model: An `LxmertAnswerClassifier` or `LxmertPairClassifier` with its vocabulary and
+            answers.
+        directory: A new directory, such as NAME/VERSION; parents are made.
+        precision: "float32" or "bfloat16": how products are computed, on processors that can. The
+            weights are stored as float32.
+        max_length: Word pieces per question, with [CLS] and [SEP]; at least 3.
+        top_k: Answers per question, at least 1.
+
+    Raises:
+        InputError: The model is of another class or lacks a part, the directory exists, or a number
+            is too small.
+        ModuleNotFoundError: The package openvino is not installed.
+
+    Example:
+        ```python
+        export_openvino(load_preset("presets/vqa"), "saved_models/vqa/1")
+        ```
+    """
+    check_replaceable(directory)
+    import_openvino()
+    model = cast_weights(model, "float32")
+    # Checks the model, and the numbers.
+    make_served_module(model, max_length, top_k)
+    description = OpenVinoDescription(
+        OpenVinoSettings(
+            precision=precision,  # type: ignore[arg-type]
+            max_length=min(max_length, model.config.max_position_embeddings),
+            top_k=min(top_k, model.config.num_answers),
+        ),
+        model.config,
+        model.vocabulary or [],
+        model.answers or [],
+    )
+    with atomic_directory(directory) as unfinished:
+        for name, (function, specs) in _graphs(model).items():
+            _write_graph(function, specs, unfinished / name)
+        write_description(unfinished, description)
+        if model.extractor is not None:
+            (unfinished / EXTRA).mkdir()
+            write_extractor(unfinished / EXTRA, model.extractor)
+
+
+def _graphs(model: PresetModel) -> dict[str, Graph]:
+    """Return the graphs of a model by file name."""
+    if isinstance(model, LxmertPairClassifier):
+        return {OPENVINO_GRAPH: _pair_graph(model)}
+    assert isinstance(model, LxmertAnswerClassifier)
+    return {IMAGE_ENCODER: _image_graph(model), OPENVINO_GRAPH: _answer_graph(model)}
+
+
+def _image_graph(model: LxmertAnswerClassifier) -> Graph:
+    def encode_image(region_features, region_boxes, region_mask):
+        return {"image_state": model.encode_image(region_features, region_boxes, region_mask)}
+
+    return encode_image, _region_specs(model)
+
+
+def _answer_graph(model: LxmertAnswerClassifier) -> Graph:
+    def answer(token_ids, padding_mask, image_state, region_mask):
+        text = {"token_ids": token_ids, "padding_mask": padding_mask}
+        logits = model.answer_about_state(text, image_state, region_mask)
+        return {"probabilities": tf.sigmoid(logits)}
+
+    state = tf.TensorSpec([None, None, model.config.hidden_size], tf.float32, "image_state")
+    return answer, [*_text_specs(), state, _region_specs(model)[-1]]
+
+
+def _pair_graph(model: LxmertPairClassifier) -> Graph:
+    def judge(**inputs):
+        logits = model(inputs, training=False, output_attentions=False, packed=model.packs)
+        return {"probabilities": tf.nn.softmax(logits)}
+
+    return judge, [*_text_specs(), *_region_specs(model)]
+
+
+def _text_specs() -> list[tf.TensorSpec]:
+    return [tf.TensorSpec([None, None], tf.int32, name) for name in ("token_ids", "padding_mask")]
+
+
+def _region_specs(model: PresetModel) -> list[tf.TensorSpec]:
+    images = model.images_per_scene
+    batch = [None] if images == 1 else [None, images]
+    return [
+        tf.TensorSpec(
+            [*batch, None, model.config.region_feature_size], tf.float32, "region_features"
+        ),
+        tf.TensorSpec([*batch, None, 4], tf.float32, "region_boxes"),
+        tf.TensorSpec([*batch, None], tf.int32, "region_mask"),
+    ]
+
+
+def _write_graph(function: Callable, specs: list[tf.TensorSpec], path: pathlib.Path) -> None:
+    openvino = import_openvino()
+    with without_branches():
+        arguments = {spec.name: spec for spec in specs}
+        traced = tf.function(function, autograph=False).get_concrete_function(**arguments)
+    converted = openvino.convert_model(traced)
+    names = {spec.name for spec in specs}
+    for parameter in converted.inputs:
+        # The converter adds the names of what it fused with an input.
+        [name] = names & parameter.get_names()
+        parameter.get_tensor().set_names({name})
+    openvino.save_model(converted, str(path), compress_to_fp16=False)

@@ -1,0 +1,183 @@
+"""An exported model in OpenVINO, with the signatures of the SavedModel and without TensorFlow."""
+
+import pathlib
+import threading
+from typing import Any
+
+import numpy as np
+
+from lxmert_tf.errors import InputError
+from lxmert_tf.serving.input_spec import STRING, InputSpec, Specs
+from lxmert_tf.serving.layout import OPENVINO_GRAPH, engine_of
+from lxmert_tf.serving.openvino_description import IMAGE_ENCODER, read_description
+from lxmert_tf.serving.openvino_runtime import import_openvino
+
+Arrays = dict[str, np.ndarray]
+
+# What OpenVINO calls a precision of products.
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class OpenVinoSession:
+    """Loads what `export_openvino` wrote, and calls its signatures.
+
+    Args:
+        directory: The OpenVINO model.
+
+    Attributes:
+        specs: The inputs of each signature, by name.
+        precision: Precision of the products: that of the export, or float32 if this processor has
+            no instructions for it.
+
+    Raises:
+        InputError: The model cannot be loaded.
+        ModuleNotFoundError: The package openvino or tokenizers is not installed.
+    """
+
+    def __init__(self, directory: pathlib.Path):
+        if engine_of(directory) == "tensorflow":
+            raise InputError(
+                f"{directory}: a SavedModel, not a model of lxmert export --format openvino"
+            )
+        openvino = import_openvino()
+        # Here, because it needs the extra, too.
+        from lxmert_tf.serving.question_tokenizer import QuestionTokenizer
+
+        about = read_description(directory)
+        self._top_k = about.settings.top_k
+        self._hidden_size = about.config.hidden_size
+        self._feature_size = about.config.region_feature_size
+        self._answers = np.array([answer.encode() for answer in about.answers], STRING)
+        try:
+            self._tokenize = QuestionTokenizer(about.vocabulary, about.settings.max_length)
+        except InputError as error:
+            raise InputError(f"{directory}: {error}") from error
+        core = openvino.Core()
+        can_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self.precision = about.settings.precision if can_bfloat16 else "float32"
+        self._settings = {"INFERENCE_PRECISION_HINT": _HINTS[self.precision]}
+        self._answer = _Graph(core, directory / OPENVINO_GRAPH, self._settings)
+        self._encode = None
+        if (directory / IMAGE_ENCODER).exists():
+            self._encode = _Graph(core, directory / IMAGE_ENCODER, self._settings)
+        elif "image_state" in self._answer.inputs:
+            raise InputError(f"{directory / IMAGE_ENCODER}: the file is missing")
+        self.specs = self._make_specs()
+
+    def run(self, signature: str, inputs: dict[str, Any]) -> Arrays:
+        """Call a signature.
+
+        Args:
+            signature: Name of the signature.
+            inputs: All inputs by name: arrays, or what NumPy makes arrays of.
+
+        Returns:
+            The outputs by name; texts are bytes objects.
+
+        Raises:
+            InputError: A count of regions is negative or larger than the arrays.
+        """
+        arrays = {
+            name: np.asarray(inputs[name], spec.dtype)
+            for name, spec in self.specs[signature].items()
+        }
+        if signature == "encode_image":
+            mask = _region_mask(arrays)
+            state = self._image_state(arrays, mask)
+            return {"image_state": state * mask[:, :, np.newaxis].astype(state.dtype)}
+        if not len(arrays["question"]):
+            return self._best(np.zeros([0, len(self._answers)], np.float32))
+        text = self._tokenize(arrays["question"].tolist())
+        if signature == "answer_about_image":
+            return self._about_state(text, arrays["image_state"])
+        mask = _region_mask(arrays)
+        if self._encode is None:
+            about = {name: arrays[name] for name in ("region_features", "region_boxes")}
+        else:
+            about = {"image_state": self._image_state(arrays, mask)}
+        return self._best(self._answer({**text, **about, "region_mask": mask}))
+
+    def _about_state(self, text: Arrays, state: np.ndarray) -> Arrays:
+        # A LayerNorm's output is never all zeros, so zeros are padding.
+        mask = np.any(state != 0, axis=-1).astype(np.int32)
+        count = len(text["token_ids"])
+        repeated = {"image_state": state, "region_mask": mask}
+        repeated = {name: np.repeat(array, count, axis=0) for name, array in repeated.items()}
+        return self._best(self._answer({**text, **repeated}))
+
+    def _image_state(self, arrays: Arrays, mask: np.ndarray) -> np.ndarray:
+        assert self._encode is not None
+        regions = {name: arrays[name] for name in ("region_features", "region_boxes")}
+        return self._encode({**regions, "region_mask": mask})
+
+    def _best(self, probabilities: np.ndarray) -> Arrays:
+        # Stable, so that of equal answers the first comes first, as in TensorFlow.
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, : self._top_k]
+        scores = np.take_along_axis(probabilities, best, axis=1)
+        return {"answers": self._answers[best], "scores": scores}
+
+    def _make_specs(self) -> dict[str, Specs]:
+        batch: tuple[int | None, ...] = (None,) if self._encode else (None, 2)
+        floats, question = np.dtype(np.float32), InputSpec((None,), STRING)
+        regions = {
+            "region_boxes": InputSpec((*batch, None, 4), floats),
+            "region_count": InputSpec(batch, np.dtype(np.int32)),
+            "region_features": InputSpec((*batch, None, self._feature_size), floats),
+        }
+        specs = {"serving_default": {"question": question, **regions}}
+        if self._encode:
+            state = InputSpec((1, None, self._hidden_size), floats)
+            specs["encode_image"] = regions
+            specs["answer_about_image"] = {"image_state": state, "question": question}
+        return specs
+
+
+class _Graph:
+    """A compiled graph with one output.
+
+    Args:
+        core: OpenVINO's core.
+        path: The graph, beside its weights.
+        settings: Settings of the compilation.
+
+    Attributes:
+        inputs: Names of the inputs.
+
+    Raises:
+        InputError: The graph cannot be loaded.
+    """
+
+    def __init__(self, core: Any, path: pathlib.Path, settings: dict[str, str]):
+        try:
+            compiled = core.compile_model(str(path), "CPU", settings)
+        except Exception as error:
+            # Loading can fail anywhere, for example while the files are still being copied.
+            raise InputError(f"{path}: cannot load the OpenVINO model: {_cause(error)}") from error
+        self.inputs = {name for value in compiled.inputs for name in value.get_names()}
+        self._request = compiled.create_infer_request()
+        # A request computes one thing at a time.
+        self._lock = threading.Lock()
+
+    def __call__(self, inputs: Arrays) -> np.ndarray:
+        with self._lock:
+            return self._request.infer(inputs, share_inputs=True)[0]
+
+
+def _cause(error: Exception) -> str:
+    """Return the cause in an error of OpenVINO, whose first lines say where it was raised."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _region_mask(arrays: Arrays) -> np.ndarray:
+    """Return a mask of the regions that are not padding, int32 [..., R].
+
+    Raises:
+        InputError: A count is negative or larger than R.
+    """
+    count, regions = arrays["region_count"], arrays["region_features"].shape[-2]
+    if count.size and count.max() > regions:
+        raise InputError("region_count is larger than region_features holds")
+    if count.size and count.min() < 0:
+        raise InputError("region_count is negative")
+    return (np.arange(regions) < count[..., np.newaxis]).astype(np.int32)
