@@ -207,8 +207,9 @@ class Detector(keras.Model):
         Raises:
             InputError: The directory or a part of it is missing or does not fit the others.
         """
+        arguments = {**read_arguments(directory), **kwargs}
         try:
-            detector = cls(**{**read_arguments(directory), **kwargs})
+            detector = cls(**arguments)
         except ValueError as error:
             raise InputError(f"{directory}: {error}") from error
         load_weights(detector, directory)

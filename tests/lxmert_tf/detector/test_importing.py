@@ -231,6 +231,7 @@ def test_damaged_presets_are_refused_in_one_line(damage, message, tmp_path):
     with pytest.raises(InputError) as raised:
         Detector.from_preset(tmp_path / "preset")
     assert message in one_line(raised)
+    assert str(raised.value).count(str(tmp_path)) == 1
 
 
 class RunsCommand:
