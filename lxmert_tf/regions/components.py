@@ -45,13 +45,16 @@ class Components:
         near = [i for i in found if 2 * around[i + 1] >= most]
         return min(near, key=self._box_area, default=None)
 
-    def contacts(self, index: int) -> tuple[bool, ...]:
+    def contacts(self, index: int, outer: int | None) -> tuple[bool, ...]:
         """Return whether a component touches the left, top, right, and bottom edge around it.
 
-        They are the edges of the component that it lies in, or of the image. It touches an edge if
-        nothing lies between but pixels that are blended with what is behind them.
+        It touches an edge if nothing lies between but pixels that are blended with what is behind
+        them.
+
+        Args:
+            index: The component.
+            outer: The component that it lies in, from `enclosing`; None for the image.
         """
-        outer = self.enclosing(index)
         rows, columns = self.slices[index]
         if outer is None:
             height, width = self.labels.shape
@@ -107,16 +110,16 @@ def find_components(
     ranks = np.zeros(len(areas), np.int32)
     ranks[largest] = np.arange(1, len(largest) + 1)
     labels = ranks[joined][runs]
-    flat = labels.ravel()
+    # Of runs first, which are fewer than pixels. The sums are whole numbers, so they are exact.
     sums = [
-        np.bincount(flat, pixels[..., channel].ravel(), minlength=len(largest) + 1)
+        np.bincount(joined, np.add.reduceat(pixels[..., channel].ravel(), starts, dtype=np.int64))
         for channel in range(3)
     ]
     return Components(
         labels=labels,
         slices=ndimage.find_objects(labels),
         areas=areas[largest],
-        colors=np.stack(sums, axis=1)[1:] / areas[largest, None],
+        colors=np.stack(sums, axis=1)[largest] / areas[largest, None],
     )
 
 

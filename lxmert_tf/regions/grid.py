@@ -139,19 +139,43 @@ class GridExtractor(RegionExtractor):
         components = find_components(
             np.asarray(picture), self.tolerance, self.smallest_share, self.max_components
         )
-        rows = [self._component(picture, components, index) for index in range(len(components))]
-        rows += [self._cell(picture, *cell) for cell in self._grid(*picture.size)]
-        features, boxes, objects, attributes = zip(*rows)
-        object_ids, object_confidences = zip(*objects)
-        attribute_ids, attribute_confidences = zip(*attributes)
+        width, height = picture.size
+        around = [_box_around(components, index) for index in range(len(components))]
+        corners = [*around, *self._grid(width, height)]
+        ink = 1 - self._resized([(picture, box) for box in corners], "RGB")
+        masks = self._resized([(_mask(components, i), box) for i, box in enumerate(around)], "L")
+        boxes = [_relative(box, width, height) for box in corners]
         return Regions(
-            features=np.stack(features),
+            features=self._features(components, ink, masks, boxes),
             boxes=np.array(boxes, np.float32),
-            object_ids=np.array(object_ids, np.int64),
-            object_confidences=np.array(object_confidences, np.float32),
-            attribute_ids=np.array(attribute_ids, np.int64),
-            attribute_confidences=np.array(attribute_confidences, np.float32),
+            **self._labels(components),
         )
+
+    def _features(self, components: Components, ink, masks, boxes) -> np.ndarray:
+        count, found = len(ink), len(components)
+        parts = np.zeros([count, self.feature_size], np.float32)
+        pixels = self.crop_size**2
+        parts[:, : 3 * pixels] = ink.reshape(count, 3 * pixels)
+        parts[:found, 3 * pixels : 4 * pixels] = masks.reshape(found, pixels)
+        if self.geometry:
+            for index, box in enumerate(boxes):
+                parts[index, 4 * pixels :] = (
+                    _component_geometry(components, index, box)
+                    if index < found
+                    else self._cell_geometry(ink[index], box)
+                )
+        return parts
+
+    def _labels(self, components: Components) -> dict[str, np.ndarray]:
+        cells = self.cells**2
+        shapes = [_shape_of(components, index) for index in range(len(components))]
+        colors = self._nearest_colors(components.colors)
+        labels = {}
+        for kind, rows in (("object", shapes), ("attribute", colors)):
+            ids, confidences = zip(*rows, *[(0, 0.0)] * cells)
+            labels[f"{kind}_ids"] = np.array(ids, np.int64)
+            labels[f"{kind}_confidences"] = np.array(confidences, np.float32)
+        return labels
 
     def _at_working_size(self, image: np.ndarray) -> Image.Image:
         picture = Image.fromarray(image)
@@ -171,44 +195,58 @@ class GridExtractor(RegionExtractor):
                     height * (row + 1) / self.cells,
                 )
 
-    def _cell(self, picture: Image.Image, x1, y1, x2, y2):
-        width, height = picture.size
-        ink = 1 - self._resize(picture, (x1, y1, x2, y2))
-        box = (x1 / width, y1 / height, x2 / width, y2 / height)
-        parts = [ink.ravel(), np.zeros(self.crop_size**2, np.float32)]
-        if self.geometry:
-            color = 1 - ink.mean(axis=(0, 1))
-            touches = (x1 == 0, y1 == 0, x2 == width, y2 == height)
-            parts.append(_geometry(box, 1 / self.cells**2, color, box, touches))
-        return np.concatenate(parts), box, (0, 0.0), (0, 0.0)
+    def _cell_geometry(self, ink: np.ndarray, box) -> np.ndarray:
+        touches = (box[0] == 0, box[1] == 0, box[2] == 1, box[3] == 1)
+        return _geometry(box, 1 / self.cells**2, 1 - ink.mean(axis=(0, 1)), box, touches)
 
-    def _component(self, picture: Image.Image, components: Components, index: int):
-        width, height = picture.size
-        rows, columns = components.slices[index]
-        # One pixel more on each side, for the blended pixels of the edge.
-        x1, x2 = max(columns.start - 1, 0), min(columns.stop + 1, width)
-        y1, y2 = max(rows.start - 1, 0), min(rows.stop + 1, height)
-        ink = 1 - self._resize(picture, (x1, y1, x2, y2))
-        mask = Image.fromarray((components.labels == index + 1).astype(np.uint8) * 255)
-        parts = [ink.ravel(), self._resize(mask, (x1, y1, x2, y2)).ravel()]
-        box = (x1 / width, y1 / height, x2 / width, y2 / height)
-        color = components.colors[index]
-        if self.geometry:
-            parts.append(_component_geometry(components, index, box))
-        shape = _shape_of(components, index)
-        return np.concatenate(parts), box, shape, self._nearest_color(color)
+    def _nearest_colors(self, means: np.ndarray) -> list[tuple[int, float]]:
+        """Return the index in `attribute_names` of the nearest color, and the confidence, of each.
 
-    def _nearest_color(self, mean: np.ndarray) -> tuple[int, float]:
-        """Return the index in `attribute_names` of the nearest color, and the confidence."""
-        distances = np.linalg.norm(self._palette - mean, axis=1)
-        nearest = int(distances.argmin())
-        return nearest, float(0.5 ** (distances[nearest] / COLOR_DISTANCE))
+        Args:
+            means: float [components, 3], in 0..255.
+        """
+        distances = np.linalg.norm(self._palette - means[:, np.newaxis], axis=2)
+        nearest = distances.argmin(axis=1).tolist()
+        return [
+            (color, float(0.5 ** (row[color] / COLOR_DISTANCE)))
+            for color, row in zip(nearest, distances)
+        ]
 
-    def _resize(self, picture: Image.Image, box) -> np.ndarray:
-        size = (self.crop_size, self.crop_size)
-        x1, y1, x2, y2 = map(float, box)
-        crop = picture.resize(size, Image.Resampling.BOX, box=(x1, y1, x2, y2))
-        return np.asarray(crop, np.float32) / 255
+    def _resized(self, crops: list[tuple[Image.Image, tuple]], mode: str) -> np.ndarray:
+        """Return boxes of images in the size of a crop, float32 [crops, size, size, ...] in 0..1.
+
+        They are pasted into one image, because each conversion from Pillow to NumPy takes as long
+        as resizing several crops.
+        """
+        size = self.crop_size
+        column = Image.new(mode, (size, size * len(crops)))
+        for index, (picture, box) in enumerate(crops):
+            x1, y1, x2, y2 = map(float, box)
+            crop = picture.resize((size, size), Image.Resampling.BOX, (x1, y1, x2, y2))
+            column.paste(crop, (0, index * size))
+        pixels = np.asarray(column, np.float32) / 255
+        return pixels.reshape(len(crops), size, size, *pixels.shape[2:])
+
+
+def _box_around(components: Components, index: int) -> tuple[int, int, int, int]:
+    """Return x1 y1 x2 y2 of a component with one pixel more on each side, for blended edges."""
+    height, width = components.labels.shape
+    rows, columns = components.slices[index]
+    return (
+        max(columns.start - 1, 0),
+        max(rows.start - 1, 0),
+        min(columns.stop + 1, width),
+        min(rows.stop + 1, height),
+    )
+
+
+def _mask(components: Components, index: int) -> Image.Image:
+    return Image.fromarray(np.multiply(components.labels == index + 1, 255, dtype=np.uint8))
+
+
+def _relative(box, width: int, height: int) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = box
+    return x1 / width, y1 / height, x2 / width, y2 / height
 
 
 def _component_geometry(components: Components, index: int, box) -> np.ndarray:
@@ -222,7 +260,8 @@ def _component_geometry(components: Components, index: int, box) -> np.ndarray:
     )
     share = components.areas[index] / (height * width)
     color = components.colors[index] / 255
-    return _geometry(box, share, color, (left, top, right, bottom), components.contacts(index))
+    touches = components.contacts(index, outer)
+    return _geometry(box, share, color, (left, top, right, bottom), touches)
 
 
 def _geometry(box, share, color, box_in_area, touches) -> np.ndarray:
