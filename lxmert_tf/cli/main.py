@@ -25,6 +25,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "pipeline.commands.extract",
             "write the region features of pictures, in formats of LXMERT, UNITER and ViLBERT",
         ),
+        "statements": (
+            "pipeline.commands.statements",
+            "make true and false statements about the images of NLVR, to train on",
+        ),
     },
     "training": {
         "pretrain": ("lxmert_tf.cli.pretrain", "pre-train a model on images and sentences"),

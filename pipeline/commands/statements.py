@@ -1,0 +1,53 @@
+"""`lxmert statements`: make true and false statements about the images of NLVR."""
+
+import argparse
+
+# The keys of `pipeline.statements.nlvr_rules.SYMBOLS`, whose import takes seconds.
+KINDS = ("all", "existence")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to a parser."""
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="NLVR's images: folders or zip archives of them, or patterns",
+    )
+    parser.add_argument(
+        "--folders", nargs="+", default=[], metavar="NAME", help='folders to use, such as "[0-6]*"'
+    )
+    parser.add_argument(
+        "--count", type=int, default=500_000, metavar="N", help="statements (default 500000)"
+    )
+    parser.add_argument(
+        "--most-words", type=int, default=30, metavar="N", help="longest statement (default 30)"
+    )
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        default="all",
+        help='"existence" for those of the form "there is a blue square" (default all)',
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help="a file of the format json_lines"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the statements."""
+    from pipeline.statements.generate import StatementsConfig, write_statements
+
+    config = StatementsConfig(
+        tuple(args.images),
+        tuple(args.folders),
+        args.count,
+        args.most_words,
+        args.kind,
+        args.seed,
+    )
+    write_statements(config, args.output)
+    print(f"written to {args.output}: {config.count:,} statements")
+    return 0

@@ -1,0 +1,108 @@
+"""Tests of writing balanced statements."""
+
+import collections
+import json
+import random
+
+import pytest
+from PIL import Image
+
+from lxmert_tf.errors import InputError
+from pipeline.commands import statements
+from pipeline.ingest.files import find_inputs
+from pipeline.ingest.registry import make_sentence_reader
+from pipeline.statements.generate import StatementsConfig, write_statements
+from pipeline.statements.nlvr_rules import SYMBOLS
+from tests.pipeline.statements.drawn_scenes import draw, tower
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    generator = random.Random(0)
+    colors = ["black", "yellow", "blue"]
+    for number in range(24):
+        folder = root / str(number % 2)
+        folder.mkdir(exist_ok=True)
+        towers = [tower(*generator.choices(colors, k=generator.randint(1, 4))) for _ in range(3)]
+        for order in range(2):
+            Image.fromarray(draw(*towers)).save(folder / f"train-{number}-0-{order}.png")
+    return root
+
+
+def test_each_statement_is_true_of_half_of_its_images(images, tmp_path):
+    lines = _write(images, tmp_path / "made.jsonl", count=400)
+    truths = collections.defaultdict(list)
+    for line in lines:
+        truths[line["sentence"]].append(line["answers"])
+    assert len(lines) == 400 and len(truths) > 30
+    for answers in truths.values():
+        assert answers.count("True") == answers.count("False")
+    assert {line["image"][-1] for line in lines} == set("012345")
+
+
+def test_the_same_seed_writes_the_same_bytes(images, tmp_path):
+    paths = [tmp_path / name / "made.jsonl" for name in ("one", "two", "other")]
+    for path, seed in zip(paths, (1, 1, 2)):
+        path.parent.mkdir()
+        _write(images, path, count=40, seed=seed)
+    one, two, other = (path.read_bytes() for path in paths)
+    assert one == two != other
+
+
+def test_only_images_of_the_folders_are_used(images, tmp_path):
+    lines = _write(images, tmp_path / "made.jsonl", count=80, folders=("[1-9]*",))
+    assert {int(line["image"].split("-")[1]) % 2 for line in lines} == {1}
+
+
+def test_statements_have_a_limited_length(images, tmp_path):
+    lines = _write(images, tmp_path / "made.jsonl", count=80, most_words=6)
+    assert max(len(line["sentence"].split()) for line in lines) <= 6
+
+
+def test_statements_of_existence(images, tmp_path):
+    lines = _write(images, tmp_path / "made.jsonl", count=80, kind="existence")
+    beginnings = {" ".join(line["sentence"].split()[:3]) for line in lines}
+    assert beginnings == {"there is a", "there is no"}
+
+
+def test_the_command_offers_all_kinds():
+    assert tuple(SYMBOLS) == statements.KINDS
+
+
+def test_the_file_can_be_ingested(images, tmp_path):
+    _write(images, tmp_path / "made.jsonl", count=4)
+    [file] = find_inputs([str(tmp_path / "made.jsonl")])
+    read = list(make_sentence_reader("json_lines").read(file))
+    assert [sentence.sentence.answers for sentence in read] == [
+        ((answer, 1.0),) for answer in ("True", "True", "False", "False")
+    ]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"folders": ("7",)}, "no images in the folders 7 are named as NLVR's"),
+        ({"count": 0}, "count is 0"),
+        ({"most_words": 3}, "most_words is 3"),
+        ({"kind": "some"}, "kind is 'some'; it must be one of all, existence"),
+    ],
+)
+def test_wrong_arguments_are_refused(images, tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        _write(images, tmp_path / "made.jsonl", **change)
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_that_are_all_alike_are_refused(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.fromarray(draw(tower("blue"), "", "")).save(folder / "train-0-0-0.png")
+    with pytest.raises(InputError, match="too few"):
+        _write(folder, tmp_path / "made.jsonl", count=4)
+    assert not (tmp_path / "made.jsonl").exists()
+
+
+def _write(images, path, **config):
+    write_statements(StatementsConfig((str(images),), **config), path)
+    return [json.loads(line) for line in path.read_text().splitlines()]
