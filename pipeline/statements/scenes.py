@@ -101,8 +101,8 @@ def _read_scene(name: str, image: np.ndarray) -> dict[str, np.ndarray]:
         scene["present"][place] = True
         scene["color"][place] = _color(components, index)
         scene["shape"][place], scene["size"][place] = _shape_and_size(components, index)
-        scene["touches"][place] = components.contacts(index)
         outer = components.enclosing(index)
+        scene["touches"][place] = components.contacts(index, outer)
         left = 0 if outer is None else components.slices[outer][1].start
         is_block = (scene["shape"][place], scene["size"][place]) == (2, 1)
         is_tower &= is_block and abs(middle - left - _BOX_MIDDLE) < _OFF_MIDDLE
