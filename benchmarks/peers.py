@@ -25,7 +25,6 @@ from rich.console import Console
 from rich.table import Table
 
 from lxmert_tf.benchmarking.settings import LENGTHS, MAX_LENGTH, MODELS, model_sizes
-from lxmert_tf.benchmarking.timing import StepTimes
 from lxmert_tf.cli.benchmark import TASKS
 from lxmert_tf.runtime import silence_tensorflow
 
@@ -245,6 +244,9 @@ def _ours(precision: str, args: argparse.Namespace) -> float:
 
 
 def _theirs(peer: Peer, inputs: pathlib.Path, examples: list[int], args) -> float:
+    # Imports TensorFlow, after `silence_tensorflow`.
+    from lxmert_tf.benchmarking.timing import StepTimes
+
     command = [args.peer_python, str(FOLDER / peer.script), *peer.options]
     command += ["--inputs", str(inputs), "--steps", str(args.steps)]
     times = StepTimes(examples)
