@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import importlib.resources
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -102,6 +103,9 @@ def run_demo(args: argparse.Namespace) -> None:
     print(f"total:   {report['total_seconds']:.0f} s, training {report['train_seconds']:.0f} s\n")
     for sample in samples[:PRINTED_SAMPLES]:
         print(f"{sample.path}\n  {sample.question}  {sample.answer}  (truth: {sample.truth})")
+    # The preset, because it also tells where the model looks.
+    lxmert = os.path.relpath(pathlib.Path(sys.executable).parent / "lxmert")
+    print(f"\nask it in the browser: {lxmert} app --model {preset}")
 
 
 def _load_config(args: argparse.Namespace) -> "LoadedPipeline":

@@ -14,9 +14,12 @@ from lxmert_tf.evaluation.score_report import ScoreReport
 from lxmert_tf.serving.model_card import EXTRA, MODEL_CARD, markdown_table, section
 from lxmert_tf.terminal import make_console
 from lxmert_tf.text_file import read_text, write_text
+from lxmert_tf.training.callbacks import LOG
+from lxmert_tf.visualization.learning_curves import learning_curves, read_log
 from pipeline.components.anomaly_gate import SPLIT_PREFIX, STATISTICS_FILE
 from pipeline.config import LoadedPipeline
 from pipeline.evaluation import AccuracyByValue
+from pipeline.pipeline import PRETRAINER
 from pipeline.run_record import RunRecord
 from pipeline.statement_slices import LENGTH, PHENOMENON
 
@@ -39,14 +42,16 @@ _PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <title>{title}</title>
 <style>
-body {{ font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 820px; color: #222 }}
-svg text {{ font: 13px sans-serif; fill: #222 }}
+:root {{ color-scheme: light dark }}
+body {{ font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 820px; padding: 0 1em }}
+svg {{ max-width: 100%; height: auto }}
+svg text {{ font: 13px sans-serif; fill: currentColor }}
 .candidate {{ fill: #3465a4 }}
 .baseline {{ fill: none; stroke: #c4a000; stroke-width: 2 }}
-.grid {{ stroke: #ddd }}
-svg .axis {{ font-size: 11px; fill: #777 }}
-.yes {{ color: #2e7d32 }}
-.no {{ color: #b71c1c }}
+.grid {{ stroke: currentColor; opacity: 0.2 }}
+svg .axis {{ font-size: 11px; opacity: 0.7 }}
+.yes::before {{ content: "✓ "; color: #2e7d32 }}
+.no::before {{ content: "✗ "; color: #d32f2f }}
 th, td {{ padding: 0 1em 0 0; text-align: right }}
 th:first-child, td:first-child {{ text-align: left }}
 </style>
@@ -97,8 +102,18 @@ def report_html(config: LoadedPipeline, record: RunRecord) -> str:
         if feature in candidate:
             parts.append(f"<h2>{HEADINGS[feature]}</h2>")
             parts.append(bar_chart(candidate[feature], baseline.get(feature, {})))
+    parts += _curves(record)
     title = html.escape(f"{config.pipeline.name}: soft accuracy on the test split")
     return _PAGE.format(title=title, body="\n".join(parts))
+
+
+def _curves(record: RunRecord) -> Iterator[str]:
+    """Yield the learning curves, also of a model that is cached from an earlier run."""
+    for component, title in ((PRETRAINER, "Pre-training"), ("Trainer", "Training")):
+        log = pathlib.Path(record.uris.get((component, "model_run"), "")) / LOG
+        if log.is_file():
+            yield f"<h2>{title}</h2>"
+            yield learning_curves(read_log(log))
 
 
 def _score_tables(scores: ScoreReport) -> Iterator[str]:
@@ -122,7 +137,8 @@ def bar_chart(accuracy: AccuracyByValue, baseline: AccuracyByValue) -> str:
     """
     height = ROW * len(accuracy)
     lines = [
-        f'<svg width="{NAMES + BARS + NUMBERS}" height="{height + AXIS}" role="img">',
+        f'<svg viewBox="0 0 {NAMES + BARS + NUMBERS} {height + AXIS}" role="img" '
+        f'width="{NAMES + BARS + NUMBERS}">',
     ]
     for percent in (0, 25, 50, 75, 100):
         x = NAMES + BARS * percent // 100

@@ -9,17 +9,17 @@ import gradio as gr
 from lxmert_tf.app.bars import CHOOSE, bar_list, message
 from lxmert_tf.app.example_pictures import Example
 from lxmert_tf.app.model_choices import ModelChoices
-from lxmert_tf.app.page_model import Picture
 from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of, told
+from lxmert_tf.app.visitor_picture import VisitorPicture
 from lxmert_tf.errors import InputError
 from lxmert_tf.serving.client import Answers
-from lxmert_tf.visualization.explorer import explorer_element
 
 NONE = "no other"
 # Longer questions are cut by the model anyway, after 20 word pieces.
 MAX_QUESTION = 300
 # Seconds until the page forgets a visitor who has left.
 FORGET_AFTER = 3600
+ALT = "Your picture"
 CHOOSE_FIRST = "Choose a picture first."
 
 _SUGGEST = """
@@ -48,13 +48,11 @@ class Visit:
     """What the page remembers of a visitor.
 
     Args:
-        file: The contents of the picture's file.
-        pictures: The picture as each model has read it, by name of the model.
+        picture: The picture.
         asked: The questions, in the order in which they were asked.
     """
 
-    file: bytes
-    pictures: dict[str, Picture]
+    picture: VisitorPicture
     asked: tuple[Asked, ...] = ()
 
 
@@ -111,9 +109,10 @@ class AskTab:
         return model, other
 
     def _read(self, given: GivenPicture, name: str):
-        picture = self._models[name].read(given.file)
-        visit = Visit(given.file, {name: picture})
-        return _regions(picture), _found(picture), visit, "", _suggested(given.questions)
+        picture = VisitorPicture(given.file).read_by(self._models, name)
+        sentence = f"{picture.count_regions(name)} Now ask about the picture."
+        view = picture.regions_view(name, ALT)
+        return view, sentence, Visit(picture), "", _suggested(given.questions)
 
     def _forget(self):
         return message(CHOOSE_FIRST), None, "", ""
@@ -122,10 +121,11 @@ class AskTab:
         if visit is None:
             return gr.skip(), gr.skip(), gr.skip()
         try:
-            visit = self._with_picture(visit, name)
+            picture = visit.picture.read_by(self._models, name)
         except InputError as error:
             return gr.skip(), gr.skip(), message(sentence_of(error), is_error=True)
-        return visit, _regions(visit.pictures[name]), message(f"{name} has read the picture.")
+        visit = dataclasses.replace(visit, picture=picture)
+        return visit, picture.regions_view(name, ALT), message(picture.count_regions(name))
 
     def _ask(self, text: str, visit: Visit | None, name: str, other: str):
         try:
@@ -148,16 +148,17 @@ class AskTab:
         questions = [line.strip()[:MAX_QUESTION] for line in text.splitlines() if line.strip()]
         if not questions:
             raise InputError("type a question first")
+        picture = visit.picture
         answers: dict[str, list[Answers]] = {}
         for each in (name, other):
             if each != NONE and each not in answers:
-                visit = self._with_picture(visit, each)
-                answers[each] = self._models[each].answer(visit.pictures[each], questions)
+                picture = picture.read_by(self._models, each)
+                answers[each] = self._models[each].answer(picture.by_model[each], questions)
         rows = [
             Asked(question, {each: found[i] for each, found in answers.items()})
             for i, question in enumerate(questions)
         ]
-        visit = dataclasses.replace(visit, asked=(*visit.asked, *rows))
+        visit = Visit(picture, (*visit.asked, *rows))
         best = ", ".join(row.answers[name][0][0] for row in rows)
         sentence = f"{'Answer' if len(rows) == 1 else 'Answers'}: {best}."
         if self._models[name].shows_attention:
@@ -168,25 +169,10 @@ class AskTab:
         try:
             asked, name = _chosen(visit, told(event, "choice"))
             assert visit is not None
-            picture = visit.pictures[name]
-            maps = self._models[name].attention(picture, asked.question)
+            view = visit.picture.attention_view(self._models, name, asked.question, ALT)
         except InputError as error:
             return gr.skip(), message(sentence_of(error), is_error=True)
-        view = explorer_element(
-            picture.pixels, picture.regions, picture.names, maps, alt="Your picture"
-        )
-        by = f" by {html.escape(name)}" if len(self._models.names) > 1 else ""
-        heading = f'<h3 class="why">Attention{by}: “{html.escape(asked.question)}”</h3>'
-        return heading + view, message(
-            f"The picture shows where the model looked for “{asked.question}”."
-        )
-
-    def _with_picture(self, visit: Visit, name: str) -> Visit:
-        """Return the visit with the picture as a model has read it."""
-        if name in visit.pictures:
-            return visit
-        pictures = {**visit.pictures, name: self._models[name].read(visit.file)}
-        return dataclasses.replace(visit, pictures=pictures)
+        return view, message(f"The picture shows where the model looked for “{asked.question}”.")
 
     def _history(self, visit: Visit) -> str:
         cards = [self._card(number, asked) for number, asked in enumerate(visit.asked)]
@@ -215,17 +201,6 @@ def _chosen(visit: Visit | None, choice: Any) -> tuple[Asked, str]:
         return asked[number], list(asked[number].answers)[model]
     except (ValueError, IndexError) as error:
         raise InputError("this answer is no longer here; ask again") from error
-
-
-def _regions(picture: Picture) -> str:
-    return explorer_element(picture.pixels, picture.regions, picture.names, alt="Your picture")
-
-
-def _found(picture: Picture) -> str:
-    if picture.regions is None:
-        return "The model has read the picture; it does not tell its regions. Now ask."
-    count = len(picture.regions)
-    return f"The model sees {count} region{'s' if count != 1 else ''}. Now ask about the picture."
 
 
 def _suggested(questions: tuple[str, ...]) -> str:

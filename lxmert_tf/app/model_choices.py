@@ -1,41 +1,47 @@
 """The models that visitors choose from; each is loaded when it is first used."""
 
+import os
 import pathlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from lxmert_tf.app.page_model import PageModel, Task
 from lxmert_tf.errors import InputError
 from lxmert_tf.hub import is_hub_name
 from lxmert_tf.serving.layout import numbered_versions
 
-Load = Callable[[], PageModel]
-
 
 class ModelChoices:
-    """Models by the names that visitors see.
-
-    The first one is loaded at once, so that a wrong path is reported at the start. All are expected
-    to do the same.
+    """Models of one task, by the names that visitors see. Use `choices_by_task`.
 
     Args:
-        loaders: For each name the function that loads the model; at least one.
-
-    Attributes:
-        names: The names, the default first.
         task: What the models do.
 
-    Raises:
-        InputError: The first model cannot be loaded.
+    Attributes:
+        task: As given.
+        names: The names, the default first.
     """
 
-    def __init__(self, loaders: dict[str, Load]):
-        self._loaders = loaders
+    def __init__(self, task: Task):
+        self.task = task
+        self.names: list[str] = []
+        self._loaders: dict[str, Callable[[], PageModel]] = {}
         self._loaded: dict[str, PageModel] = {}
         self._lock = threading.Lock()
-        self.names = list(loaders)
-        self.task: Task | None = None
-        self.task = self[self.names[0]].task
+
+    def add(self, name: str, model: PageModel | Callable[[], PageModel]) -> None:
+        """Add a model, or the function that loads it when it is first used.
+
+        Raises:
+            InputError: There is one of that name already.
+        """
+        if name in self.names:
+            raise InputError(f"the model {name} is given twice")
+        self.names.append(name)
+        if isinstance(model, PageModel):
+            self._loaded[name] = model
+        else:
+            self._loaders[name] = model
 
     def __getitem__(self, name: str) -> PageModel:
         """Return a model, which is loaded if it was not yet.
@@ -44,48 +50,63 @@ class ModelChoices:
             InputError: There is none of that name, it cannot be loaded, or it does something else
                 than the others.
         """
-        if name not in self._loaders:
+        if name not in self.names:
             raise InputError(f"no model is called {name!r}; choose another one")
         # One at a time: two visitors would else load the same.
         with self._lock:
             if name not in self._loaded:
                 model = self._loaders[name]()
-                if self.task not in (None, model.task):
-                    raise InputError(f"{name}: {model.task.value}; choose another model")
+                if model.task is not self.task:
+                    raise InputError(f"{name} {model.task.value}; choose another model")
                 self._loaded[name] = model
             return self._loaded[name]
 
 
-def choices_in(directories: Sequence[str], load: Callable[[str], PageModel]) -> dict[str, Load]:
-    """Return a loader for each model, and for each version in a folder of versions.
+def choices_by_task(
+    directories: Sequence[str], load: Callable[[str], PageModel]
+) -> dict[Task, ModelChoices]:
+    """Return the models in directories, and the versions in folders of versions.
+
+    The newest version is loaded at once, so that a wrong path is reported at the start.
 
     Args:
         directories: As given on the command line.
         load: Loads the model in a directory.
 
+    Returns:
+        The models of each task.
+
     Raises:
-        InputError: A directory is given twice.
+        InputError: A model cannot be loaded, or is given twice.
     """
-    loaders: dict[str, Load] = {}
-    for directory in directories:
-        for name, path in _models_in(directory, shown=len(directories) > 1):
-            if name in loaders:
-                raise InputError(f"--model {directory} is given twice")
-            loaders[name] = _loader(load, path)
-    return loaders
+    choices: dict[Task, ModelChoices] = {}
+    for directory, shown in zip(directories, _names(directories)):
+        (name, path), *others = _models_in(directory, shown)
+        model = load(path)
+        models = choices.setdefault(model.task, ModelChoices(model.task))
+        models.add(name, model)
+        for name, path in others:
+            models.add(name, _loader(load, path))
+    return choices
 
 
-def _loader(load: Callable[[str], PageModel], path: str) -> Load:
+def _loader(load: Callable[[str], PageModel], path: str) -> Callable[[], PageModel]:
     return lambda: load(path)
 
 
-def _models_in(directory: str, shown: bool) -> Iterator[tuple[str, str]]:
+def _names(directories: Sequence[str]) -> list[str]:
+    """Return what visitors see: not where a folder is, unless only that tells it from another."""
+    last = [os.path.basename(os.path.abspath(directory)) for directory in directories]
+    return last if len(set(last)) == len(last) else list(directories)
+
+
+def _models_in(directory: str, shown: str) -> list[tuple[str, str]]:
+    """Return the names and paths of the models that a directory stands for, the newest first."""
     folder = pathlib.Path(directory)
     versions = {}
     if not is_hub_name(directory) and folder.is_dir():
         versions = numbered_versions(folder)
     if not versions:
-        yield directory, directory
-    for number in sorted(versions, reverse=True):
-        prefix = f"{directory}, " if shown else ""
-        yield f"{prefix}version {number}", str(versions[number])
+        return [(shown, directory)]
+    numbers = sorted(versions, reverse=True)
+    return [(f"{shown}, version {number}", str(versions[number])) for number in numbers]

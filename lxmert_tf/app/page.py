@@ -6,15 +6,24 @@ import fastapi
 import gradio as gr
 
 from lxmert_tf.app.ask import AskTab
+from lxmert_tf.app.compare import CompareTab
 from lxmert_tf.app.example_pictures import Example
 from lxmert_tf.app.model_choices import ModelChoices
 from lxmert_tf.app.page_model import Task
+from lxmert_tf.app.rank import RankTab
 from lxmert_tf.app.uploads import MAX_MEGABYTES
 from lxmert_tf.visualization.explorer import explorer_script
 
 TITLE = "LXMERT: questions about pictures"
-_INTRODUCTION = {
-    Task.ANSWER: "Give the model a picture, ask about it, and see where it looked.",
+INTRODUCTION = (
+    "A model that reads a picture and a sentence together: give it a picture, and see what it says "
+    "and where it looked."
+)
+# Task -> its name as a tab, and what builds it.
+_TABS: dict[Task, tuple[str, type[AskTab | CompareTab | RankTab]]] = {
+    Task.ANSWER: ("Ask", AskTab),
+    Task.JUDGE: ("Compare two pictures", CompareTab),
+    Task.RANK: ("Rank sentences", RankTab),
 }
 # Visitors who wait for an answer; more are told to come back.
 MAX_WAITING = 32
@@ -25,14 +34,15 @@ _FONT = ("system-ui", "sans-serif")
 _MONOSPACE = ("ui-monospace", "monospace")
 
 
-def create_app(models: ModelChoices, examples: list[Example]) -> fastapi.FastAPI:
+def create_app(
+    models: dict[Task, ModelChoices], examples: dict[Task, list[Example]]
+) -> fastapi.FastAPI:
     """Return the application.
 
     Args:
-        models: The models to choose from.
-        examples: Pictures to try.
+        models: The models to choose from, by task.
+        examples: Pictures to try, by task.
     """
-    assert models.task is not None
     theme = gr.themes.Default(
         font=[gr.themes.Font(name) for name in _FONT],
         font_mono=[gr.themes.Font(name) for name in _MONOSPACE],
@@ -41,8 +51,16 @@ def create_app(models: ModelChoices, examples: list[Example]) -> fastapi.FastAPI
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(CLEAN_EVERY, KEEP_UPLOADS)
     ) as blocks:
-        gr.Markdown(f"# {TITLE}\n{_INTRODUCTION[models.task]}")
-        AskTab(models, examples).build()
+        gr.Markdown(f"# {TITLE}\n{INTRODUCTION}")
+        tabs = {_TABS[task][0]: _TABS[task][1](models[task], examples[task]) for task in models}
+        if len(tabs) == 1:
+            [tab] = tabs.values()
+            tab.build()
+        else:
+            with gr.Tabs():
+                for label, tab in tabs.items():
+                    with gr.Tab(label):
+                        tab.build()
     blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)
     return gr.mount_gradio_app(
         fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),

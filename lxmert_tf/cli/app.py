@@ -1,9 +1,7 @@
 """`lxmert app`: a page in the browser to ask a model about pictures."""
 
 import argparse
-import functools
 import os
-import pathlib
 import signal
 import tempfile
 from typing import NoReturn
@@ -95,24 +93,25 @@ def _serve(args: argparse.Namespace, listener, folder: str) -> None:
 
 
 def _models(args: argparse.Namespace):
-    from lxmert_tf.app.model_choices import ModelChoices, choices_in
+    from lxmert_tf.app.model_choices import choices_by_task
     from lxmert_tf.app.page_model import connect, open_model
     from lxmert_tf.config_file import read_mapping
 
     detector = read_detector(args)
-    if args.endpoint is None:
-        answers = read_answers(args)
-        return ModelChoices(
-            choices_in(args.models, lambda directory: open_model(directory, detector, answers))
-        )
-    extractor = read_mapping(args.extractor) if args.extractor else None
-    connected = functools.partial(connect, args.endpoint, extractor=detector or extractor)
-    return ModelChoices({name: functools.partial(connected, name) for name in args.models})
+    if args.endpoint is not None:
+        extractor = detector or (read_mapping(args.extractor) if args.extractor else None)
+        return choices_by_task(args.models, lambda name: connect(args.endpoint, name, extractor))
+    answers = read_answers(args)
+    return choices_by_task(args.models, lambda folder: open_model(folder, detector, answers))
 
 
 def _examples(args: argparse.Namespace, models):
     from lxmert_tf.app.example_pictures import easy_vqa_examples, examples_in
 
     if args.examples:
-        return examples_in(pathlib.Path(args.examples))
-    return easy_vqa_examples() if models[models.names[0]].reads_flat_shapes else []
+        given = examples_in(args.examples)
+        return dict.fromkeys(models, given)
+    return {
+        task: easy_vqa_examples() if choices[choices.names[0]].reads_flat_shapes else []
+        for task, choices in models.items()
+    }

@@ -30,6 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"root of a pipeline (default: all under {ROOTS}, and {DEMO_ROOT})",
     )
     status_parser.set_defaults(act=_status)
+    report_parser = actions.add_parser(
+        "report", help="open the report of the last run: accuracy by slice, and learning curves"
+    )
+    report_parser.add_argument(
+        "--root", metavar="DIR", help="root of the pipeline (default: as for status, if it is one)"
+    )
+    report_parser.add_argument(
+        "--no-browser", action="store_true", help="only print where the report is"
+    )
+    report_parser.set_defaults(act=_report)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -131,8 +141,9 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _status(args: argparse.Namespace) -> int:
-    from pipeline.metadata import METADATA_FILE, print_status, read_status
+def _roots(args: argparse.Namespace) -> list[pathlib.Path]:
+    """Return the roots of pipelines that have run, or the one that is named."""
+    from pipeline.metadata import METADATA_FILE
 
     # A run that failed before its first component leaves no metadata.
     found = [
@@ -146,8 +157,31 @@ def _status(args: argparse.Namespace) -> int:
             f"no pipeline has run in {ROOTS}/* or {DEMO_ROOT}; name its root with --root DIR, the "
             f"folder with {METADATA_FILE}"
         )
+    return roots
 
-    for root in roots:
+
+def _report(args: argparse.Namespace) -> int:
+    import webbrowser
+
+    from pipeline.run_report import REPORT
+
+    root, *others = _roots(args)
+    if others:
+        names = ", ".join(map(str, (root, *others)))
+        raise InputError(f"several pipelines have run; choose one with --root: {names}")
+    page = root / REPORT
+    if not page.is_file():
+        raise InputError(f"{page}: not found; a run writes it after its evaluation")
+    print(page)
+    if not args.no_browser:
+        webbrowser.open(page.resolve().as_uri())
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    from pipeline.metadata import METADATA_FILE, print_status, read_status
+
+    for root in _roots(args):
         print(root)
         print_status(read_status(root / METADATA_FILE))
     return 0

@@ -78,7 +78,7 @@ def page(chromium):
         viewport={"width": width, "height": height}, color_scheme="light"
     )
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     problems = []
     page.on("pageerror", lambda error: problems.append(f"error: {error}"))
     page.on("request", lambda request: problems.extend(_outside(request.url)))

@@ -6,12 +6,15 @@ import shutil
 import numpy as np
 import pytest
 
-from lxmert_tf.app.model_choices import ModelChoices, choices_in
+from lxmert_tf.app.model_choices import choices_by_task
 from lxmert_tf.app.page_model import Task, connect, open_model
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import read_image
 from lxmert_tf.serving import Predictor
+from lxmert_tf.serving.server.model_versions import ModelVersions
 from lxmert_tf.visualization.attention_maps import attention_maps
+from tests.serving.rest import NAME, running
+from tests.serving.tiny import EXTRACTOR
 
 QUESTIONS = ["what shape is in the image?", "is there a circle?"]
 
@@ -67,6 +70,16 @@ def test_what_is_no_picture_is_refused(preset):
         preset.read(b"a text")
 
 
+def test_a_server_answers_as_its_model(saved_model, tiny, file):
+    with running(ModelVersions(tiny.saved_model, {}, print)) as endpoint:
+        model = connect(endpoint, NAME, EXTRACTOR)
+        assert model.task is Task.ANSWER
+        assert not model.shows_attention
+        rows = model.answer(model.read(file), QUESTIONS)
+    expected = saved_model.answer(saved_model.read(file), QUESTIONS)
+    assert [[a for a, _ in row] for row in rows] == [[a for a, _ in row] for row in expected]
+
+
 def test_a_server_that_is_down_is_reported_to_who_asks(file):
     model = connect("http://127.0.0.1:9", "easy_vqa")
     with pytest.raises(InputError, match="cannot connect"):
@@ -77,23 +90,26 @@ def test_each_version_of_a_folder_is_a_choice_and_loaded_when_it_is_chosen(tiny,
     for number in (9, 10):
         shutil.copytree(tiny.saved_model, tmp_path / str(number))
     (tmp_path / "9" / "saved_model.pb").write_bytes(b"damaged")
-    models = ModelChoices(choices_in([str(tmp_path)], open_model))
-    assert models.names == ["version 10", "version 9"]
-    assert models.task is Task.ANSWER
-    assert models["version 10"] is models["version 10"]
+    models = choices_by_task([str(tmp_path)], open_model)[Task.ANSWER]
+    name = tmp_path.name
+    assert models.names == [f"{name}, version 10", f"{name}, version 9"]
+    assert models[models.names[0]] is models[models.names[0]]
     with pytest.raises(InputError, match="9: cannot load the SavedModel"):
-        models["version 9"]
+        models[models.names[1]]
     with pytest.raises(InputError, match="no model is called 'version 8'"):
         models["version 8"]
 
 
-def test_models_are_named_as_on_the_command_line(tiny):
+def test_models_are_named_for_their_folders(tiny, tmp_path):
     folders = [str(tiny.preset), str(tiny.saved_model)]
-    assert list(choices_in(folders, open_model)) == folders
+    assert choices_by_task(folders, open_model)[Task.ANSWER].names == ["preset", "saved_model"]
+    (tmp_path / "preset").symlink_to(tiny.preset)
+    folders = [str(tiny.preset), str(tmp_path / "preset")]
+    assert choices_by_task(folders, open_model)[Task.ANSWER].names == folders
     with pytest.raises(InputError, match="is given twice"):
-        choices_in(folders[:1] * 2, open_model)
+        choices_by_task(folders[:1] * 2, open_model)
 
 
 def test_a_missing_model_is_refused_at_the_start(tmp_path):
     with pytest.raises(InputError, match="model not found"):
-        ModelChoices(choices_in([str(tmp_path / "none")], open_model))
+        choices_by_task([str(tmp_path / "none")], open_model)

@@ -103,6 +103,21 @@ def test_status_of_a_folder_without_a_run_is_one_line(tmp_path, capsys):
     ]
 
 
+def test_the_report_is_opened_if_a_run_has_left_one(tmp_path, monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    argv = ["pipeline", "report", "--root", str(tmp_path)]
+    assert cli.main(argv) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"lxmert pipeline: {tmp_path}/report.html: not found; a run writes it after its evaluation"
+    ]
+    (tmp_path / "report.html").write_text("report")
+    assert cli.main([*argv, "--no-browser"]) == 0
+    assert (capsys.readouterr().out, opened) == (f"{tmp_path}/report.html\n", [])
+    assert cli.main(argv) == 0
+    assert opened == [(tmp_path / "report.html").as_uri()]
+
+
 def test_prediction_of_an_unknown_split_names_the_splits(tmp_path):
     data = IngestConfig("easy_vqa", splits={"test": SplitConfig("test")})
     with pytest.raises(InputError, match="unknown split 'tset'; it must be one of test"):

@@ -295,6 +295,7 @@ def test_report_has_a_bar_for_each_value_of_each_slice(demo, rerun):
         tree = ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>").replace(META, ""))
         assert len(list(tree.iter("rect"))) == values
         assert "The model was blessed." in page
+        assert "loss over" in page, "no learning curves"
     assert "Last blessed model:" in compared
     assert compared.count('class="baseline"') == values
     assert 'class="baseline"' not in demo.page

@@ -1,0 +1,168 @@
+"""The part of the page that judges statements about two pictures."""
+
+import dataclasses
+import html
+from typing import Any
+
+import gradio as gr
+
+from lxmert_tf.app.bars import CHOOSE, bar_list, message
+from lxmert_tf.app.example_pictures import Example
+from lxmert_tf.app.model_choices import ModelChoices
+from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of, told
+from lxmert_tf.app.visitor_picture import VisitorPicture
+from lxmert_tf.errors import InputError
+from lxmert_tf.serving.client import Answers
+
+SIDES = ("Left", "Right")
+CHOOSE_FIRST = "Choose two pictures first."
+MAX_STATEMENT = 300
+FORGET_AFTER = 3600
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """A statement with its judgment.
+
+    Args:
+        statement: The statement.
+        answers: "True" and "False" with their scores, the better first.
+        pictures: The pictures, left and right.
+        name: The model.
+    """
+
+    statement: str
+    answers: Answers
+    pictures: tuple[VisitorPicture, VisitorPicture]
+    name: str
+
+
+class CompareTab:
+    """Builds the tab and handles its events.
+
+    Args:
+        models: The models to choose from.
+        examples: Pictures to try.
+    """
+
+    def __init__(self, models: ModelChoices, examples: list[Example]):
+        self._models = models
+        self._examples = examples
+
+    def build(self) -> None:
+        """Add the tab's components to the page that is being built."""
+        note = gr.HTML(message(CHOOSE_FIRST), elem_id="compare-note", render=False)
+        names = self._models.names
+        model = gr.Dropdown(
+            names, value=names[0], label="Model", visible=len(names) > 1, elem_id="compare-model"
+        )
+        panels, pictures = [], []
+        with gr.Row(equal_height=False):
+            for side in SIDES:
+                with gr.Column(scale=1, min_width=320):
+                    panels.append(
+                        PicturePanel(f"{side} picture", side.lower(), self._examples, note)
+                    )
+                    pictures.append(gr.State(None, time_to_live=FORGET_AFTER))
+        judged = gr.State((), time_to_live=FORGET_AFTER)
+        note.render()
+        statement = gr.Textbox(
+            label="Your statement",
+            placeholder="Say something about the two pictures that is true or false",
+            info="Press Enter to have it judged.",
+            max_length=MAX_STATEMENT,
+            submit_btn="Judge",
+            elem_id="compare-statement",
+        )
+        history = gr.HTML("", js_on_load=CHOOSE, elem_id="compare-history")
+        for side, panel, picture in zip(SIDES, panels, pictures):
+            panel.on_picture(self._reader(side), [model], [picture])
+            panel.on_forget(lambda: (message(CHOOSE_FIRST), None), [note, picture])
+        private: dict[str, Any] = {"api_visibility": "private"}
+        statement.submit(
+            self._judge,
+            [statement, *pictures, judged, model],
+            [statement, judged, history, note],
+            **private,
+        )
+        views = [panel.view for panel in panels]
+        history.select(self._explain, [judged, *pictures], [*views, note], **private)
+
+    def _reader(self, side: str):
+        def read(given: GivenPicture, name: str):
+            picture = VisitorPicture(given.file).read_by(self._models, name)
+            view = picture.regions_view(name, f"{side} picture")
+            return view, f"{side} picture: {picture.count_regions(name)}", picture
+
+        return read
+
+    def _judge(
+        self,
+        text: str,
+        left: VisitorPicture | None,
+        right: VisitorPicture | None,
+        judged: tuple[Judged, ...],
+        name: str,
+    ):
+        statement = " ".join(text.split())[:MAX_STATEMENT]
+        try:
+            if left is None or right is None:
+                raise InputError(CHOOSE_FIRST)
+            if not statement:
+                raise InputError("type a statement first")
+            left, right = (picture.read_by(self._models, name) for picture in (left, right))
+            answers = self._models[name].judge(left.by_model[name], right.by_model[name], statement)
+        except InputError as error:
+            kept = (gr.skip(),) * 3
+            return *kept, message(sentence_of(error), is_error=True)
+        judged = (*judged, Judged(statement, answers, (left, right), name))
+        sentence = f"The model says: {answers[0][0]}."
+        if self._models[name].shows_attention:
+            sentence += " Choose an answer to see where the model looked."
+        return "", judged, self._history(judged), message(sentence)
+
+    def _explain(
+        self,
+        judged: tuple[Judged, ...],
+        left: VisitorPicture | None,
+        right: VisitorPicture | None,
+        event: gr.EventData,
+    ):
+        try:
+            chosen = _chosen(judged, told(event, "choice"))
+            if any(now is None or now.file != then.file
+                   for now, then in zip((left, right), chosen.pictures)):  # fmt: skip
+                raise InputError("the pictures have changed since; judge the statement again")
+            views = [
+                picture.attention_view(
+                    self._models, chosen.name, chosen.statement, f"{side} picture"
+                )
+                for side, picture in zip(SIDES, chosen.pictures)
+            ]
+        except InputError as error:
+            return gr.skip(), gr.skip(), message(sentence_of(error), is_error=True)
+        sentence = f"The pictures show where the model looked for “{chosen.statement}”."
+        return *views, message(sentence)
+
+    def _history(self, judged: tuple[Judged, ...]) -> str:
+        cards = [self._card(number, one) for number, one in enumerate(judged)]
+        return f'<div class="history">{"".join(reversed(cards))}</div>'
+
+    def _card(self, number: int, one: Judged) -> str:
+        explains = self._models[one.name].shows_attention
+        bars = bar_list(
+            one.answers,
+            f"Judgment of: {one.statement}",
+            str(number) if explains else None,
+            "Show where the model looked",
+        )
+        by = f"<h4>{html.escape(one.name)}</h4>" if len(self._models.names) > 1 else ""
+        return f"<article><h3>{html.escape(one.statement)}</h3>{by}{bars}</article>"
+
+
+def _chosen(judged: tuple[Judged, ...], choice: Any) -> Judged:
+    """Return the statement that a button stands for."""
+    try:
+        return judged[int(str(choice).partition("-")[0])]
+    except (ValueError, IndexError) as error:
+        raise InputError("this statement is no longer here; judge it again") from error

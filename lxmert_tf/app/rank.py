@@ -1,0 +1,117 @@
+"""The part of the page that ranks sentences by how well they match a picture."""
+
+import dataclasses
+from typing import Any
+
+import gradio as gr
+
+from lxmert_tf.app.bars import CHOOSE, bar_list, message
+from lxmert_tf.app.example_pictures import Example
+from lxmert_tf.app.model_choices import ModelChoices
+from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of, told
+from lxmert_tf.app.visitor_picture import VisitorPicture
+from lxmert_tf.errors import InputError
+
+ALT = "Your picture"
+CHOOSE_FIRST = "Choose a picture first."
+MAX_SENTENCES = 50
+MAX_SENTENCE = 300
+FORGET_AFTER = 3600
+
+
+@dataclasses.dataclass(frozen=True)
+class Visit:
+    """What the page remembers of a visitor.
+
+    Args:
+        picture: The picture.
+        ranked: The sentences, best first.
+        name: The model that has ranked them.
+    """
+
+    picture: VisitorPicture
+    ranked: tuple[str, ...] = ()
+    name: str = ""
+
+
+class RankTab:
+    """Builds the tab and handles its events.
+
+    Args:
+        models: The models to choose from.
+        examples: Pictures to try.
+    """
+
+    def __init__(self, models: ModelChoices, examples: list[Example]):
+        self._models = models
+        self._examples = examples
+
+    def build(self) -> None:
+        """Add the tab's components to the page that is being built."""
+        visit = gr.State(None, time_to_live=FORGET_AFTER)
+        note = gr.HTML(message(CHOOSE_FIRST), elem_id="rank-note", render=False)
+        names = self._models.names
+        model = gr.Dropdown(
+            names, value=names[0], label="Model", visible=len(names) > 1, elem_id="rank-model"
+        )
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=320):
+                panel = PicturePanel("Your picture", "rank", self._examples, note)
+            with gr.Column(scale=1, min_width=320):
+                note.render()
+                sentences = gr.Textbox(
+                    label="Sentences",
+                    info="One per line, such as captions that may suit the picture.",
+                    lines=4,
+                    max_lines=12,
+                    max_length=MAX_SENTENCES * MAX_SENTENCE,
+                    elem_id="rank-sentences",
+                )
+                button = gr.Button("Rank", variant="primary", elem_id="rank-button")
+                ranking = gr.HTML("", js_on_load=CHOOSE, elem_id="rank-ranking")
+        panel.on_picture(self._read, [model], [visit, ranking])
+        panel.on_forget(lambda: (message(CHOOSE_FIRST), None, ""), [note, visit, ranking])
+        private: dict[str, Any] = {"api_visibility": "private"}
+        button.click(self._rank, [sentences, visit, model], [visit, ranking, note], **private)
+        ranking.select(self._explain, [visit], [panel.view, note], **private)
+
+    def _read(self, given: GivenPicture, name: str):
+        picture = VisitorPicture(given.file).read_by(self._models, name)
+        sentence = f"{picture.count_regions(name)} Now type sentences about the picture."
+        return picture.regions_view(name, ALT), sentence, Visit(picture), ""
+
+    def _rank(self, text: str, visit: Visit | None, name: str):
+        sentences = [line.strip()[:MAX_SENTENCE] for line in text.splitlines() if line.strip()]
+        try:
+            if visit is None:
+                raise InputError(CHOOSE_FIRST)
+            if not sentences:
+                raise InputError("type a sentence first")
+            picture = visit.picture.read_by(self._models, name)
+            ranked = self._models[name].rank(picture.by_model[name], sentences[:MAX_SENTENCES])
+        except InputError as error:
+            return gr.skip(), gr.skip(), message(sentence_of(error), is_error=True)
+        bars = bar_list(
+            ranked, "Sentences, the best match first", "0", "Show where the model looked"
+        )
+        heading = "<h3>How well each sentence matches</h3>"
+        view = f'<div class="history"><article>{heading}{bars}</article></div>'
+        best = f"“{ranked[0][0]}” matches best. Choose a sentence to see where the model looked."
+        return Visit(picture, tuple(s for s, _ in ranked), name), view, message(best)
+
+    def _explain(self, visit: Visit | None, event: gr.EventData):
+        try:
+            sentence = _chosen(visit, told(event, "choice"))
+            assert visit is not None
+            view = visit.picture.attention_view(self._models, visit.name, sentence, ALT)
+        except InputError as error:
+            return gr.skip(), message(sentence_of(error), is_error=True)
+        return view, message(f"The picture shows where the model looked for “{sentence}”.")
+
+
+def _chosen(visit: Visit | None, choice: Any) -> str:
+    """Return the sentence that a button stands for."""
+    try:
+        return (() if visit is None else visit.ranked)[int(str(choice).partition("-")[2])]
+    except (ValueError, IndexError) as error:
+        raise InputError("this sentence is no longer here; rank again") from error
