@@ -11,6 +11,7 @@ from lxmert_tf.app.example_pictures import Example
 from lxmert_tf.app.model_choices import ModelChoices
 from lxmert_tf.app.page_model import Task
 from lxmert_tf.app.rank import RankTab
+from lxmert_tf.app.results import Results, ResultsTab
 from lxmert_tf.app.uploads import MAX_MEGABYTES
 from lxmert_tf.visualization.explorer import explorer_script
 
@@ -35,13 +36,16 @@ _MONOSPACE = ("ui-monospace", "monospace")
 
 
 def create_app(
-    models: dict[Task, ModelChoices], examples: dict[Task, list[Example]]
+    models: dict[Task, ModelChoices],
+    examples: dict[Task, list[Example]],
+    results: Results | None = None,
 ) -> fastapi.FastAPI:
     """Return the application.
 
     Args:
         models: The models to choose from, by task.
         examples: Pictures to try, by task.
+        results: What a training has left; None adds no tab for it.
     """
     theme = gr.themes.Default(
         font=[gr.themes.Font(name) for name in _FONT],
@@ -52,7 +56,11 @@ def create_app(
         title=TITLE, analytics_enabled=False, delete_cache=(CLEAN_EVERY, KEEP_UPLOADS)
     ) as blocks:
         gr.Markdown(f"# {TITLE}\n{INTRODUCTION}")
-        tabs = {_TABS[task][0]: _TABS[task][1](models[task], examples[task]) for task in models}
+        tabs: dict[str, AskTab | CompareTab | RankTab | ResultsTab] = {
+            _TABS[task][0]: _TABS[task][1](models[task], examples[task]) for task in models
+        }
+        if results is not None:
+            tabs["Results"] = ResultsTab(results)
         if len(tabs) == 1:
             [tab] = tabs.values()
             tab.build()

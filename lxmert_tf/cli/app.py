@@ -46,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of pictures to try, with questions in its questions.txt, one per line "
         "(default: pictures of easy-VQA, if it is installed, for models of the grid extractor)",
     )
+    parser.add_argument(
+        "--results",
+        metavar="DIR",
+        help="also show what a training has left: the root of a pipeline, such as "
+        "build/demo/pipeline, or the output of `lxmert finetune` or `lxmert pretrain`",
+    )
     add_listening_arguments(parser, 7860, "use the page")
     add_detector_arguments(parser)
     add_answers_argument(parser)
@@ -80,9 +86,11 @@ def _serve(args: argparse.Namespace, listener, folder: str) -> None:
     import uvicorn
 
     from lxmert_tf.app.page import create_app
+    from lxmert_tf.app.results import read_results
 
+    results = read_results(args.results) if args.results else None
     models = _models(args)
-    app = create_app(models, _examples(args, models))
+    app = create_app(models, _examples(args, models), results)
     print(f"open {url_of(listener)} in a browser", flush=True)
     # uvicorn's own logging configuration would close the handlers of this process. At the end it
     # logs a traceback for each visitor whose page is still open.

@@ -6,25 +6,36 @@ import pathlib
 from lxmert_tf.cli.arguments import add_detector_arguments, read_detector
 from lxmert_tf.visualization import KINDS
 
+SUFFIXES = (".png", ".svg", ".html")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
     parser.add_argument("--model", required=True, metavar="PRESET", help="a preset of any model")
     parser.add_argument("--image", required=True, metavar="FILE", help="a PNG, JPEG, ... file")
-    parser.add_argument("--output", required=True, metavar="FILE.png", help="the drawing")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="the drawing: FILE.png or FILE.svg; or FILE.html, a page to choose words, regions, "
+        "layers, and heads in",
+    )
     parser.add_argument(
         "--layer",
         type=int,
-        default=-1,
+        action="append",
+        dest="layers",
         metavar="N",
-        help="layer from 0, or negative from the end (default: -1, the last)",
+        help="layer to draw: 0 is the first, -1 the last; may be repeated (default: the last)",
     )
     parser.add_argument(
         "--head",
         type=_head,
-        default="mean",
+        action="append",
+        dest="heads",
         metavar="N|mean",
-        help="head from 0, or negative from the end (default: the mean of all heads)",
+        help="head to draw of each layer: 0 is the first, -1 the last; may be repeated (default: "
+        "the mean of all heads)",
     )
     parser.add_argument(
         "--kind",
@@ -47,22 +58,48 @@ def run(args: argparse.Namespace) -> int:
     check_not_empty([args.sentence], "sentence")
     image = read_image(args.image)
     output = pathlib.Path(args.output)
-    if output.suffix.lower() != ".png":
-        raise InputError(f"{output}: output must end in .png")
+    if output.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{output}: output must end in {', '.join(SUFFIXES)}")
+    is_page = output.suffix.lower() == ".html"
+    if is_page and (args.layers or args.heads or args.kinds):
+        raise InputError(
+            f"{output}: --layer, --head, and --kind are for .png and .svg; the page has all layers "
+            "and heads of the cross-attention"
+        )
     check_file(output)
     if output.exists() and output.samefile(args.image):
         raise InputError(f"{output}: is the input image; name another file")
 
     extractor = read_detector(args)
     from lxmert_tf.visualization.attention_maps import attention_maps
-    from lxmert_tf.visualization.attention_picture import draw_attention
+
+    if not is_page:
+        # Before the model is loaded, because it needs an extra.
+        from lxmert_tf.visualization.attention_picture import draw_attention
 
     maps = attention_maps(args.model, image, args.sentence, extractor)
-    draw_attention(
-        maps, image, args.sentence, output, args.kinds or tuple(KINDS), args.layer, args.head
-    )
+    if is_page:
+        _write_page(output, maps, image, args.sentence)
+    else:
+        draw_attention(
+            maps,
+            image,
+            args.sentence,
+            output,
+            args.kinds or tuple(KINDS),
+            args.layers or (-1,),
+            args.heads or ("mean",),
+        )
     print(output)
     return 0
+
+
+def _write_page(output: pathlib.Path, maps, image, sentence: str) -> None:
+    from lxmert_tf.text_file import write_text
+    from lxmert_tf.visualization.explorer import explorer_element, explorer_page
+
+    element = explorer_element(image, maps.regions, maps.region_names, maps)
+    write_text(output, explorer_page(sentence, element))
 
 
 def _head(text: str) -> int | str:

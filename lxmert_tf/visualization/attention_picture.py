@@ -1,12 +1,13 @@
 """Attention as a picture: regions, heat maps, and an image per word, as in the paper's appendix."""
 
+import itertools
+import pathlib
 import textwrap
 import warnings
 from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from lxmert_tf.atomic_write import atomic_file
 from lxmert_tf.visualization import KINDS, REGIONS, WORDS
@@ -20,6 +21,7 @@ from lxmert_tf.visualization.panels import (
     LINE_HEIGHT,
     HeatMap,
     Panel,
+    Section,
     make_page,
     text_panel,
     text_width,
@@ -42,58 +44,70 @@ def draw_attention(
     sentence: str,
     path,
     kinds: Sequence[str] = tuple(KINDS),
-    layer: int = -1,
-    head: int | str = MEAN,
+    layers: Sequence[int] = (-1,),
+    heads: Sequence[int | str] = (MEAN,),
 ) -> None:
-    """Draw attention into a PNG file, complete or not at all.
+    """Draw attention into a PNG or SVG file, complete or not at all.
 
     Args:
         maps: Attention of the sentence and the image, from `attention_maps`.
         image: uint8 [height, width, 3].
         sentence: The sentence.
-        path: The file; an existing one is replaced.
+        path: The file, whose name ends in .png or .svg; an existing one is replaced.
         kinds: The kinds of `KINDS` to draw.
-        layer: See `AttentionMaps.select`.
-        head: See `AttentionMaps.select`.
+        layers: The layers to draw one below the other; see `AttentionMaps.select`.
+        heads: The heads to draw of each layer; see `AttentionMaps.select`.
 
     Raises:
-        InputError: The layer or head does not exist.
+        InputError: A layer or head does not exist.
     """
-    drawing = _Drawing(maps, image, layer, head)
+    drawing = _Drawing(maps, image)
+    chosen = [kind for kind in KINDS if kind in kinds]
     # A $ in a word piece does not begin a formula; scripts that the font lacks are drawn as boxes.
-    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+    # The salt makes equal drawings equal files.
+    settings = {"text.parse_math": False, "svg.hashsalt": "lxmert"}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
-        figure = drawing.page(sentence, [kind for kind in KINDS if kind in kinds])
+        maps_drawn = itertools.product(layers, heads)
+        sections = [drawing.section(chosen, layer, head) for layer, head in maps_drawn]
+        figure = make_page([drawing.picture(sentence), *sections], MIN_WIDTH)
         with atomic_file(path) as unfinished:
-            figure.savefig(unfinished, format="png")
+            if pathlib.Path(path).suffix.lower() == ".svg":
+                figure.savefig(unfinished, format="svg", metadata={"Date": None})
+            else:
+                figure.savefig(unfinished, format="png")
 
 
 class _Drawing:
-    """Draws one layer and head of each kind as panels."""
+    """Draws layers and heads as sections of a page."""
 
-    def __init__(self, maps: AttentionMaps, image: np.ndarray, layer: int, head: int | str):
+    def __init__(self, maps: AttentionMaps, image: np.ndarray):
         self._maps = maps
-        self._layer, self._head = layer, head
         self._picture = RegionPicture(image, maps.regions.boxes)
         self._colors = region_colors(len(maps.regions))
-        self._names = [f"{i}  {name}".rstrip() for i, name in enumerate(maps.region_names)]
+        self._names = [f"{i}  {name}".rstrip() for i, name in enumerate(maps.region_names, start=1)]
 
-    def page(self, sentence: str, kinds: list[str]) -> Figure:
-        """Return the whole figure."""
-        pairs = [("language", "vision"), ("language_to_vision", "vision_to_language")]
-        heat_maps = [[self._heat_map(kind) for kind in pair if kind in kinds] for pair in pairs]
+    def picture(self, sentence: str) -> Section:
+        """Return the sentence and the image with its regions."""
         title = "\n".join(textwrap.wrap(textwrap.shorten(sentence, 300), 75))
-        rows = [
-            [text_panel(title, MIN_WIDTH, font_size=14, weight="bold")],
-            [self._picture.numbered(PICTURE_SIZE), *self._legend()],
-            *filter(None, heat_maps),
-        ]
-        if "language_to_vision" in kinds:
-            name = self._map_name("language_to_vision")
-            text = f"Attention of each word to the regions: {name}"
-            heading = text_panel(text, MIN_WIDTH, font_size=10, weight="bold")
-            return make_page([*rows, [heading]], self._word_pictures(), MIN_WIDTH)
-        return make_page(rows, [], MIN_WIDTH)
+        return Section(
+            [
+                [text_panel(title, MIN_WIDTH, font_size=14, weight="bold")],
+                [self._picture.numbered(PICTURE_SIZE), *self._legend()],
+            ]
+        )
+
+    def section(self, kinds: list[str], layer: int, head: int | str) -> Section:
+        """Return one layer and head of each kind."""
+        pairs = [("language", "vision"), ("language_to_vision", "vision_to_language")]
+        drawn = [[kind for kind in pair if kind in kinds] for pair in pairs]
+        rows = [[self._heat_map(kind, layer, head) for kind in pair] for pair in drawn if pair]
+        if "language_to_vision" not in kinds:
+            return Section(rows)
+        name = self._map_name("language_to_vision", layer, head)
+        text = f"Attention of each word to the regions: {name}"
+        heading = text_panel(text, MIN_WIDTH, font_size=10, weight="bold")
+        return Section([*rows, [heading]], self._word_pictures(layer, head))
 
     def _legend(self) -> list[Panel]:
         """Return the names of the regions in their colors, in columns as high as the picture."""
@@ -117,45 +131,39 @@ class _Drawing:
 
         return Panel(width, height, draw)
 
-    def _heat_map(self, kind: str) -> Panel:
+    def _heat_map(self, kind: str, layer: int, head: int | str) -> Panel:
         title, rows, columns = KINDS[kind]
         sides: dict[str, list[tuple[str, object]]] = {
             WORDS: [(piece, "black") for piece in self._maps.pieces],
             REGIONS: [*zip(self._names, self._colors)],
         }
-        shares = self._maps.select(kind, self._layer, self._head)
+        shares = self._maps.select(kind, layer, head)
         return HeatMap(
             shares,
             _darkest(shares),
-            f"{title}\n{self._map_name(kind)}; each row sums to 100%",
+            f"{title}\n{self._map_name(kind, layer, head)}; each row sums to 100%",
             sides[rows],
             sides[columns],
             f"queries: {rows}",
             f"keys: {columns}",
         ).panel()
 
-    def _map_name(self, kind: str) -> str:
+    def _map_name(self, kind: str, layer: int, head: int | str) -> str:
+        """Return the name of a map, counted from 1 as people do."""
         layers = self._maps.layers[kind]
-        layer = index_of(kind, "layer", self._layer, len(layers))
-        heads = len(layers[layer])
-        name = _number_of("layer", layer, len(layers))
-        if self._head == MEAN:
+        number = index_of(kind, "layer", layer, len(layers))
+        heads = len(layers[number])
+        name = f"layer {number + 1} of {len(layers)}"
+        if head == MEAN:
             return f"{name}, mean of {count_of('head', heads)}"
-        head = index_of(kind, "head", int(self._head), heads)
-        return f"{name}, {_number_of('head', head, heads)}"
+        return f"{name}, head {index_of(kind, 'head', int(head), heads) + 1} of {heads}"
 
-    def _word_pictures(self) -> list[Panel]:
-        shares = self._maps.select("language_to_vision", self._layer, self._head)
+    def _word_pictures(self, layer: int, head: int | str) -> list[Panel]:
+        shares = self._maps.select("language_to_vision", layer, head)
         return [
             self._picture.attended(piece, self._names, row, _darkest(shares), SMALL_PICTURE_SIZE)
             for piece, row in zip(self._maps.pieces, shares)
         ]
-
-
-def _number_of(what: str, number: int, count: int) -> str:
-    """Return the number of a layer or head, and the numbers that there are."""
-    others = f"{what}s 0 to {count - 1}" if count > 1 else "the only one"
-    return f"{what} {number} ({others})"
 
 
 def _darkest(shares: np.ndarray) -> float:

@@ -49,18 +49,28 @@ class Panel:
     draw: Callable[[AddAxes], None]
 
 
-def make_page(
-    rows: Sequence[Sequence[Panel]], wrapped: Sequence[Panel], min_width: float
-) -> Figure:
-    """Lay out panels in rows from top to bottom.
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of a page from its left to its right edge.
 
-    Args:
+    Attributes:
         rows: Panels from left to right. The widest row determines the page's width.
         wrapped: Panels below the rows, as many side by side as fit.
+    """
+
+    rows: Sequence[Sequence[Panel]]
+    wrapped: Sequence[Panel] = ()
+
+
+def make_page(sections: Sequence[Section], min_width: float) -> Figure:
+    """Lay out sections from top to bottom.
+
+    Args:
+        sections: The sections.
         min_width: Smallest width of the page without margins, in inches.
     """
-    width = max([min_width, *map(_row_width, rows)])
-    rows = [*rows, *_wrap(wrapped, width)]
+    width = max([min_width, *(_row_width(row) for section in sections for row in section.rows)])
+    rows = [row for s in sections for row in (*s.rows, *_wrap(s.wrapped, width))]
     heights = [max(panel.height for panel in row) for row in rows]
     page = (width + 2 * MARGIN, sum(heights) + GAP * (len(rows) - 1) + 2 * MARGIN)
     figure = Figure(figsize=page, dpi=DPI)

@@ -78,7 +78,7 @@ class RegionPicture:
             for region, (x, y) in zip(self._order, corners):
                 self._outline(axes, region)
                 axes.text(
-                    x + label[0] / 2, y + label[1] / 2, str(region), color="white",
+                    x + label[0] / 2, y + label[1] / 2, str(region + 1), color="white",
                     fontsize=FONT_SIZE, weight="bold", ha="center", va="center",
                     bbox={"facecolor": self._colors[region], "edgecolor": "none", "pad": 1.5},
                 )  # fmt: skip

@@ -21,7 +21,11 @@ def url(tiny, tmp_path_factory):
         model_class.from_preset(tiny.preset).save_preset(folder / name)
         models += ["--model", folder / name]
     models += ["--model", folder / "versions", "--model", tiny.preset]
-    with serving(folder, *models) as url:
+    results = folder / "results"
+    results.mkdir()
+    (results / "report.html").write_text("<!DOCTYPE html><title>r</title><p>The model was blessed.")
+    (results / "log.jsonl").write_text('{"step": 5, "loss": 2}\n{"step": 10, "loss": 1}\n')
+    with serving(folder, *models, "--results", results) as url:
         yield url
 
 
@@ -101,3 +105,12 @@ def test_two_models_answer_side_by_side_and_only_a_preset_explains(page, url, pi
     lists.nth(1).locator("button").nth(0).click()
     page.wait_for_selector("#ask-view .word")
     photograph(page, "ask-side-by-side")
+
+
+def test_results_of_a_training_are_shown(page, url):
+    open_tab(page, url, "Results")
+    report = page.frame_locator("#results-report iframe")
+    assert report.locator("p").inner_text() == "The model was blessed."
+    chart = page.locator("#results-curves svg")
+    assert chart.get_attribute("aria-label") == "loss over 10 steps; at the end: training 1"
+    photograph(page, "results")

@@ -38,8 +38,22 @@ def test_options_select_the_panels_and_an_older_drawing_is_replaced(
     assert outcome.status == 0
     image = read_image(picture)
     maps = attention_maps(tiny.preset, image, SENTENCE)
-    draw_attention(maps, image, SENTENCE, tmp_path / "b.png", kinds, layer=0, head=-1)
+    draw_attention(maps, image, SENTENCE, tmp_path / "b.png", kinds, layers=[0], heads=[-1])
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_page_is_left_that_needs_no_other_file(lxmert, command, tmp_path):
+    outcome = lxmert(*command, "--output", "a.html", SENTENCE)
+    assert outcome == (0, "a.html\n", "")
+    page = (tmp_path / "a.html").read_text()
+    assert f"<title>{SENTENCE}</title>" in page
+    assert "<lxmert-explorer data=" in page
+
+
+@pytest.mark.parametrize("option", [["--layer", "0"], ["--head", "0"], ["--kind", "language"]])
+def test_a_page_has_all_layers_and_heads(refused, command, option):
+    line = refused(*command, "--output", "a.html", *option, SENTENCE)
+    assert "a.html: --layer, --head, and --kind are for .png and .svg" in line
 
 
 @pytest.mark.parametrize(
@@ -70,7 +84,7 @@ def test_a_wrong_choice_is_named(lxmert, command, argv):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("a.jpg", "a.jpg: output must end in .png"),
+        ("a.jpg", "a.jpg: output must end in .png, .svg, .html"),
         ("nowhere/a.png", "directory not found: nowhere"),
         ("picture.png", "picture.png: is the input image; name another file"),
     ],

@@ -43,7 +43,7 @@ def drawing(maps, image, tmp_path_factory):
     """The figure and the file of the first layer and the second head."""
     path = tmp_path_factory.mktemp("drawing") / "a.png"
     with captured_figures() as figures:
-        draw_attention(maps, image, SENTENCE, path, layer=0, head=1)
+        draw_attention(maps, image, SENTENCE, path, layers=[0], heads=[1])
     return figures[0], path
 
 
@@ -82,8 +82,7 @@ def test_heat_maps_show_the_selected_layer_and_head(maps, drawing):
         np.testing.assert_array_equal(axes.images[0].get_array(), shares)
         written = [text.get_text() for text in axes.texts]
         layers = len(maps.layers[kind])
-        others = f"layers 0 to {layers - 1}" if layers > 1 else "the only one"
-        assert f"layer 0 ({others}), head 1 (heads 0 to 1); each row sums to 100%" in written
+        assert f"layer 1 of {layers}, head 2 of 2; each row sums to 100%" in written
         numbers = {
             text.get_position()[::-1]: text.get_text()
             for text in axes.texts
@@ -94,7 +93,33 @@ def test_heat_maps_show_the_selected_layer_and_head(maps, drawing):
     words = [label.get_text() for label in shown["language_to_vision"].get_yticklabels()]
     assert words == maps.pieces
     regions = [label.get_text() for label in shown["language_to_vision"].get_xticklabels()]
-    assert regions == [f"{i}  {name}".rstrip() for i, name in enumerate(maps.region_names)]
+    assert regions == [f"{i}  {name}".rstrip() for i, name in enumerate(maps.region_names, start=1)]
+
+
+def test_several_layers_and_heads_are_drawn_one_below_the_other(maps, image, tmp_path):
+    with captured_figures() as figures:
+        draw_attention(
+            maps,
+            image,
+            SENTENCE,
+            tmp_path / "a.png",
+            ["vision_to_language"],
+            layers=[0, 1],
+            heads=[1, "mean"],
+        )
+    shown = [axes.images[0].get_array() for axes in figures[0].axes if axes.get_ylabel()]
+    assert len(shown) == 4
+    for found, (layer, head) in zip(shown, [(0, 1), (0, "mean"), (1, 1), (1, "mean")]):
+        expected = maps.select("vision_to_language", layer, head)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_equal_drawings_are_equal_svg_files(image, tmp_path):
+    for name in ("a.svg", "b.svg"):
+        draw_attention(made_up(3, 2), image, SENTENCE, tmp_path / name, ["language"])
+    content = (tmp_path / "a.svg").read_bytes()
+    assert content.startswith(b"<?xml") and b"<svg" in content
+    assert content == (tmp_path / "b.svg").read_bytes()
 
 
 def test_each_word_has_a_picture_with_boxes_as_opaque_as_its_attention(maps, drawing):
@@ -105,7 +130,7 @@ def test_each_word_has_a_picture_with_boxes_as_opaque_as_its_attention(maps, dra
     for axes, piece, row in zip(pictures[1:], maps.pieces, shares):
         assert axes.texts[0].get_text() == piece
         best = row.argmax()
-        assert axes.texts[1].get_text().startswith(f"{row[best]:.0%} at {best}")
+        assert axes.texts[1].get_text().startswith(f"{row[best]:.0%} at {best + 1}")
         strengths = {patch.get_edgecolor()[:3]: patch.get_edgecolor()[3] for patch in axes.patches}
         ratios = [strengths[color] / share for color, share in zip(colors, row)]
         np.testing.assert_allclose(ratios, ratios[0], rtol=1e-5)
@@ -164,7 +189,7 @@ def test_a_failure_leaves_the_older_file(image, tmp_path, monkeypatch, before):
 
 def test_nothing_is_drawn_for_an_unknown_layer(maps, image, tmp_path):
     with pytest.raises(InputError, match="language has 1 layer:"):
-        draw_attention(maps, image, SENTENCE, tmp_path / "a.png", layer=1)
+        draw_attention(maps, image, SENTENCE, tmp_path / "a.png", layers=[1])
     assert list(tmp_path.iterdir()) == []
 
 
