@@ -74,8 +74,10 @@ class ResultsTab:
         if self._results.report:
             # A page of its own, whose style does not meet that of this one; it runs no scripts.
             document = html.escape(self._results.report)
+            # Reports of older versions are dark on white, whatever the visitor prefers.
+            scheme = "" if "color-scheme" in self._results.report else " light"
             gr.HTML(
-                f'<iframe class="report" sandbox title="Report of the pipeline run" '
+                f'<iframe class="report{scheme}" sandbox title="Report of the pipeline run" '
                 f'srcdoc="{document}"></iframe>',
                 elem_id="results-report",
             )
