@@ -2,15 +2,17 @@
 
     .venv/bin/python benchmarks/peers.py --peer-python build/peers/bin/python --task answer
 
-The peers are Hugging Face transformers in PyTorch (eager and compiled) and in TensorFlow, in the
-environment that peers-requirements.txt describes. All models have the same sizes and dropout, and
-random weights. Each runs in a separate process, in rounds: first ours, then each peer. A ratio is
-our examples per second divided by the peer's in the same round. Ours starts from the text of the
-questions, the peers from token ids.
+The peers are Hugging Face transformers in PyTorch (eager and compiled), in TensorFlow, and in
+OpenVINO, in the environment that peers-requirements.txt describes. All models have the same sizes
+and dropout, and random weights. Each runs in a separate process, in rounds: first ours, then each
+peer. A ratio is our examples per second divided by the peer's in the same round. Ours starts from
+the text of the questions, the peers from token ids. With `--engine openvino`, ours runs in
+OpenVINO, too.
 """
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -27,9 +29,12 @@ from rich.table import Table
 from lxmert_tf.benchmarking.settings import LENGTHS, MAX_LENGTH, MODELS, model_sizes
 from lxmert_tf.cli.benchmark import TASKS
 from lxmert_tf.runtime import silence_tensorflow
+from lxmert_tf.serving.layout import ENGINES
 
 FOLDER = pathlib.Path(__file__).parent
-PYTORCH, TENSORFLOW = "peer_pytorch.py", "peer_tensorflow.py"
+PYTORCH, TENSORFLOW, OPENVINO = "peer_pytorch.py", "peer_tensorflow.py", "peer_openvino.py"
+# Ours in OpenVINO.
+OURS_OPENVINO = FOLDER / "ours_openvino.py"
 
 
 class PeerFailed(Exception):
@@ -63,6 +68,8 @@ def _peers() -> dict[str, Peer]:
         "tf_bf16": Peer(
             TENSORFLOW, ("--precision", "bfloat16"), "bfloat16", ("answer", "finetune")
         ),
+        "openvino_f32": Peer(OPENVINO, ("--precision", "float32"), "float32", ("answer",)),
+        "openvino_bf16": Peer(OPENVINO, ("--precision", "bfloat16"), "bfloat16", ("answer",)),
     }
     for name in ("eager_f32", "eager_autocast", "eager_bf16"):
         compiled = (*settings[name].options, "--mode", "compile")
@@ -89,14 +96,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lxmert-peers-") as folder:
         inputs = pathlib.Path(folder) / "inputs.npz"
         examples = _write_inputs(inputs, args)
+        precisions = sorted({args.precision or PEERS[name].precision for name in names})
+        ours: Callable[[str], float] = functools.partial(_ours, args=args)
+        if args.engine == "openvino":
+            for precision in precisions:
+                _export_openvino(pathlib.Path(folder) / precision, precision, args)
+            ours = functools.partial(
+                _ours_openvino, folder=folder, inputs=inputs, examples=examples, args=args
+            )
         runners: dict[str, Callable[[], float]] = {
-            precision: lambda precision=precision: _ours(precision, args)
-            for precision in sorted({PEERS[name].precision for name in names})
+            precision: functools.partial(ours, precision) for precision in precisions
         }
         for name in names:
             runners[name] = lambda name=name: _theirs(PEERS[name], inputs, examples, args)
         rates = take_turns(runners, args.rounds)
-    rows = [compare(name, rates[PEERS[name].precision], rates[name]) for name in names]
+    rows = [
+        compare(name, rates[args.precision or PEERS[name].precision], rates[name]) for name in names
+    ]
     if args.json:
         settings = {
             name: value for name, value in vars(args).items() if name not in ("json", "peer_python")
@@ -115,6 +131,17 @@ def _arguments() -> argparse.Namespace:
         help="Python interpreter of the peers' environment",
     )
     parser.add_argument("--task", required=True, choices=TASKS, help="what to measure")
+    parser.add_argument(
+        "--engine",
+        choices=tuple(ENGINES),
+        default="tensorflow",
+        help="what ours runs in; openvino answers only (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "int8"),
+        help="of ours; int8 with --engine openvino (default: that of each peer)",
+    )
     parser.add_argument(
         "--model", choices=MODELS, default="base", help="model sizes (default: base)"
     )
@@ -139,7 +166,12 @@ def _arguments() -> argparse.Namespace:
         help=f"names from {', '.join(PEERS)} (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.engine == "openvino" and args.task != "answer":
+        parser.error("--engine openvino needs --task answer")
+    if args.engine != "openvino" and args.precision == "int8":
+        parser.error("--precision int8 needs --engine openvino")
+    return args
 
 
 def peer_names(text: str) -> list[str]:
@@ -243,12 +275,40 @@ def _ours(precision: str, args: argparse.Namespace) -> float:
         sys.exit(f"lxmert benchmark failed: {error}")
 
 
+def _export_openvino(directory: pathlib.Path, precision: str, args: argparse.Namespace) -> None:
+    command = [sys.executable, str(OURS_OPENVINO), "--export", str(directory)]
+    try:
+        run([*command, "--model", args.model, "--precision", precision])
+    except PeerFailed as error:
+        sys.exit(f"the export for OpenVINO failed: {error}")
+
+
+def _ours_openvino(
+    precision: str,
+    folder: str,
+    inputs: pathlib.Path,
+    examples: list[int],
+    args: argparse.Namespace,
+) -> float:
+    command = [sys.executable, str(OURS_OPENVINO), "--load", str(pathlib.Path(folder) / precision)]
+    try:
+        return _rate_of_script(command, inputs, examples, args)
+    except PeerFailed as error:
+        sys.exit(f"ours_openvino.py failed: {error}")
+
+
 def _theirs(peer: Peer, inputs: pathlib.Path, examples: list[int], args) -> float:
+    command = [args.peer_python, str(FOLDER / peer.script), *peer.options]
+    return _rate_of_script(command, inputs, examples, args)
+
+
+def _rate_of_script(
+    command: list[str], inputs: pathlib.Path, examples: list[int], args: argparse.Namespace
+) -> float:
     # Imports TensorFlow, after `silence_tensorflow`.
     from lxmert_tf.benchmarking.timing import StepTimes
 
-    command = [args.peer_python, str(FOLDER / peer.script), *peer.options]
-    command += ["--inputs", str(inputs), "--steps", str(args.steps)]
+    command = [*command, "--inputs", str(inputs), "--steps", str(args.steps)]
     times = StepTimes(examples)
     for batch, seconds in enumerate(last_json(command)["seconds"]):
         for second in seconds:
@@ -260,6 +320,15 @@ def last_json(command: list[str]) -> dict:
     """Run a command and return the JSON in the last line that it prints.
 
     Raises:
+        PeerFailed: As for `run`.
+    """
+    return json.loads(run(command).splitlines()[-1])
+
+
+def run(command: list[str]) -> str:
+    """Run a command and return what it prints.
+
+    Raises:
         PeerFailed: The command failed; the message is the last line about an error.
     """
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -269,7 +338,7 @@ def last_json(command: list[str]) -> dict:
         # Keras prints more lines after that of the error.
         errors = [line.strip() for line in lines if "Error: " in line]
         raise PeerFailed((errors or lines)[-1])
-    return json.loads(outcome.stdout.splitlines()[-1])
+    return outcome.stdout
 
 
 def _table(rows: list[dict], args: argparse.Namespace) -> Table:

@@ -45,9 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         default="float32",
-        choices=("float32", "bfloat16"),
+        choices=("float32", "bfloat16", "int8"),
         help="of products, and in a SavedModel of weights; bfloat16 is faster on processors that "
-        "multiply it, and halves a SavedModel (default: %(default)s)",
+        "multiply it, and halves a SavedModel; int8 is fastest and least exact, and needs --format "
+        "openvino (default: %(default)s)",
     )
     parser.add_argument(
         "--max-length",
@@ -78,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _export_saved_model(args: argparse.Namespace) -> None:
+    if args.precision == "int8":
+        raise InputError("--precision int8 needs --format openvino")
     from lxmert_tf.models.answer_names import load_with_numbered_answers
     from lxmert_tf.serving.export import export_version
 

@@ -33,7 +33,7 @@ class OpenVinoSettings:
         format: Version of the layout.
     """
 
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "bfloat16", "int8"]
     max_length: int
     top_k: int
     format: Literal[1] = 1

@@ -4,8 +4,8 @@ The graphs are those of the SavedModel, without the tokenizer and the answer tab
 strings. `OpenVinoSession` adds both.
 """
 
-import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,6 +16,7 @@ from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
 from lxmert_tf.models.presets import PresetModel
 from lxmert_tf.serving.export import cast_weights
+from lxmert_tf.serving.int8_weights import compress_weights
 from lxmert_tf.serving.layout import EXTRA, OPENVINO_GRAPH
 from lxmert_tf.serving.openvino_description import (
     IMAGE_ENCODER,
@@ -45,8 +46,8 @@ def export_openvino(
         model: An `LxmertAnswerClassifier` or `LxmertPairClassifier` with its vocabulary and
             answers.
         directory: A new directory, such as NAME/VERSION; parents are made.
-        precision: "float32" or "bfloat16": how products are computed, on processors that can. The
-            weights are stored as float32.
+        precision: "float32"; "bfloat16" to multiply in bfloat16 on processors that can, with
+            weights that are stored as float32; or "int8", see `compress_weights`.
         max_length: Word pieces per question, with [CLS] and [SEP]; at least 3.
         top_k: Answers per question, at least 1.
 
@@ -61,7 +62,7 @@ def export_openvino(
         ```
     """
     check_replaceable(directory)
-    import_openvino()
+    openvino = import_openvino()
     model = cast_weights(model, "float32")
     # Checks the model, and the numbers.
     make_served_module(model, max_length, top_k)
@@ -77,7 +78,10 @@ def export_openvino(
     )
     with atomic_directory(directory) as unfinished:
         for name, (function, specs) in _graphs(model).items():
-            _write_graph(function, specs, unfinished / name)
+            graph = _convert(function, specs)
+            if precision == "int8":
+                compress_weights(graph)
+            openvino.save_model(graph, str(unfinished / name), compress_to_fp16=False)
         write_description(unfinished, description)
         if model.extractor is not None:
             (unfinished / EXTRA).mkdir()
@@ -133,15 +137,14 @@ def _region_specs(model: PresetModel) -> list[tf.TensorSpec]:
     ]
 
 
-def _write_graph(function: Callable, specs: list[tf.TensorSpec], path: pathlib.Path) -> None:
-    openvino = import_openvino()
+def _convert(function: Callable, specs: list[tf.TensorSpec]) -> Any:
     with without_branches():
         arguments = {spec.name: spec for spec in specs}
         traced = tf.function(function, autograph=False).get_concrete_function(**arguments)
-    converted = openvino.convert_model(traced)
+    converted = import_openvino().convert_model(traced)
     names = {spec.name for spec in specs}
     for parameter in converted.inputs:
         # The converter adds the names of what it fused with an input.
         [name] = names & parameter.get_names()
         parameter.get_tensor().set_names({name})
-    openvino.save_model(converted, str(path), compress_to_fp16=False)
+    return converted

@@ -15,7 +15,7 @@ from lxmert_tf.serving.openvino_runtime import import_openvino
 Arrays = dict[str, np.ndarray]
 
 # What OpenVINO calls a precision of products.
-_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
 class OpenVinoSession:
@@ -53,8 +53,9 @@ class OpenVinoSession:
         except InputError as error:
             raise InputError(f"{directory}: {error}") from error
         core = openvino.Core()
-        can_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self.precision = about.settings.precision if can_bfloat16 else "float32"
+        self.precision = about.settings.precision
+        if self.precision == "bfloat16" and not _multiplies_bfloat16(core):
+            self.precision = "float32"
         self._settings = {"INFERENCE_PRECISION_HINT": _HINTS[self.precision]}
         self._answer = _Graph(core, directory / OPENVINO_GRAPH, self._settings)
         self._encode = None
@@ -161,6 +162,10 @@ class _Graph:
     def __call__(self, inputs: Arrays) -> np.ndarray:
         with self._lock:
             return self._request.infer(inputs, share_inputs=True)[0]
+
+
+def _multiplies_bfloat16(core: Any) -> bool:
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _cause(error: Exception) -> str:

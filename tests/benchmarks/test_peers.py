@@ -57,4 +57,4 @@ def test_an_unknown_peer_is_an_error():
 
 def _names():
     torch = [f"{m}_{p}" for m in ("eager", "compile") for p in ("f32", "autocast", "bf16")]
-    return [*torch, "tf_f32", "tf_bf16"]
+    return [*torch, "tf_f32", "tf_bf16", "openvino_f32", "openvino_bf16"]

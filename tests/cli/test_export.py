@@ -90,6 +90,11 @@ def test_the_detector_of_an_export_computes_in_float32_whatever_the_policy(detec
         (["--output", "{new}", "--max-length", "2"], "they must be at least 3"),
         (["--output", "{new}", "--top-k", "0"], "they must be at least 3"),
         (["--output", "{new}", "--flavor", "hf"], "--flavor requires --detector"),
+        (["--output", "{new}", "--precision", "int8"], "--precision int8 needs --format openvino"),
+        (
+            ["--output", "{new}", "--format", "openvino", "--detector", "{there}"],
+            "--format openvino cannot contain a detector",
+        ),
         (["--output", "{new}", "--detector", "{there}"], "preset.json"),
     ],
 )

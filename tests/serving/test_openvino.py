@@ -132,6 +132,21 @@ def test_a_pair_classifier_equals_its_saved_model(tmp_path):
     assert_equal_outputs(found, expected)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_lower_precisions_are_close(tiny, session, batch, tmp_path, precision):
+    export_openvino(load_preset(tiny.preset), tmp_path / "1", precision)
+    lower = OpenVinoSession(tmp_path / "1")
+    inputs = arrays_of(batch)
+    scores = lower.run("serving_default", inputs)["scores"]
+    expected = session.run("serving_default", inputs)["scores"]
+    # Eight bits: 0.004 of each number, and the sums of four layers add up.
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=0.05)
+    if lower.precision != "float32":
+        assert np.abs(scores - expected).max() > 1e-5
+    full = OpenVinoSession(tmp_path / "1")
+    np.testing.assert_array_equal(full.run("serving_default", inputs)["scores"], scores)
+
+
 def test_no_questions_have_no_answers(openvino, batch):
     inputs = {name: array[:0] for name, array in arrays_of(batch).items()}
     outputs = openvino.run("serving_default", inputs)
