@@ -141,7 +141,12 @@ def _convert(function: Callable, specs: list[tf.TensorSpec]) -> Any:
     with without_branches():
         arguments = {spec.name: spec for spec in specs}
         traced = tf.function(function, autograph=False).get_concrete_function(**arguments)
-    converted = import_openvino().convert_model(traced)
+    openvino = import_openvino()
+    from openvino.frontend.tensorflow import utils
+
+    # OpenVINO 2026.4's own function fails on Python 3.13, where `exec` defines no local name.
+    utils.get_environment_setup = lambda framework: {"tensorflow": tf.__version__}
+    converted = openvino.convert_model(traced)
     names = {spec.name for spec in specs}
     for parameter in converted.inputs:
         # The converter adds the names of what it fused with an input.
