@@ -101,7 +101,7 @@ def test_what_is_no_text_is_refused_with_its_line(tmp_path, data, reason):
     [
         ("a\nb\nc".encode("utf-32"), "UTF-32 text; save the file as UTF-8"),
         (
-            gzip.compress(b"a\nb"),
+            gzip.compress(b"a\nb", mtime=0),
             "compressed with gzip; decompress it, or let its name end with .gz",
         ),
         (b"PK\3\4\x14\0\0\0", "a zip archive; unpack it, or let its name end with .zip"),

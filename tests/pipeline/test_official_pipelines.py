@@ -21,7 +21,7 @@ from lxmert_tf import LxmertConfig, LxmertPretrainer
 from lxmert_tf.cli import main as cli
 from lxmert_tf.data.batches import find_records
 from lxmert_tf.data.schema import decode_scene
-from lxmert_tf.models.text_preprocessor import SPECIAL_PIECES
+from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from pipeline.ingest.inputs import hash_percent
 from pipeline.run_record import RunRecord, read_last_run
 from tests.reference import reference_file

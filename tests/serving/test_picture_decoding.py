@@ -198,6 +198,7 @@ REFUSED = {
     "no width": (png(0, 5), BROKEN),
     "short": (png(4, 4, b"\0" * 3), BROKEN),
     "PNG bomb": (png(20_000, 20_000), TOO_LARGE),
+    "one pixel too many": (png(MAX_PIXELS + 1, 1), TOO_LARGE),
     "huge PNG": (png((1 << 31) - 1, (1 << 31) - 1), TOO_LARGE),
     "JPEG bomb": (large_jpeg(20_000, 20_000), TOO_LARGE),
 }
