@@ -189,6 +189,6 @@ def _check_rejects(found: dict[str, Any], allowed: float) -> None:
     if UNUSED in read:
         absl_logging.info("%s: images without a sentence, left out: %d", where, read[UNUSED])
     try:
-        check_rejects(read, rejects, allowed)
+        check_rejects(read, rejects, allowed, "max_reject_fraction")
     except GateError as error:
         raise GateError(f"{where}: {error}") from error

@@ -134,7 +134,10 @@ def run_ingest(
 
 
 def check_rejects(
-    read: Mapping[str, int], rejects: Mapping[tuple[str, str], int], max_fraction: float
+    read: Mapping[str, int],
+    rejects: Mapping[tuple[str, str], int],
+    max_fraction: float,
+    setting: str,
 ) -> None:
     """Raise a GateError if too many images or sentences were rejected, or all images left out.
 
@@ -143,13 +146,14 @@ def check_rejects(
             images have no sentence (`UNUSED`).
         rejects: How many were rejected, by kind and reason.
         max_fraction: The largest fraction of a kind that may be rejected, in 0..1.
+        setting: The option or the key that sets it, for the message.
     """
     for kind in ("image", "sentence"):
         rejected, total = _rejected(kind, rejects), read.get(kind, 0)
         if rejected > max_fraction * total:
             raise GateError(
                 f"{PLURALS[kind]} rejected: {rejected:,} of {total:,}, more than the limit of "
-                f"{max_fraction:.2%} (--max-reject-fraction); {_most_common(kind, rejects)}"
+                f"{max_fraction:.2%} ({setting}); {_most_common(kind, rejects)}"
             )
     rejected, unused = _rejected("image", rejects), read.get(UNUSED, 0)
     if read.get("image") and rejected + unused >= read["image"]:
@@ -179,7 +183,7 @@ def _check_written(
         )
     read[UNUSED] = unused.count if unused else 0
     counts = {key: same.count for key, same in rejects.items()}
-    check_rejects(read, counts, config.max_reject_fraction)
+    check_rejects(read, counts, config.max_reject_fraction, "--max-reject-fraction")
 
 
 def _rejected(kind: str, rejects: Mapping[tuple[str, str], int]) -> int:

@@ -22,8 +22,8 @@ from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.training.config import FinetuningConfig
 from pipeline.config import LoadedPipeline, PipelineConfig
 from pipeline.ingest.config import PartConfig, RegionFiles, SentenceFiles, SplitConfig
-from pipeline.metadata import METADATA_FILE
 from pipeline.pipeline import SCHEMA_FILE, create_pipeline
+from pipeline.root_files import METADATA_FILE
 from pipeline.run_record import RunRecord, read_last_run
 from tests.pipeline.ingest.job_files import write_questions, write_regions
 
@@ -161,8 +161,8 @@ def test_too_many_rejects_stop_the_run(config, tmp_path):
     with pytest.raises(GateError) as caught:
         run_up_to(config, tmp_path / "root", "SceneExampleGen")
     assert str(caught.value) == (
-        "split 'minival': sentences rejected: 2 of 42, more than the 1.00% of "
-        "max_reject_fraction; the most common reason (2 of 2): its image is missing"
+        "split 'minival': sentences rejected: 2 of 42, more than the limit of 1.00% "
+        "(max_reject_fraction); the most common reason (2 of 2): its image is missing"
     )
     allowed = dataclasses.replace(config.pipeline, max_reject_fraction=0.1)
     run_up_to(dataclasses.replace(config, pipeline=allowed), tmp_path / "root", "SceneExampleGen")
