@@ -17,7 +17,8 @@ from pipeline.beam.job import DIRECT_RUNNER
 from pipeline.components.scene_example_gen import SceneExampleGen
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.inputs import check_scenes
-from pipeline.metadata import METADATA_FILE, connection_config, latest_blessed_model
+from pipeline.metadata import connection_config, latest_blessed_model
+from pipeline.root_files import METADATA_FILE
 from pipeline.run_record import read_last_run
 from pipeline.runners.local import printed_progress
 from pipeline.trainer_modules.answering import PRESET

@@ -14,7 +14,6 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.terminal import make_console
 from pipeline.components.scene_example_gen import ingest_properties
 
-METADATA_FILE = "metadata.sqlite"
 RUN = "pipeline_run"
 NODE = "node"
 

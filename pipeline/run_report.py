@@ -20,10 +20,10 @@ from pipeline.components.anomaly_gate import SPLIT_PREFIX, STATISTICS_FILE
 from pipeline.config import LoadedPipeline
 from pipeline.evaluation import AccuracyByValue
 from pipeline.pipeline import PRETRAINER
+from pipeline.root_files import REPORT
 from pipeline.run_record import RunRecord
 from pipeline.statement_slices import LENGTH, PHENOMENON
 
-REPORT = "report.html"
 HEADINGS = {
     OVERALL: "All questions",
     schema.QUESTION_TYPE: "By question type",
@@ -110,8 +110,8 @@ def report_html(config: LoadedPipeline, record: RunRecord) -> str:
 def _curves(record: RunRecord) -> Iterator[str]:
     """Yield the learning curves, also of a model that is cached from an earlier run."""
     for component, title in ((PRETRAINER, "Pre-training"), ("Trainer", "Training")):
-        log = pathlib.Path(record.uris.get((component, "model_run"), "")) / LOG
-        if log.is_file():
+        uri = record.uris.get((component, "model_run"))
+        if uri is not None and (log := pathlib.Path(uri) / LOG).is_file():
             yield f"<h2>{title}</h2>"
             yield learning_curves(read_log(log))
 

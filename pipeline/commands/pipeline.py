@@ -7,6 +7,7 @@ from lxmert_tf.cli.arguments import add_override_argument
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation import TASKS
 from lxmert_tf.runtime import keep_freed_memory
+from pipeline.root_files import METADATA_FILE, REPORT
 
 ROOTS = pathlib.Path("build/pipeline")
 # The root of the demo's run.
@@ -143,8 +144,6 @@ def _run(args: argparse.Namespace) -> int:
 
 def _roots(args: argparse.Namespace) -> list[pathlib.Path]:
     """Return the roots of pipelines that have run, or the one that is named."""
-    from pipeline.metadata import METADATA_FILE
-
     # A run that failed before its first component leaves no metadata.
     found = [
         folder
@@ -163,8 +162,6 @@ def _roots(args: argparse.Namespace) -> list[pathlib.Path]:
 def _report(args: argparse.Namespace) -> int:
     import webbrowser
 
-    from pipeline.run_report import REPORT
-
     root, *others = _roots(args)
     if others:
         names = ", ".join(map(str, (root, *others)))
@@ -179,7 +176,7 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
-    from pipeline.metadata import METADATA_FILE, print_status, read_status
+    from pipeline.metadata import print_status, read_status
 
     for root in _roots(args):
         print(root)

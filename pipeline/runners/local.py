@@ -17,8 +17,8 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.terminal import make_console
 from pipeline.components.infra_validator import check_docker_engine
 from pipeline.config import LoadedPipeline
-from pipeline.metadata import METADATA_FILE
 from pipeline.pipeline import create_pipeline
+from pipeline.root_files import METADATA_FILE
 from pipeline.run_record import RunRecord, read_last_run
 from pipeline.run_report import complete_model_card
 

@@ -17,8 +17,8 @@ from lxmert_tf.data.batches import find_records, read_records
 from lxmert_tf.errors import GateError
 from pipeline.components import infra_validator
 from pipeline.config import load_pipeline
-from pipeline.metadata import METADATA_FILE
 from pipeline.pipeline import create_components, create_pipeline
+from pipeline.root_files import METADATA_FILE
 from pipeline.run_record import RunRecord
 from pipeline.runners.local import partial_run_options
 from tests.pipeline.fake_docker_engine import running_engine

@@ -17,8 +17,9 @@ from pipeline.ingest.config import (
     SentenceFiles,
     SplitConfig,
 )
-from pipeline.metadata import METADATA_FILE, connection_config
+from pipeline.metadata import connection_config
 from pipeline.pipeline import create_components, create_pipeline
+from pipeline.root_files import METADATA_FILE
 from pipeline.runners.local import partial_run_options, run_local
 from tests.pipeline.tiny_pipeline import COMPONENTS, write_tiny_pipeline
 

@@ -42,7 +42,8 @@ from pipeline import demo as demo_command
 from pipeline.config import LoadedPipeline, load_pipeline
 from pipeline.evaluation import SLICES
 from pipeline.ingest.readers.easy_vqa import EasyVqa
-from pipeline.metadata import METADATA_FILE, read_status
+from pipeline.metadata import read_status
+from pipeline.root_files import METADATA_FILE
 from pipeline.run_record import RunRecord, read_last_run
 from pipeline.run_report import complete_model_card, report_html
 from pipeline.runners.local import run_local
