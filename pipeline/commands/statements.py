@@ -2,7 +2,9 @@
 
 import argparse
 
-# The keys of `pipeline.statements.nlvr_rules.SYMBOLS`, whose import takes seconds.
+from lxmert_tf.cli.arguments import naming_options
+
+# The keys of `pipeline.statements.nlvr_rules.SYMBOLS`, whose import loads SciPy.
 KINDS = ("all", "existence")
 
 
@@ -40,14 +42,15 @@ def run(args: argparse.Namespace) -> int:
     """Write the statements."""
     from pipeline.statements.generate import StatementsConfig, write_statements
 
-    config = StatementsConfig(
-        tuple(args.images),
-        tuple(args.folders),
-        args.count,
-        args.most_words,
-        args.kind,
-        args.seed,
-    )
+    with naming_options(("count", "most_words", "seed")):
+        config = StatementsConfig(
+            tuple(args.images),
+            tuple(args.folders),
+            args.count,
+            args.most_words,
+            args.kind,
+            args.seed,
+        )
     write_statements(config, args.output)
     print(f"written to {args.output}: {config.count:,} statements")
     return 0

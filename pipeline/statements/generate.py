@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import functools
 import io
 import itertools
 import json
@@ -73,7 +74,8 @@ class StatementsConfig:
     seed: int = 0
 
     def __post_init__(self):
-        for name, least in (("count", 1), ("most_words", 4), ("seed", 0)):
+        # Hardly any statement is shorter than "there is a blue square".
+        for name, least in (("count", 1), ("most_words", 5), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if self.kind not in SYMBOLS:
@@ -96,19 +98,16 @@ def write_statements(config: StatementsConfig, output) -> None:
     check_file(output)
     files = _files_of_first_order(config)
     console = make_console(stderr=True)
+    show = functools.partial(track, console=console, disable=not console.is_terminal)
     with closing_archives():
-        scenes = read_scenes(
-            (file.name, _pixels(file)) for file in track(files, "reading images", console=console)
-        )
+        scenes = read_scenes((file.name, _pixels(file)) for file in show(files, "reading images"))
     names = [_name(file).removesuffix("0") for file in files]
     generator = random.Random(config.seed)
     statements = itertools.islice(
         balanced_statements(scenes, config.kind, config.most_words, config.seed), config.count
     )
     with atomic_file(output) as partial, partial.open("w", encoding="utf-8") as lines:
-        for number, made in enumerate(
-            track(statements, "writing statements", config.count, console=console)
-        ):
+        for number, made in enumerate(show(statements, "writing statements", config.count)):
             line = {
                 "id": f"{pathlib.Path(output).stem}-{number}",
                 "image": f"{names[made.image]}{generator.randrange(ORDERS)}",

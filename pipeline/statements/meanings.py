@@ -134,13 +134,18 @@ def at_level(level: int, blocks: Meaning) -> Meaning:
     """Return the towers with such a block at a level; 0 is the base, -1 the top."""
 
     def find(scenes: Scenes) -> np.ndarray:
-        counts = scenes.counts
-        place = counts + level if level < 0 else np.full_like(counts, level)
-        exists = (place >= 0) & (place < counts)
-        found = np.take_along_axis(blocks(scenes), np.maximum(place, 0)[..., np.newaxis], axis=2)
-        return exists & found[..., 0]
+        found, exists = _take_level(level, blocks(scenes), scenes)
+        return exists & found
 
     return find
+
+
+def _take_level(level: int, values: np.ndarray, scenes: Scenes) -> tuple[np.ndarray, np.ndarray]:
+    """Return the value of the block at a level of each tower, and whether there is such a block."""
+    counts = scenes.counts
+    place = counts + level if level < 0 else np.full_like(counts, level)
+    found = np.take_along_axis(values, np.maximum(place, 0)[..., np.newaxis], axis=2)
+    return found[..., 0], (place >= 0) & (place < counts)
 
 
 def at_base(blocks: Meaning) -> Meaning:
@@ -190,7 +195,7 @@ def count_boxes(count: Count, boxes: Meaning) -> Meaning:
 
 def every_object(objects: Meaning, meaning: Meaning) -> Meaning:
     """State that there are objects, and that all of them have a meaning."""
-    others = lambda scenes: objects(scenes) & ~meaning(scenes)  # noqa: E731
+    others = both(objects, objects_without(meaning))
     return both(count_objects(at_least(1), objects), count_objects(exactly(0), others))
 
 
@@ -209,11 +214,9 @@ def color_of(level: int) -> Meaning:
     """Return the color of the block at a level of each tower; those that lack it all differ."""
 
     def find(scenes: Scenes) -> np.ndarray:
-        counts = scenes.counts
-        place = np.clip(counts + level if level < 0 else np.full_like(counts, level), 0, None)
-        color = np.take_along_axis(scenes.color, place[..., np.newaxis], axis=2)[..., 0]
+        color, exists = _take_level(level, scenes.color, scenes)
         missing = np.arange(color.shape[1]) - 10
-        return np.where(counts > place, color, missing)
+        return np.where(exists, color, missing)
 
     return find
 

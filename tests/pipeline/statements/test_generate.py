@@ -7,6 +7,7 @@ import random
 import pytest
 from PIL import Image
 
+from lxmert_tf.cli import main as cli
 from lxmert_tf.errors import InputError
 from pipeline.commands import statements
 from pipeline.ingest.files import find_inputs
@@ -70,6 +71,13 @@ def test_the_command_offers_all_kinds():
     assert tuple(SYMBOLS) == statements.KINDS
 
 
+def test_the_command_names_the_option_that_is_wrong(images, tmp_path, capsys):
+    argv = ["statements", "--images", str(images), "--output", str(tmp_path / "made.jsonl")]
+    assert cli.main([*argv, "--most-words", "4"]) == 2
+    expected = "lxmert statements: --most-words is 4; it must be at least 5\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_the_file_can_be_ingested(images, tmp_path):
     _write(images, tmp_path / "made.jsonl", count=4)
     [file] = find_inputs([str(tmp_path / "made.jsonl")])
@@ -84,7 +92,7 @@ def test_the_file_can_be_ingested(images, tmp_path):
     [
         ({"folders": ("7",)}, "no images in the folders 7 are named as NLVR's"),
         ({"count": 0}, "count is 0"),
-        ({"most_words": 3}, "most_words is 3"),
+        ({"most_words": 4}, "most_words is 4"),
         ({"kind": "some"}, "kind is 'some'; it must be one of all, existence"),
     ],
 )
