@@ -20,7 +20,7 @@ class Consistency(tfma.metrics.Metric):
     Args:
         name: Name of the metric.
         challenge: "nlvr" (Suhr et al. 2017) or "nlvr2" (Suhr et al. 2019), whose ids tell the
-            sentence. Ids of another form are left out; without any others, the result is NaN.
+            sentence. Ids that are not of NLVR2's form are left out; if all are, the share is NaN.
     """
 
     def __init__(self, name: str = CONSISTENCY, challenge: str = "nlvr"):
