@@ -101,16 +101,18 @@ def atomic_file(path) -> Iterator[pathlib.Path]:
 
     Raises:
         OSError: The file cannot be written.
+        Terminated: SIGTERM came, which nobody else handles.
     """
     path = pathlib.Path(path)
     # Two processes may write the same file; the last one wins.
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+    with _raising_terminated():
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
 
 
 @contextlib.contextmanager

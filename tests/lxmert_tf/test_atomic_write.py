@@ -170,12 +170,13 @@ def test_a_path_through_a_missing_folder_is_refused_if_its_target_is_full(tmp_pa
     assert (tmp_path / "precious").read_text() == "kept"
 
 
-def test_sigterm_leaves_nothing(tmp_path):
-    script = """
+@pytest.mark.parametrize("kind", ["atomic_directory", "atomic_file"])
+def test_sigterm_leaves_nothing(tmp_path, kind):
+    script = f"""
 import os, signal, sys
-from lxmert_tf.atomic_write import atomic_directory
-with atomic_directory(sys.argv[1]) as partial:
-    (partial / "half").write_text("")
+from lxmert_tf.atomic_write import {kind}
+with {kind}(sys.argv[1]) as partial:
+    (partial / "half" if partial.is_dir() else partial).write_text("")
     os.kill(os.getpid(), signal.SIGTERM)
 """
     done = subprocess.run([sys.executable, "-c", script, tmp_path / "1"], capture_output=True)
