@@ -13,6 +13,7 @@ from lxmert_tf.evaluation.phenomena import LENGTH_GROUPS, find_phenomena, length
 from lxmert_tf.evaluation.question_ids import check_predictions, index_by_id
 from lxmert_tf.evaluation.score_report import (
     ACCURACY,
+    OVERALL_GROUP,
     Score,
     ScoreReport,
     means_by_type,
@@ -66,7 +67,7 @@ def score_nlvr(predictions: Mapping[str, str], annotations_path) -> ScoreReport:
         Score.mean(ACCURACY, earned.values()),
         score_consistency((sentence_of(image), points) for image, points in earned.items()),
     )
-    groups = {"overall": overall, **_scores_by_kind(statements, earned)}
+    groups = {OVERALL_GROUP: overall, **_scores_by_kind(statements, earned)}
     return ScoreReport("nlvr", groups)
 
 

@@ -8,7 +8,13 @@ from pydantic import StrictStr
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation.question_ids import QuestionId, check_predictions, index_by_id
-from lxmert_tf.evaluation.score_report import ACCURACY, Score, ScoreReport, score_consistency
+from lxmert_tf.evaluation.score_report import (
+    ACCURACY,
+    OVERALL_GROUP,
+    Score,
+    ScoreReport,
+    score_consistency,
+)
 from lxmert_tf.json_file import check_json, check_json_lines, parse_json
 from lxmert_tf.text_file import read_text
 
@@ -38,7 +44,7 @@ def score_nlvr2(predictions: Mapping[str, str], annotations_path) -> ScoreReport
     if any(map(has_four_parts, earned)):
         sentences = [_sentence_of(name, str(annotations_path)) for name in earned]
         scores.append(score_consistency(zip(sentences, earned.values())))
-    return ScoreReport("nlvr2", {"overall": tuple(scores)})
+    return ScoreReport("nlvr2", {OVERALL_GROUP: tuple(scores)})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""What a statement of NLVR asks of a model, told from its words.
+"""Phenomena of NLVR's statements, such as counting and negation, found by words.
 
-Suhr et al. (2017) labeled the phenomena of a sample by hand. This rule looks at words
-only, so it covers every statement and gives the same result for everyone, but it misses misspelled
-words and readings that depend on the sentence.
+Suhr et al. (2017) labeled the phenomena of a sample by hand. This rule looks at words only, so it
+covers every statement and gives the same result for everyone, but it misses misspelled words and
+readings that depend on the sentence.
 """
 
 import itertools

@@ -110,8 +110,8 @@ class Predictor:
             extractor: Region extractor to use, such as a `DetectorExtractor`; the one that is
                 stored with the model if None.
             answers: Names of the answers of a preset that has none, in the order of the logits.
-            top_k: Answers of a preset per question, at least 1. A SavedModel keeps the number that
-                it was exported with.
+            top_k: Answers of a preset per question, at least 1. An exported model keeps the number
+                that it was exported with.
 
         Raises:
             InputError: There is no such model, it does not name its region extractor, or the

@@ -69,8 +69,11 @@ class Ranker:
         """Rank sentences about an image whose regions are known; see `rank`.
 
         Args:
-            regions: The regions of the image, from the ranker's extractor.
+            regions: The regions of the image, from `extractor`.
             sentences: The sentences.
+
+        Returns:
+            As `rank`.
 
         Raises:
             InputError: A sentence is empty, or there are no regions.

@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 from collections.abc import Sequence
 
 from lxmert_tf.errors import InputError
@@ -31,7 +32,7 @@ def read_log(path) -> list[dict[str, float]]:
         try:
             values = {name: float(value) for name, value in json.loads(line).items()}
             lines.append(values | {"step": int(values["step"])})
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path}:{number}: not a line of a training log") from error
     return lines
 
@@ -40,9 +41,11 @@ def learning_curves(log: Sequence[dict[str, float]]) -> str:
     """Return charts of the loss and of each accuracy, on the training and on the validation data.
 
     Args:
-        log: From `read_log`.
+        log: From `read_log`. Without lines, there are no charts.
     """
-    names = [name for name in (log[-1] if log else {}) if not name.startswith("val_")]
+    if not log:
+        return ""
+    names = [name for name in log[-1] if not name.startswith("val_")]
     shown = ["loss", *(name for name in names if name.endswith("accuracy"))]
     charts = []
     for name in shown:
@@ -54,8 +57,10 @@ def learning_curves(log: Sequence[dict[str, float]]) -> str:
 
 
 def curve_of(log: Sequence[dict[str, float]], name: str) -> Curve:
-    """Return the steps and values of a metric, where the log has it."""
-    return [(int(line["step"]), line[name]) for line in log if name in line]
+    """Return the steps and values of a metric, where the log has it and it is finite."""
+    return [
+        (int(line["step"]), line[name]) for line in log if math.isfinite(line.get(name, math.nan))
+    ]
 
 
 def curve_chart(title: str, curves: dict[str, Curve]) -> str:

@@ -309,7 +309,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
     (tmp_path / "1").mkdir()
     with pytest.raises(InputError) as caught:
         ModelVersions(tmp_path, {}, print)
-    assert f"{tmp_path}: no SavedModel and no numbered versions" in one_line(caught)
+    assert f"{tmp_path}: no SavedModel or OpenVINO model, and no" in one_line(caught)
 
 
 def test_a_label_of_an_unknown_version_is_refused(tiny):

@@ -153,7 +153,9 @@ def _nothing_to_serve(directory: pathlib.Path, engine: str | None) -> str:
         return f"{what}; --engine openvino needs one from lxmert export --format openvino"
     if engine == "tensorflow" and found:
         return "an OpenVINO model; --engine tensorflow needs a SavedModel (lxmert export)"
-    return "no SavedModel and no numbered versions of one"
+    if engine == "tensorflow":
+        return "no SavedModel and no numbered versions of one"
+    return "no SavedModel or OpenVINO model, and no numbered versions of one"
 
 
 def _fingerprint(directory: pathlib.Path) -> Fingerprint:

@@ -43,10 +43,17 @@ def test_the_curve_goes_from_the_first_value_to_the_last(log):
 
 def test_a_log_without_lines_has_no_chart(tmp_path):
     (tmp_path / "log.jsonl").write_text("")
-    assert "<svg" not in learning_curves(read_log(tmp_path / "log.jsonl"))
+    assert learning_curves(read_log(tmp_path / "log.jsonl")) == ""
 
 
-@pytest.mark.parametrize("line", ["[1]", '{"loss": 1}', '{"step": "no"}', '{"step": 1, '])
+def test_values_that_are_not_finite_are_left_out(log):
+    log.write_text('{"step": 5, "loss": 2}\n{"step": 10, "loss": NaN}\n')
+    assert "loss over 5 steps; at the end: training 2" in learning_curves(read_log(log))
+
+
+@pytest.mark.parametrize(
+    "line", ["[1]", '{"loss": 1}', '{"step": "no"}', '{"step": Infinity}', '{"step": 1, ']
+)
 def test_another_file_is_refused_with_the_line(log, line):
     log.write_text(f"{LINES[0]}\n{line}\n")
     with pytest.raises(InputError, match=r"log\.jsonl:2: not a line of a training log"):
