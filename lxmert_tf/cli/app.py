@@ -12,8 +12,9 @@ from lxmert_tf.cli.arguments import (
     read_answers,
     read_detector,
 )
+from lxmert_tf.cli.endpoint import add_endpoint_arguments, check_endpoint_arguments
 from lxmert_tf.cli.listening import add_listening_arguments, listen, url_of
-from lxmert_tf.errors import InputError, Terminated
+from lxmert_tf.errors import Terminated
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,22 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         dest="models",
         metavar="DIR",
-        help="a preset, a SavedModel, a folder of numbered SavedModels such as saved_models/NAME, "
-        "a directory of Hugging Face's LXMERT, or any of them as hf://ORGANIZATION/NAME; may be "
-        "repeated, to compare models; with --endpoint, the name of the model on the server",
+        help="a preset, a SavedModel, an OpenVINO model, a directory of Hugging Face's LXMERT, one "
+        "of the Hub as hf://ORGANIZATION/NAME, or a folder of numbered exported models such as "
+        "saved_models/NAME; may be repeated, to compare models; with --endpoint, the name of the "
+        "model on the server",
     )
-    parser.add_argument(
-        "--endpoint",
-        metavar="URL",
-        help="ask a server (TensorFlow Serving or `lxmert serve`): http://HOST:PORT or "
-        "grpc://HOST:PORT",
-    )
-    parser.add_argument(
-        "--extractor",
-        metavar="FILE",
-        help="with --endpoint: assets.extra/extractor.json of the SavedModel on the server "
-        "(default: the grid extractor)",
-    )
+    add_endpoint_arguments(parser)
     parser.add_argument(
         "--examples",
         metavar="DIR",
@@ -49,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results",
         metavar="DIR",
-        help="also show what a training has left: the root of a pipeline, such as "
-        "build/demo/pipeline, or the output of `lxmert finetune` or `lxmert pretrain`",
+        help="also show results: the root of a pipeline, such as build/demo/pipeline, or the "
+        "output of `lxmert finetune` or `lxmert pretrain`",
     )
     add_listening_arguments(parser, 7860, "use the page")
     add_detector_arguments(parser)
@@ -59,13 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve the page until interrupted."""
-    if args.extractor and not args.endpoint:
-        raise InputError("--extractor requires --endpoint; a model on disk stores its extractor")
-    if args.answers and args.endpoint:
-        raise InputError("--answers is for a model on disk; a server names the answers itself")
-    if args.extractor and args.detector:
-        raise InputError("--extractor and --detector both name an extractor; give one of them")
-    # After it, the uploaded pictures are still removed.
+    check_endpoint_arguments(args)
+    # Raised, so that the uploaded pictures are still removed.
     signal.signal(signal.SIGTERM, _terminate)
     listener = listen(args.host, args.port)
     with listener, tempfile.TemporaryDirectory(prefix="lxmert-app-") as folder:

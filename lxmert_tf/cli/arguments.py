@@ -134,7 +134,6 @@ def check_detector_arguments(args: argparse.Namespace) -> None:
     Raises:
         InputError: It has none.
     """
-
     if args.flavor is not None and args.detector is None:
         raise InputError("--flavor requires --detector")
 

@@ -12,6 +12,7 @@ from lxmert_tf.cli.arguments import (
     read_answers,
     read_detector,
 )
+from lxmert_tf.cli.endpoint import add_endpoint_arguments, check_endpoint_arguments
 
 TOP = 3
 
@@ -37,21 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--top",
         type=positive_int,
         metavar="N",
-        help=f"answers per question (default: {TOP}); a SavedModel or a server gives at most as "
+        help=f"answers per question (default: {TOP}); an exported model gives at most as "
         "many as it was exported with",
     )
-    parser.add_argument(
-        "--endpoint",
-        metavar="URL",
-        help="ask a server (TensorFlow Serving or `lxmert serve`): http://HOST:PORT or "
-        "grpc://HOST:PORT",
-    )
-    parser.add_argument(
-        "--extractor",
-        metavar="FILE",
-        help="with --endpoint: assets.extra/extractor.json of the SavedModel on the server "
-        "(default: the grid extractor)",
-    )
+    add_endpoint_arguments(parser)
     add_detector_arguments(parser)
     add_answers_argument(parser)
     # With a type, because an empty one is reported with its number.
@@ -62,20 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the best answers to each question with their scores."""
-    from lxmert_tf.errors import InputError, check_not_empty
+    from lxmert_tf.errors import check_not_empty
     from lxmert_tf.regions.image import read_image
 
-    if args.extractor and not args.endpoint:
-        raise InputError("--extractor requires --endpoint; a model on disk stores its extractor")
-    if args.answers and args.endpoint:
-        raise InputError("--answers is for a model on disk; a server names the answers itself")
-    if args.extractor and args.detector:
-        raise InputError("--extractor and --detector both name an extractor; give one of them")
-    if args.endpoint and "://" not in args.endpoint:
-        raise InputError(
-            f"--endpoint {args.endpoint}: name the protocol, http://{args.endpoint} (REST) or "
-            f"grpc://{args.endpoint}"
-        )
+    check_endpoint_arguments(args)
     # Before the model is loaded, which takes seconds.
     check_not_empty(args.questions, "question")
     images: list[Any] = [read_image(path) for path in args.image]
@@ -90,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"  {score:6.1%}  {answer}")
     if args.top and len(answered[0]) < args.top:
         print(
-            f"{args.model}: gives {len(answered[0])} answers to a question; for a SavedModel, "
+            f"{args.model}: gives {len(answered[0])} answers to a question; for an exported model, "
             "`lxmert export --top-k` sets the number",
             file=sys.stderr,
         )
