@@ -7,18 +7,17 @@ from typing import Any
 import gradio as gr
 
 from lxmert_tf.app.bars import CHOOSE, bar_list, message
+from lxmert_tf.app.events import USES_MODEL, event_value
 from lxmert_tf.app.example_pictures import Example
 from lxmert_tf.app.model_choices import ModelChoices
-from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of, told
-from lxmert_tf.app.visitor_picture import VisitorPicture
+from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of
+from lxmert_tf.app.sentences import MAX_CHARACTERS, typed_lines
+from lxmert_tf.app.visitor_picture import FORGET_AFTER, VisitorPicture
 from lxmert_tf.errors import InputError
 from lxmert_tf.serving.client import Answers
 
 NONE = "no other"
-# Longer questions are cut by the model anyway, after 20 word pieces.
-MAX_QUESTION = 300
-# Seconds until the page forgets a visitor who has left.
-FORGET_AFTER = 3600
+MAX_QUESTIONS = 20
 ALT = "Your picture"
 CHOOSE_FIRST = "Choose a picture first."
 
@@ -45,7 +44,7 @@ class Asked:
 
 @dataclasses.dataclass(frozen=True)
 class Visit:
-    """What the page remembers of a visitor.
+    """The state of the tab for one visitor.
 
     Args:
         picture: The picture.
@@ -84,7 +83,7 @@ class AskTab:
                     info="Press Enter to ask. Several lines are several questions.",
                     lines=1,
                     max_lines=6,
-                    max_length=20 * MAX_QUESTION,
+                    max_length=MAX_QUESTIONS * MAX_CHARACTERS,
                     submit_btn="Ask",
                     elem_id="ask-question",
                 )
@@ -92,12 +91,11 @@ class AskTab:
                 history = gr.HTML("", js_on_load=CHOOSE, elem_id="ask-history")
         panel.on_picture(self._read, [model], [visit, history, suggestions])
         panel.on_forget(self._forget, [note, visit, history, suggestions])
-        private: dict[str, Any] = {"api_visibility": "private"}
         inputs, outputs = [visit, model, other], [visit, history, note]
-        question.submit(self._ask, [question, *inputs], [question, *outputs], **private)
-        suggestions.select(self._ask_suggested, inputs, outputs, **private)
-        history.select(self._explain, [visit], [panel.view, note], **private)
-        model.change(self._reread, [visit, model], [visit, panel.view, note], **private)
+        question.submit(self._ask, [question, *inputs], [question, *outputs], **USES_MODEL)
+        suggestions.select(self._ask_suggested, inputs, outputs, **USES_MODEL)
+        history.select(self._explain, [visit], [panel.view, note], **USES_MODEL)
+        model.change(self._reread, [visit, model], [visit, panel.view, note], **USES_MODEL)
 
     def _build_choices(self) -> tuple[gr.Dropdown, gr.Dropdown]:
         names = self._models.names
@@ -136,7 +134,7 @@ class AskTab:
         return "", visit, history, message(sentence)
 
     def _ask_suggested(self, visit: Visit | None, name: str, other: str, event: gr.EventData):
-        text = told(event, "question")
+        text = event_value(event, "question")
         return self._ask(str(text or ""), visit, name, other)[1:]
 
     def _answers(
@@ -145,9 +143,7 @@ class AskTab:
         """Return the visit with the answers, the history, and a sentence about them."""
         if visit is None:
             raise InputError(CHOOSE_FIRST)
-        questions = [line.strip()[:MAX_QUESTION] for line in text.splitlines() if line.strip()]
-        if not questions:
-            raise InputError("type a question first")
+        questions = typed_lines(text, "question", MAX_QUESTIONS)
         picture = visit.picture
         answers: dict[str, list[Answers]] = {}
         for each in (name, other):
@@ -167,7 +163,7 @@ class AskTab:
 
     def _explain(self, visit: Visit | None, event: gr.EventData):
         try:
-            asked, name = _chosen(visit, told(event, "choice"))
+            asked, name = _chosen(visit, event_value(event, "choice"))
             assert visit is not None
             view = visit.picture.attention_view(self._models, name, asked.question, ALT)
         except InputError as error:

@@ -7,17 +7,17 @@ from typing import Any
 import gradio as gr
 
 from lxmert_tf.app.bars import CHOOSE, bar_list, message
+from lxmert_tf.app.events import USES_MODEL, event_value
 from lxmert_tf.app.example_pictures import Example
 from lxmert_tf.app.model_choices import ModelChoices
-from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of, told
-from lxmert_tf.app.visitor_picture import VisitorPicture
+from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of
+from lxmert_tf.app.sentences import MAX_CHARACTERS
+from lxmert_tf.app.visitor_picture import FORGET_AFTER, VisitorPicture
 from lxmert_tf.errors import InputError
 from lxmert_tf.serving.client import Answers
 
 SIDES = ("Left", "Right")
 CHOOSE_FIRST = "Choose two pictures first."
-MAX_STATEMENT = 300
-FORGET_AFTER = 3600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Judged:
     Args:
         statement: The statement.
         answers: "True" and "False" with their scores, the better first.
-        pictures: The pictures, left and right.
+        digests: Digests of the pictures, left and right. The pictures themselves would add up.
         name: The model.
     """
 
     statement: str
     answers: Answers
-    pictures: tuple[VisitorPicture, VisitorPicture]
+    digests: tuple[bytes, ...]
     name: str
 
 
@@ -70,7 +70,7 @@ class CompareTab:
             label="Your statement",
             placeholder="Say something about the two pictures that is true or false",
             info="Press Enter to have it judged.",
-            max_length=MAX_STATEMENT,
+            max_length=MAX_CHARACTERS,
             submit_btn="Judge",
             elem_id="compare-statement",
         )
@@ -78,15 +78,14 @@ class CompareTab:
         for side, panel, picture in zip(SIDES, panels, pictures):
             panel.on_picture(self._reader(side), [model], [picture])
             panel.on_forget(lambda: (message(CHOOSE_FIRST), None), [note, picture])
-        private: dict[str, Any] = {"api_visibility": "private"}
         statement.submit(
             self._judge,
             [statement, *pictures, judged, model],
-            [statement, judged, history, note],
-            **private,
+            [statement, *pictures, judged, history, note],
+            **USES_MODEL,
         )
         views = [panel.view for panel in panels]
-        history.select(self._explain, [judged, *pictures], [*views, note], **private)
+        history.select(self._explain, [judged, *pictures], [*views, note], **USES_MODEL)
 
     def _reader(self, side: str):
         def read(given: GivenPicture, name: str):
@@ -104,7 +103,7 @@ class CompareTab:
         judged: tuple[Judged, ...],
         name: str,
     ):
-        statement = " ".join(text.split())[:MAX_STATEMENT]
+        statement = " ".join(text.split())[:MAX_CHARACTERS]
         try:
             if left is None or right is None:
                 raise InputError(CHOOSE_FIRST)
@@ -113,13 +112,13 @@ class CompareTab:
             left, right = (picture.read_by(self._models, name) for picture in (left, right))
             answers = self._models[name].judge(left.by_model[name], right.by_model[name], statement)
         except InputError as error:
-            kept = (gr.skip(),) * 3
+            kept = (gr.skip(),) * 5
             return *kept, message(sentence_of(error), is_error=True)
-        judged = (*judged, Judged(statement, answers, (left, right), name))
+        judged = (*judged, Judged(statement, answers, (left.digest, right.digest), name))
         sentence = f"The model says: {answers[0][0]}."
         if self._models[name].shows_attention:
             sentence += " Choose an answer to see where the model looked."
-        return "", judged, self._history(judged), message(sentence)
+        return "", left, right, judged, self._history(judged), message(sentence)
 
     def _explain(
         self,
@@ -129,15 +128,15 @@ class CompareTab:
         event: gr.EventData,
     ):
         try:
-            chosen = _chosen(judged, told(event, "choice"))
-            if any(now is None or now.file != then.file
-                   for now, then in zip((left, right), chosen.pictures)):  # fmt: skip
+            chosen = _chosen(judged, event_value(event, "choice"))
+            pictures = [picture for picture in (left, right) if picture is not None]
+            if tuple(picture.digest for picture in pictures) != chosen.digests:
                 raise InputError("the pictures have changed since; judge the statement again")
             views = [
                 picture.attention_view(
                     self._models, chosen.name, chosen.statement, f"{side} picture"
                 )
-                for side, picture in zip(SIDES, chosen.pictures)
+                for side, picture in zip(SIDES, pictures)
             ]
         except InputError as error:
             return gr.skip(), gr.skip(), message(sentence_of(error), is_error=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import read_image
+from lxmert_tf.text_file import read_lines
 from lxmert_tf.visualization.explorer import picture_url
 
 MOST = 8
@@ -43,7 +44,7 @@ def examples_in(folder) -> list[Example]:
         folder: The folder. Its file `questions.txt`, if there is one, has a question per line.
 
     Raises:
-        InputError: The folder is missing or has no pictures.
+        InputError: The folder is missing or has no pictures, or the questions are not text.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -52,7 +53,7 @@ def examples_in(folder) -> list[Example]:
     if not paths:
         raise InputError(f"{folder}: no pictures; their names must end in {', '.join(SUFFIXES)}")
     listed = folder / "questions.txt"
-    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+    lines = read_lines(listed) if listed.is_file() else []
     questions = tuple(line.strip() for line in lines if line.strip())
     return [Example(path, questions) for path in paths[:MOST]]
 
@@ -71,7 +72,7 @@ def easy_vqa_examples() -> list[Example]:
 
 
 def _varied(questions: list[str]) -> tuple[str, ...]:
-    """Return one question of each kind, told by the first word."""
+    """Return one question of each kind, which its first word tells."""
     return tuple({question.split()[0]: question for question in questions}.values())
 
 

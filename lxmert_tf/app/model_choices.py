@@ -1,5 +1,6 @@
 """The models that visitors choose from; each is loaded when it is first used."""
 
+import functools
 import os
 import pathlib
 import threading
@@ -44,7 +45,7 @@ class ModelChoices:
             self._loaders[name] = model
 
     def __getitem__(self, name: str) -> PageModel:
-        """Return a model, which is loaded if it was not yet.
+        """Return a model, loaded at its first use.
 
         Raises:
             InputError: There is none of that name, it cannot be loaded, or it does something else
@@ -52,7 +53,7 @@ class ModelChoices:
         """
         if name not in self.names:
             raise InputError(f"no model is called {name!r}; choose another one")
-        # One at a time: two visitors would else load the same.
+        # One at a time, or two visitors would load the same model twice.
         with self._lock:
             if name not in self._loaded:
                 model = self._loaders[name]()
@@ -86,12 +87,8 @@ def choices_by_task(
         models = choices.setdefault(model.task, ModelChoices(model.task))
         models.add(name, model)
         for name, path in others:
-            models.add(name, _loader(load, path))
+            models.add(name, functools.partial(load, path))
     return choices
-
-
-def _loader(load: Callable[[str], PageModel], path: str) -> Callable[[], PageModel]:
-    return lambda: load(path)
 
 
 def _names(directories: Sequence[str]) -> list[str]:

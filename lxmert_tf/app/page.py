@@ -26,7 +26,7 @@ _TABS: dict[Task, tuple[str, type[AskTab | CompareTab | RankTab]]] = {
     Task.JUDGE: ("Compare two pictures", CompareTab),
     Task.RANK: ("Rank sentences", RankTab),
 }
-# Visitors who wait for an answer; more are told to come back.
+# Events of visitors that wait for a model; the page refuses more.
 MAX_WAITING = 32
 # Seconds: uploaded pictures are looked for this often, and removed at this age.
 CLEAN_EVERY, KEEP_UPLOADS = 60, 600
@@ -45,7 +45,7 @@ def create_app(
     Args:
         models: The models to choose from, by task.
         examples: Pictures to try, by task.
-        results: What a training has left; None adds no tab for it.
+        results: Results of a training or of a pipeline run; None adds no tab for them.
     """
     theme = gr.themes.Default(
         font=[gr.themes.Font(name) for name in _FONT],

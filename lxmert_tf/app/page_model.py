@@ -19,6 +19,7 @@ from lxmert_tf.serving.layout import find_model, is_preset
 from lxmert_tf.serving.predictor import EncodedImage, Predictor, check_found
 from lxmert_tf.serving.ranker import Ranker
 from lxmert_tf.visualization.attention_maps import AttentionMaps, AttentionReader, region_names
+from lxmert_tf.visualization.explorer import shown_pixels
 
 _MATCHER = "LxmertPretrainer"
 
@@ -36,8 +37,8 @@ class Picture:
     """A picture that a model has read.
 
     Args:
-        pixels: uint8 [height, width, 3].
-        regions: Its regions; None if the model found them itself and does not tell.
+        pixels: uint8 [height, width, 3], in the size in which the page shows it.
+        regions: Its regions; None if the model contains its detector, which keeps them.
         names: The name of each region, or "".
         encoded: What the model keeps of it between questions; None for tasks without.
     """
@@ -55,7 +56,7 @@ class PageModel:
         task: What it does.
         predictor: Gives answers and judgments; None for `Task.RANK`.
         ranker: Ranks sentences; None for the other tasks.
-        reader: Reads attention; None if only presets could tell it, and this is none.
+        reader: Reads attention; None if the model is not a preset.
 
     Attributes:
         task: As given.
@@ -96,14 +97,14 @@ class PageModel:
         """
         pixels = decode_image(io.BytesIO(file))
         if self._predictor is not None and self._predictor.takes_files:
-            return Picture(pixels, None, [], self._predictor.encode(file))
+            return Picture(shown_pixels(pixels), None, [], self._predictor.encode(file))
         extractor = self._extractor()
         regions = extractor.extract(pixels)
         check_found(regions, "the picture")
         encoded = None
         if self.task is Task.ANSWER and self._predictor is not None:
             encoded = self._predictor.encode_regions(regions)
-        return Picture(pixels, regions, region_names(extractor, regions), encoded)
+        return Picture(shown_pixels(pixels), regions, region_names(extractor, regions), encoded)
 
     def answer(self, picture: Picture, questions: Sequence[str]) -> list[Answers]:
         """Return the best answers to each question, as `Predictor.answer_about` does."""
@@ -126,7 +127,7 @@ class PageModel:
         """Return the attention between a sentence and a picture.
 
         Raises:
-            InputError: The model does not tell it.
+            InputError: The model is not a preset.
         """
         if self._reader is None or picture.regions is None:
             raise InputError("attention can only be seen with a preset (--model PRESET)")

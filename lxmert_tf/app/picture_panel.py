@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from lxmert_tf.app.bars import message
+from lxmert_tf.app.events import PRIVATE, USES_MODEL, event_value
 from lxmert_tf.app.example_pictures import CHOOSE, Example, example_buttons
 from lxmert_tf.app.uploads import read_picture_file, uploaded_path
 from lxmert_tf.errors import InputError
@@ -94,7 +95,7 @@ class PicturePanel:
             return show(lambda: self._uploaded(payload), values)
 
         def show_example(event: gr.EventData, *values):
-            return show(lambda: self._chosen(told(event, "example")), values)
+            return show(lambda: self._chosen(event_value(event, "example")), values)
 
         everything = [self.view, self._note, *outputs, *parts]
         self._input.input(
@@ -102,11 +103,9 @@ class PicturePanel:
             [self._input, *inputs],
             everything,
             preprocess=False,
-            api_visibility="private",
+            **USES_MODEL,
         )
-        self._buttons.select(
-            show_example, inputs, everything, preprocess=False, api_visibility="private"
-        )
+        self._buttons.select(show_example, inputs, everything, preprocess=False, **USES_MODEL)
 
     def on_forget(self, handle: Callable, outputs: list) -> None:
         """Call a function when the visitor wants another picture.
@@ -126,7 +125,7 @@ class PicturePanel:
             )
 
         everything = [self.view, *outputs, self._input, self._buttons, self._again]
-        self._again.click(forget, None, everything, api_visibility="private")
+        self._again.click(forget, None, everything, **PRIVATE)
 
     def _uploaded(self, payload: Any) -> GivenPicture | None:
         path = uploaded_path(payload)
@@ -137,12 +136,6 @@ class PicturePanel:
             return None
         example = self._examples[number]
         return GivenPicture(read_picture_file(example.path), example.questions)
-
-
-def told(event: gr.EventData, name: str) -> Any:
-    """Return what a part of the page tells with an event, unchecked; None if nothing."""
-    data = event._data
-    return data.get(name) if isinstance(data, dict) else None
 
 
 def sentence_of(error: InputError) -> str:

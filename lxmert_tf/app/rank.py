@@ -6,22 +6,22 @@ from typing import Any
 import gradio as gr
 
 from lxmert_tf.app.bars import CHOOSE, bar_list, message
+from lxmert_tf.app.events import USES_MODEL, event_value
 from lxmert_tf.app.example_pictures import Example
 from lxmert_tf.app.model_choices import ModelChoices
-from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of, told
-from lxmert_tf.app.visitor_picture import VisitorPicture
+from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of
+from lxmert_tf.app.sentences import MAX_CHARACTERS, typed_lines
+from lxmert_tf.app.visitor_picture import FORGET_AFTER, VisitorPicture
 from lxmert_tf.errors import InputError
 
 ALT = "Your picture"
 CHOOSE_FIRST = "Choose a picture first."
 MAX_SENTENCES = 50
-MAX_SENTENCE = 300
-FORGET_AFTER = 3600
 
 
 @dataclasses.dataclass(frozen=True)
 class Visit:
-    """What the page remembers of a visitor.
+    """The state of the tab for one visitor.
 
     Args:
         picture: The picture.
@@ -64,16 +64,15 @@ class RankTab:
                     info="One per line, such as captions that may suit the picture.",
                     lines=4,
                     max_lines=12,
-                    max_length=MAX_SENTENCES * MAX_SENTENCE,
+                    max_length=MAX_SENTENCES * MAX_CHARACTERS,
                     elem_id="rank-sentences",
                 )
                 button = gr.Button("Rank", variant="primary", elem_id="rank-button")
                 ranking = gr.HTML("", js_on_load=CHOOSE, elem_id="rank-ranking")
         panel.on_picture(self._read, [model], [visit, ranking])
         panel.on_forget(lambda: (message(CHOOSE_FIRST), None, ""), [note, visit, ranking])
-        private: dict[str, Any] = {"api_visibility": "private"}
-        button.click(self._rank, [sentences, visit, model], [visit, ranking, note], **private)
-        ranking.select(self._explain, [visit], [panel.view, note], **private)
+        button.click(self._rank, [sentences, visit, model], [visit, ranking, note], **USES_MODEL)
+        ranking.select(self._explain, [visit], [panel.view, note], **USES_MODEL)
 
     def _read(self, given: GivenPicture, name: str):
         picture = VisitorPicture(given.file).read_by(self._models, name)
@@ -81,14 +80,12 @@ class RankTab:
         return picture.regions_view(name, ALT), sentence, Visit(picture), ""
 
     def _rank(self, text: str, visit: Visit | None, name: str):
-        sentences = [line.strip()[:MAX_SENTENCE] for line in text.splitlines() if line.strip()]
         try:
             if visit is None:
                 raise InputError(CHOOSE_FIRST)
-            if not sentences:
-                raise InputError("type a sentence first")
+            sentences = typed_lines(text, "sentence", MAX_SENTENCES)
             picture = visit.picture.read_by(self._models, name)
-            ranked = self._models[name].rank(picture.by_model[name], sentences[:MAX_SENTENCES])
+            ranked = self._models[name].rank(picture.by_model[name], sentences)
         except InputError as error:
             return gr.skip(), gr.skip(), message(sentence_of(error), is_error=True)
         bars = bar_list(
@@ -101,7 +98,7 @@ class RankTab:
 
     def _explain(self, visit: Visit | None, event: gr.EventData):
         try:
-            sentence = _chosen(visit, told(event, "choice"))
+            sentence = _chosen(visit, event_value(event, "choice"))
             assert visit is not None
             view = visit.picture.attention_view(self._models, visit.name, sentence, ALT)
         except InputError as error:

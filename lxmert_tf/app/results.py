@@ -1,4 +1,4 @@
-"""The part of the page that shows what a training or a pipeline has left."""
+"""The part of the page that shows the results of a training or of a pipeline run."""
 
 import dataclasses
 import html
@@ -12,14 +12,14 @@ from lxmert_tf.serving.model_card import MODEL_CARD
 from lxmert_tf.text_file import read_text
 from lxmert_tf.visualization.learning_curves import learning_curves, read_log
 
-# What `lxmert pipeline run` writes into its root, and a training into its folder.
+# Written by `lxmert pipeline run` into its root, and by a training into its folder.
 REPORT = "report.html"
 LOG = "log.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What there is to show.
+    """Results of a training or of a pipeline run; empty texts for those that are missing.
 
     Args:
         report: The page of a pipeline run, which has the accuracy by slice and learning curves.

@@ -15,7 +15,7 @@ FOLDER = "GRADIO_TEMP_DIR"
 def uploaded_path(payload: Any) -> pathlib.Path | None:
     """Return the path of an uploaded file, or None if there is no file.
 
-    Gradio's own preprocessing decodes a picture, and reports a file that is none as an error of the
+    Gradio's own preprocessing decodes a picture, and reports another file as an error of the
     program; without it, nothing that a browser sends has been checked.
 
     Args:

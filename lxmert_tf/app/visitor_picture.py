@@ -1,11 +1,15 @@
 """A picture of a visitor, as each model has read it, and its views."""
 
 import dataclasses
+import hashlib
 import html
 
 from lxmert_tf.app.model_choices import ModelChoices
 from lxmert_tf.app.page_model import Picture
 from lxmert_tf.visualization.explorer import explorer_element
+
+# Seconds until the page forgets a visitor who has left.
+FORGET_AFTER = 3600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +23,11 @@ class VisitorPicture:
 
     file: bytes
     by_model: dict[str, Picture] = dataclasses.field(default_factory=dict)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.file).digest()
 
     def read_by(self, models: ModelChoices, name: str) -> "VisitorPicture":
         """Return the picture after a model has read it.
@@ -49,14 +58,14 @@ class VisitorPicture:
 
         Args:
             models: The models.
-            name: The model that has read it.
+            name: The name of the model.
             sentence: What the model reads about the picture.
             alt: Description of the picture for people who do not see it.
 
         Raises:
-            InputError: The model does not tell its attention.
+            InputError: The model cannot read the picture, or does not return its attention.
         """
-        picture = self.by_model[name]
+        picture = self.read_by(models, name).by_model[name]
         maps = models[name].attention(picture, sentence)
         by = f" by {name}" if len(models.names) > 1 else ""
         heading = html.escape(f"Attention{by}: “{sentence}”")
@@ -67,5 +76,5 @@ class VisitorPicture:
         """Return a sentence about how many regions a model sees."""
         regions = self.by_model[name].regions
         if regions is None:
-            return "The model has read the picture; it does not tell its regions."
+            return "The model has read the picture; it does not show its regions."
         return f"The model sees {len(regions)} region{'s' if len(regions) != 1 else ''}."

@@ -115,6 +115,18 @@ def picture_url(image: np.ndarray, most: int = SHOWN_PIXELS) -> str:
     return f"data:image/{kind};base64,{_base64(file.getvalue())}"
 
 
+def shown_pixels(image: np.ndarray) -> np.ndarray:
+    """Return a picture in the size of a page, which is all that `explorer_element` needs of it.
+
+    Args:
+        image: uint8 [height, width, 3].
+    """
+    picture = Image.fromarray(image)
+    # Does nothing if the picture is smaller.
+    picture.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
+    return np.asarray(picture)
+
+
 def _regions(regions: Regions, names: list[str]) -> list[dict[str, Any]]:
     confidences = regions.object_confidences
     return [

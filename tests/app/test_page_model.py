@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lxmert_tf.app.model_choices import choices_by_task
 from lxmert_tf.app.page_model import Task, connect, open_model
@@ -65,6 +66,11 @@ def test_a_saved_model_says_that_attention_needs_a_preset(saved_model, file):
         saved_model.attention(saved_model.read(file), QUESTIONS[0])
 
 
+def test_a_large_picture_is_kept_in_the_size_of_the_page(preset, tmp_path):
+    Image.new("RGB", (2000, 1000), "white").save(tmp_path / "large.png")
+    assert preset.read((tmp_path / "large.png").read_bytes()).pixels.shape == (450, 900, 3)
+
+
 def test_what_is_no_picture_is_refused(preset):
     with pytest.raises(InputError, match="not an image"):
         preset.read(b"a text")
@@ -100,14 +106,17 @@ def test_each_version_of_a_folder_is_a_choice_and_loaded_when_it_is_chosen(tiny,
         models["version 8"]
 
 
-def test_models_are_named_for_their_folders(tiny, tmp_path):
+def test_models_are_named_for_their_folders(tiny, preset, tmp_path):
+    def load(folder):
+        return preset
+
     folders = [str(tiny.preset), str(tiny.saved_model)]
-    assert choices_by_task(folders, open_model)[Task.ANSWER].names == ["preset", "saved_model"]
+    assert choices_by_task(folders, load)[Task.ANSWER].names == ["preset", "saved_model"]
     (tmp_path / "preset").symlink_to(tiny.preset)
     folders = [str(tiny.preset), str(tmp_path / "preset")]
-    assert choices_by_task(folders, open_model)[Task.ANSWER].names == folders
+    assert choices_by_task(folders, load)[Task.ANSWER].names == folders
     with pytest.raises(InputError, match="is given twice"):
-        choices_by_task(folders[:1] * 2, open_model)
+        choices_by_task(folders[:1] * 2, load)
 
 
 def test_a_missing_model_is_refused_at_the_start(tmp_path):

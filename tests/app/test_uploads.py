@@ -4,6 +4,7 @@ import pytest
 
 from lxmert_tf.app.bars import bar_list, message
 from lxmert_tf.app.example_pictures import easy_vqa_examples, example_buttons, examples_in
+from lxmert_tf.app.sentences import MAX_CHARACTERS, typed_lines
 from lxmert_tf.app.uploads import read_picture_file, uploaded_path
 from lxmert_tf.errors import InputError
 
@@ -56,6 +57,9 @@ def test_examples_come_from_a_folder_with_its_questions(pictures, tmp_path):
     assert example_buttons(examples).count("<img ") == 2
     with pytest.raises(InputError, match="examples not found"):
         examples_in(tmp_path / "none")
+    (tmp_path / "questions.txt").write_bytes(b"what is caf\xe9?")
+    with pytest.raises(InputError, match=r"questions\.txt"):
+        examples_in(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no pictures"):
         examples_in(tmp_path / "empty")
@@ -65,6 +69,14 @@ def test_easy_vqa_has_examples_with_questions():
     examples = easy_vqa_examples()
     assert len(examples) == 8
     assert all(example.questions and example.path.is_file() for example in examples)
+
+
+def test_typed_lines_are_counted_and_cut():
+    assert typed_lines(" a \n\n" + "b" * 400, "question", 2) == ["a", "b" * MAX_CHARACTERS]
+    with pytest.raises(InputError, match="type a question first"):
+        typed_lines(" \n", "question", 2)
+    with pytest.raises(InputError, match="3 questions are too many; at most 2 at once"):
+        typed_lines("a\nb\nc", "question", 2)
 
 
 def test_what_models_and_visitors_say_is_text_and_not_html():
