@@ -100,7 +100,7 @@ def test_a_folder_as_output_is_refused(refused, command, tmp_path):
 
 
 def test_an_empty_sentence_is_refused(refused, command):
-    assert "sentence 1 is empty" in refused(*command, "--output", "a.png", " ")
+    assert "SENTENCE: the value is empty" in refused(*command, "--output", "a.png", " ")
 
 
 def test_a_missing_preset_is_refused(refused, picture, tmp_path):

@@ -109,10 +109,11 @@ def test_hugging_face_has_no_such_model(model, tmp_path):
 def test_the_command_reads_answer_tables_of_the_release(exported, one_image, tmp_path, capsys):
     (tmp_path / "ans2label.json").write_text('{"": 1, "yes": 0}')
     command = ["import-weights", "--source", "lxrt", "--answers", str(tmp_path / "ans2label.json")]
-    outputs = ["--output", str(tmp_path / "preset"), "--checkpoint"]
-    assert main([*command, *outputs, str(one_image)]) == 0
+    output, checkpoint = ["--output", str(tmp_path / "preset")], "--checkpoint"
+    assert main([*command, *output, checkpoint, str(one_image)]) == 0
     assert load_preset(tmp_path / "preset").answers == ["yes", ""]
     # A pair classifier has answers of its own.
-    assert main([*command, *outputs, str(exported)]) == 2
+    output[-1] = str(tmp_path / "pairs")
+    assert main([*command, *output, checkpoint, str(exported)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "has the answers False and True, in this order" in error

@@ -164,7 +164,7 @@ def test_above_the_limit_the_job_fails_says_why_and_leaves_the_rejects(files, tm
     regions.write_bytes(b"".join([b"nonsense\n", *lines[1:]]))
     work = tmp_path / "work"
     work.mkdir()
-    with pytest.raises(GateError, match=r"images rejected: 1 of 6, more than the 1\.00%"):
+    with pytest.raises(GateError, match=r"images rejected: 1 of 6, more than the limit of 1\.00%"):
         run_ingest(config_of([regions], [questions]), work / "out")
     assert [path.name for path in work.iterdir()] == ["out-rejected"]
     assert not list((work / "out-rejected").glob("*tfrecord*"))
