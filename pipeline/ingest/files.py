@@ -21,12 +21,11 @@ from apache_beam.io.filesystems import FileSystems
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.local_files import match_local
-from pipeline.ingest.image_names import PICTURE_ENDINGS
+from pipeline.ingest.image_names import MEMBER_MARK, PICTURE_ENDINGS
 
 MEMBER = "!"
 GZIP = ".gz"
 _ZIP = ".zip"
-_BEFORE_MEMBER = re.compile(rf"(?<=\{_ZIP}){MEMBER}", re.IGNORECASE)
 # Errors on reading a compressed file that is damaged.
 READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
 # Files and folders that systems and people put beside data.
@@ -144,7 +143,7 @@ def last_updated(path: str) -> float:
 
 
 def _matches(pattern: str) -> list[InputFile]:
-    archive, *rest = _BEFORE_MEMBER.split(pattern, maxsplit=1)
+    archive, *rest = MEMBER_MARK.split(pattern, maxsplit=1)
     if member := "".join(rest):
         chosen = [file for file in _members(archive) if file.member == member]
         if not chosen:

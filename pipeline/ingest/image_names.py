@@ -27,7 +27,7 @@ _SAME_ENDING = {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "tiff": "tif"}
 # The names of MS COCO and of VQA's abstract scenes have 12 digits.
 _PADDED = re.compile(r"(?P<prefix>(?:COCO|abstract_v[0-9]+)_[a-z]+[0-9]{4}_)?(?P<number>[0-9]{12})")
 # Between an archive and its member.
-_MEMBER = re.compile(r"(?<=\.zip)!", re.IGNORECASE)
+MEMBER_MARK = re.compile(r"(?<=\.zip)!", re.IGNORECASE)
 _BARE = re.compile(r"0|[1-9][0-9]{0,11}")
 
 
@@ -61,7 +61,7 @@ class ImageName(NamedTuple):
 
 def parse_name(name: str) -> ImageName:
     """Return the parts of a name, which may be a path."""
-    parts = _MEMBER.sub("/", name).replace("\\", "/").split("/")
+    parts = MEMBER_MARK.sub("/", name).replace("\\", "/").split("/")
     *folders, file = [part for part in parts if part not in ("", ".", "..")] or [name]
     found = _PICTURE_ENDING.search(file)
     stem, ending = (file[: found.start()], found[2].lower()) if found else (file, "")
