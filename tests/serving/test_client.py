@@ -229,8 +229,8 @@ def test_ask_prints_the_answers_of_the_server(address, session, image, tmp_path,
     file = tmp_path / "extractor.json"
     file.write_text(json.dumps(EXTRACTOR))
     question = "what shape is in the image?"
-    argv = ["--model", "tiny", "--endpoint", f"grpc://{address}", "--extractor", str(file), "--top", "1"]
-    assert cli.main(["ask", "--image", str(picture), *argv, question]) == 0
+    argv = ["--model", "tiny", "--endpoint", f"grpc://{address}", "--extractor", str(file)]
+    assert cli.main(["ask", "--image", str(picture), "--top", "1", *argv, question]) == 0
     regions = make_extractor(EXTRACTOR).extract(image)
     inputs = {
         "question": [question],
