@@ -19,6 +19,7 @@ from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.text_file import read_lines
 
 SETTINGS = "openvino.json"
+Precision = Literal["float32", "bfloat16", "int8"]
 IMAGE_ENCODER = "image_encoder.xml"
 
 
@@ -33,7 +34,7 @@ class OpenVinoSettings:
         format: Version of the layout.
     """
 
-    precision: Literal["float32", "bfloat16", "int8"]
+    precision: Precision
     max_length: int
     top_k: int
     format: Literal[1] = 1

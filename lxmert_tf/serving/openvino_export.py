@@ -5,12 +5,13 @@ strings. `OpenVinoSession` adds both.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import tensorflow as tf
 
 from lxmert_tf.atomic_write import atomic_directory, check_replaceable
 from lxmert_tf.data.sidecars import write_extractor
+from lxmert_tf.errors import InputError
 from lxmert_tf.layers.packing import without_branches
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
@@ -22,6 +23,7 @@ from lxmert_tf.serving.openvino_description import (
     IMAGE_ENCODER,
     OpenVinoDescription,
     OpenVinoSettings,
+    Precision,
     write_description,
 )
 from lxmert_tf.serving.openvino_runtime import import_openvino
@@ -52,8 +54,8 @@ def export_openvino(
         top_k: Answers per question, at least 1.
 
     Raises:
-        InputError: The model is of another class or lacks a part, the directory exists, or a number
-            is too small.
+        InputError: The model is of another class or lacks a part, the directory exists, the
+            precision is unknown, or a number is too small.
         ModuleNotFoundError: The package openvino is not installed.
 
     Example:
@@ -61,6 +63,10 @@ def export_openvino(
         export_openvino(load_preset("presets/vqa"), "saved_models/vqa/1")
         ```
     """
+    if precision not in get_args(Precision):
+        raise InputError(
+            f"precision is {precision!r}; it must be one of {', '.join(get_args(Precision))}"
+        )
     check_replaceable(directory)
     openvino = import_openvino()
     model = cast_weights(model, "float32")

@@ -150,6 +150,12 @@ def test_lower_precisions_are_close(tiny, session, batch, tmp_path, precision):
     np.testing.assert_array_equal(full.run("serving_default", inputs)["scores"], scores)
 
 
+def test_an_unknown_precision_is_refused(tiny, tmp_path):
+    with pytest.raises(InputError, match="'float16'; it must be one of float32, bfloat16, int8"):
+        export_openvino(load_preset(tiny.preset), tmp_path / "1", "float16")
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_questions_have_no_answers(openvino, batch):
     inputs = {name: array[:0] for name, array in arrays_of(batch).items()}
     outputs = openvino.run("serving_default", inputs)
