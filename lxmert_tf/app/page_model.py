@@ -18,8 +18,9 @@ from lxmert_tf.serving.errors import ServerError
 from lxmert_tf.serving.layout import find_model, is_preset
 from lxmert_tf.serving.predictor import EncodedImage, Predictor, check_found
 from lxmert_tf.serving.ranker import Ranker
-from lxmert_tf.visualization.attention_maps import AttentionMaps, AttentionReader, region_names
+from lxmert_tf.visualization.attention_maps import AttentionMaps, AttentionReader
 from lxmert_tf.visualization.explorer import shown_pixels
+from lxmert_tf.visualization.region_names import region_names
 
 _MATCHER = "LxmertPretrainer"
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import re
 import typing
 from collections.abc import Iterable, Iterator
@@ -153,6 +154,42 @@ def load_detector(args: argparse.Namespace) -> "Detector | None":
     from lxmert_tf.detector.detector import Detector
 
     return Detector.from_preset(args.detector, flavor=args.flavor, dtype="float32")
+
+
+def add_extractor_arguments(parser: Any) -> None:
+    """Declare what finds the regions of images without a model: a detector or another extractor.
+
+    Args:
+        parser: The command's parser or a group of it.
+    """
+    extractor = parser.add_mutually_exclusive_group(required=True)
+    extractor.add_argument("--detector", metavar="PRESET", help="a preset of the detector")
+    extractor.add_argument(
+        "--extractor", metavar="FILE", help="a YAML or JSON file with a region extractor's config"
+    )
+    add_flavor_argument(parser)
+
+
+def extractor_config(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the config of the extractor that is named.
+
+    Args:
+        args: From `add_extractor_arguments`.
+
+    Raises:
+        InputError: The file is missing or is no mapping, or has a flavor beside it.
+    """
+    from lxmert_tf.config_file import read_mapping
+
+    if args.detector is None:
+        if args.flavor:
+            raise InputError(
+                "--flavor is for --detector; an --extractor file has its own arguments"
+            )
+        # YAML has values that JSON does not, such as dates.
+        return json.loads(json.dumps(read_mapping(args.extractor), default=str))
+    flavor = {"flavor": args.flavor} if args.flavor else {}
+    return {"name": "detector", "preset": args.detector, **flavor}
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, example: str) -> None:

@@ -4,6 +4,7 @@ import argparse
 import pathlib
 
 from lxmert_tf.cli.arguments import add_detector_arguments, read_detector
+from lxmert_tf.cli.drawing import check_drawing
 from lxmert_tf.visualization import KINDS
 
 SUFFIXES = (".png", ".svg", ".html")
@@ -50,26 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the drawing and print its path."""
-    from lxmert_tf.atomic_write import check_file
     from lxmert_tf.errors import InputError, check_not_empty
     from lxmert_tf.regions.image import read_image
 
     # Before TensorFlow is imported, which takes seconds.
     check_not_empty([args.sentence], "sentence")
     image = read_image(args.image)
-    output = pathlib.Path(args.output)
-    if output.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{output}: output must end in {', '.join(SUFFIXES)}")
+    output = check_drawing(args.output, args.image, SUFFIXES)
     is_page = output.suffix.lower() == ".html"
     if is_page and (args.layers or args.heads or args.kinds):
         raise InputError(
             f"{output}: --layer, --head, and --kind are for .png and .svg; the page has all layers "
             "and heads of the cross-attention"
         )
-    check_file(output)
-    if output.exists() and output.samefile(args.image):
-        raise InputError(f"{output}: is the input image; name another file")
-
     extractor = read_detector(args)
     from lxmert_tf.visualization.attention_maps import attention_maps
 

@@ -49,6 +49,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "ask": ("lxmert_tf.cli.ask", "answer questions about an image, or statements about two"),
         "rank": ("lxmert_tf.cli.rank", "rank sentences by how well they match an image"),
         "attention": ("lxmert_tf.cli.attention", "draw what a model attends to"),
+        "regions": ("lxmert_tf.cli.regions", "draw the regions of an image with their names"),
         "app": ("lxmert_tf.cli.app", "open a page in the browser to ask a model about pictures"),
     },
     "converting and serving": {

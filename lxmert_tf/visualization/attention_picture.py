@@ -1,15 +1,11 @@
 """Attention as a picture: regions, heat maps, and an image per word, as in the paper's appendix."""
 
 import itertools
-import pathlib
 import textwrap
-import warnings
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 
-from lxmert_tf.atomic_write import atomic_file
 from lxmert_tf.visualization import KINDS, REGIONS, WORDS
 from lxmert_tf.visualization.attention_maps import (
     MEAN,
@@ -18,13 +14,11 @@ from lxmert_tf.visualization.attention_maps import (
     index_of,
 )
 from lxmert_tf.visualization.panels import (
-    LINE_HEIGHT,
     HeatMap,
     Panel,
     Section,
-    make_page,
     text_panel,
-    text_width,
+    write_page,
 )
 from lxmert_tf.visualization.region_boxes import RegionPicture, region_colors
 
@@ -63,19 +57,9 @@ def draw_attention(
     """
     drawing = _Drawing(maps, image)
     chosen = [kind for kind in KINDS if kind in kinds]
-    # A $ in a word piece does not begin a formula; scripts that the font lacks are drawn as boxes.
-    # The salt makes equal drawings equal files.
-    settings = {"text.parse_math": False, "svg.hashsalt": "lxmert"}
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")
-        maps_drawn = itertools.product(layers, heads)
-        sections = [drawing.section(chosen, layer, head) for layer, head in maps_drawn]
-        figure = make_page([drawing.picture(sentence), *sections], MIN_WIDTH)
-        with atomic_file(path) as unfinished:
-            if pathlib.Path(path).suffix.lower() == ".svg":
-                figure.savefig(unfinished, format="svg", metadata={"Date": None})
-            else:
-                figure.savefig(unfinished, format="png")
+    maps_drawn = itertools.product(layers, heads)
+    sections = [drawing.section(chosen, layer, head) for layer, head in maps_drawn]
+    write_page(path, [drawing.picture(sentence), *sections], MIN_WIDTH)
 
 
 class _Drawing:
@@ -90,10 +74,12 @@ class _Drawing:
     def picture(self, sentence: str) -> Section:
         """Return the sentence and the image with its regions."""
         title = "\n".join(textwrap.wrap(textwrap.shorten(sentence, 300), 75))
+        named = zip(self._names, self._maps.region_names)
+        legend = [line if name else None for line, name in named]
         return Section(
             [
                 [text_panel(title, MIN_WIDTH, font_size=14, weight="bold")],
-                [self._picture.numbered(PICTURE_SIZE), *self._legend()],
+                [self._picture.numbered(PICTURE_SIZE), *self._picture.legend(legend, PICTURE_SIZE)],
             ]
         )
 
@@ -108,28 +94,6 @@ class _Drawing:
         text = f"Attention of each word to the regions: {name}"
         heading = text_panel(text, MIN_WIDTH, font_size=10, weight="bold")
         return Section([*rows, [heading]], self._word_pictures(layer, head))
-
-    def _legend(self) -> list[Panel]:
-        """Return the names of the regions in their colors, in columns as high as the picture."""
-        lines = int(PICTURE_SIZE / LINE_HEIGHT)
-        named = [i for i, name in enumerate(self._maps.region_names) if name]
-        starts = range(0, len(named), lines)
-        return [self._legend_column(named[start : start + lines]) for start in starts]
-
-    def _legend_column(self, numbers: Sequence[int]) -> Panel:
-        width = text_width(self._names[i] for i in numbers) * 1.2
-        height = LINE_HEIGHT * len(numbers)
-
-        def draw(add_axes):
-            axes = add_axes(0, 0, width, height)
-            axes.set_axis_off()
-            for line, i in enumerate(numbers):
-                axes.text(
-                    0, 1 - line / len(numbers), self._names[i], color=self._colors[i], va="top",
-                    fontsize=8, weight="bold",
-                )  # fmt: skip
-
-        return Panel(width, height, draw)
 
     def _heat_map(self, kind: str, layer: int, head: int | str) -> Panel:
         title, rows, columns = KINDS[kind]

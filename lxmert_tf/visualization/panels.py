@@ -1,13 +1,18 @@
 """Figures made of panels with sizes in inches, so that text has the same size in any figure."""
 
 import dataclasses
+import pathlib
+import warnings
 from collections.abc import Callable, Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from lxmert_tf.atomic_write import atomic_file
 
 DPI = 110
 
@@ -84,6 +89,27 @@ def make_page(sections: Sequence[Section], min_width: float) -> Figure:
             left += panel.width + GAP
         top += height + GAP
     return figure
+
+
+def write_page(path, sections: Sequence[Section], min_width: float) -> None:
+    """Write sections into a PNG or SVG file, complete or not at all.
+
+    Args:
+        path: The file, whose name ends in .png or .svg; an existing one is replaced.
+        sections: The sections, from top to bottom.
+        min_width: Smallest width of the page without margins, in inches.
+    """
+    # A $ in a text does not begin a formula; scripts that the font lacks are drawn as boxes.
+    # The salt makes equal drawings equal files.
+    settings = {"text.parse_math": False, "svg.hashsalt": "lxmert"}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure = make_page(sections, min_width)
+        with atomic_file(path) as unfinished:
+            if pathlib.Path(path).suffix.lower() == ".svg":
+                figure.savefig(unfinished, format="svg", metadata={"Date": None})
+            else:
+                figure.savefig(unfinished, format="png")
 
 
 def _add_axes_at(figure: Figure, page: tuple[float, float], left: float, top: float) -> AddAxes:

@@ -8,7 +8,14 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image, ImageOps
 
-from lxmert_tf.visualization.panels import CHARACTER_WIDTH, FONT_SIZE, LINE_HEIGHT, AddAxes, Panel
+from lxmert_tf.visualization.panels import (
+    CHARACTER_WIDTH,
+    FONT_SIZE,
+    LINE_HEIGHT,
+    AddAxes,
+    Panel,
+    text_width,
+)
 
 # Longest side of a drawn image; more pixels take time and would not be visible.
 DRAWN_PIXELS = 1000
@@ -85,6 +92,17 @@ class RegionPicture:
 
         return Panel(width, height, draw)
 
+    def legend(self, lines: Sequence[str | None], size: float) -> list[Panel]:
+        """Return text about the regions in their colors, in columns as high as the picture.
+
+        Args:
+            lines: A line for each of the R regions, or None to leave it out.
+            size: Height of a column in inches.
+        """
+        most = int(size / LINE_HEIGHT)
+        shown = [(line, self._colors[i]) for i, line in enumerate(lines) if line is not None]
+        return [_column(shown[start : start + most]) for start in range(0, len(shown), most)]
+
     def attended(
         self, word: str, names: Sequence[str], shares: np.ndarray, opaque: float, size: float
     ) -> Panel:
@@ -134,6 +152,21 @@ class RegionPicture:
             box.set_facecolor((*color, 0.6 * strength))
             box.set_edgecolor((*color, strength))
         axes.add_patch(box)
+
+
+def _column(lines: Sequence[tuple[str, Color]]) -> Panel:
+    width = text_width(text for text, _ in lines) * 1.2
+    height = LINE_HEIGHT * len(lines)
+
+    def draw(add_axes: AddAxes) -> None:
+        axes = add_axes(0, 0, width, height)
+        axes.set_axis_off()
+        for number, (text, color) in enumerate(lines):
+            axes.text(
+                0, 1 - number / len(lines), text, color=color, va="top", fontsize=8, weight="bold"
+            )  # fmt: skip
+
+    return Panel(width, height, draw)
 
 
 def _free_corners(boxes: np.ndarray, label: tuple[float, float]) -> list[tuple[float, float]]:

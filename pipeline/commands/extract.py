@@ -1,12 +1,11 @@
 """`lxmert extract`: write the regions of pictures in the formats of LXMERT, UNITER and ViLBERT."""
 
 import argparse
-import json
 import sys
 from typing import Any
 
-from lxmert_tf.cli.arguments import add_flavor_argument, naming_options
-from lxmert_tf.errors import InputError, Terminated
+from lxmert_tf.cli.arguments import add_extractor_arguments, extractor_config, naming_options
+from lxmert_tf.errors import Terminated
 from pipeline.commands.ingest import ignored_text
 
 # The names in `pipeline.extract.formats`, whose import takes seconds.
@@ -31,12 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="pictures, folders or zip archives of them, or patterns",
     )
-    extractor = inputs.add_mutually_exclusive_group(required=True)
-    extractor.add_argument("--detector", metavar="PRESET", help="a preset of the detector")
-    extractor.add_argument(
-        "--extractor", metavar="FILE", help="a YAML or JSON file with a region extractor's config"
-    )
-    add_flavor_argument(inputs)
+    add_extractor_arguments(inputs)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--output", required=True, metavar="FILE.tsv|FILE.h5|DIR", help="a new file or folder"
@@ -72,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None
     }
     with naming_options(given):
-        config = ExtractConfig(tuple(args.images), _extractor_config(args), **given)
+        config = ExtractConfig(tuple(args.images), extractor_config(args), **given)
     try:
         summary = run_extract(config, args.output, args.beam_args, args.workers)
     except (KeyboardInterrupt, Terminated):
@@ -84,20 +78,6 @@ def run(args: argparse.Namespace) -> int:
     _print_summary(summary)
     print(f"written to {args.output}")
     return 0
-
-
-def _extractor_config(args: argparse.Namespace) -> dict[str, Any]:
-    from lxmert_tf.config_file import read_mapping
-
-    if args.detector is None:
-        if args.flavor:
-            raise InputError(
-                "--flavor is for --detector; an --extractor file has its own arguments"
-            )
-        # YAML has values that JSON does not, such as dates.
-        return json.loads(json.dumps(read_mapping(args.extractor), default=str))
-    flavor = {"flavor": args.flavor} if args.flavor else {}
-    return {"name": "detector", "preset": args.detector, **flavor}
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from lxmert_tf.regions.extractor import Regions
 from lxmert_tf.regions.grid import GridExtractor
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.visualization import KINDS
-from lxmert_tf.visualization.attention_maps import attention_maps, region_names
+from lxmert_tf.visualization.attention_maps import attention_maps
+from lxmert_tf.visualization.region_names import region_names
 from tests.lxmert_tf.samples import one_line
 from tests.lxmert_tf.visualization.conftest import SENTENCE
 
