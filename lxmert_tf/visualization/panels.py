@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -101,7 +102,7 @@ def write_page(path, sections: Sequence[Section], min_width: float) -> None:
     """
     # A $ in a text does not begin a formula; scripts that the font lacks are drawn as boxes.
     # The salt makes equal drawings equal files.
-    settings = {"text.parse_math": False, "svg.hashsalt": "lxmert"}
+    settings: Any = {"text.parse_math": False, "svg.hashsalt": "lxmert"}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         figure = make_page(sections, min_width)

@@ -58,7 +58,7 @@ def of_size(name: str) -> Meaning:
 def touching(*sides: str) -> Meaning:
     """Return the objects that touch one of some edges of their box."""
     indices = [SIDES.index(side) for side in sides]
-    return lambda scenes: scenes.touches[..., indices].any(axis=-1)
+    return lambda scenes: np.logical_or.reduce(scenes.touches[..., indices], axis=-1)
 
 
 def both(*meanings: Meaning) -> Meaning:
@@ -165,7 +165,9 @@ def in_middle(blocks: Meaning) -> Meaning:
 
 def over(upper: Meaning, lower: Meaning) -> Meaning:
     """Return the towers with one block right on another."""
-    return lambda scenes: (upper(scenes)[..., 1:] & lower(scenes)[..., :-1]).any(axis=2)
+    return lambda scenes: np.logical_or.reduce(
+        upper(scenes)[..., 1:] & lower(scenes)[..., :-1], axis=2
+    )
 
 
 def stacked(number: int, blocks: Meaning) -> Meaning:
