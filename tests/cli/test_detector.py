@@ -42,6 +42,7 @@ def predictor(model, extractor):
     return Predictor.from_directory(model, extractor)
 
 
+@pytest.mark.slow
 def test_a_photograph_is_answered(lxmert, predictor, model, detector, picture):
     argv = ("--model", model, "--detector", detector, "--image", picture, "--top", 5, QUESTION)
     outcome = lxmert("ask", *argv)

@@ -105,6 +105,7 @@ def test_every_image_gets_its_statement(lxmert, clone, tmp_path, form):
         assert sentence.answers == ((label.capitalize(), 1.0),)
 
 
+@pytest.mark.slow
 def test_predictions_are_scored_as_the_official_script_does(lxmert, clone, model, tmp_path):
     dev = clone / "nlvr" / "dev" / "dev.json"
     assert ingest(lxmert, clone / "nlvr", sentences=dev).status == 0

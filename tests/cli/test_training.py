@@ -189,6 +189,7 @@ def test_an_override_that_makes_no_sense_is_refused_by_name(
     assert message in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
 def test_a_pretrained_preset_answers_no_questions(refused, pretrained, tiny, command):
     arguments = () if command == "evaluate" else ("--task", "vqa", "--output", "answers.json")

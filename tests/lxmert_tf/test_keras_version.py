@@ -17,11 +17,13 @@ def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_library_says_that_keras_is_version_2():
     done = run("import lxmert_tf\nfrom tensorflow import keras\nprint(hasattr(keras, 'version'))")
     assert done.stdout == "False\n", done.stderr
 
 
+@pytest.mark.slow
 @NEEDS_TF_KERAS
 def test_keras_3_in_use_is_refused_with_the_remedy():
     done = run("import tensorflow_text\nimport lxmert_tf")

@@ -37,6 +37,7 @@ def exchanged(tmp_path_factory):
     return {"here": here, "there": there}
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("kind", ["logits", "probabilities", "weights"])
 @pytest.mark.parametrize("place", ["here", "there"])
 def test_results_are_the_same_on_both_stacks(exchanged, place, kind):

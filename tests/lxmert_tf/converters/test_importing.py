@@ -180,6 +180,7 @@ def language_states(model):
     return model.encode_text(QUESTIONS, None, QUESTIONS > 0).numpy()
 
 
+@pytest.mark.slow
 def test_the_command_converts_a_bert_with_its_vocabulary_to_a_preset(minilm, tmp_path, capsys):
     preset = tmp_path / "preset"
     source = ["--source", "bert", "--checkpoint", str(minilm), "--model-config", str(MINILM)]

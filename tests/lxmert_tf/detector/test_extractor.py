@@ -107,6 +107,7 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
     assert f"{tmp_path}: not a preset of a detector" in one_line(raised)
 
 
+@pytest.mark.slow
 def test_the_network_reads_files_blue_first(preset, tmp_path):
     # Of the size to which it would be resized, so that its pixels are the network's.
     [pixels] = pictures((64, 80))

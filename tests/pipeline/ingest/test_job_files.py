@@ -446,6 +446,7 @@ def test_a_config_makes_a_folder_a_split_out_of_several_parts(tmp_path, monkeypa
     assert contents(tmp_path / "one") == contents(tmp_path / "out" / "validation")
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(data=st.data())
 def test_counts_add_up_for_any_broken_input(tmp_path_factory, data):
