@@ -201,6 +201,9 @@ def test_a_second_signal_does_not_cut_the_clean_up_short(usual_signals):
     with pytest.raises(KeyboardInterrupt), stopped_by_signals():
         try:
             signal.raise_signal(signal.SIGINT)
+            # Python may run the handler a little later.
+            for _ in range(500):
+                time.sleep(0.01)
         finally:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGTERM)
