@@ -5,12 +5,10 @@ import fcntl
 import os
 import pathlib
 import shutil
-import signal
-import threading
 from collections.abc import Iterator
-from types import FrameType
 
-from lxmert_tf.errors import InputError, Terminated
+from lxmert_tf.errors import InputError
+from lxmert_tf.termination import raising_terminated
 
 # Names of unfinished files and directories begin with a dot and end with this.
 PARTIAL = ".partial"
@@ -44,7 +42,7 @@ def atomic_directory(path, marker: str | None = None) -> Iterator[pathlib.Path]:
     target = _absolute(path)
     partial = target.with_name(f".{target.name}{PARTIAL}")
     partial.mkdir(parents=True, exist_ok=True)
-    with locked(partial, path), _raising_terminated():
+    with locked(partial, path), raising_terminated():
         try:
             _clear(partial)
             _restore(target)
@@ -106,7 +104,7 @@ def atomic_file(path) -> Iterator[pathlib.Path]:
     path = pathlib.Path(path)
     # Two processes may write the same file; the last one wins.
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    with _raising_terminated():
+    with raising_terminated():
         try:
             yield partial
             partial.replace(path)
@@ -142,24 +140,6 @@ def locked(directory: pathlib.Path, path) -> Iterator[None]:
 def _absolute(path) -> pathlib.Path:
     """Return the path of what is written, also for "." and for "new/..", whose "new" is missing."""
     return pathlib.Path(os.path.abspath(path))
-
-
-@contextlib.contextmanager
-def _raising_terminated() -> Iterator[None]:
-    """Raise `Terminated` on SIGTERM, which would end the process without any cleaning up."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _clear(directory: pathlib.Path) -> None:

@@ -2,9 +2,7 @@
 
 import argparse
 import os
-import signal
 import tempfile
-from typing import NoReturn
 
 from lxmert_tf.cli.arguments import (
     add_answers_argument,
@@ -14,7 +12,7 @@ from lxmert_tf.cli.arguments import (
 )
 from lxmert_tf.cli.endpoint import add_endpoint_arguments, check_endpoint_arguments
 from lxmert_tf.cli.listening import add_listening_arguments, listen, url_of
-from lxmert_tf.errors import Terminated
+from lxmert_tf.termination import raising_terminated
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,16 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve the page until interrupted."""
     check_endpoint_arguments(args)
-    # Raised, so that the uploaded pictures are still removed.
-    signal.signal(signal.SIGTERM, _terminate)
     listener = listen(args.host, args.port)
-    with listener, tempfile.TemporaryDirectory(prefix="lxmert-app-") as folder:
+    # SIGTERM must not end the process before the uploaded pictures are removed.
+    with raising_terminated(), listener, tempfile.TemporaryDirectory(prefix="lxmert-app-") as folder:
         _serve(args, listener, folder)
     return 0
-
-
-def _terminate(number, frame) -> NoReturn:
-    raise Terminated
 
 
 def _serve(args: argparse.Namespace, listener, folder: str) -> None:

@@ -177,8 +177,14 @@ import os, signal, sys
 from lxmert_tf.atomic_write import {kind}
 with {kind}(sys.argv[1]) as partial:
     (partial / "half" if partial.is_dir() else partial).write_text("")
-    os.kill(os.getpid(), signal.SIGTERM)
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("cleaned up")
 """
     done = subprocess.run([sys.executable, "-c", script, tmp_path / "1"], capture_output=True)
     assert b"Terminated" in done.stderr
+    # A second signal does not cut the clean-up short.
+    assert done.stdout == b"cleaned up\n"
     assert list(tmp_path.iterdir()) == []

@@ -191,9 +191,11 @@ def test_an_error_in_a_worker_is_one_line(tmp_path, workers):
 def usual_signals(monkeypatch) -> Iterator[None]:
     """Let Ctrl-C raise, which tests in the background ignore."""
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_a_second_signal_does_not_cut_the_clean_up_short(usual_signals):
@@ -201,9 +203,6 @@ def test_a_second_signal_does_not_cut_the_clean_up_short(usual_signals):
     with pytest.raises(KeyboardInterrupt), stopped_by_signals():
         try:
             signal.raise_signal(signal.SIGINT)
-            # Python may run the handler a little later.
-            for _ in range(500):
-                time.sleep(0.01)
         finally:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGTERM)
