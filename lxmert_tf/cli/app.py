@@ -51,7 +51,11 @@ def run(args: argparse.Namespace) -> int:
     check_endpoint_arguments(args)
     listener = listen(args.host, args.port)
     # SIGTERM must not end the process before the uploaded pictures are removed.
-    with raising_terminated(), listener, tempfile.TemporaryDirectory(prefix="lxmert-app-") as folder:
+    with (
+        raising_terminated(),
+        listener,
+        tempfile.TemporaryDirectory(prefix="lxmert-app-") as folder,
+    ):
         _serve(args, listener, folder)
     return 0
 
