@@ -21,6 +21,8 @@ T = TypeVar("T")
 # Keys that name a file, as they begin an override of a value in it.
 _FILES = ("model.", "task.", "pretraining.")
 SPLITS = ("train", "validation", "test")
+# A split that may be added.
+PRETRAINING = "pretraining"
 # The challenge that the statements of a format are from.
 CHALLENGES = {"nlvr": "nlvr", "nlvr2_release": "nlvr2", "nlvr2_official": "nlvr2"}
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
@@ -35,7 +37,8 @@ class PipelineConfig:
         name: Name of the pipeline and of the pushed model's folder.
         model: A model configuration, relative to this file.
         task: A task configuration, relative to this file.
-        splits: `train`, `validation` and `test`, each taken from splits of the data set or parts.
+        splits: `train`, `validation` and `test`, each taken from splits of the data set or parts;
+            also `pretraining`, if the pre-training is not on `train`.
         least_accuracy: Soft accuracy on `test` that a model must reach to be pushed, in 0..1.
         may_drop: How far the accuracy may be below that of the last blessed model, in 0..1.
         pretraining: A pre-training configuration, relative to this file; None to skip this stage.
@@ -67,10 +70,13 @@ class PipelineConfig:
 
     def __post_init__(self):
         check_fields(self)
-        if sorted(self.splits) != sorted(SPLITS):
+        if self.splits.keys() - {PRETRAINING} != set(SPLITS):
             raise InputError(
-                f"splits are {', '.join(self.splits)}; they must be {', '.join(SPLITS)}"
+                f"splits are {', '.join(self.splits)}; they must be {', '.join(SPLITS)}, and may "
+                f"include {PRETRAINING}"
             )
+        if PRETRAINING in self.splits and self.pretraining is None:
+            raise InputError(f"splits.{PRETRAINING} is not used; the key 'pretraining' is missing")
         if self.splits["test"].layout != "flat":
             raise InputError("splits.test.layout is 'grouped'; the Evaluator needs 'flat'")
         if self.ingestion.source and self.extractor is None:

@@ -6,6 +6,8 @@ from typing import NamedTuple, TypeAlias
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
+from pipeline.config import PRETRAINING
+
 Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 
 _COMPARATORS = frozenset(
@@ -43,7 +45,7 @@ def anomaly_findings(split: str, anomalies: anomalies_pb2.Anomalies) -> list[Fin
 
 
 def skew_findings(statistics: Mapping[str, Statistics], schema: schema_pb2.Schema) -> list[Finding]:
-    """Compare the other splits with `train`.
+    """Compare the other splits with `train`, but for `pretraining`, which may be other data.
 
     Args:
         statistics: Statistics by split.
@@ -55,7 +57,9 @@ def skew_findings(statistics: Mapping[str, Statistics], schema: schema_pb2.Schem
     train = statistics["train"]
     findings = []
     for split, other in statistics.items():
-        if split != "train" and _has_examples(train) and _has_examples(other):
+        if split in ("train", PRETRAINING):
+            continue
+        if _has_examples(train) and _has_examples(other):
             found = tfdv.validate_statistics(train, schema, serving_statistics=other)
             findings += _feature_findings(f"train compared with {split}", found, _COMPARATORS)
     return findings

@@ -4,9 +4,6 @@ import argparse
 
 from lxmert_tf.cli.arguments import naming_options
 
-# The keys of `pipeline.statements.nlvr_rules.SYMBOLS`, whose import loads SciPy.
-KINDS = ("all", "existence")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
@@ -27,10 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--most-words", type=int, default=30, metavar="N", help="longest statement (default 30)"
     )
     parser.add_argument(
-        "--kind",
-        choices=KINDS,
-        default="all",
-        help='"existence" for those of the form "there is a blue square" (default all)',
+        "--lessons",
+        action="store_true",
+        help="mix them with questions and with simpler statements, to pre-train on",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
     parser.add_argument(
@@ -48,9 +44,10 @@ def run(args: argparse.Namespace) -> int:
             tuple(args.folders),
             args.count,
             args.most_words,
-            args.kind,
+            args.lessons,
             args.seed,
         )
     write_statements(config, args.output)
-    print(f"written to {args.output}: {config.count:,} statements")
+    kind = "sentences" if config.lessons else "statements"
+    print(f"written to {args.output}: {config.count:,} {kind}")
     return 0

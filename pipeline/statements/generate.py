@@ -1,4 +1,4 @@
-"""Balanced statements about NLVR's images, written as a file of `json_lines`."""
+"""Balanced statements and questions about NLVR's images, written as a file of `json_lines`."""
 
 import dataclasses
 import fnmatch
@@ -23,30 +23,38 @@ from lxmert_tf.terminal import make_console
 from pipeline.ingest.files import READ_ERRORS, InputFile, closing_archives, find_inputs, open_input
 from pipeline.ingest.image_names import name_of_file, parse_name
 from pipeline.statements.grammar import Grammar
-from pipeline.statements.nlvr_rules import SYMBOLS, nlvr_rules
+from pipeline.statements.nlvr_questions import (
+    LESSONS,
+    STATEMENTS,
+    SentenceKind,
+    sentence_rules,
+)
 from pipeline.statements.scenes import Scenes, read_scenes
 
-# Of each statement: it is true of half of the images, as in NLVR (Suhr et al. 2017, section 3).
-IMAGES_PER_STATEMENT = 4
-# Images that are tried for a statement. One that is true or false of nearly all is left out.
+# Of each sentence, so that it alone does not tell the answer: each statement is true of half of its
+# images, as in NLVR (Suhr et al. 2017, section 3).
+IMAGES_PER_SENTENCE = 4
+# Images that are tried for a sentence. One whose answer is nearly always the same is left out.
 _CANDIDATES = 64
-# Statements that may be left out in a row before the images are taken to be too few.
+# Sentences that may be left out in a row before the images are taken to be too few.
 _MOST_TRIES = 1_000
 _FIRST_ORDER = re.compile(r".+-0")
 
 
-class Statement(NamedTuple):
-    """A statement about an image.
+class AnsweredSentence(NamedTuple):
+    """A statement or question about an image.
 
     Args:
         sentence: The sentence.
         image: Index of the image.
-        is_true: Whether the sentence is true of the image.
+        answer: "True" or "False", a number, or a color.
+        tells_boxes_apart: Whether the answer depends on the order of the boxes.
     """
 
     sentence: str
     image: int
-    is_true: bool
+    answer: str
+    tells_boxes_apart: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,21 +64,21 @@ class StatementsConfig:
     Args:
         images: Files, folders, zip archives, or patterns of NLVR's images.
         folders: Names or patterns of the folders whose images are used; empty for all.
-        count: Number of statements, each about one image.
-        most_words: Words of the longest statement.
-        kind: One of `SYMBOLS`: "all", or "existence" for those with which a model learns to
-            compare words and objects.
-        seed: Seed of the statements and of the choice of images.
+        count: Number of sentences, each about one image.
+        most_words: Words of the longest sentence.
+        lessons: Whether to mix the statements with questions and with simpler statements, from
+            which a model learns to find, count, and compare.
+        seed: Seed of the sentences and of the choice of images.
 
     Raises:
-        InputError: A number is out of range, or there is no such kind.
+        InputError: A number is out of range.
     """
 
     images: tuple[str, ...]
     folders: tuple[str, ...] = ()
     count: int = 500_000
     most_words: int = 30
-    kind: str = "all"
+    lessons: bool = False
     seed: int = 0
 
     def __post_init__(self):
@@ -78,15 +86,14 @@ class StatementsConfig:
         for name, least in (("count", 1), ("most_words", 5), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if self.kind not in SYMBOLS:
-            raise InputError(f"kind is {self.kind!r}; it must be one of {', '.join(SYMBOLS)}")
 
 
 def write_statements(config: StatementsConfig, output) -> None:
-    """Write statements about images, each about a random order of the boxes.
+    """Write statements about images.
 
-    A line is {"id", "image", "sentence", "answers"}, the last "True" or "False". No statement
-    depends on the order of the boxes, so only the first of the six orders is read.
+    A line is {"id", "image", "sentence", "answers"}, the last "True" or "False"; with `lessons`
+    also a number or a color. Only the first of the six orders of the boxes is read. Sentences that
+    do not depend on it are about a random one.
 
     Args:
         config: Which images, and how many statements.
@@ -103,64 +110,84 @@ def write_statements(config: StatementsConfig, output) -> None:
         scenes = read_scenes((file.name, _pixels(file)) for file in show(files, "reading images"))
     names = [_name(file).removesuffix("0") for file in files]
     generator = random.Random(config.seed)
-    statements = itertools.islice(
-        balanced_statements(scenes, config.kind, config.most_words, config.seed), config.count
+    sentences = itertools.islice(
+        balanced_sentences(
+            scenes, LESSONS if config.lessons else STATEMENTS, config.most_words, config.seed
+        ),
+        config.count,
     )
     with atomic_file(output) as partial, partial.open("w", encoding="utf-8") as lines:
-        for number, made in enumerate(show(statements, "writing statements", config.count)):
+        for number, made in enumerate(show(sentences, "writing statements", config.count)):
+            order = 0 if made.tells_boxes_apart else generator.randrange(ORDERS)
             line = {
                 "id": f"{pathlib.Path(output).stem}-{number}",
-                "image": f"{names[made.image]}{generator.randrange(ORDERS)}",
+                "image": f"{names[made.image]}{order}",
                 "sentence": made.sentence,
-                "answers": str(made.is_true),
+                "answers": made.answer,
             }
             lines.write(json.dumps(line) + "\n")
 
 
-def balanced_statements(
-    scenes: Scenes, kind: str, most_words: int, seed: int
-) -> Iterator[Statement]:
-    """Draw statements without end; each sentence is true of half of its images.
+def balanced_sentences(
+    scenes: Scenes, kinds: Sequence[SentenceKind], most_words: int, seed: int
+) -> Iterator[AnsweredSentence]:
+    """Draw sentences without end, each for images with different answers.
 
     Args:
         scenes: The images.
-        kind: One of `SYMBOLS`.
+        kinds: The kinds of sentences.
         most_words: Words of the longest sentence.
         seed: Seed of sentences and images.
 
     Raises:
-        InputError: Hardly any sentence is true of some of the images and false of others.
+        InputError: Hardly any sentence has different answers for the images.
     """
-    grammar = Grammar(nlvr_rules())
+    grammar = Grammar(sentence_rules())
     generator = random.Random(seed)
     choice = np.random.default_rng(seed)
     of_towers = np.flatnonzero(scenes.is_tower)
     scattered = np.flatnonzero(~scenes.is_tower)
+    shares = [kind.share for kind in kinds]
     left_out = 0
     while left_out < _MOST_TRIES:
-        # Each kind as often as among the images.
-        is_tower = generator.random() * len(scenes) < len(of_towers)
-        images = of_towers if is_tower else scattered
-        sentence, meaning = grammar.draw(SYMBOLS[kind][is_tower], generator)
         left_out += 1
-        if len(sentence.split()) > most_words:
+        [kind] = generator.choices(kinds, shares)
+        # Both sorts of images as often as there are.
+        is_tower = generator.random() * len(scenes) < len(of_towers)
+        symbol, images = (kind.towers, of_towers) if is_tower else (kind.scattered, scattered)
+        if symbol is None:
+            continue
+        sentence, meaning = grammar.draw(symbol, generator)
+        if len(sentence.split()) > min(most_words, kind.most_words):
             continue
         candidates = choice.choice(images, _CANDIDATES)
-        chosen = _choose(candidates, meaning(scenes.take(candidates)))
+        chosen = _choose(candidates, meaning(scenes.take(candidates)).astype(int), generator)
         if chosen:
             left_out = 0
-            for image, is_true in chosen:
-                yield Statement(sentence, image, is_true)
+        for image, answer in chosen:
+            yield AnsweredSentence(sentence, image, kind.answers[answer], kind.tells_boxes_apart)
     raise InputError("the images are too few, or too much alike, for statements about them")
 
 
-def _choose(candidates: np.ndarray, is_true: np.ndarray) -> list[tuple[int, bool]]:
-    """Return half of the images with either truth, or none if there are too few."""
-    half = IMAGES_PER_STATEMENT // 2
-    parts = [(candidates[is_true == truth][:half], truth) for truth in (True, False)]
-    if any(len(set(images.tolist())) < half for images, _ in parts):
+def _choose(
+    candidates: np.ndarray, answers: np.ndarray, generator: random.Random
+) -> list[tuple[int, int]]:
+    """Return images with their answers, as many of each answer as possible; none if too few differ.
+
+    Args:
+        candidates: Indices of images.
+        answers: Of each; negative for none.
+        generator: Chooses among more answers than there will be images.
+    """
+    images = {
+        answer: list(dict.fromkeys(candidates[answers == answer].tolist()))
+        for answer in np.unique(answers[answers >= 0]).tolist()
+    }
+    turns = generator.sample(sorted(images), len(images)) * IMAGES_PER_SENTENCE
+    chosen = turns[:IMAGES_PER_SENTENCE]
+    if len(images) < 2 or any(len(images[answer]) < chosen.count(answer) for answer in chosen):
         return []
-    return [(int(image), truth) for images, truth in parts for image in images]
+    return [(images[answer].pop(0), answer) for answer in chosen]
 
 
 def _files_of_first_order(config: StatementsConfig) -> Sequence[InputFile]:

@@ -1,7 +1,8 @@
 """What the phrases of statements mean: functions of scenes.
 
 Objects: Scenes -> bool [images, 3, 8]. Boxes: Scenes -> bool [images, 3]. A statement:
-Scenes -> bool [images]. A count: an array of numbers -> an array of bool.
+Scenes -> bool [images]. A question: Scenes -> int [images]. A count: an array of numbers -> an
+array of bool.
 """
 
 from collections.abc import Callable, Sequence
@@ -243,3 +244,21 @@ def equal(numbers: Sequence[int], values: Meaning) -> Meaning:
         return np.isin(pairs, numbers)
 
     return find
+
+
+# Questions.
+
+
+def number_of_objects(objects: Meaning) -> Meaning:
+    """Ask for the number of objects of an image."""
+    return lambda scenes: objects(scenes).sum(axis=(1, 2))
+
+
+def number_in_box(objects: Meaning, box: int) -> Meaning:
+    """Ask for the number of objects in one of the boxes, 0 to 2 from left to right."""
+    return lambda scenes: objects(scenes)[:, box].sum(axis=1)
+
+
+def number_of_boxes(boxes: Meaning) -> Meaning:
+    """Ask for the number of boxes or towers."""
+    return lambda scenes: boxes(scenes).sum(axis=1)

@@ -46,8 +46,6 @@ from pipeline.statements.scenes import COLORS, SHAPES
 # The symbols of statements about scattered objects, and about towers of blocks.
 SCATTERED = "scattered"
 TOWERS = "towers"
-# Kinds of statements -> the symbols of those about scattered objects, and about towers.
-SYMBOLS = {"all": (SCATTERED, TOWERS), "existence": ("existing_object", "existing_block")}
 
 _NUMBERS = {2: "two|2", 3: "three|3", 4: "four|4", 5: "five|5", 6: "six|6", 7: "seven|7"}
 _ONE = at_least(1)
@@ -63,8 +61,6 @@ def nlvr_rules() -> dict[str, list[Rule]]:
         **_tower_rules(),
         SCATTERED: _scattered_rules(),
         TOWERS: _tower_statement_rules(),
-        "existing_object": _existence_rules("object"),
-        "existing_block": _existence_rules("colored_block"),
     }
 
 
@@ -438,13 +434,6 @@ def _scattered_rules() -> list[Rule]:
             )
         )
     return rules
-
-
-def _existence_rules(symbol: str) -> list[Rule]:
-    return [
-        Rule(6, f"there is a {{{symbol}}}", lambda objects: count_objects(at_least(1), objects)),
-        Rule(1, f"there is no {{{symbol}}}", lambda objects: count_objects(exactly(0), objects)),
-    ]
 
 
 def _box_rules(contents: str, weight: float) -> list[Rule]:

@@ -55,6 +55,9 @@ def test_each_folder_of_nlvr_is_in_training_or_in_validation(file):
 PIPELINE, MODEL, TASK = "pipeline/easy_vqa.yaml", "model/mini.yaml", "task/easy_vqa.yaml"
 FILES = "pipeline/vqa.yaml"
 PRETRAINED = "pretraining: ../pretraining/easy_vqa.yaml\ntask: ../task/easy_vqa.yaml"
+PRETRAINING_SPLIT = (
+    "task: ../task/easy_vqa.yaml\nsplits:\n  pretraining: {from: train, layout: grouped}\n"
+)
 WRONG = [
     (PIPELINE, "least_accuracy:", "least_acuracy:", "unknown key 'least_acuracy'; did you mean 'l"),
     (PIPELINE, "may_drop: 0.005", "may_drop: some", "may_drop is 'some'"),
@@ -107,6 +110,7 @@ WRONG = [
     (PIPELINE, "may_drop:", "infra_validation: [2.15]\nmay_drop:", "infra_validation[0] is 2.15"),
     (FILES, "name: vqa", "name: vqa\nimage_id_regex: '('", "image_id_regex '(' is invalid"),
     (FILES, "name: vqa", "name: vqa\nsource: easy_vqa", "name either a source or parts"),
+    (PIPELINE, PRETRAINED + "\nsplits:\n", PRETRAINING_SPLIT, "splits.pretraining is not used"),
     (FILES, "{from: minival,", "{from: minval,", "unknown part 'minval'; it must be one of train,"),
     (MODEL, "hidden_size: 64", "hidden_size: 62", "hidden_size 62 is not a multiple of"),
     (MODEL, "hidden_size: 64", "hidden_size: 64.5", "hidden_size is 64.5"),

@@ -36,6 +36,11 @@ def test_skew_is_found_when_a_split_has_other_shares_than_train(feature, other, 
     assert limit in finding.rule and "0.25" in finding.rule
 
 
+def test_pretraining_may_have_other_answers_than_training():
+    splits = {"train": statistics_of(EVEN), "pretraining": statistics_of({"number": 1.0})}
+    assert skew_findings(splits, SCHEMA) == []
+
+
 def test_drift_is_found_since_the_last_run_in_the_split_that_changed():
     before = {"train": statistics_of(EVEN), "test": statistics_of(EVEN)}
     now = {"train": statistics_of({"color": 0.9, "shape": 0.1}), "test": statistics_of(EVEN)}

@@ -1,6 +1,7 @@
 """The pipeline as it is built, without running it: dry run, partial runs, pairs, refusals."""
 
 import dataclasses
+import json
 
 import ml_metadata as mlmd
 import pytest
@@ -60,6 +61,17 @@ def test_no_training_before_the_data_has_passed(file):
     components = {c.id: c for c in create_components(load_pipeline(file), "pushed")}
     for trainer in ("Pretrainer", "Trainer"):
         assert "AnomalyGate" in {node.id for node in components[trainer].upstream_nodes}
+
+
+@pytest.mark.parametrize(
+    "change, split", [([], "train"), (["splits.pretraining.from=train"], "pretraining")]
+)
+def test_pretraining_reads_its_own_split_if_there_is_one(file, change, split):
+    components = {c.id: c for c in create_components(load_pipeline(file, change), "pushed")}
+    trained = [
+        json.loads(components[n].exec_properties["train_args"]) for n in ("Pretrainer", "Trainer")
+    ]
+    assert [args["splits"] for args in trained] == [[split], ["train"]]
 
 
 def test_newer_preset_is_not_served_from_the_cache(file, tmp_path):

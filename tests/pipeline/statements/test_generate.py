@@ -9,11 +9,9 @@ from PIL import Image
 
 from lxmert_tf.cli import main as cli
 from lxmert_tf.errors import InputError
-from pipeline.commands import statements
 from pipeline.ingest.files import find_inputs
 from pipeline.ingest.registry import make_sentence_reader
 from pipeline.statements.generate import StatementsConfig, write_statements
-from pipeline.statements.nlvr_rules import SYMBOLS
 from tests.pipeline.statements.drawn_scenes import draw, tower
 
 
@@ -61,14 +59,33 @@ def test_statements_have_a_limited_length(images, tmp_path):
     assert max(len(line["sentence"].split()) for line in lines) <= 6
 
 
-def test_statements_of_existence(images, tmp_path):
-    lines = _write(images, tmp_path / "made.jsonl", count=80, kind="existence")
-    beginnings = {" ".join(line["sentence"].split()[:3]) for line in lines}
-    assert beginnings == {"there is a", "there is no"}
+def test_lessons_ask_for_numbers_and_colors_and_make_statements(images, tmp_path):
+    lines = _write(images, tmp_path / "made.jsonl", count=2000, lessons=True)
+    answers = collections.defaultdict(set)
+    for line in lines:
+        answers[" ".join(line["sentence"].split()[:2])].add(line["answers"])
+    assert answers["what color"] == {"black", "yellow", "blue"}
+    assert answers["how many"] >= {"0", "1", "2", "3", "4", "5"}
+    assert answers["there is"] == {"True", "False"}
 
 
-def test_the_command_offers_all_kinds():
-    assert tuple(SYMBOLS) == statements.KINDS
+def test_a_sentence_alone_does_not_tell_the_answer(images, tmp_path):
+    lines = _write(images, tmp_path / "made.jsonl", count=400, lessons=True)
+    answers = collections.defaultdict(list)
+    for line in lines:
+        answers[line["sentence"]].append(line["answers"])
+    for given in answers.values():
+        assert max(map(given.count, given)) <= len(given) / 2
+
+
+def test_answers_that_depend_on_the_order_of_the_boxes_are_about_the_first(images, tmp_path):
+    lines = _write(images, tmp_path / "made.jsonl", count=400, lessons=True)
+    orders = collections.defaultdict(set)
+    for line in lines:
+        orders[line["sentence"].endswith(("left box", "middle box", "right box"))].add(
+            line["image"][-1]
+        )
+    assert orders == {True: {"0"}, False: set("012345")}
 
 
 def test_the_command_names_the_option_that_is_wrong(images, tmp_path, capsys):
@@ -82,9 +99,8 @@ def test_the_file_can_be_ingested(images, tmp_path):
     _write(images, tmp_path / "made.jsonl", count=4)
     [file] = find_inputs([str(tmp_path / "made.jsonl")])
     read = list(make_sentence_reader("json_lines").read(file))
-    assert [sentence.sentence.answers for sentence in read] == [
-        ((answer, 1.0),) for answer in ("True", "True", "False", "False")
-    ]
+    answers = sorted(sentence.sentence.answers for sentence in read)
+    assert answers == [((answer, 1.0),) for answer in ("False", "False", "True", "True")]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +109,6 @@ def test_the_file_can_be_ingested(images, tmp_path):
         ({"folders": ("7",)}, "no images in the folders 7 are named as NLVR's"),
         ({"count": 0}, "count is 0"),
         ({"most_words": 4}, "most_words is 4"),
-        ({"kind": "some"}, "kind is 'some'; it must be one of all, existence"),
     ],
 )
 def test_wrong_arguments_are_refused(images, tmp_path, change, message):
