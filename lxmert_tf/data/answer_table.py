@@ -3,13 +3,14 @@
 import collections
 import dataclasses
 import pathlib
-from typing import Any
-
-import tensorflow as tf
+from typing import TYPE_CHECKING, Any
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.json_file import read_json
 from lxmert_tf.text_file import read_lines
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _ARTICLES = ("a ", "an ", "the ")
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -37,7 +38,7 @@ class AnswerTable:
         if duplicate is not None:
             raise InputError(f"duplicate answer {duplicate!r} in the answer table")
 
-    def ids(self, texts: tf.RaggedTensor) -> tf.RaggedTensor:
+    def ids(self, texts: "tf.RaggedTensor") -> "tf.RaggedTensor":
         """Look up the IDs of answers.
 
         Args:
@@ -46,6 +47,9 @@ class AnswerTable:
         Returns:
             Ragged int64 [B, (a)]; -1 for answers that are not in the table.
         """
+        # Workers of the ingestion use this module without TensorFlow.
+        import tensorflow as tf
+
         table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
                 tf.constant(self.answers), tf.range(len(self.answers), dtype=tf.int64)
@@ -54,7 +58,7 @@ class AnswerTable:
         )
         return texts.with_flat_values(table.lookup(texts.flat_values))
 
-    def targets(self, texts: tf.RaggedTensor, scores: tf.RaggedTensor) -> tf.Tensor:
+    def targets(self, texts: "tf.RaggedTensor", scores: "tf.RaggedTensor") -> "tf.Tensor":
         """Make soft targets.
 
         Args:
@@ -65,6 +69,8 @@ class AnswerTable:
             float32 [B, A], the score of each answer of the table. Answers that are not in the table
             are ignored; of an answer that is given twice, the higher score counts.
         """
+        import tensorflow as tf
+
         ids = self.ids(texts).flat_values
         known = ids != UNKNOWN
         where = tf.boolean_mask(tf.stack([texts.value_rowids(), ids], axis=1), known)

@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from lxmert_tf.data import schema
+from lxmert_tf.data import scene_tensors, schema
 from lxmert_tf.data.answer_table import AnswerTable
 from lxmert_tf.errors import InputError
 from lxmert_tf.local_files import match_local
@@ -286,8 +286,8 @@ def read_sentences(files: Sequence[str]) -> tf.data.Dataset:
     """
 
     def parse(block):
-        scenes = schema.parse_scenes(block, schema.SENTENCE_FEATURES)
-        answers, _ = schema.sentence_answers(scenes)
+        scenes = scene_tensors.parse_scenes(block, schema.SENTENCE_FEATURES)
+        answers, _ = scene_tensors.sentence_answers(scenes)
         return {"text": scenes[schema.SENTENCE_TEXT].flat_values, "answers": answers}
 
     return read_records(files).batch(SCENES_PER_WINDOW).map(parse, WINDOWS_IN_PARALLEL)
@@ -327,8 +327,8 @@ def _shuffle_records(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Datas
 
 def _parse_window(block, max_regions: int, images_per_scene: int) -> dict[str, Any]:
     """Parse serialized scenes into images, sentences, and the scene of each sentence."""
-    scenes = schema.parse_scenes(block)
-    answers, scores = schema.sentence_answers(scenes)
+    scenes = scene_tensors.parse_scenes(block)
+    answers, scores = scene_tensors.sentence_answers(scenes)
     return {
         "images": _parse_images(scenes, max_regions, images_per_scene),
         "scene_of": scenes[schema.SENTENCE_TEXT].value_rowids(),
@@ -344,12 +344,12 @@ def _parse_window(block, max_regions: int, images_per_scene: int) -> dict[str, A
 
 
 def _parse_images(scenes, max_regions: int, images_per_scene: int) -> dict[str, tf.Tensor]:
-    regions = schema.decode_regions(scenes, max_regions, images_per_scene)
+    regions = scene_tensors.decode_regions(scenes, max_regions, images_per_scene)
     ids = scenes[schema.IMAGE_ID].flat_values
     if images_per_scene > 1:
         return {**regions, "image_id": tf.reshape(ids, tf.shape(regions["region_mask"])[:2])}
     # Only pre-training, which reads one image at a time, uses the labels.
-    return {**regions, **schema.decode_region_labels(scenes, max_regions), "image_id": ids}
+    return {**regions, **scene_tensors.decode_region_labels(scenes, max_regions), "image_id": ids}
 
 
 def _number_windows(windows: tf.data.Dataset) -> tf.data.Dataset:

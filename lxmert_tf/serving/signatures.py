@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from lxmert_tf.data import schema
+from lxmert_tf.data.scene_tensors import decode_regions, parse_scenes
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
@@ -106,7 +107,7 @@ class ServedModule(tf.Module):
             `answers` and `scores` as from `answer`, and `probabilities` float32 [B, A] in the
             order of the answer table.
         """
-        scenes = schema.parse_scenes(examples)
+        scenes = parse_scenes(examples)
         flat = tf.debugging.assert_equal(
             scenes[schema.SENTENCE_TEXT].row_lengths(),
             tf.constant(1, tf.int64),
@@ -114,7 +115,7 @@ class ServedModule(tf.Module):
         )
         with tf.control_dependencies([flat]):
             question = tf.identity(scenes[schema.SENTENCE_TEXT].flat_values)
-        regions = schema.decode_regions(scenes, images_per_scene=self._model.images_per_scene)
+        regions = decode_regions(scenes, images_per_scene=self._model.images_per_scene)
         probabilities = self._probabilities(question, regions)
         return {**self._best(probabilities), "probabilities": probabilities}
 

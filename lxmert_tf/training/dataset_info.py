@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from lxmert_tf.data.answer_table import read_answer_table
 from lxmert_tf.data.batches import read_records, read_sentences
-from lxmert_tf.data.schema import decode_regions, parse_scenes
+from lxmert_tf.data.scene_tensors import decode_regions, parse_scenes
 from lxmert_tf.data.sidecars import check_sentence_count, count_ingested_sentences
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import PresetDescription, describe_preset

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import tensorflow as tf
 
 from lxmert_tf.atomic_write import atomic_directory, check_replaceable
 from lxmert_tf.data.sidecars import INGEST_SUMMARY, write_extractor
@@ -34,6 +33,7 @@ from pipeline.ingest.parsers.text_rows import PieceLines, lines_before
 from pipeline.ingest.readers.pictures import fresh_extractors
 from pipeline.ingest.region_store import RegionStoreReader
 from pipeline.ingest.scenes import ReadScenes
+from pipeline.ingest.tfrecord import write_record
 from pipeline.ingest.transforms.serialize_scenes import scene_records
 
 # The summary in a folder of rejects, and in no other.
@@ -385,24 +385,20 @@ def write_records(path: pathlib.Path, scenes: Iterable[JoinedScene], layout: str
         layout: "grouped" or "flat".
     """
     with noting_errors(path.parent / "work"):
-        try:
-            _write_records(path, scenes, layout)
-        except tf.errors.OpError as error:
-            # Of the file: the disk may be full.
-            raise OSError(None, error.message, str(path)) from error
+        _write_records(path, scenes, layout)
 
 
 def _write_records(path: pathlib.Path, scenes: Iterable[JoinedScene], layout: str) -> None:
     images: set[str] = set()
     sentences, answers = 0, 0
     store = RegionStoreReader()
-    with tf.io.TFRecordWriter(str(path)) as writer:
+    with path.open("wb") as file:
         for joined in sorted(scenes, key=lambda joined: (joined.image_ids, joined.sentences[0].id)):
             images.update(joined.image_ids)
             sentences += len(joined.sentences)
             answers += sum(len(sentence.answers) for sentence in joined.sentences)
             for record in scene_records(joined, store, layout):
-                writer.write(record)
+                write_record(file, record)
     store.close()
     counts = {
         "images": sorted(images),

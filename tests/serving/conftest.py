@@ -8,6 +8,7 @@ import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
 from lxmert_tf import LxmertAnswerClassifier
 from lxmert_tf.data import schema
 from lxmert_tf.data.batches import find_records, read_records
+from lxmert_tf.data.scene_tensors import decode_regions, parse_scenes
 from lxmert_tf.regions.image import read_image
 from lxmert_tf.serving.session import SavedModelSession
 from tests.serving.tiny import make_tiny
@@ -59,8 +60,8 @@ def grouped_records(tiny):
 @pytest.fixture(scope="session")
 def batch(flat_records):
     """The flat records as the inputs of `serving_default`."""
-    scenes = schema.parse_scenes(tf.constant(flat_records))
-    regions = schema.decode_regions(scenes)
+    scenes = parse_scenes(tf.constant(flat_records))
+    regions = decode_regions(scenes)
     return {
         "question": scenes[schema.SENTENCE_TEXT].flat_values,
         "region_features": regions["region_features"],

@@ -12,6 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from lxmert_tf import LxmertPairClassifier, LxmertTextPreprocessor
 from lxmert_tf.cli import main as cli
 from lxmert_tf.data import schema
+from lxmert_tf.data.scene_tensors import decode_regions, parse_scenes
 from lxmert_tf.detector.detector import Detector
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.special_pieces import SPECIAL_PIECES
@@ -74,8 +75,8 @@ def records():
 @pytest.fixture(scope="module")
 def batch(records):
     """The records as the inputs of `serving_default`."""
-    scenes = schema.parse_scenes(tf.constant(records))
-    regions = schema.decode_regions(scenes, images_per_scene=2)
+    scenes = parse_scenes(tf.constant(records))
+    regions = decode_regions(scenes, images_per_scene=2)
     return {
         "question": scenes[schema.SENTENCE_TEXT].flat_values.numpy(),
         "region_features": regions["region_features"].numpy(),

@@ -14,6 +14,7 @@ import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
 from lxmert_tf import LxmertAnswerClassifier, LxmertTextPreprocessor
 from lxmert_tf.data import schema
 from lxmert_tf.data.batches import find_records, read_records
+from lxmert_tf.data.scene_tensors import decode_regions, parse_scenes
 from lxmert_tf.training.checkpointing import TrainingCheckpoints
 from lxmert_tf.training.optimization import BertAdamW
 from tests.serving.tiny import Tiny, write_tiny
@@ -89,9 +90,12 @@ def _records(tiny: Tiny) -> list[bytes]:
 
 
 def _inputs(tiny: Tiny, model: LxmertAnswerClassifier) -> dict[str, tf.Tensor]:
-    scenes = schema.parse_scenes(tf.constant(_records(tiny)))
+    scenes = parse_scenes(tf.constant(_records(tiny)))
     questions = scenes[schema.SENTENCE_TEXT].flat_values
-    return {**LxmertTextPreprocessor(model.vocabulary)(questions), **schema.decode_regions(scenes)}
+    return {
+        **LxmertTextPreprocessor(model.vocabulary)(questions),
+        **decode_regions(scenes),
+    }
 
 
 if __name__ == "__main__":

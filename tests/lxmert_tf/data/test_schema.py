@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as npst
 
 from lxmert_tf.data import schema
 from lxmert_tf.data.scene import Scene, SceneImage, Sentence
+from lxmert_tf.data.scene_tensors import decode_regions, parse_scenes, sentence_answers
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.extractor import Regions
 from tests.lxmert_tf.samples import easy_vqa_scenes, one_line
@@ -89,8 +90,8 @@ def test_the_graph_reads_written_records(data, max_regions, images_per_scene):
     batch = data.draw(
         st.lists(scenes(images=images, least_regions=0, size=size), min_size=1, max_size=4)
     )
-    parsed = schema.parse_scenes(tf.constant([schema.encode_scene(scene) for scene in batch]))
-    regions = schema.decode_regions(parsed, max_regions, images_per_scene)
+    parsed = parse_scenes(tf.constant([schema.encode_scene(scene) for scene in batch]))
+    regions = decode_regions(parsed, max_regions, images_per_scene)
     written = [image.regions for scene in batch for image in scene.images]
     counts = [len(expected) for expected in written]
     most = max(counts) if max_regions is None else max_regions
@@ -115,7 +116,7 @@ def test_the_graph_reads_written_records(data, max_regions, images_per_scene):
     said = [sentence for scene in batch for sentence in scene.sentences]
     texts = parsed[schema.SENTENCE_TEXT].flat_values.numpy()
     assert [text.decode() for text in texts] == [sentence.text for sentence in said]
-    answers, scores = schema.sentence_answers(parsed)
+    answers, scores = sentence_answers(parsed)
     pairs = zip(answers.to_list(), scores.to_list())
     for (words, values), sentence in zip(pairs, said):
         assert [(w.decode(), s) for w, s in zip(words, values)] == list(sentence.answers)
@@ -154,7 +155,7 @@ def test_a_count_that_does_not_fit_is_refused_by_graph_and_python(name, values, 
     good = schema.encode_scene(scene_with(regions=2))
     for batch in ([record], [good, record], [record, good]):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            schema.decode_regions(schema.parse_scenes(tf.constant(batch)))
+            decode_regions(parse_scenes(tf.constant(batch)))
     with pytest.raises(InputError) as raised:
         schema.decode_scene(record)
     assert "the record is not a scene" in one_line(raised)
@@ -174,7 +175,7 @@ def test_an_image_with_more_regions_than_there_is_room_is_refused():
     with pytest.raises(
         tf.errors.InvalidArgumentError, match="5 regions, more than max_regions = 4"
     ):
-        schema.decode_regions(schema.parse_scenes(tf.constant(records)), 4)
+        decode_regions(parse_scenes(tf.constant(records)), 4)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_a_scene_with_another_number_of_images_is_refused(numbers, wanted, messa
     one = scene_with(regions=2)
     batch = [Scene(one.images * number, one.sentences) for number in numbers]
     serialized = tf.constant([schema.encode_scene(scene) for scene in batch])
-    read = tf.function(lambda s: schema.decode_regions(schema.parse_scenes(s), 3, wanted))
+    read = tf.function(lambda s: decode_regions(parse_scenes(s), 3, wanted))
     for call in (read, read.python_function):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             call(serialized)
@@ -203,7 +204,7 @@ def test_counts_that_fit_together_but_not_each_image_are_refused():
     pair = Scene(scene_with(regions=2).images * 2, ())
     record = tf.constant([changed(pair, schema.REGION_COUNT, [1, 3])])
     with pytest.raises(tf.errors.InvalidArgumentError, match="the length of regions/features"):
-        schema.decode_regions(schema.parse_scenes(record), 4, images_per_scene=2)
+        decode_regions(parse_scenes(record), 4, images_per_scene=2)
 
 
 def test_a_record_cut_at_any_byte_is_refused():
@@ -218,7 +219,7 @@ def test_a_record_without_an_image_is_refused_by_the_graph_too():
     good = schema.encode_scene(scene_with(regions=1))
     for batch in ([b""], [good, b""], [b"", good]):
         with pytest.raises(tf.errors.InvalidArgumentError):
-            schema.decode_regions(schema.parse_scenes(tf.constant(batch)))
+            decode_regions(parse_scenes(tf.constant(batch)))
 
 
 @settings(max_examples=60, derandomize=True)
