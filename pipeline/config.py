@@ -21,8 +21,6 @@ T = TypeVar("T")
 # Keys that name a file, as they begin an override of a value in it.
 _FILES = ("model.", "task.", "pretraining.")
 SPLITS = ("train", "validation", "test")
-# A split that may be added.
-PRETRAINING = "pretraining"
 # The challenge that the statements of a format are from.
 CHALLENGES = {"nlvr": "nlvr", "nlvr2_release": "nlvr2", "nlvr2_official": "nlvr2"}
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
@@ -38,7 +36,7 @@ class PipelineConfig:
         model: A model configuration, relative to this file.
         task: A task configuration, relative to this file.
         splits: `train`, `validation` and `test`, each taken from splits of the data set or parts;
-            also `pretraining`, if the pre-training is not on `train`.
+            also those that stages of the pre-training name.
         least_accuracy: Soft accuracy on `test` that a model must reach to be pushed, in 0..1.
         may_drop: How far the accuracy may be below that of the last blessed model, in 0..1.
         pretraining: A pre-training configuration, relative to this file; None to skip this stage.
@@ -70,13 +68,11 @@ class PipelineConfig:
 
     def __post_init__(self):
         check_fields(self)
-        if self.splits.keys() - {PRETRAINING} != set(SPLITS):
+        missing = [name for name in SPLITS if name not in self.splits]
+        if missing:
             raise InputError(
-                f"splits are {', '.join(self.splits)}; they must be {', '.join(SPLITS)}, and may "
-                f"include {PRETRAINING}"
+                f"splits are {', '.join(self.splits)}; {', '.join(missing)} must be among them"
             )
-        if PRETRAINING in self.splits and self.pretraining is None:
-            raise InputError(f"splits.{PRETRAINING} is not used; the key 'pretraining' is missing")
         if self.splits["test"].layout != "flat":
             raise InputError("splits.test.layout is 'grouped'; the Evaluator needs 'flat'")
         if self.ingestion.source and self.extractor is None:
@@ -125,7 +121,19 @@ class LoadedPipeline:
         challenges = {CHALLENGES.get(name) for name in formats}
         return challenges.pop() if len(challenges) == 1 else None
 
+    @property
+    def pretraining_splits(self) -> list[str]:
+        """The splits that the pre-training reads: those that its stages name, otherwise `train`."""
+        stages = self.pretraining.stages if self.pretraining else ()
+        return sorted({stage.split or "train" for stage in stages})
+
     def __post_init__(self):
+        wanted = {*SPLITS, *self.pretraining_splits}
+        if self.pipeline.splits.keys() != wanted:
+            raise InputError(
+                f"splits are {', '.join(self.pipeline.splits)}; with this pre-training they must "
+                f"be {', '.join([*SPLITS, *sorted(wanted - set(SPLITS))])}"
+            )
         pairs = self.task.task == "statements"
         if pairs and self.pretraining:
             raise InputError(

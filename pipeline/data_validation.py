@@ -6,9 +6,10 @@ from typing import NamedTuple, TypeAlias
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from pipeline.config import PRETRAINING
-
 Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
+
+# The splits that must resemble `train`.
+COMPARED = ("validation", "test")
 
 _COMPARATORS = frozenset(
     value
@@ -45,7 +46,7 @@ def anomaly_findings(split: str, anomalies: anomalies_pb2.Anomalies) -> list[Fin
 
 
 def skew_findings(statistics: Mapping[str, Statistics], schema: schema_pb2.Schema) -> list[Finding]:
-    """Compare the other splits with `train`, but for `pretraining`, which may be other data.
+    """Compare `validation` and `test` with `train`; pre-training may be on other data.
 
     Args:
         statistics: Statistics by split.
@@ -56,9 +57,8 @@ def skew_findings(statistics: Mapping[str, Statistics], schema: schema_pb2.Schem
     """
     train = statistics["train"]
     findings = []
-    for split, other in statistics.items():
-        if split in ("train", PRETRAINING):
-            continue
+    for split in filter(statistics.__contains__, COMPARED):
+        other = statistics[split]
         if _has_examples(train) and _has_examples(other):
             found = tfdv.validate_statistics(train, schema, serving_statistics=other)
             findings += _feature_findings(f"train compared with {split}", found, _COMPARATORS)

@@ -17,7 +17,7 @@ from pipeline.components.anomaly_gate import (
 )
 from pipeline.components.infra_validator import infra_validator
 from pipeline.components.scene_example_gen import SceneExampleGen, files_fingerprint
-from pipeline.config import PRETRAINING, LoadedPipeline
+from pipeline.config import LoadedPipeline
 from pipeline.evaluation import evaluation_config
 from pipeline.metadata import connection_config
 
@@ -160,9 +160,9 @@ def _trainers(config: LoadedPipeline, examples) -> list[tfx.components.Trainer]:
     if config.pretraining is None:
         return [_trainer(config, examples, TRAINER_FUNCTION, task)]
     pretraining = dataclasses.asdict(config.pretraining)
-    split = PRETRAINING if PRETRAINING in config.pipeline.splits else "train"
-    pretrainer = _trainer(config, examples, PRETRAINER_FUNCTION, pretraining, split=split)
-    pretrainer = pretrainer.with_id(PRETRAINER)
+    pretrainer = _trainer(
+        config, examples, PRETRAINER_FUNCTION, pretraining, splits=config.pretraining_splits
+    ).with_id(PRETRAINER)
     base_model = pretrainer.outputs["model"]
     return [pretrainer, _trainer(config, examples, TRAINER_FUNCTION, task, base_model)]
 
@@ -173,13 +173,13 @@ def _trainer(
     run_fn: str,
     stage: dict,
     base_model=None,
-    split: str = "train",
+    splits: Sequence[str] = ("train",),
 ):
     return tfx.components.Trainer(
         run_fn=run_fn,
         examples=examples,
         base_model=base_model,
-        train_args=tfx.proto.TrainArgs(splits=[split]),
+        train_args=tfx.proto.TrainArgs(splits=splits),
         eval_args=tfx.proto.EvalArgs(splits=["validation"]),
         custom_config={
             "model": config.model.to_dict(),

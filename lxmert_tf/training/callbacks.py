@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -209,20 +210,25 @@ class SaveCheckpoints(keras.callbacks.Callback):
     Args:
         checkpoints: Where to save.
         every: Steps between checkpoints.
-        steps_per_epoch: Steps in an epoch.
+        is_last_of_epoch: Tells whether a step, counted from 1, is the last of its epoch.
     """
 
-    def __init__(self, checkpoints: TrainingCheckpoints, every: int, steps_per_epoch: int):
+    def __init__(
+        self,
+        checkpoints: TrainingCheckpoints,
+        every: int,
+        is_last_of_epoch: Callable[[int], bool],
+    ):
         super().__init__()
         self._checkpoints = checkpoints
         self._every = every
-        self._steps_per_epoch = steps_per_epoch
+        self._is_last_of_epoch = is_last_of_epoch
         self._saved = checkpoints.step()
 
     def on_train_batch_end(self, batch, logs=None):
         step = self._checkpoints.step()
         # The last step of an epoch is saved after validation.
-        if step % self._steps_per_epoch and step // self._every > self._saved // self._every:
+        if step // self._every > self._saved // self._every and not self._is_last_of_epoch(step):
             self._save(step)
 
     def on_epoch_end(self, epoch, logs=None):

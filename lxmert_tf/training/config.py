@@ -25,15 +25,18 @@ LossWeights = dict[PretrainingTask, NonNegative]
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-    """Epochs that train with the same loss weights.
+    """Epochs that train with the same loss weights on the same records.
 
     Args:
         epochs: Number of epochs.
         loss_weights: Weight of each task; others keep the weight of the whole run.
+        split: Name of the folder whose records are read, such as "lessons"; by default all
+            training records are.
     """
 
     epochs: Count
     loss_weights: LossWeights = dataclasses.field(default_factory=dict)
+    split: str | None = None
 
     def __post_init__(self):
         _check_fields(self)

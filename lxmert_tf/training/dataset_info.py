@@ -17,6 +17,7 @@ from lxmert_tf.models.presets import PresetDescription, describe_preset
 from lxmert_tf.models.special_pieces import special_piece_ids
 from lxmert_tf.text_file import read_lines, read_text, write_text
 from lxmert_tf.training.config import TrainingConfig
+from lxmert_tf.training.stages import group_by_split
 from lxmert_tf.training.vocabulary import build_vocabulary, split_words
 
 # In the directory of a run.
@@ -28,14 +29,19 @@ class DatasetInfo:
     """Facts about the training data.
 
     Args:
-        sentences: Number of training sentences.
+        splits: Number of training sentences of each split; see `group_by_split`.
         vocabulary: Word pieces; empty where training starts from a preset, which has its own.
         answers: Answer table; empty if there are no answers, or none are needed.
     """
 
-    sentences: int
+    splits: dict[str, int]
     vocabulary: list[str]
     answers: list[str]
+
+    @property
+    def sentences(self) -> int:
+        """Number of all training sentences."""
+        return sum(self.splits.values())
 
     def save(self, directory) -> None:
         """Write `dataset.json` into the directory of a run."""
@@ -80,19 +86,25 @@ def read_dataset_info(
     makes_vocabulary = not config.vocabulary and not config.init_from
     makes_answers = needs_answers and not config.answers
 
-    sentences = count_ingested_sentences(files)
-    if sentences is None or makes_vocabulary or makes_answers:
-        counts = _count(files, makes_vocabulary)
-        check_sentence_count(files, counts.sentences)
-        sentences = counts.sentences
+    groups = group_by_split(files)
+    ingested = {name: count_ingested_sentences(group) for name, group in groups.items()}
+    splits = {name: number for name, number in ingested.items() if number is not None}
+    if len(splits) < len(groups) or makes_vocabulary or makes_answers:
+        counts = _Counts()
+        for name, group in groups.items():
+            before = counts.sentences
+            _count(group, makes_vocabulary, counts)
+            splits[name] = counts.sentences - before
+            check_sentence_count(group, splits[name])
         if makes_answers:
             # The most frequent first; equally frequent ones by name.
             answers = sorted(counts.answers, key=lambda answer: (-counts.answers[answer], answer))
-        if makes_vocabulary and sentences:
+        if makes_vocabulary and counts.sentences:
             vocabulary = build_vocabulary(counts.words, config.vocabulary_size)
-    if not sentences:
+    info = DatasetInfo(splits, vocabulary, answers)
+    if not info.sentences:
         raise InputError(f"{files[0]} (of {len(files)}): no sentences to train on")
-    return DatasetInfo(sentences, vocabulary, answers)
+    return info
 
 
 def check_all_records(files: Sequence[str]) -> None:
@@ -101,7 +113,9 @@ def check_all_records(files: Sequence[str]) -> None:
     Raises:
         InputError: The numbers differ.
     """
-    check_sentence_count(files, _count(files, words=False).sentences)
+    counts = _Counts()
+    _count(files, words=False, counts=counts)
+    check_sentence_count(files, counts.sentences)
 
 
 @dataclasses.dataclass
@@ -111,8 +125,8 @@ class _Counts:
     answers: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
 
-def _count(files: Sequence[str], words: bool) -> _Counts:
-    """Count sentences, answers, and if wanted words."""
+def _count(files: Sequence[str], words: bool, counts: _Counts) -> None:
+    """Add the numbers of sentences, of each answer, and if wanted of each word."""
 
     # Counted per block in the graph: Python then adds up few numbers.
     @tf.autograph.experimental.do_not_convert
@@ -123,14 +137,12 @@ def _count(files: Sequence[str], words: bool) -> _Counts:
         counted = {name: tf.unique_with_counts(values) for name, values in found.items()}
         return tf.size(block["text"]), {name: (c.y, c.count) for name, c in counted.items()}
 
-    counts = _Counts()
     for sentences, found in read_sentences(files).map(count_block, tf.data.AUTOTUNE):
         counts.sentences += int(sentences)
         for name, (values, numbers) in found.items():
             counter = getattr(counts, name)
             for value, number in zip(values.numpy().tolist(), numbers.numpy().tolist()):
                 counter[value.decode()] += number
-    return counts
 
 
 def read_feature_size(files: Sequence[str], images_per_scene: int = 1) -> int:

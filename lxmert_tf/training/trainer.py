@@ -3,7 +3,7 @@
 import abc
 import contextlib
 import dataclasses
-import math
+import functools
 from collections.abc import Callable, Sequence
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,6 +37,7 @@ from lxmert_tf.training.dataset_info import (
 )
 from lxmert_tf.training.optimization import BertAdamW, WarmupLinearDecay
 from lxmert_tf.training.run_directory import RunDirectory, run_settings
+from lxmert_tf.training.stages import StagePlan, plan_stages
 from lxmert_tf.training.strategy import explaining_lost_workers, is_chief, training_strategy
 
 
@@ -158,8 +159,8 @@ def train(
         info = kept_dataset_info(directory) if directory and resume else None
         info = info or read_dataset_info(train_files, config, recipe.needs_answers())
         recipe.check(info)
-        steps_per_epoch = math.ceil(info.sentences / config.batch_size)
-        total_steps = steps_per_epoch * config.epochs
+        stages = plan_stages(config.stages, train_files, info.splits, config.batch_size)
+        total_steps = stages[-1].last_step
 
         with strategy.scope():
             model = _build_model(recipe, info, train_files)
@@ -179,7 +180,7 @@ def train(
             run.save_dataset_info(info)
             log_directory = run.path
             checkpoints = TrainingCheckpoints(run.checkpoints, model, optimizer, config.checkpoints)
-            first_step = _restore(checkpoints, steps_per_epoch)
+            first_step = _restore(checkpoints, stages)
 
         def batches(files: Sequence[str], epoch, seed: int | None) -> tf.data.Dataset:
             examples = example_batches(
@@ -193,10 +194,10 @@ def train(
             )
             return recipe.make_batches(examples, preprocessor, model.answers or (), epoch)
 
-        def train_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        def train_batches(plan: StagePlan, epoch: tf.Tensor) -> tf.data.Dataset:
             # Without the assertion, missing records would shift all later epochs unnoticed.
-            count = tf.data.experimental.assert_cardinality(steps_per_epoch)
-            return batches(train_files, epoch, config.seed).apply(count)
+            count = tf.data.experimental.assert_cardinality(plan.steps_per_epoch)
+            return batches(plan.files, epoch, config.seed).apply(count)
 
         validation = None
         if validation_files:
@@ -214,20 +215,19 @@ def train(
             callbacks.append(TrainingLog(log_directory, schedule, first_step))
         if chief and checkpoints:
             every = config.checkpoint_steps
-            callbacks.append(SaveCheckpoints(checkpoints, every, steps_per_epoch))
+            is_last = functools.partial(is_last_of_epoch, stages)
+            callbacks.append(SaveCheckpoints(checkpoints, every, is_last))
         if chief:
             callbacks.append(TrainingProgress(total_steps, config.epochs, config.batch_size))
 
         options = {"validation_data": validation, "callbacks": callbacks, "verbose": 0}
         with explaining_lost_workers(), _explaining_missing_records(train_files):
-            last_epoch = 0
-            for stage in config.stages:
-                first_epoch, last_epoch = last_epoch, last_epoch + stage.epochs
-                first = max(first_step, first_epoch * steps_per_epoch)
-                if first < last_epoch * steps_per_epoch:
+            for plan in stages:
+                first = max(first_step, plan.first_step)
+                if first < plan.last_step:
                     with strategy.scope():
-                        recipe.compile(model, optimizer, stage)
-                    _fit(model, train_batches, steps_per_epoch, first, last_epoch, **options)
+                        recipe.compile(model, optimizer, plan.stage)
+                    _fit(model, functools.partial(train_batches, plan), plan, first, **options)
 
         if best:
             best.load()
@@ -259,41 +259,54 @@ def _build_model(recipe: Recipe, info: DatasetInfo, files: Sequence[str]) -> Tas
     )
 
 
-def _restore(checkpoints: TrainingCheckpoints, steps_per_epoch: int) -> int:
+def _restore(checkpoints: TrainingCheckpoints, stages: Sequence[StagePlan]) -> int:
     """Restore the newest readable checkpoint; return its step, or 0 if there is none."""
     step, damaged = checkpoints.restore()
     console = make_console(stderr=True)
     for path in damaged:
         console.print(f"{path}: damaged checkpoint; using the one before it", soft_wrap=True)
     if step:
-        epoch, done = divmod(step, steps_per_epoch)
-        console.print(f"resuming at step {step} (epoch {epoch + 1}, {done} of {steps_per_epoch})")
+        plan = _stage_at(stages, step)
+        epoch, done = plan.locate(step)
+        console.print(
+            f"resuming at step {step} (epoch {epoch + 1}, {done} of {plan.steps_per_epoch})"
+        )
     return step
+
+
+def _stage_at(stages: Sequence[StagePlan], step: int) -> StagePlan:
+    """Return the stage that goes on after a step; the last one after its end."""
+    return next((plan for plan in stages if step < plan.last_step), stages[-1])
+
+
+def is_last_of_epoch(stages: Sequence[StagePlan], step: int) -> bool:
+    """Return whether a step, counted from 1, ends an epoch."""
+    _, done = _stage_at(stages, step).locate(step)
+    return done == 0
 
 
 def _fit(
     model: keras.Model,
     train_batches: Callable[[tf.Tensor], tf.data.Dataset],
-    steps_per_epoch: int,
+    plan: StagePlan,
     first_step: int,
-    last_epoch: int,
     **options,
 ) -> None:
-    """Fit a compiled model from a step, counted from epoch 0, to the start of `last_epoch`."""
-    epoch, done = divmod(first_step, steps_per_epoch)
+    """Fit a compiled model from a step of a stage to its end."""
+    epoch, done = plan.locate(first_step)
     if done:
         rest = _split_by_batches(train_batches(tf.constant(epoch, tf.int64)).skip(done))
-        steps = steps_per_epoch - done
+        steps = plan.steps_per_epoch - done
         model.fit(rest, steps_per_epoch=steps, initial_epoch=epoch, epochs=epoch + 1, **options)
         epoch += 1
-    if epoch < last_epoch:
+    if epoch < plan.last_epoch:
         # One dataset for all epochs, so that it is traced once.
-        stream = tf.data.Dataset.range(epoch, last_epoch).flat_map(train_batches)
+        stream = tf.data.Dataset.range(epoch, plan.last_epoch).flat_map(train_batches)
         model.fit(
             _split_by_batches(stream),
-            steps_per_epoch=steps_per_epoch,
+            steps_per_epoch=plan.steps_per_epoch,
             initial_epoch=epoch,
-            epochs=last_epoch,
+            epochs=plan.last_epoch,
             **options,
         )
 

@@ -24,9 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--most-words", type=int, default=30, metavar="N", help="longest statement (default 30)"
     )
     parser.add_argument(
-        "--lessons",
-        action="store_true",
-        help="mix them with questions and with simpler statements, to pre-train on",
+        "--lesson",
+        type=int,
+        default=0,
+        metavar="N",
+        help="mix in questions and simpler statements to pre-train on: 1 for the simplest, then 2 "
+        "and 3 (default 0: statements alone)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
     parser.add_argument(
@@ -38,16 +41,16 @@ def run(args: argparse.Namespace) -> int:
     """Write the statements."""
     from pipeline.statements.generate import StatementsConfig, write_statements
 
-    with naming_options(("count", "most_words", "seed")):
+    with naming_options(("count", "most_words", "lesson", "seed")):
         config = StatementsConfig(
             tuple(args.images),
             tuple(args.folders),
             args.count,
             args.most_words,
-            args.lessons,
+            args.lesson,
             args.seed,
         )
     write_statements(config, args.output)
-    kind = "sentences" if config.lessons else "statements"
+    kind = "sentences" if config.lesson else "statements"
     print(f"written to {args.output}: {config.count:,} {kind}")
     return 0

@@ -9,7 +9,7 @@ import json
 import pathlib
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +25,8 @@ from pipeline.ingest.image_names import name_of_file, parse_name
 from pipeline.statements.grammar import Grammar
 from pipeline.statements.nlvr_questions import (
     LESSONS,
-    STATEMENTS,
     SentenceKind,
+    kinds_of_lesson,
     sentence_rules,
 )
 from pipeline.statements.scenes import Scenes, read_scenes
@@ -66,8 +66,8 @@ class StatementsConfig:
         folders: Names or patterns of the folders whose images are used; empty for all.
         count: Number of sentences, each about one image.
         most_words: Words of the longest sentence.
-        lessons: Whether to mix the statements with questions and with simpler statements, from
-            which a model learns to find, count, and compare.
+        lesson: 1 to 3 to mix in questions and simpler statements, from which a model learns to
+            find, count, and compare; the first is the simplest. 0 for statements alone.
         seed: Seed of the sentences and of the choice of images.
 
     Raises:
@@ -78,7 +78,7 @@ class StatementsConfig:
     folders: tuple[str, ...] = ()
     count: int = 500_000
     most_words: int = 30
-    lessons: bool = False
+    lesson: int = 0
     seed: int = 0
 
     def __post_init__(self):
@@ -86,12 +86,14 @@ class StatementsConfig:
         for name, least in (("count", 1), ("most_words", 5), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if not 0 <= self.lesson <= LESSONS:
+            raise InputError(f"lesson is {self.lesson}; it must be from 1 to {LESSONS}, or 0")
 
 
 def write_statements(config: StatementsConfig, output) -> None:
     """Write statements about images.
 
-    A line is {"id", "image", "sentence", "answers"}, the last "True" or "False"; with `lessons`
+    A line is {"id", "image", "sentence", "answers"}, the last "True" or "False"; with a lesson
     also a number or a color. Only the first of the six orders of the boxes is read. Sentences that
     do not depend on it are about a random one.
 
@@ -111,9 +113,7 @@ def write_statements(config: StatementsConfig, output) -> None:
     names = [_name(file).removesuffix("0") for file in files]
     generator = random.Random(config.seed)
     sentences = itertools.islice(
-        balanced_sentences(
-            scenes, LESSONS if config.lessons else STATEMENTS, config.most_words, config.seed
-        ),
+        balanced_sentences(scenes, kinds_of_lesson(config.lesson), config.most_words, config.seed),
         config.count,
     )
     with atomic_file(output) as partial, partial.open("w", encoding="utf-8") as lines:
@@ -129,13 +129,13 @@ def write_statements(config: StatementsConfig, output) -> None:
 
 
 def balanced_sentences(
-    scenes: Scenes, kinds: Sequence[SentenceKind], most_words: int, seed: int
+    scenes: Scenes, kinds: Mapping[SentenceKind, float], most_words: int, seed: int
 ) -> Iterator[AnsweredSentence]:
     """Draw sentences without end, each for images with different answers.
 
     Args:
         scenes: The images.
-        kinds: The kinds of sentences.
+        kinds: Kinds of sentences -> how often each is drawn, relative to the others.
         most_words: Words of the longest sentence.
         seed: Seed of sentences and images.
 
@@ -147,11 +147,10 @@ def balanced_sentences(
     choice = np.random.default_rng(seed)
     of_towers = np.flatnonzero(scenes.is_tower)
     scattered = np.flatnonzero(~scenes.is_tower)
-    shares = [kind.share for kind in kinds]
     left_out = 0
     while left_out < _MOST_TRIES:
         left_out += 1
-        [kind] = generator.choices(kinds, shares)
+        [kind] = generator.choices(list(kinds), list(kinds.values()))
         # Both sorts of images as often as there are.
         is_tower = generator.random() * len(scenes) < len(of_towers)
         symbol, images = (kind.towers, of_towers) if is_tower else (kind.scattered, scattered)

@@ -42,7 +42,7 @@ class SentenceKind(NamedTuple):
         answers: The answers. A meaning is the index of one, or negative where there is none.
         scattered: The symbol of sentences about scattered objects; None if there are none.
         towers: The symbol of sentences about towers of blocks; None if there are none.
-        share: How often the kind is drawn, relative to the others.
+        shares: How often each lesson draws the kind, relative to its other kinds.
         most_words: Words of the longest sentence.
         tells_boxes_apart: Whether answers depend on the order of the boxes.
     """
@@ -50,28 +50,44 @@ class SentenceKind(NamedTuple):
     answers: Sequence[str]
     scattered: str | None
     towers: str | None
-    share: float = 1
+    shares: tuple[float, ...] = ()
     most_words: int = 30
     tells_boxes_apart: bool = False
 
 
-STATEMENTS = (SentenceKind(TRUTHS, SCATTERED, TOWERS),)
-# From the simple ones to the whole grammar.
-LESSONS = (
-    SentenceKind(NUMBERS, "plain_number_in_box", "number_in_tower", tells_boxes_apart=True),
-    SentenceKind(NUMBERS, "plain_number_of_objects", "number_of_blocks"),
-    SentenceKind(TRUTHS, "existing_object", "existing_block"),
-    SentenceKind(tuple(COLORS), None, "color_in_tower", tells_boxes_apart=True),
-    SentenceKind(NUMBERS, "plain_number_of_boxes", "plain_number_of_towers"),
-    SentenceKind(TRUTHS, "plain_scattered", "plain_towers"),
-    SentenceKind(NUMBERS, "number_in_box", "number_in_tower", tells_boxes_apart=True),
-    SentenceKind(NUMBERS, "number_in_contact", None),
-    SentenceKind(TRUTHS, SCATTERED, TOWERS, most_words=10),
-    SentenceKind(NUMBERS, "number_of_boxes", "number_of_towers", most_words=12),
-    SentenceKind(TRUTHS, SCATTERED, TOWERS, most_words=14),
-    SentenceKind(NUMBERS, "number_of_boxes", "number_of_towers"),
-    SentenceKind(TRUTHS, SCATTERED, TOWERS, share=2),
+STATEMENTS = SentenceKind(TRUTHS, SCATTERED, TOWERS)
+# Number of lessons: to find and count objects, to compare boxes, and the whole grammar.
+LESSONS = 3
+# In a mixture of all kinds from the start, counting in one box was not learned.
+_KINDS = (
+    SentenceKind(
+        NUMBERS, "plain_number_in_box", "number_in_tower", (6, 1, 0.5), tells_boxes_apart=True
+    ),
+    SentenceKind(NUMBERS, "plain_number_of_objects", "number_of_blocks", (2, 1, 0.5)),
+    SentenceKind(TRUTHS, "existing_object", "existing_block", (2, 1, 0.5)),
+    SentenceKind(tuple(COLORS), None, "color_in_tower", (0, 1.5, 0.5), tells_boxes_apart=True),
+    SentenceKind(NUMBERS, "plain_number_of_boxes", "plain_number_of_towers", (0, 3, 1)),
+    SentenceKind(TRUTHS, "plain_scattered", "plain_towers", (0, 1.5, 1)),
+    SentenceKind(NUMBERS, "number_in_box", "number_in_tower", (0, 0, 1), tells_boxes_apart=True),
+    SentenceKind(NUMBERS, "number_in_contact", None, (0, 0, 1)),
+    SentenceKind(NUMBERS, "number_of_boxes", "number_of_towers", (0, 0, 1), most_words=12),
+    SentenceKind(NUMBERS, "number_of_boxes", "number_of_towers", (0, 0, 1.5)),
+    SentenceKind(TRUTHS, SCATTERED, TOWERS, (0, 0, 1), most_words=10),
+    SentenceKind(TRUTHS, SCATTERED, TOWERS, (0, 0, 1), most_words=14),
+    SentenceKind(TRUTHS, SCATTERED, TOWERS, (0, 0, 3)),
 )
+
+
+def kinds_of_lesson(lesson: int) -> dict[SentenceKind, float]:
+    """Return the kinds of sentences of a lesson, and how often each is drawn, relatively.
+
+    Args:
+        lesson: 1 to `LESSONS`, from simple questions to the whole grammar; 0 for statements alone.
+    """
+    if lesson == 0:
+        return {STATEMENTS: 1}
+    shares = {kind: kind.shares[lesson - 1] for kind in _KINDS}
+    return {kind: share for kind, share in shares.items() if share}
 
 
 def sentence_rules() -> dict[str, list[Rule]]:

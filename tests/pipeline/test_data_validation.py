@@ -37,7 +37,7 @@ def test_skew_is_found_when_a_split_has_other_shares_than_train(feature, other, 
 
 
 def test_pretraining_may_have_other_answers_than_training():
-    splits = {"train": statistics_of(EVEN), "pretraining": statistics_of({"number": 1.0})}
+    splits = {"train": statistics_of(EVEN), "lessons": statistics_of({"number": 1.0})}
     assert skew_findings(splits, SCHEMA) == []
 
 

@@ -64,14 +64,19 @@ def test_no_training_before_the_data_has_passed(file):
 
 
 @pytest.mark.parametrize(
-    "change, split", [([], "train"), (["splits.pretraining.from=train"], "pretraining")]
+    "changes, splits",
+    [
+        ([], ["train"]),
+        (["splits.easy.from=train", "pretraining.stages.0.split=easy"], ["easy"]),
+    ],
 )
-def test_pretraining_reads_its_own_split_if_there_is_one(file, change, split):
-    components = {c.id: c for c in create_components(load_pipeline(file, change), "pushed")}
-    trained = [
-        json.loads(components[n].exec_properties["train_args"]) for n in ("Pretrainer", "Trainer")
+def test_pretraining_reads_the_splits_of_its_stages(file, changes, splits):
+    components = {c.id: c for c in create_components(load_pipeline(file, changes), "pushed")}
+    read = [
+        json.loads(components[name].exec_properties["train_args"])["splits"]
+        for name in ("Pretrainer", "Trainer")
     ]
-    assert [args["splits"] for args in trained] == [[split], ["train"]]
+    assert read == [splits, ["train"]]
 
 
 def test_newer_preset_is_not_served_from_the_cache(file, tmp_path):

@@ -119,7 +119,7 @@ def test_a_directory_that_cannot_be_written_is_reported(tmp_path):
 
 def test_the_last_step_of_an_epoch_is_saved_when_the_epoch_is_over(tmp_path):
     trained = Trained(tmp_path, keep=9)
-    callback = SaveCheckpoints(trained.checkpoints, every=2, steps_per_epoch=4)
+    callback = SaveCheckpoints(trained.checkpoints, 2, is_last_of_epoch=lambda step: step % 4 == 0)
     for step in (1, 2, 3, 4):
         trained.go_to(step)
         callback.on_train_batch_end(step)

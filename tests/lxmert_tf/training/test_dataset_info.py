@@ -65,7 +65,7 @@ def test_without_a_summary_sentences_are_counted(files, named, monkeypatch):
 
 def test_a_run_keeps_its_dataset_info(tmp_path):
     assert kept_dataset_info(tmp_path) is None
-    info = DatasetInfo(3, ["[PAD]", "étoile", "\u2028"], ["yes"])
+    info = DatasetInfo({"train": 3}, ["[PAD]", "étoile", "\u2028"], ["yes"])
     info.save(tmp_path)
     assert kept_dataset_info(tmp_path) == info
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import shutil
 
@@ -10,10 +11,12 @@ import pytest
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertBackbone, LxmertPretrainer
 from lxmert_tf.data import batches
+from lxmert_tf.data.batches import find_records
 from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.regions.grid import GridExtractor
 from lxmert_tf.training import dataset_info
 from lxmert_tf.training.config import FinetuningConfig, StageConfig
+from lxmert_tf.training.dataset_info import kept_dataset_info
 from lxmert_tf.training.finetune import finetune
 from lxmert_tf.training.pretrain import pretrain
 from tests.lxmert_tf.samples import one_line, pair_scenes, write_records
@@ -84,6 +87,28 @@ def test_a_resumed_run_ends_with_the_same_weights(
     # The lines of the steps that were repeated are there once.
     steps = [line["step"] for line in log_of(tmp_path / "run")]
     assert steps == sorted(set(steps)) == [line["step"] for line in log_of(finished)]
+
+
+@pytest.mark.slow
+def test_a_run_whose_stages_read_other_records_is_resumed_in_either(files, tmp_path, capfd):
+    for number, name in enumerate(("easy", "hard")):
+        (tmp_path / name).mkdir()
+        shutil.copy(files[number], tmp_path / name)
+    records = find_records(tmp_path / "easy", tmp_path / "hard")
+    stages = (StageConfig(1, split="hard"), StageConfig(2, split="easy"))
+    config = dataclasses.replace(PRETRAINING, stages=stages, checkpoint_steps=2)
+    whole = tmp_path / "whole"
+    pretrain(records, (), config, MODEL, directory=whole)
+    info = kept_dataset_info(whole)
+    hard, easy = (math.ceil(info.splits[name] / config.batch_size) for name in ("hard", "easy"))
+    assert [line["step"] for line in log_of(whole)] == [hard, hard + easy, hard + 2 * easy]
+    for step in (2, hard, hard + easy):
+        copy = tmp_path / f"from-{step}"
+        copy_as_if_killed(step, whole, copy)
+        pretrain(records, (), config, MODEL, directory=copy, resume=True)
+        assert f"resuming at step {step} " in capfd.readouterr().err
+        for ours, theirs in zip(weights_of(copy), weights_of(whole), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.e2e

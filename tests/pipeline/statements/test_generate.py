@@ -60,7 +60,7 @@ def test_statements_have_a_limited_length(images, tmp_path):
 
 
 def test_lessons_ask_for_numbers_and_colors_and_make_statements(images, tmp_path):
-    lines = _write(images, tmp_path / "made.jsonl", count=2000, lessons=True)
+    lines = _write(images, tmp_path / "made.jsonl", count=2000, lesson=3)
     answers = collections.defaultdict(set)
     for line in lines:
         answers[" ".join(line["sentence"].split()[:2])].add(line["answers"])
@@ -69,8 +69,15 @@ def test_lessons_ask_for_numbers_and_colors_and_make_statements(images, tmp_path
     assert answers["there is"] == {"True", "False"}
 
 
+def test_the_first_lesson_is_the_simplest(images, tmp_path):
+    lines = _write(images, tmp_path / "made.jsonl", count=400, lesson=1)
+    beginnings = {" ".join(line["sentence"].split()[:2]) for line in lines}
+    assert beginnings == {"how many", "there is"}
+    assert max(len(line["sentence"].split()) for line in lines) <= 9
+
+
 def test_a_sentence_alone_does_not_tell_the_answer(images, tmp_path):
-    lines = _write(images, tmp_path / "made.jsonl", count=400, lessons=True)
+    lines = _write(images, tmp_path / "made.jsonl", count=400, lesson=2)
     answers = collections.defaultdict(list)
     for line in lines:
         answers[line["sentence"]].append(line["answers"])
@@ -79,7 +86,7 @@ def test_a_sentence_alone_does_not_tell_the_answer(images, tmp_path):
 
 
 def test_answers_that_depend_on_the_order_of_the_boxes_are_about_the_first(images, tmp_path):
-    lines = _write(images, tmp_path / "made.jsonl", count=400, lessons=True)
+    lines = _write(images, tmp_path / "made.jsonl", count=400, lesson=2)
     orders = collections.defaultdict(set)
     for line in lines:
         orders[line["sentence"].endswith(("left box", "middle box", "right box"))].add(
@@ -109,6 +116,7 @@ def test_the_file_can_be_ingested(images, tmp_path):
         ({"folders": ("7",)}, "no images in the folders 7 are named as NLVR's"),
         ({"count": 0}, "count is 0"),
         ({"most_words": 4}, "most_words is 4"),
+        ({"lesson": 4}, "lesson is 4; it must be from 1 to 3, or 0"),
     ],
 )
 def test_wrong_arguments_are_refused(images, tmp_path, change, message):
