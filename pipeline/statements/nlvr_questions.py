@@ -61,13 +61,13 @@ LESSONS = 3
 # In a mixture of all kinds from the start, counting in one box was not learned.
 _KINDS = (
     SentenceKind(
-        NUMBERS, "plain_number_in_box", "number_in_tower", (6, 1, 0.5), tells_boxes_apart=True
+        NUMBERS, "plain_number_in_box", "number_in_tower", (6, 0.5, 0.5), tells_boxes_apart=True
     ),
-    SentenceKind(NUMBERS, "plain_number_of_objects", "number_of_blocks", (2, 1, 0.5)),
-    SentenceKind(TRUTHS, "existing_object", "existing_block", (2, 1, 0.5)),
-    SentenceKind(tuple(COLORS), None, "color_in_tower", (0, 1.5, 0.5), tells_boxes_apart=True),
-    SentenceKind(NUMBERS, "plain_number_of_boxes", "plain_number_of_towers", (0, 3, 1)),
-    SentenceKind(TRUTHS, "plain_scattered", "plain_towers", (0, 1.5, 1)),
+    SentenceKind(NUMBERS, "plain_number_of_objects", "number_of_blocks", (2, 0.5, 0.5)),
+    SentenceKind(TRUTHS, "existing_object", "existing_block", (2, 0.5, 0.5)),
+    SentenceKind(tuple(COLORS), None, "color_in_tower", (0, 1, 0.5), tells_boxes_apart=True),
+    SentenceKind(NUMBERS, "plain_number_of_boxes", "plain_number_of_towers", (0, 5, 1)),
+    SentenceKind(TRUTHS, "plain_scattered", "plain_towers", (0, 1, 1)),
     SentenceKind(NUMBERS, "number_in_box", "number_in_tower", (0, 0, 1), tells_boxes_apart=True),
     SentenceKind(NUMBERS, "number_in_contact", None, (0, 0, 1)),
     SentenceKind(NUMBERS, "number_of_boxes", "number_of_towers", (0, 0, 1), most_words=12),

@@ -22,7 +22,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CONFIG = pathlib.Path(str(importlib.resources.files("lxmert_tf.configs"))) / "pipeline/nlvr.yaml"
 # Sizes and steps; all else is as in the files.
-SMALL = ("task.epochs=1", "model.language_layers=1", "model.cross_layers=1", "least_accuracy=0")
+SMALL = ("task.epochs=1", "model.relationship_layers=1", "model.cross_layers=1", "least_accuracy=0")
+MADE = {
+    "lesson1": ["--lesson", "1", "--folders", "[01]*"],
+    "lesson2": ["--lesson", "2", "--folders", "[23]*"],
+    "lesson3": ["--lesson", "3", "--folders", "[0-6]*"],
+    "statements": ["--folders", "[0-6]*"],
+}
 # One example from each of the 80 folders of train, and three from each of the seven of test.
 PER_DIRECTORY = {"train": 1, "test": 3}
 EXAMPLES = {"train": 67, "validation": 13, "test": 21}
@@ -46,6 +52,11 @@ def run(tmp_path_factory) -> Run:
     command += [word for change in SMALL for word in ("--set", change)]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        made = folder / "build" / "nlvr"
+        made.mkdir(parents=True)
+        for name, options in MADE.items():
+            argv = ["statements", "--images", "data/nlvr/nlvr/train", *options, "--count", "300"]
+            assert cli.main([*argv, "--output", str(made / f"{name}.jsonl")]) == 0
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             assert cli.main(command) == 0
     record = read_last_run(folder / "build" / "pipeline" / "nlvr" / "metadata.sqlite")
@@ -63,10 +74,21 @@ def test_images_are_in_the_split_of_their_folder(run):
         scenes = [decode_scene(record.numpy()) for record in records]
         found = {scene.images[0].id for scene in scenes}
         assert len(scenes) == len(found) == 6 * examples
-        assert all(len(scene.sentences) == 1 for scene in scenes)
+        if split != "train":
+            assert all(len(scene.sentences) == 1 for scene in scenes)
         if split != "test":
             last_folders = {folders[name.rpartition("-")[0]][0] for name in found}
             assert (last_folders <= set("789")) == (split == "validation")
+
+
+def test_each_lesson_and_the_statements_are_in_their_split(run):
+    for split, sentences in (("lesson1", 300), ("lesson2", 300), ("lesson3", 300 + 67 * 6)):
+        scenes = [decode_scene(record.numpy()) for record in read_records(run.files(split))]
+        assert sum(len(scene.sentences) for scene in scenes) == sentences
+    scenes = [decode_scene(record.numpy()) for record in read_records(run.files("train"))]
+    answers = {text for scene in scenes for s in scene.sentences for text, _ in s.answers}
+    assert sum(len(scene.sentences) for scene in scenes) == 300 + 67 * 6
+    assert answers == {"True", "False"}
 
 
 def test_the_report_has_the_scores_that_evaluate_prints(run, capsys):
