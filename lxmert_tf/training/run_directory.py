@@ -1,7 +1,7 @@
 """The directory of a training run.
 
 run.json        settings, compared when the run is resumed
-dataset.json    number of sentences, vocabulary, and answers of the training data
+dataset.json    number of sentences of each split, vocabulary, and answers of the training data
 checkpoints/    TensorFlow checkpoints of model and optimizer, and the weights of the best epoch
 log.jsonl       see `TrainingLog`
 tensorboard/    event files
