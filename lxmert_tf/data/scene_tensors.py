@@ -119,6 +119,27 @@ def decode_regions(
     }
 
 
+def distinct_regions(scenes: dict[str, tf.RaggedTensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find scenes with the same regions, so that they are encoded once.
+
+    Args:
+        scenes: From `parse_scenes`, N scenes.
+
+    Returns:
+        The position of the first of the scenes that have the same regions, int32 [M], and for each
+        scene the index of its first one among these, int32 [N].
+    """
+    # The bits of boxes, because their values would be rounded as text.
+    bits = tf.ragged.map_flat_values(tf.bitcast, scenes[BOXES], tf.int32)
+    boxes = tf.ragged.map_flat_values(tf.strings.as_string, bits)
+    parts = [
+        tf.strings.reduce_join(part, axis=-1, separator=" ") for part in (scenes[FEATURES], boxes)
+    ]
+    different, index = tf.unique(tf.strings.join(parts, separator=" "))
+    first = tf.math.unsorted_segment_min(tf.range(tf.size(index)), index, tf.size(different))
+    return first, index
+
+
 def decode_region_labels(
     scenes: dict[str, tf.RaggedTensor], max_regions: int
 ) -> dict[str, tf.Tensor]:

@@ -153,12 +153,11 @@ def _answer(
 
     @tf.function(reduce_retracing=True)
     def best(text, image_ids, regions):
-        text_inputs = preprocessor(text)
         if isinstance(model, LxmertPairClassifier):
-            inputs = {**text_inputs, **regions}
+            inputs = {**preprocessor(text), **regions}
             logits = model(inputs, output_attentions=False, packed=model.packs)
         else:
-            logits = _answer_about_each_image(model, text_inputs, image_ids, regions)
+            logits = _answer_pairs(model, preprocessor, text, image_ids, regions)
         return tf.argmax(logits, axis=-1)
 
     for batch in examples:
@@ -166,12 +165,21 @@ def _answer(
         yield batch, [answers[number] for number in ids]
 
 
-def _answer_about_each_image(model: LxmertAnswerClassifier, text_inputs, image_ids, regions):
-    # In a grouped record the questions about an image follow each other; it is encoded once.
+def _answer_pairs(model: LxmertAnswerClassifier, preprocessor, text, image_ids, regions):
+    """Return logits [B, A]; equal questions, and consecutive ones about an image, share its state.
+
+    Other questions about an image are not looked for: two data sets may have images of one id.
+    """
+    distinct, question = tf.unique(text)
+    text_inputs = preprocessor(distinct)
     first, run = consecutive_images(image_ids)
     images = {name: tf.gather(value, first) for name, value in regions.items()}
-    states = model.encode_image(**images)
-    return model.answer_about_state(text_inputs, tf.gather(states, run), regions["region_mask"])
+    return model.answer_pairs(
+        tf.gather(model.encode_question(text_inputs), question),
+        tf.gather(text_inputs["padding_mask"], question),
+        tf.gather(model.encode_image(**images), run),
+        regions["region_mask"],
+    )
 
 
 def _spell_labels_as_answers(batch: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class LxmertAnswerClassifier(TaskModel):
         return logits
 
     def encode_image(self, region_features, region_boxes, region_mask) -> tf.Tensor:
-        """Return what depends on the image alone, for `answer_about_state`; dropout is off.
+        """Return what depends on the image alone, for `answer_pairs`; dropout is off.
 
         Args:
             region_features: [B, R, F].
@@ -93,24 +93,42 @@ class LxmertAnswerClassifier(TaskModel):
             region_features, region_boxes, region_mask, training=False, packed=self.packs
         )
 
-    def answer_about_state(self, text_inputs, image_state, region_mask) -> tf.Tensor:
-        """Return logits from an image state, so that an image is encoded once for many questions.
+    def encode_question(self, text_inputs) -> tf.Tensor:
+        """Return what depends on the question alone, for `answer_pairs`; dropout is off.
 
         Args:
             text_inputs: `token_ids` and `padding_mask`, int [B, T], and perhaps `segment_ids`.
-            image_state: [B, R, H], from `encode_image`.
+
+        Returns:
+            The question state [B, T, H]; padded tokens have undefined values.
+        """
+        return self.backbone.encode_text(
+            text_inputs["token_ids"],
+            text_inputs.get("segment_ids"),
+            text_inputs["padding_mask"],
+            training=False,
+            packed=self.packs,
+        )
+
+    def answer_pairs(self, question_state, padding_mask, image_state, region_mask) -> tf.Tensor:
+        """Return logits from states, so that each question and each image is encoded once.
+
+        Args:
+            question_state: [B, T, H], from `encode_question`.
+            padding_mask: [B, T], 1 = token.
+            image_state: [B, R, H], from `encode_image`, of the image of each question.
             region_mask: [B, R], 1 = region.
 
         Returns:
             Logits [B, A], float32.
         """
-        options = {"training": False, "packed": self.packs}
-        padding_mask = text_inputs["padding_mask"]
-        text_state = self.backbone.encode_text(
-            text_inputs["token_ids"], text_inputs.get("segment_ids"), padding_mask, **options
-        )
         outputs = self.backbone.relate(
-            text_state, padding_mask, image_state, region_mask, **options
+            question_state,
+            padding_mask,
+            image_state,
+            region_mask,
+            training=False,
+            packed=self.packs,
         )
         return self.answer_head(outputs["pooled_output"])
 

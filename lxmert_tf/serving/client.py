@@ -23,7 +23,9 @@ OUTPUTS = {
     "serving_default": ANSWERS,
     "serve_examples": (*ANSWERS, "probabilities"),
     "encode_image": ("image_state",),
+    "encode_question": ("question_state",),
     "answer_about_image": ANSWERS,
+    "answer_pairs": ANSWERS,
     "answer_image": PICTURE_ANSWERS,
     "answer_about_picture": PICTURE_ANSWERS,
     "encode_picture": ("image_state", ERROR),
@@ -137,6 +139,38 @@ class Client:
             self.call("answer_about_image", {"question": questions, "image_state": state})
         )
 
+    def encode_question(self, questions: Sequence[str]) -> np.ndarray:
+        """Encode questions once, for any number of images.
+
+        Args:
+            questions: B questions.
+
+        Returns:
+            float32 [B, T, H].
+
+        Raises:
+            ServerError: The server gave no question state; the message says why.
+        """
+        outputs = self.call("encode_question", {"question": questions})
+        return outputs["question_state"].astype(np.float32)
+
+    def answer_pairs(self, question_state, image_state) -> list[Answers]:
+        """Answer a question about an image, both encoded, in each row.
+
+        Args:
+            question_state: float [B, T, H], rows from `encode_question`.
+            image_state: float [B, R, H], rows from `encode_image`.
+
+        Returns:
+            For each row its best answers with scores, best first.
+
+        Raises:
+            ServerError: The server gave no answers; the message says why.
+        """
+        states = {"question_state": question_state, "image_state": image_state}
+        inputs = {name: np.asarray(state, np.float32) for name, state in states.items()}
+        return best_answers(self.call("answer_pairs", inputs))
+
     def answer_image(self, images: Sequence[bytes], questions: Sequence[str]) -> list[Answers]:
         """Answer one question per picture, with a model that was exported with a detector.
 
@@ -198,9 +232,9 @@ class Client:
         """Call a signature.
 
         Args:
-            signature: `serving_default`, `serve_examples`, `encode_image` or `answer_about_image`;
-                or, if the model was exported with a detector, `answer_image`,
-                `answer_about_picture` or `encode_picture`.
+            signature: `serving_default`, `serve_examples`, `encode_image`, `encode_question`,
+                `answer_about_image` or `answer_pairs`; or, if the model was exported with a
+                detector, `answer_image`, `answer_about_picture` or `encode_picture`.
             inputs: Arrays by name, a list of texts as `question`, of the bytes of files as `image`,
                 and of serialized scenes as `examples`.
 

@@ -8,10 +8,14 @@ import tensorflow as tf
 
 from lxmert_tf.atomic_write import atomic_directory, check_replaceable
 from lxmert_tf.data.sidecars import write_extractor
+from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import PresetModel
 from lxmert_tf.serving.layout import EXTRA
 from lxmert_tf.serving.signatures import ServedModule, make_served_module
 from lxmert_tf.serving.warmup import write_warmup
+
+# Of the weights of a SavedModel.
+PRECISIONS = ("float32", "bfloat16")
 
 if TYPE_CHECKING:
     from lxmert_tf.detector.detector import Detector
@@ -58,8 +62,9 @@ def export_version(
             too; see `PictureModule`. The detector keeps its own precision.
 
     Raises:
-        InputError: The model is of another class or lacks a part, the directory exists, a number
-            is too small, or the model reads features of another size than the detector's.
+        InputError: The model is of another class or lacks a part, the directory exists, the
+            precision is unknown, a number is too small, or the model reads features of another size
+            than the detector's.
 
     Example:
         ```python
@@ -89,7 +94,14 @@ def cast_weights(model: PresetModel, precision: str) -> PresetModel:
 
     Returns:
         The model itself if it has this precision already.
+
+    Raises:
+        InputError: The precision is unknown.
     """
+    if precision not in PRECISIONS:
+        raise InputError(
+            f"precision is {precision!r}; a SavedModel has one of {', '.join(PRECISIONS)}"
+        )
     if model.dtype_policy.name == precision:
         return model
     cast = type(model).from_config({**model.get_config(), "dtype": precision})

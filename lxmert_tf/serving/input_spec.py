@@ -1,9 +1,11 @@
 """Shapes and dtypes of a signature's inputs, without TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from lxmert_tf.errors import InputError
 
 STRING = np.dtype(object)
 
@@ -35,3 +37,19 @@ class InputSpec(NamedTuple):
 
 # Inputs of a signature, by name.
 Specs = dict[str, InputSpec]
+
+
+def check_signature(name: str, signatures: Collection[str], model: str = "the model") -> None:
+    """Check that a model has a signature.
+
+    Args:
+        name: The signature.
+        signatures: The names of the model's signatures.
+        model: The model, for the message.
+
+    Raises:
+        InputError: It has none of this name. Models of two images have no states, and exports of
+            earlier versions none of questions.
+    """
+    if name not in signatures:
+        raise InputError(f"{model}: no signature {name!r}; signatures: {', '.join(signatures)}")

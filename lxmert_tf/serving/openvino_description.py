@@ -1,8 +1,9 @@
 """What an OpenVINO model holds besides its graphs: sizes, words, answers, and settings.
 
-model.xml, model.bin                    token ids and an image state (a pair: regions) to
-                                        probabilities
-image_encoder.xml, image_encoder.bin    regions to an image state; not for a pair classifier
+model.xml, model.bin                    the states of a question and an image (a pair classifier:
+                                        token ids and regions) to probabilities
+image_encoder.xml, .bin                 regions to an image state; not for a pair classifier
+question_encoder.xml, .bin              token ids to a question state; not for a pair classifier
 openvino.json                           the fields of `OpenVinoSettings`
 config.json, vocab.txt, answers.txt     as in a preset
 assets.extra/extractor.json             the region extractor
@@ -21,6 +22,7 @@ from lxmert_tf.text_file import read_lines
 SETTINGS = "openvino.json"
 Precision = Literal["float32", "bfloat16", "int8"]
 IMAGE_ENCODER = "image_encoder.xml"
+QUESTION_ENCODER = "question_encoder.xml"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ class OpenVinoSettings:
     precision: Precision
     max_length: int
     top_k: int
-    format: Literal[1] = 1
+    format: Literal[2] = 2
 
 
 @dataclasses.dataclass(frozen=True)

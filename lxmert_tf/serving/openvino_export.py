@@ -4,7 +4,8 @@ The graphs are those of the SavedModel, without the tokenizer and the answer tab
 strings. `OpenVinoSession` adds both.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import tensorflow as tf
@@ -21,6 +22,7 @@ from lxmert_tf.serving.int8_weights import compress_weights
 from lxmert_tf.serving.layout import EXTRA, OPENVINO_GRAPH
 from lxmert_tf.serving.openvino_description import (
     IMAGE_ENCODER,
+    QUESTION_ENCODER,
     OpenVinoDescription,
     OpenVinoSettings,
     Precision,
@@ -99,7 +101,11 @@ def _graphs(model: PresetModel) -> dict[str, Graph]:
     if isinstance(model, LxmertPairClassifier):
         return {OPENVINO_GRAPH: _pair_graph(model)}
     assert isinstance(model, LxmertAnswerClassifier)
-    return {IMAGE_ENCODER: _image_graph(model), OPENVINO_GRAPH: _answer_graph(model)}
+    return {
+        IMAGE_ENCODER: _image_graph(model),
+        QUESTION_ENCODER: _question_graph(model),
+        OPENVINO_GRAPH: _pairs_graph(model),
+    }
 
 
 def _image_graph(model: LxmertAnswerClassifier) -> Graph:
@@ -109,14 +115,22 @@ def _image_graph(model: LxmertAnswerClassifier) -> Graph:
     return encode_image, _region_specs(model)
 
 
-def _answer_graph(model: LxmertAnswerClassifier) -> Graph:
-    def answer(token_ids, padding_mask, image_state, region_mask):
-        text = {"token_ids": token_ids, "padding_mask": padding_mask}
-        logits = model.answer_about_state(text, image_state, region_mask)
-        return {"probabilities": tf.sigmoid(logits)}
+def _question_graph(model: LxmertAnswerClassifier) -> Graph:
+    def encode_question(**text):
+        return {"question_state": model.encode_question(text)}
 
-    state = tf.TensorSpec([None, None, model.config.hidden_size], tf.float32, "image_state")
-    return answer, [*_text_specs(), state, _region_specs(model)[-1]]
+    return encode_question, _text_specs()
+
+
+def _pairs_graph(model: LxmertAnswerClassifier) -> Graph:
+    def answer_pairs(**inputs):
+        return {"probabilities": tf.sigmoid(model.answer_pairs(**inputs))}
+
+    question_state, image_state = (
+        tf.TensorSpec([None, None, model.config.hidden_size], tf.float32, name)
+        for name in ("question_state", "image_state")
+    )
+    return answer_pairs, [question_state, _text_specs()[-1], image_state, _region_specs(model)[-1]]
 
 
 def _pair_graph(model: LxmertPairClassifier) -> Graph:
@@ -148,14 +162,27 @@ def _convert(function: Callable, specs: list[tf.TensorSpec]) -> Any:
         arguments = {spec.name: spec for spec in specs}
         traced = tf.function(function, autograph=False).get_concrete_function(**arguments)
     openvino = import_openvino()
-    from openvino.frontend.tensorflow import utils
-
-    # OpenVINO 2026.4's own function fails on Python 3.13, where `exec` defines no local name.
-    utils.get_environment_setup = lambda framework: {"tensorflow": tf.__version__}
-    converted = openvino.convert_model(traced)
+    with _known_environment():
+        converted = openvino.convert_model(traced)
     names = {spec.name for spec in specs}
     for parameter in converted.inputs:
         # The converter adds the names of what it fused with an input.
         [name] = names & parameter.get_names()
         parameter.get_tensor().set_names({name})
     return converted
+
+
+@contextlib.contextmanager
+def _known_environment() -> Iterator[None]:
+    """Tell OpenVINO the version of TensorFlow, which it does not find on every Python.
+
+    The function of OpenVINO 2026.4 fails on Python 3.13, where `exec` defines no local name.
+    """
+    from openvino.frontend.tensorflow import utils
+
+    own = utils.get_environment_setup
+    utils.get_environment_setup = lambda framework: {"tensorflow": tf.__version__}
+    try:
+        yield
+    finally:
+        utils.get_environment_setup = own

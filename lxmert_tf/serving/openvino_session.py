@@ -7,12 +7,18 @@ from typing import Any
 import numpy as np
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.serving.input_spec import STRING, InputSpec, Specs
+from lxmert_tf.serving.input_spec import STRING, InputSpec, Specs, check_signature
 from lxmert_tf.serving.layout import OPENVINO_GRAPH, engine_of
-from lxmert_tf.serving.openvino_description import IMAGE_ENCODER, read_description
+from lxmert_tf.serving.openvino_description import (
+    IMAGE_ENCODER,
+    QUESTION_ENCODER,
+    read_description,
+)
 from lxmert_tf.serving.openvino_runtime import import_openvino
 
 Arrays = dict[str, np.ndarray]
+# States [B, L, H] and their mask [B, L].
+States = tuple[np.ndarray, np.ndarray]
 
 # What OpenVINO calls a precision of products.
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
@@ -58,11 +64,14 @@ class OpenVinoSession:
             self.precision = "float32"
         self._settings = {"INFERENCE_PRECISION_HINT": _HINTS[self.precision]}
         self._answer = _Graph(core, directory / OPENVINO_GRAPH, self._settings)
-        self._encode = None
-        if (directory / IMAGE_ENCODER).exists():
-            self._encode = _Graph(core, directory / IMAGE_ENCODER, self._settings)
-        elif "image_state" in self._answer.inputs:
-            raise InputError(f"{directory / IMAGE_ENCODER}: the file is missing")
+        # A model of one image has an encoder for each side.
+        self._encoders = {}
+        if "image_state" in self._answer.inputs:
+            for name in (IMAGE_ENCODER, QUESTION_ENCODER):
+                if not (directory / name).exists():
+                    raise InputError(f"{directory / name}: the file is missing")
+                self._encoders[name] = _Graph(core, directory / name, self._settings)
+        self._directory = directory
         self.specs = self._make_specs()
 
     def run(self, signature: str, inputs: dict[str, Any]) -> Arrays:
@@ -76,40 +85,60 @@ class OpenVinoSession:
             The outputs by name; texts are bytes objects.
 
         Raises:
-            InputError: A count of regions is negative or larger than the arrays.
+            InputError: There is no such signature, a count of regions is negative or larger than
+                the arrays, or states differ in number.
         """
+        check_signature(signature, self.specs, str(self._directory))
         arrays = {
             name: np.asarray(inputs[name], spec.dtype)
             for name, spec in self.specs[signature].items()
         }
         if signature == "encode_image":
-            mask = _region_mask(arrays)
-            state = self._image_state(arrays, mask)
-            return {"image_state": state * mask[:, :, np.newaxis].astype(state.dtype)}
-        if not len(arrays["question"]):
+            return {"image_state": _without_padding(*self._image_states(arrays))}
+        if signature == "encode_question":
+            return {"question_state": _without_padding(*self._question_states(arrays))}
+        pairs = signature == "answer_pairs"
+        if pairs and len(arrays["question_state"]) != len(arrays["image_state"]):
+            raise InputError("question_state and image_state differ in batch size")
+        if not len(arrays["question_state" if pairs else "question"]):
             return self._best(np.zeros([0, len(self._answers)], np.float32))
+        if pairs:
+            states = arrays["question_state"], arrays["image_state"]
+            return self._relate(*((state, _mask_of(state)) for state in states))
+        if not self._encoders:
+            return self._judge(arrays)
+        questions = self._question_states(arrays)
+        if signature == "serving_default":
+            return self._relate(questions, self._image_states(arrays))
+        # One image for all of them.
+        state = np.repeat(arrays["image_state"], len(questions[0]), axis=0)
+        return self._relate(questions, (state, _mask_of(state)))
+
+    def _judge(self, arrays: Arrays) -> Arrays:
+        """Judge statements about two images."""
         text = self._tokenize(arrays["question"].tolist())
-        if signature == "answer_about_image":
-            return self._about_state(text, arrays["image_state"])
-        mask = _region_mask(arrays)
-        if self._encode is None:
-            about = {name: arrays[name] for name in ("region_features", "region_boxes")}
-        else:
-            about = {"image_state": self._image_state(arrays, mask)}
-        return self._best(self._answer({**text, **about, "region_mask": mask}))
-
-    def _about_state(self, text: Arrays, state: np.ndarray) -> Arrays:
-        # A LayerNorm's output is never all zeros, so zeros are padding.
-        mask = np.any(state != 0, axis=-1).astype(np.int32)
-        count = len(text["token_ids"])
-        repeated = {"image_state": state, "region_mask": mask}
-        repeated = {name: np.repeat(array, count, axis=0) for name, array in repeated.items()}
-        return self._best(self._answer({**text, **repeated}))
-
-    def _image_state(self, arrays: Arrays, mask: np.ndarray) -> np.ndarray:
-        assert self._encode is not None
         regions = {name: arrays[name] for name in ("region_features", "region_boxes")}
-        return self._encode({**regions, "region_mask": mask})
+        return self._best(self._answer({**text, **regions, "region_mask": _region_mask(arrays)}))
+
+    def _image_states(self, arrays: Arrays) -> States:
+        mask = _region_mask(arrays)
+        regions = {name: arrays[name] for name in ("region_features", "region_boxes")}
+        return self._encoders[IMAGE_ENCODER]({**regions, "region_mask": mask}), mask
+
+    def _question_states(self, arrays: Arrays) -> States:
+        questions = arrays["question"].tolist()
+        # Equal questions are encoded once.
+        number = {question: i for i, question in enumerate(dict.fromkeys(questions))}
+        if not number:
+            return np.zeros([0, 2, self._hidden_size], np.float32), np.zeros([0, 2], np.int32)
+        text = self._tokenize(list(number))
+        state = self._encoders[QUESTION_ENCODER](text)
+        rows = [number[question] for question in questions]
+        return state[rows], text["padding_mask"][rows]
+
+    def _relate(self, questions: States, images: States) -> Arrays:
+        names = ("question_state", "padding_mask", "image_state", "region_mask")
+        return self._best(self._answer(dict(zip(names, (*questions, *images)))))
 
     def _best(self, probabilities: np.ndarray) -> Arrays:
         # Stable, so that of equal answers the first comes first, as in TensorFlow.
@@ -118,7 +147,7 @@ class OpenVinoSession:
         return {"answers": self._answers[best], "scores": scores}
 
     def _make_specs(self) -> dict[str, Specs]:
-        batch: tuple[int | None, ...] = (None,) if self._encode else (None, 2)
+        batch: tuple[int | None, ...] = (None,) if self._encoders else (None, 2)
         floats, question = np.dtype(np.float32), InputSpec((None,), STRING)
         regions = {
             "region_boxes": InputSpec((*batch, None, 4), floats),
@@ -126,10 +155,13 @@ class OpenVinoSession:
             "region_features": InputSpec((*batch, None, self._feature_size), floats),
         }
         specs = {"serving_default": {"question": question, **regions}}
-        if self._encode:
-            state = InputSpec((1, None, self._hidden_size), floats)
+        if self._encoders:
+            state = InputSpec((None, None, self._hidden_size), floats)
+            one_image = InputSpec((1, *state.shape[1:]), floats)
             specs["encode_image"] = regions
-            specs["answer_about_image"] = {"image_state": state, "question": question}
+            specs["encode_question"] = {"question": question}
+            specs["answer_about_image"] = {"image_state": one_image, "question": question}
+            specs["answer_pairs"] = {"image_state": state, "question_state": state}
         return specs
 
 
@@ -172,6 +204,17 @@ def _cause(error: Exception) -> str:
     """Return the cause in an error of OpenVINO, whose first lines say where it was raised."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+def _without_padding(state: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return states with zeros in place of padding."""
+    return state * mask[:, :, np.newaxis].astype(state.dtype)
+
+
+def _mask_of(state: np.ndarray) -> np.ndarray:
+    """Return the mask, int32 [B, L], of what `_without_padding` returned."""
+    # A LayerNorm's output is never all zeros, so zeros are padding.
+    return np.any(state != 0, axis=-1).astype(np.int32)
 
 
 def _region_mask(arrays: Arrays) -> np.ndarray:

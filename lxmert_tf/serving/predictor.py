@@ -37,6 +37,8 @@ _ANSWER_MODELS = ("LxmertAnswerClassifier", "LxmertPairClassifier")
 # The signatures of models that contain their detector.
 _PICTURE = "answer_about_picture"
 _ENCODE_PICTURE = "encode_picture"
+# Pairs per call of a signature, which bounds the memory and suits servers with limited batches.
+PAIRS_PER_CALL = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,17 @@ class EncodedImage:
 
     state: np.ndarray
     regions: Regions | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedQuestions:
+    """Questions that a model has read, to ask about any number of images.
+
+    Args:
+        state: float32 [Q, T, H], from the signature `encode_question`.
+    """
+
+    state: np.ndarray
 
 
 class Predictor:
@@ -397,6 +410,54 @@ class Predictor:
         inputs = {"question": list(questions), "image_state": image.state}
         return best_answers(self._call("answer_about_image", inputs))
 
+    def encode_questions(self, questions: Sequence[str]) -> EncodedQuestions:
+        """Read questions, for any number of calls of `answer_pairs`.
+
+        Args:
+            questions: The questions.
+
+        Raises:
+            InputError: A question is empty, or the model reads two images or was exported by an
+                earlier version.
+            ServerError: A server does not encode the questions.
+        """
+        check_not_empty(questions, "question")
+        outputs = self._call("encode_question", {"question": list(questions)})
+        return EncodedQuestions(outputs["question_state"])
+
+    def answer_pairs(
+        self, images: Sequence[EncodedImage], questions: EncodedQuestions
+    ) -> list[list[Answers]]:
+        """Answer every question about every image; only what depends on both is computed.
+
+        Args:
+            images: From `encode`.
+            questions: From `encode_questions`.
+
+        Returns:
+            For each image a list as from `answer`, with the best answers to each question.
+
+        Raises:
+            ServerError: A server gives no answers.
+
+        Example:
+            ```python
+            questions = predictor.encode_questions(["what shape is it?", "what color is it?"])
+            for image in pictures:
+                [[shape, color]] = predictor.answer_pairs([predictor.encode(image)], questions)
+            ```
+        """
+        count = len(questions.state)
+        answers: list[Answers] = []
+        for start in range(0, count * len(images), PAIRS_PER_CALL):
+            pairs = range(start, min(start + PAIRS_PER_CALL, count * len(images)))
+            inputs = {
+                "question_state": questions.state[[pair % count for pair in pairs]],
+                "image_state": _stack_states([images[pair // count].state for pair in pairs]),
+            }
+            answers += best_answers(self._call("answer_pairs", inputs))
+        return [answers[i * count : (i + 1) * count] for i in range(len(images))]
+
     def _answer_about_file(self, file: bytes, questions: Sequence[str]) -> list[Answers]:
         outputs = self._call(_PICTURE, {"question": list(questions), "image": [file]})
         self._check_picture(outputs)
@@ -410,6 +471,14 @@ class Predictor:
 
 def _pixels(image: Image) -> np.ndarray:
     return decode_image(io.BytesIO(image)) if isinstance(image, bytes) else image
+
+
+def _stack_states(states: Sequence[np.ndarray]) -> np.ndarray:
+    """Return states [1, R, H] as one array [B, R, H], padded with zeros to the most regions."""
+    most = max(state.shape[1] for state in states)
+    return np.concatenate(
+        [np.pad(state, [(0, 0), (0, most - state.shape[1]), (0, 0)]) for state in states]
+    )
 
 
 def padded_regions(extracted: Sequence[Regions]) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import tensorflow_text  # noqa: F401  (registers the tokenizer's ops, which a Sa
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from lxmert_tf.errors import InputError, first_line
-from lxmert_tf.serving.input_spec import InputSpec, Specs
+from lxmert_tf.serving.input_spec import InputSpec, Specs, check_signature
 from lxmert_tf.serving.layout import engine_of
 
 # Name of the signature that fills the tables, by convention of the file format.
@@ -40,6 +40,7 @@ class SavedModelSession:
     def __init__(self, directory: pathlib.Path):
         if engine_of(directory) == "openvino":
             raise InputError(f"{directory}: an OpenVINO model, not a SavedModel")
+        self._directory = directory
         config = tf.compat.v1.ConfigProto()
         # Each call prepares only what it needs. Optimizing the graph delays the first call and
         # makes no later call faster (docs/experiments.md).
@@ -73,8 +74,10 @@ class SavedModelSession:
             The outputs by name; texts are bytes objects.
 
         Raises:
+            InputError: There is no such signature.
             tf.errors.InvalidArgumentError: An assertion in the graph refuses the inputs.
         """
+        check_signature(signature, self.specs, str(self._directory))
         definition = self.signature_defs[signature]
         outputs = {name: tensor.name for name, tensor in definition.outputs.items()}
         feed = {tensor.name: inputs[name] for name, tensor in definition.inputs.items()}

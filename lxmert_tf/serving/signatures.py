@@ -7,12 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from lxmert_tf.data import schema
-from lxmert_tf.data.scene_tensors import decode_regions, parse_scenes
+from lxmert_tf.data.scene_tensors import decode_regions, distinct_regions, parse_scenes
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
 from lxmert_tf.models.presets import PresetModel
 from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
+from lxmert_tf.serving.input_spec import check_signature
 
 
 class ServedModule(tf.Module):
@@ -72,7 +73,11 @@ class ServedModule(tf.Module):
 
         Returns:
             The outputs by name; texts are bytes objects.
+
+        Raises:
+            InputError: There is no such signature.
         """
+        check_signature(signature, self._methods())
         _, specs = self._methods()[signature]
         tensors = {spec.name: tf.constant(inputs[spec.name], spec.dtype) for spec in specs}
         outputs = self._signature(signature)(**tensors)
@@ -115,8 +120,7 @@ class ServedModule(tf.Module):
         )
         with tf.control_dependencies([flat]):
             question = tf.identity(scenes[schema.SENTENCE_TEXT].flat_values)
-        regions = decode_regions(scenes, images_per_scene=self._model.images_per_scene)
-        probabilities = self._probabilities(question, regions)
+        probabilities = self._scene_probabilities(question, scenes)
         return {**self._best(probabilities), "probabilities": probabilities}
 
     def _probabilities(self, question, regions):
@@ -127,6 +131,16 @@ class ServedModule(tf.Module):
             regions: `region_features`, `region_boxes` and `region_mask` of the scenes.
         """
         raise NotImplementedError
+
+    def _scene_probabilities(self, question, scenes):
+        """Return the probability of each answer, float32 [B, A].
+
+        Args:
+            question: string [B].
+            scenes: From `parse_scenes`.
+        """
+        regions = decode_regions(scenes, images_per_scene=self._model.images_per_scene)
+        return self._probabilities(question, regions)
 
     def _methods(self) -> dict[str, tuple[Callable, tuple[tf.TensorSpec, ...]]]:
         """Return the method behind each signature and the specs of its arguments."""
@@ -159,7 +173,10 @@ class ServedModule(tf.Module):
 
 
 class AnswerModule(ServedModule):
-    """Answers questions about images; an image can be encoded once for many questions.
+    """Answers questions about images.
+
+    An image can be encoded once for many questions, and a question for many images. Within a
+    request, equal questions are encoded once.
 
     Args:
         model: The model.
@@ -174,9 +191,9 @@ class AnswerModule(ServedModule):
         features, boxes, _ = self._region_specs()
         mask = tf.TensorSpec([None, None], tf.int32)
         state = tf.TensorSpec([None, None, model.config.hidden_size], model.compute_dtype)
-        question = tf.TensorSpec([None], tf.string)
         self._encode = shared_graph(model.encode_image, features, boxes, mask)
-        self._score = shared_graph(self._score_text, question, state, mask)
+        self._read = shared_graph(self._read_questions, tf.TensorSpec([None], tf.string))
+        self._relate = shared_graph(self._relate_states, state, mask, state, mask)
 
     def encode_image(self, region_features, region_boxes, region_count):
         """Return what depends on the images alone; arguments as for `answer`.
@@ -185,8 +202,19 @@ class AnswerModule(ServedModule):
             `image_state` float32 [B, R, H]; zeros in place of padding.
         """
         mask = region_mask(region_count, region_features)
-        state = tf.cast(self._encode(region_features, region_boxes, mask), tf.float32)
-        return {"image_state": state * tf.cast(mask, tf.float32)[:, :, tf.newaxis]}
+        state = self._encode(region_features, region_boxes, mask)
+        return {"image_state": _without_padding(state, mask)}
+
+    def encode_question(self, question):
+        """Return what depends on the questions alone.
+
+        Args:
+            question: string [B].
+
+        Returns:
+            `question_state` float32 [B, T, H]; zeros in place of padding.
+        """
+        return {"question_state": _without_padding(*self._read(question))}
 
     def answer_about_image(self, question, image_state):
         """Answer any number of questions about one image.
@@ -198,19 +226,49 @@ class AnswerModule(ServedModule):
         Returns:
             `answers` string [Q, k] and `scores` float32 [Q, k], best first.
         """
-        # A LayerNorm's output is never all zeros, so zeros are padding.
-        mask = tf.cast(tf.reduce_any(tf.not_equal(image_state, 0), axis=-1), tf.int32)
         questions = tf.shape(question)[0]
         state = tf.cast(tf.repeat(image_state, questions, axis=0), self._model.compute_dtype)
-        return self._best(self._score(question, state, tf.repeat(mask, questions, axis=0)))
+        mask = tf.repeat(_mask_of(image_state), questions, axis=0)
+        return self._best(self._score(question, state, mask))
+
+    def answer_pairs(self, question_state, image_state):
+        """Answer a question about an image, both encoded, in each row.
+
+        Args:
+            question_state: float32 [B, T, H], from `encode_question`; rows of requests with fewer
+                word pieces are padded with zeros.
+            image_state: float32 [B, R, H], from `encode_image`, padded likewise.
+
+        Returns:
+            `answers` string [B, k] and `scores` float32 [B, k], best first.
+        """
+        same = tf.debugging.assert_equal(
+            tf.shape(question_state)[0],
+            tf.shape(image_state)[0],
+            message="question_state and image_state differ in batch size",
+        )
+        with tf.control_dependencies([same]):
+            sides = [
+                side
+                for state in (question_state, image_state)
+                for side in (tf.cast(state, self._model.compute_dtype), _mask_of(state))
+            ]
+        return self._best(self._relate(*sides))
 
     def _methods(self):
+        size = self._model.config.hidden_size
         question = tf.TensorSpec([None], tf.string, "question")
-        state = tf.TensorSpec([1, None, self._model.config.hidden_size], tf.float32, "image_state")
+        one_image = tf.TensorSpec([1, None, size], tf.float32, "image_state")
+        states = [
+            tf.TensorSpec([None, None, size], tf.float32, name)
+            for name in ("question_state", "image_state")
+        ]
         return {
             **super()._methods(),
             "encode_image": (self.encode_image, self._region_specs()),
-            "answer_about_image": (self.answer_about_image, (question, state)),
+            "encode_question": (self.encode_question, (question,)),
+            "answer_about_image": (self.answer_about_image, (question, one_image)),
+            "answer_pairs": (self.answer_pairs, tuple(states)),
         }
 
     def _probabilities(self, question, regions):
@@ -218,9 +276,31 @@ class AnswerModule(ServedModule):
         state = self._encode(regions["region_features"], regions["region_boxes"], mask)
         return self._score(question, state, mask)
 
-    def _score_text(self, question, state, mask):
-        text = self._preprocessor(question)
-        return tf.sigmoid(self._model.answer_about_state(text, state, mask))
+    def _scene_probabilities(self, question, scenes):
+        # Flat records repeat an image for each of its questions; it is encoded once.
+        first, row = distinct_regions(scenes)
+        regions = decode_regions(scenes)
+        features, boxes, mask = (
+            tf.gather(regions[name], first)
+            for name in ("region_features", "region_boxes", "region_mask")
+        )
+        state = tf.gather(self._encode(features, boxes, mask), row)
+        return self._score(question, state, regions["region_mask"])
+
+    def _score(self, question, state, mask):
+        return self._relate(*self._read(question), state, mask)
+
+    def _read_questions(self, question):
+        """Return the states of questions [B, T, H], and their masks int32 [B, T]."""
+        distinct, row = tf.unique(question)
+        text = self._preprocessor(distinct)
+        state = self._model.encode_question(text)
+        return tf.gather(state, row), tf.gather(text["padding_mask"], row)
+
+    def _relate_states(self, question_state, padding_mask, image_state, region_mask):
+        return tf.sigmoid(
+            self._model.answer_pairs(question_state, padding_mask, image_state, region_mask)
+        )
 
 
 class PairModule(ServedModule):
@@ -296,6 +376,17 @@ def region_mask(region_count, region_features):
     ]
     with tf.control_dependencies(fits):
         return tf.sequence_mask(region_count, regions, tf.int32)
+
+
+def _without_padding(state, mask):
+    """Return a state as float32 [B, L, H], with zeros in place of padding."""
+    return tf.cast(state, tf.float32) * tf.cast(mask, tf.float32)[:, :, tf.newaxis]
+
+
+def _mask_of(state):
+    """Return the mask, int32 [B, L], of what `_without_padding` returned."""
+    # A LayerNorm's output is never all zeros, so zeros are padding.
+    return tf.cast(tf.reduce_any(tf.not_equal(state, 0), axis=-1), tf.int32)
 
 
 def shared_graph(function: Callable, *specs) -> Callable:

@@ -30,22 +30,20 @@ def warmup_requests(feature_size: int, hidden_size: int) -> Iterator[Request]:
 
     Args:
         feature_size: F of the region features.
-        hidden_size: H of the image state.
+        hidden_size: H of the states.
     """
     for questions in (QUESTIONS[:1], QUESTIONS):
         regions = _region_inputs([len(questions)], feature_size)
         yield "serving_default", {"question": tf.make_tensor_proto(list(questions)), **regions}
         yield "encode_image", regions
+    state = _constant(0.5, [1, REGIONS, hidden_size])
     # One question each: if batching is enabled, TensorFlow Serving requires as many questions as
     # image states, and does not load a model whose warm-up fails.
     for question in QUESTIONS:
-        yield (
-            "answer_about_image",
-            {
-                "question": tf.make_tensor_proto([question]),
-                "image_state": _constant(0.5, [1, REGIONS, hidden_size]),
-            },
-        )
+        text = {"question": tf.make_tensor_proto([question])}
+        yield "answer_about_image", {**text, "image_state": state}
+        yield "encode_question", text
+    yield "answer_pairs", {"question_state": state, "image_state": state}
     yield from _example_requests(feature_size, images=1)
 
 

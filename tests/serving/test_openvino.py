@@ -44,6 +44,8 @@ FILES = [
     "model.bin",
     "model.xml",
     "openvino.json",
+    "question_encoder.bin",
+    "question_encoder.xml",
     "vocab.txt",
 ]
 
@@ -86,7 +88,7 @@ def test_it_holds_what_answers_need(exported):
         "precision": "float32",
         "max_length": 20,
         "top_k": 5,
-        "format": 1,
+        "format": 2,
     }
     assert json.loads((exported / "assets.extra" / "extractor.json").read_text()) == EXTRACTOR
 
@@ -105,6 +107,11 @@ def test_every_signature_equals_that_of_the_saved_model(openvino, session, batch
     regions = {name: inputs[name] for name in openvino.specs["encode_image"]}
     states = session.run("encode_image", regions)
     assert_equal_outputs(openvino.run("encode_image", regions), states)
+    questions = {"question": inputs["question"]}
+    states |= session.run("encode_question", questions)
+    found = openvino.run("encode_question", questions)
+    np.testing.assert_allclose(found["question_state"], states["question_state"], atol=1e-5)
+    assert_equal_outputs(openvino.run("answer_pairs", states), session.run("answer_pairs", states))
     for i in range(3):
         about = {
             "question": inputs["question"][:5],
@@ -160,6 +167,15 @@ def test_no_questions_have_no_answers(openvino, batch):
     inputs = {name: array[:0] for name, array in arrays_of(batch).items()}
     outputs = openvino.run("serving_default", inputs)
     assert (outputs["answers"].shape, outputs["scores"].shape) == ((0, 5), (0, 5))
+    states = openvino.run("encode_question", inputs)
+    states["image_state"] = states["question_state"]
+    assert openvino.run("answer_pairs", states)["answers"].shape == (0, 5)
+
+
+def test_states_of_different_numbers_are_refused(openvino):
+    states = {"question_state": np.ones([2, 3, 16]), "image_state": np.ones([1, 3, 16])}
+    with pytest.raises(InputError, match="differ in batch size"):
+        openvino.run("answer_pairs", states)
 
 
 def test_predictors_answer_alike(exported, tiny, image):
@@ -170,6 +186,11 @@ def test_predictors_answer_alike(exported, tiny, image):
         assert [[a for a, _ in row] for row in found] == [[a for a, _ in row] for row in expected]
         scores = [[[score for _, score in row] for row in rows] for rows in (found, expected)]
         np.testing.assert_allclose(*scores, rtol=0, atol=1e-5)
+        predictor = Predictor.from_directory(directory)
+        [pairs] = predictor.answer_pairs(
+            [predictor.encode(image)], predictor.encode_questions(QUESTIONS)
+        )
+        assert [[a for a, _ in row] for row in pairs] == [[a for a, _ in row] for row in found]
 
 
 def test_a_fresh_process_asks_without_tensorflow(exported, tmp_path):
@@ -252,6 +273,7 @@ def test_a_model_for_the_other_engine_is_not_served(exported, tiny, engine, mess
         (lambda d: (d / "model.bin").unlink(), "model.xml: cannot load the OpenVINO model"),
         (lambda d: (d / "model.bin").write_bytes(b"1"), "model.xml: cannot load the OpenVINO"),
         (lambda d: (d / "image_encoder.xml").unlink(), "image_encoder.xml: the file is missing"),
+        (lambda d: (d / "question_encoder.xml").unlink(), "encoder.xml: the file is missing"),
         (lambda d: (d / "openvino.json").unlink(), "openvino.json: No such file"),
         (lambda d: (d / "openvino.json").write_text("{}"), "openvino.json: the key 'precision'"),
         (lambda d: (d / "vocab.txt").write_text("a\n"), "vocab.txt: 1 lines, but config.json says"),

@@ -198,7 +198,7 @@ def test_requests_of_different_sizes_are_merged(batch, call):
     np.testing.assert_allclose(merged, whole[[0, 3]], rtol=0, atol=1e-5)
 
 
-def test_calls_for_one_image_are_refused_in_one_line(endpoint, batch, saved_model):
+def test_calls_for_one_image_are_refused_in_one_line(endpoint, batch, model, saved_model):
     regions = [batch[name][:, 0] for name in REGIONS]
     with pytest.raises(ServerError) as caught:
         Client(endpoint, NAME).encode_image(*regions)
@@ -208,6 +208,13 @@ def test_calls_for_one_image_are_refused_in_one_line(endpoint, batch, saved_mode
             np.zeros([9, 9, 3], np.uint8), ["what is it?"]
         )
     assert "the model reads 2 images, not 1" in one_line(caught)
+    for predictor, source in (
+        (Predictor.from_saved_model(saved_model), saved_model),
+        (Predictor.from_model(model), "the model"),
+    ):
+        with pytest.raises(InputError) as caught:
+            predictor.encode_questions(["what is it?"])
+        assert one_line(caught).startswith(f"{source}: no signature 'encode_question'; signatures")
 
 
 def asked(capsys, model, *options) -> list[str]:

@@ -34,6 +34,20 @@ def refusal(body) -> str:
     return line
 
 
+def test_states_of_questions_and_images_differ_in_length():
+    state = InputSpec((None, None, 1), np.dtype(np.float32))
+    signatures = {"answer_pairs": {"image_state": state, "question_state": state}}
+
+    def parse_pairs(**inputs):
+        body = {"signature_name": "answer_pairs", "inputs": inputs}
+        return parse_predict(json.dumps(body).encode(), signatures).inputs
+
+    inputs = parse_pairs(image_state=[[[1], [2]]], question_state=[[[1], [2], [3]]])
+    assert [array.shape for array in inputs.values()] == [(1, 2, 1), (1, 3, 1)]
+    with pytest.raises(RequestError, match="batch size: 1 in image_state, 2 in question_state"):
+        parse_pairs(image_state=[[[1]]], question_state=[[[1]], [[2]]])
+
+
 def test_rows_and_columns_give_the_same_inputs():
     by_row, by_column = parse({"instances": [ROW]}), parse({"inputs": COLUMNS})
     assert (by_row.by_row, by_column.by_row) == (True, False)

@@ -12,6 +12,7 @@ import pytest
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.grid import GridExtractor
+from lxmert_tf.regions.image import read_image
 from lxmert_tf.serving import Predictor
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from tests.lxmert_tf.samples import one_line
@@ -37,6 +38,29 @@ def test_a_preset_a_saved_model_and_a_server_answer_alike(predictor, tiny, image
         assert [[a for a, _ in row] for row in answers] == [[a for a, _ in row] for row in expected]
         scores = [[[score for _, score in row] for row in rows] for rows in (answers, expected)]
         np.testing.assert_allclose(*scores, rtol=0, atol=1e-5)
+
+
+def test_every_question_about_every_image_is_answered_as_alone(predictor, image, monkeypatch):
+    # More than one call, of which the last has fewer pairs and the others have two images.
+    monkeypatch.setattr("lxmert_tf.serving.predictor.PAIRS_PER_CALL", 4)
+    paths = easy_vqa.get_test_image_paths()
+    count = len(predictor.extractor.extract(image))
+    others = map(read_image, (paths[i] for i in range(1, 6)))
+    # With another number of regions.
+    other = next(o for o in others if len(predictor.extractor.extract(o)) != count)
+    images = [image, other]
+    encoded = [predictor.encode(pixels) for pixels in images]
+    assert encoded[0].state.shape != encoded[1].state.shape
+    questions = [*QUESTIONS, "what color?"]
+    found = predictor.answer_pairs(encoded, predictor.encode_questions(questions))
+    for pixels, answers in zip(images, found, strict=True):
+        expected = predictor.answer(pixels, questions)
+        assert [[a for a, _ in row] for row in answers] == [[a for a, _ in row] for row in expected]
+        scores = [[[score for _, score in row] for row in rows] for rows in (answers, expected)]
+        np.testing.assert_allclose(*scores, rtol=0, atol=1e-5)
+    assert found[0] != found[1]
+    assert predictor.answer_pairs(encoded, predictor.encode_questions([])) == [[], []]
+    assert predictor.answer_pairs([], predictor.encode_questions(QUESTIONS)) == []
 
 
 def test_an_image_may_be_the_contents_of_a_file(predictor, image):

@@ -121,6 +121,18 @@ def test_an_image_is_encoded_once_for_many_questions(endpoint, batch, expected):
     assert len(second) == len(first)
 
 
+def test_pairs_of_encoded_questions_and_images_are_answered(endpoint, batch, expected):
+    client = Client(endpoint, NAME)
+    rows = [alone(batch, i) for i in (0, 4)]
+    question_state = client.encode_question([question for [question], *_ in rows])
+    image_states = [client.encode_image(*regions) for _, *regions in rows]
+    most = max(state.shape[1] for state in image_states)
+    padded = [np.pad(s, [(0, 0), (0, most - s.shape[1]), (0, 0)]) for s in image_states]
+    answers = client.answer_pairs(question_state, np.concatenate(padded))
+    for i, row in zip((0, 4), answers, strict=True):
+        check(row, expected, i)
+
+
 @pytest.mark.parametrize("place", ["", "/versions/1", "/labels/stable"])
 def test_every_version_path_has_status_and_metadata(url, place):
     status = requests.get(f"{url}{place}", timeout=60).json()

@@ -23,5 +23,5 @@ def test_every_way_to_ask_gives_the_same_answer(tiny, tmp_path, monkeypatch):
     with running(versions, name="easy_vqa") as endpoint:
         printed = run_programs(programs, endpoint)
     answers = [re.search(r"[a-z]+", line)[0] for line in printed]
-    assert len(answers) == 4, "Predictor, SavedModel, HTTP, and Client print one line each"
+    assert len(answers) == 5, "Predictor (twice), SavedModel, HTTP, and Client print a line each"
     assert len(set(answers)) == 1

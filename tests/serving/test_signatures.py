@@ -9,7 +9,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertTextPreprocessor
 from lxmert_tf.errors import InputError
-from lxmert_tf.serving.export import export_answer_model
+from lxmert_tf.serving.export import export_answer_model, export_version
 from lxmert_tf.serving.signatures import AnswerModule
 from tests.serving.signature_specs import (
     ANSWERS,
@@ -35,6 +35,11 @@ def contract(answers):
             QUESTION | {"image_state": ("float32", [1, None, H])},
             ANSWERS,
         ),
+        "encode_question": (QUESTION, {"question_state": ("float32", [None, None, H])}),
+        "answer_pairs": (
+            {name: ("float32", [None, None, H]) for name in ("question_state", "image_state")},
+            ANSWERS,
+        ),
     }
 
 
@@ -46,7 +51,7 @@ def test_signatures_on_disk_are_those_of_the_contract(tiny, keras_model):
     assert found == contract(len(keras_model.answers))
 
 
-def test_loaded_model_offers_exactly_four_signatures(signatures, keras_model):
+def test_loaded_model_offers_exactly_these_signatures(signatures, keras_model):
     assert set(signatures) == set(contract(len(keras_model.answers)))
 
 
@@ -61,7 +66,8 @@ def test_each_function_is_stored_once_and_without_gradients(tiny):
     nodes = [node for f in graph.graph_def.library.function for node in f.node_def]
     assert nodes and not any("_gradient_op_type" in node.attr for node in nodes)
     top_k = [node for node in nodes if node.op == "TopKV2"]
-    assert len(top_k) == len(contract(1)) - 1  # encode_image gives no answers
+    # encode_image and encode_question give no answers.
+    assert len(top_k) == len(contract(1)) - 2
 
 
 def test_records_have_images_with_different_numbers_of_regions(batch):
@@ -86,7 +92,8 @@ def test_all_ways_to_ask_give_the_answers_of_the_keras_model(
     at_once = signatures["serving_default"](**batch)
     apart = [about_one_image(signatures, batch, i) for i in range(len(flat_records))]
     in_two_steps = {name: np.concatenate([a[name] for a in apart]) for name in at_once}
-    for outputs in (at_once, by_examples, in_two_steps):
+    in_pairs = signatures["answer_pairs"](**states_of(signatures, batch))
+    for outputs in (at_once, by_examples, in_two_steps, in_pairs):
         np.testing.assert_allclose(outputs["scores"], scores, rtol=0, atol=1e-6)
         np.testing.assert_array_equal(outputs["answers"], at_once["answers"])
     table = np.array([a.encode() for a in keras_model.answers], object)
@@ -98,6 +105,75 @@ def about_one_image(signatures, batch, i):
     question = rows.pop("question")
     state = signatures["encode_image"](**rows)["image_state"]
     return signatures["answer_about_image"](question=question, image_state=state)
+
+
+def states_of(signatures, batch):
+    regions = {name: value for name, value in batch.items() if name != "question"}
+    return {
+        **signatures["encode_question"](question=batch["question"]),
+        **signatures["encode_image"](**regions),
+    }
+
+
+def test_each_question_about_each_image_is_answered_as_if_asked_alone(signatures, batch):
+    # The first and the last image, and questions of different lengths.
+    images, questions = [0, len(batch["question"]) - 1], [0, 3, 5, 9]
+    ask = {name: np.stack([batch[name][i] for i in images]) for name in batch}
+    states = states_of(signatures, ask | {"question": tf.gather(batch["question"], questions)})
+    pairs = [(question, image) for image in range(2) for question in range(4)]
+    found = signatures["answer_pairs"](
+        question_state=tf.gather(states["question_state"], [question for question, _ in pairs]),
+        image_state=tf.gather(states["image_state"], [image for _, image in pairs]),
+    )
+    for row, (question, image) in enumerate(pairs):
+        one = {name: value[image : image + 1] for name, value in ask.items()}
+        one["question"] = batch["question"][questions[question] :][:1]
+        alone = signatures["serving_default"](**one)
+        np.testing.assert_allclose(found["scores"][row], alone["scores"][0], rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(found["answers"][row], alone["answers"][0])
+
+
+def test_states_may_be_padded_with_zeros(signatures, batch):
+    states = states_of(signatures, batch)
+    assert not states["question_state"].numpy().all()
+    longer = {name: np.pad(state, [(0, 0), (0, 3), (0, 0)]) for name, state in states.items()}
+    plain, padded = (signatures["answer_pairs"](**given) for given in (states, longer))
+    np.testing.assert_allclose(padded["scores"], plain["scores"], rtol=0, atol=1e-6)
+
+
+def test_states_of_different_numbers_are_refused(signatures, batch):
+    states = states_of(signatures, batch)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="differ in batch size"):
+        signatures["answer_pairs"](**states | {"image_state": states["image_state"][:2]})
+
+
+def test_equal_questions_and_images_of_a_request_are_encoded_once(
+    keras_model, flat_records, grouped_records, batch, monkeypatch
+):
+    encoded = {"encode_question": 0, "encode_image": 0}
+
+    def count(name):
+        encode = getattr(keras_model, name)
+
+        def counted(first, *others):
+            encoded[name] += len(first["token_ids"] if isinstance(first, dict) else first)
+            return encode(first, *others)
+
+        monkeypatch.setattr(keras_model, name, counted)
+
+    for name in encoded:
+        count(name)
+    module = AnswerModule(keras_model)
+    tf.config.run_functions_eagerly(True)
+    try:
+        module.answer_examples(tf.constant(flat_records[::-1] + flat_records))
+        questions = len(set(batch["question"].numpy()))
+        assert questions < len(flat_records)
+        assert encoded == {"encode_question": questions, "encode_image": len(grouped_records)}
+        module.answer(**batch)
+        assert encoded["encode_question"] == 2 * questions
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 def test_many_questions_about_one_image_are_answered_as_if_asked_alone(signatures, batch):
@@ -189,6 +265,9 @@ def test_no_question_has_no_answers(signatures, batch):
     assert none["answers"].shape == none["scores"].shape == (0, K)
     none = signatures["serving_default"](**{name: value[:0] for name, value in batch.items()})
     assert none["answers"].shape == none["scores"].shape == (0, K)
+    states = states_of(signatures, {name: value[:0] for name, value in batch.items()})
+    none = signatures["answer_pairs"](**states)
+    assert none["answers"].shape == none["scores"].shape == (0, K)
 
 
 def test_scores_are_probabilities_and_come_best_first(signatures, batch):
@@ -211,6 +290,12 @@ def test_model_without_words_or_answers_cannot_be_served():
     model = LxmertAnswerClassifier(config, vocabulary=[f"piece {i}" for i in range(9)])
     with pytest.raises(InputError, match=r"answers of the model have no names; .* --answers FILE"):
         AnswerModule(model)
+
+
+def test_an_unknown_precision_is_refused(keras_model, tmp_path):
+    with pytest.raises(InputError, match="'int8'; a SavedModel has one of float32, bfloat16"):
+        export_version(keras_model, tmp_path / "1", "int8")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

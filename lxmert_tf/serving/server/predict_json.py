@@ -218,7 +218,10 @@ def _check_batch(inputs: dict[str, np.ndarray], specs: Specs) -> None:
         sizes = {
             name: inputs[name].shape[axis]
             for name, spec in specs.items()
-            if len(spec.shape) > axis and spec.shape[axis] is None
+            # Axis 1 of a question state is that of word pieces.
+            if len(spec.shape) > axis
+            and spec.shape[axis] is None
+            and (axis == 0 or name != "question_state")
         }
         if len(set(sizes.values())) > 1:
             found = ", ".join(f"{size} in {name}" for name, size in sizes.items())

@@ -54,7 +54,9 @@ class ServedSavedModel(ServedModel):
     def _warm_up(self, directory: pathlib.Path) -> None:
         try:
             for signature, protos in self._warmup_requests():
-                self.run(signature, {k: tf.make_ndarray(proto) for k, proto in protos.items()})
+                # Exports of earlier versions have fewer.
+                if signature in self.specs:
+                    self.run(signature, {k: tf.make_ndarray(proto) for k, proto in protos.items()})
         except KeyError as error:
             raise InputError(
                 f"{directory}: no signature or input {error}; not an answer model"

@@ -11,7 +11,12 @@ from hypothesis.extra import numpy as npst
 
 from lxmert_tf.data import schema
 from lxmert_tf.data.scene import Scene, SceneImage, Sentence
-from lxmert_tf.data.scene_tensors import decode_regions, parse_scenes, sentence_answers
+from lxmert_tf.data.scene_tensors import (
+    decode_regions,
+    distinct_regions,
+    parse_scenes,
+    sentence_answers,
+)
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.extractor import Regions
 from tests.lxmert_tf.samples import easy_vqa_scenes, one_line
@@ -284,3 +289,28 @@ def test_half_precision_takes_half_the_space_and_is_read_exactly():
 def test_regions_whose_shapes_do_not_belong_together_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         Regions(**{"features": np.zeros([2, 3]), "boxes": np.zeros([2, 4]), **values})
+
+
+def test_scenes_with_the_same_regions_are_found():
+    random = np.random.default_rng(0)
+    features = random.normal(size=[2, 3]).astype(np.float32)
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5]], np.float32)
+    # The closest that float32 has, which differ in no printed digit.
+    near = np.nextafter(boxes, np.float32(2))
+    regions = [
+        Regions(features, boxes),
+        Regions(features, near),
+        Regions(features, boxes),
+        Regions(features[::-1], boxes),
+        Regions(features[:1], boxes[:1]),
+        Regions(features[:1], boxes[:1]),
+    ]
+    # Names of images do not matter: two data sets may have the same.
+    scenes = [
+        Scene((SceneImage("a", 1, 1, of),), (Sentence(str(i), "?"),))
+        for i, of in enumerate(regions)
+    ]
+    parsed = parse_scenes([schema.encode_scene(scene) for scene in scenes])
+    first, index = distinct_regions(parsed)
+    assert first.numpy().tolist() == [0, 1, 3, 4]
+    assert index.numpy().tolist() == [0, 1, 0, 2, 3, 3]

@@ -107,21 +107,30 @@ def test_predictions_are_the_models_answers_in_the_order_of_the_records(
     assert len(set(predictions.values())) > 1
 
 
-def test_consecutive_questions_about_an_image_encode_it_once(eager, tmp_path, monkeypatch):
+def test_equal_questions_and_consecutive_images_are_encoded_once(eager, tmp_path, monkeypatch):
     model, scenes = make(LxmertAnswerClassifier), SCENES[LxmertAnswerClassifier]
     encode_image, encoded = model.encode_image, []
+    encode_question, read = model.encode_question, []
 
     def spy(region_features, region_boxes, region_mask):
         encoded.append(len(region_features))
         return encode_image(region_features, region_boxes, region_mask)
 
+    def spy_on_text(text_inputs):
+        read.append(len(text_inputs["token_ids"]))
+        return encode_question(text_inputs)
+
     monkeypatch.setattr(model, "encode_image", spy)
+    monkeypatch.setattr(model, "encode_question", spy_on_text)
     flat = [single for scene in scenes for single in scene.flat()]
     predictions = []
     for name, records in (("grouped", scenes), ("flat", flat)):
         predictions.append(predict_answers(model, [write_records(tmp_path / name, records)], 8))
     assert predictions[0] == predictions[1]
     assert encoded == [len(scenes), len(scenes)]
+    texts = [sentence.text for scene in scenes for sentence in scene.sentences]
+    assert len(set(texts)) < len(texts)
+    assert read == [len(set(texts))] * 2
 
 
 def test_accuracy_is_that_of_counting_by_hand(eager, model, scenes, by_hand, tmp_path):

@@ -226,7 +226,8 @@ def test_answers_about_a_cached_image_state_equal_answers_about_the_image():
     state = model.backbone.encode_image(
         inputs["region_features"], inputs["region_boxes"], inputs["region_mask"]
     )
-    logits = model.answer_about_state(inputs, state, inputs["region_mask"])
+    question = model.encode_question(inputs)
+    logits = model.answer_pairs(question, inputs["padding_mask"], state, inputs["region_mask"])
     # The image is encoded with its padding here and without it there: products of other shapes,
     # which some processors add up in another order.
     np.testing.assert_allclose(logits, model(inputs), rtol=0, atol=1e-5)

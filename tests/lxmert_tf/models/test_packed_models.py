@@ -85,7 +85,8 @@ def test_a_cached_image_state_gives_the_plain_answers():
     model, inputs = LxmertAnswerClassifier(CONFIG), answer_inputs()
     regions = [inputs[f"region_{name}"] for name in ("features", "boxes", "mask")]
     state = model.backbone.encode_image(*regions, packed=True)
-    logits = model.answer_about_state(inputs, state, inputs["region_mask"])
+    question = model.encode_question(inputs)
+    logits = model.answer_pairs(question, inputs["padding_mask"], state, inputs["region_mask"])
     model.packing = False
     np.testing.assert_allclose(logits, model(inputs), rtol=0, atol=1e-5)
 
