@@ -5,8 +5,10 @@ import fcntl
 import os
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Iterator
 
+from lxmert_tf import storage
 from lxmert_tf.errors import InputError
 from lxmert_tf.termination import raising_terminated
 
@@ -17,17 +19,25 @@ REPLACED = ".replaced"
 
 
 @contextlib.contextmanager
-def atomic_directory(path, marker: str | None = None) -> Iterator[pathlib.Path]:
+def atomic_directory(
+    path, marker: str | None = None, last: str | None = None
+) -> Iterator[pathlib.Path]:
     """Yield an empty directory that becomes `path` when the block ends without an error.
 
     The block writes into `.NAME.partial` beside `path`. After an error or SIGTERM that directory is
     removed and `path` is as it was. A process that SIGKILL ends leaves it behind; the next writer
     removes it.
 
+    For a URL the block writes into a temporary directory, which `storage.upload_directory` uploads
+    at the end. An older directory there is gone once that begins. What a killed process has left
+    is known as unfinished; the next writer replaces it.
+
     Args:
-        path: The directory to make; missing parents are created. An empty directory is replaced.
+        path: The directory to make, a path or URL; missing parents are created. An empty directory
+            is replaced.
         marker: The name of a file that tells a directory that may be replaced, such as
             "preset.json". Without it only an empty directory is replaced.
+        last: The name of the file that is uploaded last. Default: `marker`.
 
     Raises:
         InputError: `path` exists and may not be replaced, or another process is writing it.
@@ -39,6 +49,12 @@ def atomic_directory(path, marker: str | None = None) -> Iterator[pathlib.Path]:
         ...     (directory / "preset.json").write_text("{}")
     """
     check_replaceable(path, marker)
+    if storage.is_url(path):
+        with tempfile.TemporaryDirectory(prefix="lxmert-") as folder, raising_terminated():
+            yield pathlib.Path(folder)
+            check_replaceable(path, marker)
+            storage.upload_directory(folder, path, last or marker)
+        return
     target = _absolute(path)
     partial = target.with_name(f".{target.name}{PARTIAL}")
     partial.mkdir(parents=True, exist_ok=True)
@@ -63,6 +79,9 @@ def check_replaceable(path, marker: str | None = None) -> None:
     Raises:
         InputError: `path` is a file, or a directory that is not empty and has no `marker`.
     """
+    if storage.is_url(path):
+        _check_url_replaceable(path, marker)
+        return
     target = _absolute(path)
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
@@ -79,11 +98,14 @@ def check_file(path) -> None:
         path: The file to make.
 
     Raises:
-        InputError: `path` is a directory, or its directory does not exist or cannot be written.
+        InputError: `path` is a directory, or its directory does not exist or cannot be written. Of
+            a URL only what can be told without writing is checked.
     """
-    path = pathlib.Path(path)
-    if path.is_dir():
+    if storage.is_directory(path):
         raise InputError(f"{path}: is a directory; name a file")
+    if storage.is_url(path):
+        return
+    path = pathlib.Path(path)
     if not path.parent.is_dir():
         raise InputError(f"directory not found: {path.parent}")
     if not os.access(path.parent, os.W_OK):
@@ -95,12 +117,20 @@ def atomic_file(path) -> Iterator[pathlib.Path]:
     """Yield the path of a temporary file that becomes `path` when the block ends without an error.
 
     Args:
-        path: The file to make; an older one is replaced. Its directory must exist.
+        path: The file to make, a path or URL; an older one is replaced. A local directory must
+            exist.
 
     Raises:
+        InputError: The file cannot be uploaded.
         OSError: The file cannot be written.
         Terminated: SIGTERM came, which nobody else handles.
     """
+    if storage.is_url(path):
+        with tempfile.TemporaryDirectory(prefix="lxmert-") as folder, raising_terminated():
+            fresh = pathlib.Path(folder, storage.basename(path))
+            yield fresh
+            storage.upload(fresh, path)
+        return
     path = pathlib.Path(path)
     # Two processes may write the same file; the last one wins.
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
@@ -135,6 +165,17 @@ def locked(directory: pathlib.Path, path) -> Iterator[None]:
         yield
     finally:
         os.close(opened)
+
+
+def _check_url_replaceable(path, marker: str | None) -> None:
+    if storage.is_file(path):
+        raise InputError(f"{path}: is a file; choose another URL")
+    names = storage.list_directory(path)
+    if not names or storage.UNFINISHED in names or marker in names:
+        return
+    if marker is None:
+        raise InputError(f"{path}: already exists; choose a new URL or remove it")
+    raise InputError(f"{path}: already exists and has no {marker}; choose another URL")
 
 
 def _absolute(path) -> pathlib.Path:

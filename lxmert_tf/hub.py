@@ -14,6 +14,7 @@ from lxmert_tf import __version__
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.errors import InputError
 from lxmert_tf.json_file import read_json
+from lxmert_tf.local_copy import local_name
 
 SCHEME = "hf://"
 # Stands for a `model_type`, which detectors do not have.
@@ -55,12 +56,13 @@ def is_hub_name(name) -> bool:
 def local_directory(name, model_type: str | None = "lxmert") -> pathlib.Path:
     """Return the directory that a name stands for; one of the Hugging Face Hub is downloaded.
 
-    Only the files of a model are downloaded, and of weights in several formats only one. Without a
-    network, those in the cache are used. Within a process, a name keeps its commit.
+    Of the Hub only the files of a model are downloaded, and of weights in several formats only one.
+    Without a network, those in the cache are used. Within a process, a name keeps its commit. One
+    at a URL such as s3://bucket/folder is downloaded whole, again whenever its files have changed.
 
     Args:
-        name: A path, which is returned unchanged, or `hf://ORGANIZATION/NAME[@REVISION]`, where the
-            revision is a branch, a tag, or a commit.
+        name: A path, which is returned unchanged, a URL of `lxmert_tf.storage`, or
+            `hf://ORGANIZATION/NAME[@REVISION]`, where the revision is a branch, a tag, or a commit.
         model_type: What the repository's config.json must give as `model_type`, if it gives any;
             "detector" for a detector. None allows every type.
 
@@ -74,7 +76,7 @@ def local_directory(name, model_type: str | None = "lxmert") -> pathlib.Path:
         local_directory("hf://unc-nlp/lxmert-base-uncased")
         ```
     """
-    return _snapshot(name, model_type) if is_hub_name(name) else pathlib.Path(name)
+    return _snapshot(name, model_type) if is_hub_name(name) else pathlib.Path(local_name(name))
 
 
 def pinned_name(name, model_type: str | None = "lxmert") -> str:

@@ -6,12 +6,12 @@ with LF and without a mark.
 """
 
 import codecs
-import pathlib
 import re
 from io import BufferedIOBase
 
 from lxmert_tf.atomic_write import atomic_file
 from lxmert_tf.errors import InputError
+from lxmert_tf.storage import read_bytes
 
 _ENCODINGS = {
     codecs.BOM_UTF8: "utf-8",
@@ -77,11 +77,14 @@ def is_unmarked_utf16(start: bytes) -> bool:
 def read_text(path) -> str:
     """Return the text of a file, in which all lines end with LF.
 
+    Args:
+        path: A path or URL.
+
     Raises:
         InputError: The file is missing, a directory, or not text.
     """
     try:
-        data = pathlib.Path(path).read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     if problem := why_not_text(data):

@@ -3,6 +3,7 @@
 import argparse
 import gc
 import importlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -10,6 +11,7 @@ from typing import NoReturn
 from lxmert_tf import __version__
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError, Terminated
 from lxmert_tf.runtime import escape_unprintable, silence_tensorflow
+from lxmert_tf.storage import check_no_credentials
 
 # Group -> command -> (module, summary). A module has `add_arguments(parser)` and `run(args)`, and
 # is imported only when its command is called. The package `pipeline` depends on lxmert_tf and not
@@ -76,6 +78,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
+# Where a URL begins in an argument, which may be "--option=URL" or "KEY=URL".
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII | re.IGNORECASE)
 # What shells report after a signal: 128 + SIGINT (Ctrl-C), 128 + SIGTERM.
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -119,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     module_name, summary = _all_commands()[command]
 
     def run() -> int | None:
-        _check_encoding(arguments)
+        _check_arguments(arguments)
         module = importlib.import_module(module_name)
         parser = _Parser(prog=f"lxmert {command}", description=_sentence(summary))
         module.add_arguments(parser)
@@ -216,8 +220,11 @@ def _top_level_arguments(argv: Sequence[str]) -> list[str]:
     parser.error("options of a command come after it")
 
 
-def _check_encoding(arguments: Sequence[str]) -> None:
+def _check_arguments(arguments: Sequence[str]) -> None:
     for argument in arguments:
+        # Before a message or a saved file shows them. Servers of models have URLs of their own.
+        if (url := _URL.search(argument)) and not url[0].startswith("http"):
+            check_no_credentials(argument[url.start() :])
         try:
             argument.encode()
         except UnicodeEncodeError as error:

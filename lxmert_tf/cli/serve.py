@@ -1,7 +1,6 @@
 """`lxmert serve`: serve an answer model over HTTP, with the REST API of TensorFlow Serving."""
 
 import argparse
-import os
 import urllib.parse
 
 from lxmert_tf.cli.arguments import positive_int
@@ -9,6 +8,7 @@ from lxmert_tf.cli.listening import add_listening_arguments, listen, url_of
 from lxmert_tf.errors import InputError
 from lxmert_tf.hub import is_hub_name, local_directory, repository_name
 from lxmert_tf.serving.layout import ENGINES
+from lxmert_tf.storage import basename, is_directory, is_url
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,8 +83,9 @@ def run(args: argparse.Namespace) -> int:
     labels = dict(_label(text) for text in args.label)
     for origin in args.cors_origin:
         _check_origin(origin)
-    directory = local_directory(args.model)
-    if not directory.is_dir():
+    # Versions in a bucket are watched there.
+    directory = args.model if is_url(args.model) else local_directory(args.model)
+    if not is_directory(directory):
         raise InputError(f"model not found: {directory}")
     name = args.name or default_name(args.model)
     if not is_url_name(name):
@@ -118,7 +119,7 @@ def default_name(model: str) -> str:
     if is_hub_name(model):
         return repository_name(model)
     # As it was given, also of a symbolic link.
-    return os.path.basename(os.path.abspath(model))
+    return basename(model)
 
 
 def _check_origin(origin: str) -> None:

@@ -113,8 +113,8 @@ def read_answer_table(path) -> list[str]:
         InputError: The file is none of these or empty, or an answer occurs twice, has a line break,
             or has no valid ID.
     """
-    path = pathlib.Path(path)
-    answers = _from_json(path) if path.suffix.lower() == ".json" else _from_lines(path)
+    is_json = str(path).lower().endswith(".json")
+    answers = _from_json(path) if is_json else _from_lines(path)
     if not answers:
         raise InputError(f"{path}: holds no answers")
     duplicate = _first_duplicate(answers)

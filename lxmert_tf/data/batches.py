@@ -14,10 +14,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from lxmert_tf import storage
 from lxmert_tf.data import scene_tensors, schema
 from lxmert_tf.data.answer_table import AnswerTable
 from lxmert_tf.errors import InputError
-from lxmert_tf.local_files import match_local
+from lxmert_tf.local_copy import RecordCopies
 
 # Scenes that are parsed together; their sentences are shuffled among each other. More means a
 # better shuffle and more memory (36 x 2048 float32 features take 0.3 MB per image). With a larger
@@ -28,6 +29,8 @@ SCENES_PER_WINDOW = 64
 WINDOWS_IN_PARALLEL = 2
 BATCHES_IN_PARALLEL = 4
 BATCHES_AHEAD = 2
+# Record files at URLs that are copied at the same time, while an earlier one is read.
+COPIES_IN_PARALLEL = 2
 # Serialized scenes among which those of a window are drawn.
 SHUFFLE_BUFFER = 1024
 # Keeps the epochs of consecutive seeds apart.
@@ -41,21 +44,21 @@ def find_records(*patterns) -> list[str]:
     """Find record files.
 
     Args:
-        *patterns: Names, glob patterns, or directories, which stand for `*tfrecord*` in them.
-            Hidden files are left out, and of files that a pattern matches, those beside record
-            files, such as `ingest-summary.json`.
+        *patterns: Paths, URLs, glob patterns of either, or directories, which stand for
+            `*tfrecord*` in them. Hidden files are left out, and of files that a pattern matches,
+            those beside record files, such as `ingest-summary.json`.
 
     Returns:
         The names of the files, sorted, each once.
 
     Raises:
-        InputError: No files match a pattern.
+        InputError: No files match a pattern, or the storage of a URL cannot be asked.
     """
     found: set[str] = set()
     for pattern in map(str, patterns):
         # Hidden files are unfinished ones.
-        find = tf.io.gfile.glob if "://" in pattern else match_local
-        names = find(os.path.join(pattern, "*tfrecord*") if tf.io.gfile.isdir(pattern) else pattern)
+        is_folder = storage.is_directory(pattern)
+        names = storage.match(storage.join(pattern, "*tfrecord*") if is_folder else pattern)
         if not names:
             raise InputError(f"no files match {pattern}")
         records = [name for name in names if "tfrecord" in os.path.basename(name)]
@@ -66,8 +69,10 @@ def find_records(*patterns) -> list[str]:
 def read_records(files: Sequence[str]) -> tf.data.Dataset:
     """Read serialized scenes, one file after the other.
 
+    Files at URLs are copied to the disk while earlier ones are read; see `RecordCopies`.
+
     Args:
-        files: TFRecord files, gzipped if the names end in .gz.
+        files: Paths and URLs of TFRecord files, gzipped if the names end in .gz.
 
     Returns:
         A dataset of scalar strings.
@@ -78,9 +83,10 @@ def read_records(files: Sequence[str]) -> tf.data.Dataset:
     compressed = {name.endswith(".gz") for name in files}
     if len(compressed) > 1:
         raise InputError("some of the record files are gzipped and some are not; read one kind")
-    return tf.data.TFRecordDataset(
-        list(files), compression_type="GZIP" if True in compressed else ""
-    )
+    compression = "GZIP" if True in compressed else ""
+    if any(map(storage.is_url, files)):
+        return _read_copies(list(files), compression)
+    return tf.data.TFRecordDataset(list(files), compression)
 
 
 # Nothing in these datasets needs AutoGraph, which takes seconds to rewrite what they call.
@@ -314,6 +320,34 @@ def naming_damaged_files(files: Sequence[str]) -> Iterator[None]:
             except tf.errors.OpError as cause:
                 raise InputError(f"{name}: damaged or cut short: {_reason(cause)}") from error
         raise InputError(f"{files[0]} (of {len(files)}): {_reason(error)}") from error
+
+
+@tf.autograph.experimental.do_not_convert
+def _read_copies(files: list[str], compression: str) -> tf.data.Dataset:
+    copies = RecordCopies()
+
+    def fetch(name: bytes) -> bytes:
+        path = name.decode()
+        return (copies.fetch(path) if storage.is_url(path) else path).encode()
+
+    def release(path: bytes) -> bool:
+        copies.release(path.decode())
+        return False
+
+    def read(path: tf.Tensor) -> tf.data.Dataset:
+        # Comes after the last record, and adds none.
+        end = tf.data.Dataset.from_tensors(path).filter(
+            lambda name: tf.numpy_function(release, [name], tf.bool)
+        )
+        return tf.data.TFRecordDataset(path, compression).concatenate(end)
+
+    names = tf.data.Dataset.from_tensor_slices(files)
+    paths = names.map(
+        lambda name: tf.ensure_shape(tf.numpy_function(fetch, [name], tf.string), []),
+        COPIES_IN_PARALLEL,
+        deterministic=True,
+    )
+    return paths.prefetch(COPIES_IN_PARALLEL).flat_map(read)
 
 
 def _shuffle_records(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:

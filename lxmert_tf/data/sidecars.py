@@ -1,10 +1,12 @@
 """Files beside the records of an ingestion: its summary, and the extractor of its regions."""
 
 import json
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from lxmert_tf import storage
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.errors import InputError
 from lxmert_tf.json_file import read_json
@@ -28,11 +30,14 @@ def count_ingested_sentences(files: Sequence[str]) -> int | None:
     Raises:
         InputError: A summary does not give the number.
     """
-    given = {pathlib.Path(name).resolve() for name in files}
+    given = {_resolved(name) for name in files}
     written = 0
-    for directory in {path.parent for path in given}:
-        summary = directory / INGEST_SUMMARY
-        if not summary.exists() or not given.issuperset(directory.glob("*tfrecord*")):
+    for directory in {storage.parent(name) for name in given}:
+        summary = storage.join(directory, INGEST_SUMMARY)
+        records = (name for name in storage.list_directory(directory) if "tfrecord" in name)
+        if not given.issuperset(storage.join(directory, name) for name in records):
+            return None
+        if not storage.exists(summary):
             return None
         written += _sentences_written(summary)
     return written
@@ -53,7 +58,7 @@ def check_sentence_count(files: Sequence[str], sentences: int) -> None:
     """
     written = count_ingested_sentences(files)
     if written is not None and written != sentences:
-        directories = sorted({str(pathlib.Path(name).resolve().parent) for name in files})
+        directories = sorted({storage.parent(_resolved(name)) for name in files})
         raise InputError(
             f"{', '.join(directories)}: sentences read: {sentences:,}, written according to "
             f"{INGEST_SUMMARY}: {written:,}; a record file is cut short or missing"
@@ -75,11 +80,15 @@ def read_extractor(files: Sequence[str]) -> dict[str, Any] | None:
     Raises:
         InputError: The file is damaged.
     """
-    path = pathlib.Path(files[0]).parent / EXTRACTOR
-    return read_mapping(path) if path.exists() else None
+    path = storage.join(storage.parent(files[0]), EXTRACTOR)
+    return read_mapping(path) if storage.exists(path) else None
 
 
-def _sentences_written(path: pathlib.Path) -> int:
+def _resolved(name) -> str:
+    return str(name) if storage.is_url(name) else os.path.realpath(name)
+
+
+def _sentences_written(path: str) -> int:
     try:
         written = read_json(path)["sentences"]["written"]
     except (KeyError, TypeError) as error:

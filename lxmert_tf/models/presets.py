@@ -26,6 +26,7 @@ from lxmert_tf.converters.foreign_config import is_huggingface
 from lxmert_tf.errors import InputError, first_line
 from lxmert_tf.hub import local_directory
 from lxmert_tf.layers.normalization import LayerNorm
+from lxmert_tf.local_copy import local_name
 from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.text_file import read_lines
 
@@ -198,7 +199,7 @@ class PresetModel(keras.Model):
         """Write a preset directory, whole or not at all; an older preset there is replaced.
 
         Args:
-            directory: Its path; parents are made.
+            directory: Its path, whose parents are made, or a URL.
 
         Raises:
             InputError: The path is a file, or a directory that is not a preset.
@@ -223,14 +224,16 @@ class PresetModel(keras.Model):
         preset holds is ignored.
 
         Args:
-            directory: What `save_preset` wrote, a directory of Hugging Face's LXMERT, or either as
-                `hf://ORGANIZATION/NAME`.
+            directory: What `save_preset` wrote, a directory of Hugging Face's LXMERT, or either at
+                a URL or as `hf://ORGANIZATION/NAME`.
             **kwargs: Arguments of the constructor that differ from the preset's. The preset's
                 answers are left out where `config` has another number of them.
 
         Raises:
             InputError: The directory or a part of it is missing or does not fit the others.
         """
+        # Once, because a preset at a URL may be replaced between its description and its weights.
+        directory = local_name(directory)
         description = describe_preset(directory)
         stored = {
             name: getattr(description, name)
@@ -429,6 +432,7 @@ def load_preset(directory, **kwargs) -> PresetModel:
     Raises:
         InputError: As for `from_preset`, or the class is not one of this library.
     """
+    directory = local_name(directory)
     name = describe_preset(directory).model
     if name not in MODELS:
         path = local_directory(directory) / "preset.json"

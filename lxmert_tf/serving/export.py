@@ -10,7 +10,7 @@ from lxmert_tf.atomic_write import atomic_directory, check_replaceable
 from lxmert_tf.data.sidecars import write_extractor
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import PresetModel
-from lxmert_tf.serving.layout import EXTRA
+from lxmert_tf.serving.layout import EXTRA, SAVED_MODEL_GRAPH
 from lxmert_tf.serving.signatures import ServedModule, make_served_module
 from lxmert_tf.serving.warmup import write_warmup
 
@@ -54,7 +54,8 @@ def export_version(
     Args:
         model: An `LxmertAnswerClassifier` or `LxmertPairClassifier` with its vocabulary and
             answers.
-        directory: A new directory, NAME/VERSION for TensorFlow Serving; parents are made.
+        directory: A new directory, NAME/VERSION for TensorFlow Serving, or a URL; parents are
+            made.
         precision: "float32" or "bfloat16"; see `cast_weights`.
         max_length: Word pieces per question, with [CLS] and [SEP]; at least 3.
         top_k: Answers per question, at least 1.
@@ -75,7 +76,7 @@ def export_version(
     model = cast_weights(model, precision)
     module = _make_module(model, detector, max_length, top_k)
     # A server that watches the parent ignores the unfinished folder: its name is no number.
-    with atomic_directory(directory) as unfinished:
+    with atomic_directory(directory, last=SAVED_MODEL_GRAPH) as unfinished:
         # The detector takes the place of the extractor.
         _write_module(module, None if detector else model.extractor, unfinished)
         if importlib.util.find_spec("tensorflow_serving"):

@@ -1,9 +1,10 @@
 """File layout of exported models: one SavedModel or OpenVINO model, or a folder of versions."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from lxmert_tf import storage
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.converters.foreign_config import is_huggingface
 from lxmert_tf.data.sidecars import EXTRACTOR
@@ -14,11 +15,13 @@ from lxmert_tf.hub import local_directory
 EXTRA = "assets.extra"
 # The graph of an OpenVINO model, whose weights are in model.bin.
 OPENVINO_GRAPH = "model.xml"
+# A file that is in every SavedModel, and one that is in every OpenVINO model.
+SAVED_MODEL_GRAPH = "saved_model.pb"
 
 
 def is_saved_model(directory: pathlib.Path) -> bool:
     """Return whether a directory holds a SavedModel."""
-    return (directory / "saved_model.pb").is_file()
+    return (directory / SAVED_MODEL_GRAPH).is_file()
 
 
 def is_openvino(directory: pathlib.Path) -> bool:
@@ -66,17 +69,39 @@ def numbered_versions(
     }
 
 
+def versions_at_url(url, files: Mapping[str, Any], engine: str | None = None) -> dict[int, str]:
+    """Return the URLs of the exported models in a folder whose names are numbers.
+
+    Args:
+        url: The URL of the folder.
+        files: From `storage.find_files`.
+        engine: As for `numbered_versions`.
+    """
+    graphs = {"tensorflow": SAVED_MODEL_GRAPH, "openvino": OPENVINO_GRAPH}
+    wanted = [graph for name, graph in graphs.items() if engine in (None, name)]
+    parts = (name.split("/") for name in files)
+    names = {part[0] for part in parts if len(part) == 2 and part[1] in wanted}
+    return {
+        int(name): storage.join(url, name)
+        for name in names
+        if name.isdecimal() and f"{name}/{storage.UNFINISHED}" not in files
+    }
+
+
 def find_model(directory) -> pathlib.Path:
     """Return the model that a path stands for.
 
     Args:
         directory: A SavedModel, an OpenVINO model, a preset, a directory of Hugging Face's LXMERT,
             or a folder of numbered exported models, of which the highest number is taken; or any
-            of these as `hf://ORGANIZATION/NAME`.
+            of these at a URL or as `hf://ORGANIZATION/NAME`.
 
     Raises:
         InputError: The directory does not exist or holds no model.
     """
+    if storage.is_url(directory):
+        numbered = versions_at_url(directory, storage.find_files(directory))
+        directory = numbered[max(numbered)] if numbered else directory
     directory = local_directory(directory)
     if not directory.is_dir():
         raise InputError(f"model not found: {directory}")

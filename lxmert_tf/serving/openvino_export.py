@@ -84,7 +84,7 @@ def export_openvino(
         model.vocabulary or [],
         model.answers or [],
     )
-    with atomic_directory(directory) as unfinished:
+    with atomic_directory(directory, last=OPENVINO_GRAPH) as unfinished:
         for name, (function, specs) in _graphs(model).items():
             graph = _convert(function, specs)
             if precision == "int8":

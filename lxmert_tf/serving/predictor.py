@@ -21,6 +21,7 @@ from lxmert_tf.serving.client import Answers, Client, best_answers
 from lxmert_tf.serving.errors import ServerError, Unavailable
 from lxmert_tf.serving.layout import engine_of, find_model, is_preset, read_exported_extractor
 from lxmert_tf.serving.picture_files import picture_file
+from lxmert_tf.storage import is_url
 
 # TensorFlow is imported by the back ends that need it: a client of a server does not.
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ class Predictor:
                 extractor or the answers do not fit it.
         """
         model = find_model(directory)
+        if is_url(directory):
+            # Not downloaded again, in case it has changed meanwhile.
+            directory = model
         if is_preset(model):
             return cls.from_preset(directory, extractor, answers, top_k)
         if answers is not None:

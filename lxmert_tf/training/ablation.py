@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation.evaluate import OVERALL, evaluate_answers
 from lxmert_tf.models.config import LxmertConfig
+from lxmert_tf.storage import is_url
 from lxmert_tf.terminal import make_console
 from lxmert_tf.text_file import write_text
 from lxmert_tf.training.config import FinetuningConfig, PretrainingConfig, folder_of
@@ -72,6 +74,8 @@ def run_ablation(
     Raises:
         InputError: The directory holds another ablation; or as `pretrain` and `finetune`.
     """
+    if is_url(directory):
+        raise InputError(f"{directory}: ablations are written to a local directory")
     directory = pathlib.Path(directory)
     settings = {
         "variants": {

@@ -211,6 +211,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         checkpoints: Where to save.
         every: Steps between checkpoints.
         is_last_of_epoch: Tells whether a step, counted from 1, is the last of its epoch.
+        saved: Called after each checkpoint.
     """
 
     def __init__(
@@ -218,8 +219,10 @@ class SaveCheckpoints(keras.callbacks.Callback):
         checkpoints: TrainingCheckpoints,
         every: int,
         is_last_of_epoch: Callable[[int], bool],
+        saved: Callable[[], None] = lambda: None,
     ):
         super().__init__()
+        self._after = saved
         self._checkpoints = checkpoints
         self._every = every
         self._is_last_of_epoch = is_last_of_epoch
@@ -239,6 +242,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
     def _save(self, step: int) -> None:
         self._checkpoints.save()
         self._saved = step
+        self._after()
 
 
 class TrainingProgress(_StepCallback):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from lxmert_tf import storage
 from lxmert_tf.data.answer_table import read_answer_table
 from lxmert_tf.data.batches import read_records, read_sentences
 from lxmert_tf.data.scene_tensors import decode_regions, parse_scenes
@@ -51,8 +52,8 @@ class DatasetInfo:
 
 def kept_dataset_info(directory) -> DatasetInfo | None:
     """Read `dataset.json` from the directory of a run; return None if it is not there."""
-    path = pathlib.Path(directory) / FILE_NAME
-    return DatasetInfo(**json.loads(read_text(path))) if path.exists() else None
+    path = storage.join(directory, FILE_NAME)
+    return DatasetInfo(**json.loads(read_text(path))) if storage.exists(path) else None
 
 
 def read_dataset_info(

@@ -24,13 +24,14 @@ from lxmert_tf.atomic_write import PARTIAL
 from lxmert_tf.config_file import read_mapping
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.presets import PresetModel
+from lxmert_tf.storage import describe_file, is_url, join
 from lxmert_tf.terminal import make_console
 from lxmert_tf.text_file import write_text
 from lxmert_tf.training.checkpointing import WRITING, reason_of
 from lxmert_tf.training.config import TrainingConfig
 from lxmert_tf.training.dataset_info import DatasetInfo
+from lxmert_tf.training.run_mirror import RUN, RunMirror
 
-RUN = "run.json"
 PRESET = "preset"
 
 
@@ -41,7 +42,7 @@ class RunDirectory:
     was killed before has left nothing, and resuming it starts it.
 
     Args:
-        path: The directory.
+        path: The directory, or its URL; `self.path` is then a local copy, which `push` uploads.
         settings: Settings of the run, as JSON holds them; a resumed run must have the same.
         resume: Continue the run in the directory, if there is one.
         writes: Whether this process writes; of several workers one does, and the others only
@@ -53,9 +54,10 @@ class RunDirectory:
     """
 
     def __init__(self, path, settings: dict[str, Any], resume: bool, writes: bool = True):
-        self.path = pathlib.Path(path)
+        self._mirror = RunMirror(path, resume, writes) if is_url(path) else None
+        self.path = self._mirror.folder if self._mirror else pathlib.Path(path)
         self.checkpoints = self.path / "checkpoints"
-        self.preset = self.path / PRESET
+        self.preset = join(path, PRESET)
         self._lock = None
         if not writes:
             return
@@ -82,6 +84,7 @@ class RunDirectory:
             text = f"{self.path}: no run to resume; starting a new one"
             make_console(stderr=True).print(text, soft_wrap=True)
         write_text(file, json.dumps(settings, indent=1) + "\n")
+        self.push()
 
     def __enter__(self) -> "RunDirectory":
         return self
@@ -89,11 +92,23 @@ class RunDirectory:
     def __exit__(self, *exception) -> None:
         if self._lock is not None:
             os.close(self._lock)
+        if self._mirror is not None:
+            self._mirror.close()
+
+    def push(self) -> None:
+        """Upload what is new in the directory, if it has a URL.
+
+        Raises:
+            InputError: The URL cannot be written.
+        """
+        if self._mirror is not None:
+            self._mirror.push()
 
     def save_dataset_info(self, info: DatasetInfo) -> None:
         """Write `dataset.json`, if this process is the one that writes."""
         if self._lock is not None:
             info.save(self.path)
+            self.push()
 
     def save_preset(self, model: PresetModel) -> None:
         """Write the trained model, if this process is the one that writes.
@@ -103,6 +118,7 @@ class RunDirectory:
         """
         if self._lock is None:
             return
+        self.push()
         try:
             model.save_preset(self.preset)
         except (tf.errors.OpError, OSError) as error:
@@ -167,6 +183,6 @@ def run_settings(
         kind: dataclasses.asdict(config),
         "model": model.config.to_dict(),
         "sentences": info.sentences,
-        "record_bytes": sum(tf.io.gfile.stat(name).length for name in files),
+        "record_bytes": sum(describe_file(name).size for name in files),
         "words_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }

@@ -133,7 +133,8 @@ def train(
         recipe: What to train and how.
         train_files: TFRecord files of scenes.
         validation_files: TFRecord files of scenes to evaluate on after each epoch.
-        directory: Of the run, see `lxmert_tf.training.run_directory`; None writes nothing.
+        directory: Of the run, a path or URL, see `lxmert_tf.training.run_directory`; None writes
+            nothing.
         resume: Continue the run in `directory`, if there is one.
         log_directory: For `log.jsonl` and TensorBoard where there is no `directory`.
 
@@ -213,10 +214,10 @@ def train(
             callbacks.append(best)
         if chief and log_directory:
             callbacks.append(TrainingLog(log_directory, schedule, first_step))
-        if chief and checkpoints:
+        if chief and run and checkpoints:
             every = config.checkpoint_steps
             is_last = functools.partial(is_last_of_epoch, stages)
-            callbacks.append(SaveCheckpoints(checkpoints, every, is_last))
+            callbacks.append(SaveCheckpoints(checkpoints, every, is_last, run.push))
         if chief:
             callbacks.append(TrainingProgress(total_steps, config.epochs, config.batch_size))
 

@@ -7,8 +7,19 @@ from lxmert_tf.cli.arguments import add_override_argument
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation import TASKS
 from lxmert_tf.runtime import keep_freed_memory
+from lxmert_tf.serving.layout import SAVED_MODEL_GRAPH
+from lxmert_tf.storage import (
+    UNFINISHED,
+    basename,
+    is_url,
+    join,
+    list_directory,
+    upload_directory,
+)
 from pipeline.root_files import METADATA_FILE, REPORT
 
+# In the root, what is pushed to a URL.
+PUSHED = "pushed"
 ROOTS = pathlib.Path("build/pipeline")
 # The root of the demo's run.
 DEMO_ROOT = pathlib.Path("build/demo/pipeline")
@@ -54,11 +65,13 @@ def _add_run(actions) -> None:
         "--config", required=True, metavar="FILE", help="e.g. configs/pipeline/easy_vqa.yaml"
     )
     run_parser.add_argument(
-        "--root", metavar="DIR", help="folder for artifacts (default build/pipeline/NAME)"
+        "--root", metavar="DIR", help="local folder for artifacts (default build/pipeline/NAME)"
     )
     add_override_argument(run_parser, OVERRIDES)
     run_parser.add_argument(
-        "--push-to", metavar="DIR", help="folder for blessed models (default saved_models/NAME)"
+        "--push-to",
+        metavar="DIR",
+        help="folder or URL for blessed models (default saved_models/NAME)",
     )
     run_parser.add_argument(
         "--from",
@@ -116,6 +129,11 @@ def _run(args: argparse.Namespace) -> int:
 
     name = config.pipeline.name
     root = args.root or str(ROOTS / name)
+    if is_url(root):
+        raise InputError(
+            f"--root {root}: a run on this machine keeps its metadata in a local file; name a "
+            "local folder, or compile the pipeline for Kubeflow"
+        )
     push_to = args.push_to or f"saved_models/{name}"
     if args.dry_run:
         from pipeline.pipeline import create_components
@@ -130,7 +148,9 @@ def _run(args: argparse.Namespace) -> int:
     from pipeline.run_report import print_states, write_report
     from pipeline.runners.local import run_local
 
-    record = run_local(config, root, push_to, args.from_component)
+    # The Pusher writes to local folders.
+    pushed_locally = str(pathlib.Path(root, PUSHED)) if is_url(push_to) else push_to
+    record = run_local(config, root, pushed_locally, args.from_component)
     print_states(record)
     if config.challenge is None:
         print_accuracy(record.accuracy())
@@ -138,8 +158,20 @@ def _run(args: argparse.Namespace) -> int:
         record.scores(config.challenge).print()
     print(f"report: {write_report(config, record, root)}")
     record.check_blessed()
-    print(f"pushed: {record.pushed_to}")
+    pushed = record.pushed_to
+    if pushed and is_url(push_to):
+        pushed = _upload_version(pushed, push_to)
+    print(f"pushed: {pushed}")
     return 0
+
+
+def _upload_version(version: str, folder: str) -> str:
+    """Upload a pushed version to a folder of versions, if it is not there; return its URL."""
+    url = join(folder, basename(version))
+    names = list_directory(url)
+    if SAVED_MODEL_GRAPH not in names or UNFINISHED in names:
+        upload_directory(version, url, last=SAVED_MODEL_GRAPH)
+    return url
 
 
 def _roots(args: argparse.Namespace) -> list[pathlib.Path]:
@@ -188,6 +220,9 @@ def _compile(args: argparse.Namespace) -> int:
     from pipeline.config import load_pipeline
 
     config = load_pipeline(args.config, args.overrides)
+    for option, url in (("--root", args.root), ("--push-to", args.push_to)):
+        if url and is_url(url) and not url.startswith("gs://"):
+            raise InputError(f"{option} {url}: TFX reads and writes only folders and gs://")
 
     from pipeline.runners.kubeflow import compile_kubeflow
 

@@ -70,12 +70,14 @@ def test_the_last_file_tells_that_a_folder_is_whole(folder, url, monkeypatch):
     upload = storage.upload
 
     def watch(source, path):
-        seen.append((storage.basename(path), storage.exists(f"{url}/preset.json")))
+        names = storage.list_directory(url)
+        seen.append((storage.basename(path), "preset.json" in names, ".unfinished" in names))
         upload(source, path)
 
     monkeypatch.setattr(storage, "upload", watch)
     storage.upload_directory(folder, url, "preset.json")
-    assert seen[-1][0] == "preset.json" and not any(there for _, there in seen)
+    assert seen[0] == (".unfinished", True, False) and seen[-1][0] == "preset.json"
+    assert {tuple(state) for _, *state in seen[1:]} == {(False, True)}
     assert storage.find_files(url).keys() == {
         *(".hidden", "assets/deep/a.txt", "assets/vocab.txt", "new.bin", "preset.json")
     }

@@ -1,16 +1,18 @@
-"""Versions of a model on disk: loaded, warmed up, and replaced while requests are answered."""
+"""Versions of a model: loaded, warmed up, and replaced while requests are answered."""
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
+from lxmert_tf import storage
 from lxmert_tf.errors import InputError
+from lxmert_tf.hub import local_directory
 from lxmert_tf.serving.errors import RequestError
-from lxmert_tf.serving.layout import engine_of, numbered_versions
+from lxmert_tf.serving.layout import engine_of, numbered_versions, versions_at_url
 from lxmert_tf.serving.server.served_model import ServedModel
 
-# Path, size and modification time of every file of a version.
-Fingerprint = tuple[tuple[str, int, int], ...]
+# Path, size and modification time of every file of a version; at a URL the version of the file.
+Fingerprint = tuple[tuple[str, int, int | str], ...]
 
 
 class ModelVersions:
@@ -22,7 +24,7 @@ class ModelVersions:
     Args:
         directory: A folder of numbered SavedModels or OpenVINO models, or one of either, whose
             version is its name if that is a number, or the name that a symbolic link leads to, and
-            1 otherwise.
+            1 otherwise. At a URL, the folder; versions to serve are downloaded.
         labels: Version numbers by label.
         log: Called with a line when a version is served or cannot be loaded.
         engine: "tensorflow" or "openvino", to serve only the versions for it; None for all.
@@ -38,7 +40,7 @@ class ModelVersions:
         log: Callable[[str], None],
         engine: str | None = None,
     ):
-        self.directory = pathlib.Path(directory)
+        self.directory = directory if storage.is_url(directory) else pathlib.Path(directory)
         self._engine = engine
         self._labels = labels
         self._log = log
@@ -51,7 +53,7 @@ class ModelVersions:
         for label, number in labels.items():
             if number not in found:
                 raise InputError(f"{directory}: no version {number} for the label {label!r}")
-        self._seen = {number: _fingerprint(path) for number, path in found.items()}
+        self._seen = self._fingerprints(found)
         while not self._served and not self._failed.keys() >= found.keys():
             self.refresh()
         if not self._served:
@@ -64,7 +66,7 @@ class ModelVersions:
         them takes time.
         """
         found = self._find()
-        fingerprints = {number: _fingerprint(path) for number, path in found.items()}
+        fingerprints = self._fingerprints(found)
         loadable = {n for n in found if self._failed.get(n) != fingerprints[n]}
         wanted = {n for n in self._labels.values() if n in loadable}
         if loadable:
@@ -101,9 +103,9 @@ class ModelVersions:
         """Return the versions that are served, highest first."""
         return sorted(self._served, reverse=True)
 
-    def _load(self, number: int, path: pathlib.Path, fingerprint: Fingerprint) -> None:
+    def _load(self, number: int, place: pathlib.Path | str, fingerprint: Fingerprint) -> None:
         try:
-            model = _load_model(path)
+            model = _load_model(local_directory(place))
         except InputError as error:
             self._failed[number] = fingerprint
             self._log(str(error))
@@ -111,13 +113,15 @@ class ModelVersions:
         self._served = {**self._served, number: model}
         self._log(f"serving version {number}")
 
-    def _drop(self, found: dict[int, pathlib.Path]) -> None:
+    def _drop(self, found: Iterable[int]) -> None:
         kept = {n for n in self._labels.values() if n in self._served}
         # If all files are gone, the model in memory still answers.
-        kept.add(max(self._served.keys() & found.keys() or self._served.keys(), default=-1))
+        kept.add(max(self._served.keys() & set(found) or self._served.keys(), default=-1))
         self._served = {n: model for n, model in self._served.items() if n in kept}
 
-    def _find(self) -> dict[int, pathlib.Path]:
+    def _find(self) -> Mapping[int, pathlib.Path | str]:
+        if isinstance(self.directory, str):
+            return self._find_at_url(self.directory)
         if found := engine_of(self.directory):
             if self._engine not in (None, found):
                 return {}
@@ -134,6 +138,29 @@ class ModelVersions:
                 return {}
             raise InputError(f"{self.directory}: {error.strerror}") from error
 
+    def _find_at_url(self, url: str) -> dict[int, str]:
+        try:
+            self._files = storage.find_files(url)
+        except InputError:
+            # The models in memory still answer.
+            if self._served:
+                return {}
+            raise
+        return versions_at_url(url, self._files, self._engine)
+
+    def _fingerprints(self, found: Mapping[int, pathlib.Path | str]) -> dict[int, Fingerprint]:
+        if not isinstance(self.directory, str):
+            return {number: _fingerprint(path) for number, path in found.items()}
+        return {number: self._fingerprint_at_url(number) for number in found}
+
+    def _fingerprint_at_url(self, number: int) -> Fingerprint:
+        prefix = f"{number}/"
+        return tuple(
+            (name, about.size, about.version)
+            for name, about in self._files.items()
+            if name.startswith(prefix)
+        )
+
 
 def _load_model(path: pathlib.Path) -> ServedModel:
     # Imported here: OpenVINO does without TensorFlow, and TensorFlow without OpenVINO.
@@ -146,8 +173,8 @@ def _load_model(path: pathlib.Path) -> ServedModel:
     return ServedSavedModel(path)
 
 
-def _nothing_to_serve(directory: pathlib.Path, engine: str | None) -> str:
-    found = engine_of(directory)
+def _nothing_to_serve(directory: pathlib.Path | str, engine: str | None) -> str:
+    found = None if isinstance(directory, str) else engine_of(directory)
     if engine == "openvino":
         what = "a SavedModel" if found else "no OpenVINO model and no numbered versions of one"
         return f"{what}; --engine openvino needs one from lxmert export --format openvino"
@@ -158,7 +185,7 @@ def _nothing_to_serve(directory: pathlib.Path, engine: str | None) -> str:
     return "no SavedModel or OpenVINO model, and no numbered versions of one"
 
 
-def _fingerprint(directory: pathlib.Path) -> Fingerprint:
+def _fingerprint(directory) -> Fingerprint:
     files = []
     for path in directory.rglob("*"):
         try:
