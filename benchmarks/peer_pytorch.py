@@ -21,6 +21,7 @@ LEARNING_RATE, WEIGHT_DECAY, CLIP_NORM, EPSILON = 1e-5, 0.01, 1.0, 1e-6
 TOP_K = 5
 # Label that PyTorch's cross-entropy ignores; in the files it is -1.
 IGNORED = -100
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def main() -> None:
@@ -37,6 +38,8 @@ def main() -> None:
         batch = number % len(batches)
         start = time.perf_counter()
         step(batches[batch])
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
         if number >= warm_up:
             seconds[batch].append(time.perf_counter() - start)
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
@@ -76,7 +79,7 @@ def _batch(file, number: int, args) -> dict[str, torch.Tensor]:
             if name in arrays:
                 fill = -1 if name == "masked_lm_labels" else 0
                 arrays[name] = np.pad(arrays[name], [(0, 0), (0, missing)], constant_values=fill)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    tensors = {name: torch.from_numpy(array).to(DEVICE) for name, array in arrays.items()}
     if args.mode == "compile" and not args.length:
         for name in ("token_ids", "segment_ids", "padding_mask", "masked_lm_labels"):
             if name in tensors:
@@ -165,7 +168,7 @@ def _inputs(batch):
 
 
 def _answering(about, args):
-    model = AnswerModel(_config(about)).eval()
+    model = AnswerModel(_config(about)).to(DEVICE).eval()
     if args.precision == "bfloat16":
         model = model.bfloat16()
     if args.mode == "compile":
@@ -186,7 +189,7 @@ def _answering(about, args):
 
 def _training(about, args):
     cls = PretrainingModel if about["task"] == "pretrain" else AnswerModel
-    model = cls(_config(about)).train()
+    model = cls(_config(about)).to(DEVICE).train()
     optimizer = torch.optim.AdamW(
         model.parameters(), LEARNING_RATE, eps=EPSILON, weight_decay=WEIGHT_DECAY, fused=True
     )
@@ -206,7 +209,7 @@ def _training(about, args):
 
 
 def _autocast(args):
-    return torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "autocast")
+    return torch.autocast(DEVICE, torch.bfloat16, enabled=args.precision == "autocast")
 
 
 if __name__ == "__main__":

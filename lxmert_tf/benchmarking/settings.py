@@ -39,6 +39,7 @@ class Setting:
         steps: Number of timed steps.
         plain: Whether to turn off the shortcuts: packing, heads on labeled positions alone, and
             encoding an image once for several questions.
+        xla: Whether XLA compiles the model, which then computes padding, as with `plain`.
     """
 
     task: str
@@ -49,6 +50,12 @@ class Setting:
     questions_per_image: int
     steps: int
     plain: bool
+    xla: bool = False
+
+    @property
+    def pads(self) -> bool:
+        """Whether padding is computed on, and an image is encoded for each of its questions."""
+        return self.plain or self.xla
 
 
 def model_sizes(model: str, task: str) -> LxmertConfig:

@@ -184,13 +184,13 @@ def _answering(setting: Setting, config: LxmertConfig, batches: Sequence[Batch])
     served = _served_functions(setting, config)
     once = setting.questions_per_image > 1
     steps = [
-        (_about_states if once and not setting.plain else _about_regions)(served, batch)
+        (_about_states if once and not setting.pads else _about_regions)(served, batch)
         for batch in batches
     ]
     return Workload(
         step=lambda number: steps[number](),
         examples=[len(batch.lengths) for batch in batches],
-        flops=[_answering_flops(config, batch, setting.plain).total() for batch in batches],
+        flops=[_answering_flops(config, batch, setting.pads).total() for batch in batches],
         requests=[(_about_state if once else _about_regions)(served, batch) for batch in singles],
     )
 
@@ -203,8 +203,18 @@ def _served_functions(setting: Setting, config: LxmertConfig) -> dict[str, Calla
         answers=[f"answer {i}" for i in range(config.num_answers)],
         dtype=setting.precision,
     )
-    model.packing = not setting.plain
+    model.packing = not setting.pads
+    if setting.xla:
+        _compile_with_xla(model)
     return AnswerModule(model).signatures()
+
+
+def _compile_with_xla(model: LxmertAnswerClassifier) -> None:
+    """Make XLA compile everything except the tokenizer, which has strings."""
+    for part in (model.encode_question, model.encode_image, model.answer_pairs):
+        compiled = tf.function(part, jit_compile=True, autograph=False)
+        # Not through Keras, which would track it.
+        object.__setattr__(model, part.__name__, compiled)
 
 
 def _about_regions(served: dict[str, Callable], batch: Batch) -> Callable[[], None]:
@@ -271,18 +281,19 @@ def _answering_flops(config: LxmertConfig, batch: Batch, plain: bool) -> flops.F
 def _finetuning(setting: Setting, config: LxmertConfig, batches: Sequence[Batch]) -> Workload:
     """Return training steps of an answer model."""
     model = LxmertAnswerClassifier(config, dtype=_training_policy(setting))
-    model.packing = not setting.plain
-    model.compile(BertAdamW(LEARNING_RATE), SoftAnswerLoss(), [SoftAccuracy()])
-    forward = [_answering_flops(config, batch, setting.plain) for batch in batches]
+    model.packing = not setting.pads
+    optimizer, metrics = BertAdamW(LEARNING_RATE), [SoftAccuracy()]
+    model.compile(optimizer, SoftAnswerLoss(), metrics, jit_compile=setting.xla)
+    forward = [_answering_flops(config, batch, setting.pads) for batch in batches]
     return _training(model, [(batch.inputs, batch.targets["scores"]) for batch in batches], forward)
 
 
 def _pretraining(setting: Setting, config: LxmertConfig, batches: Sequence[Batch]) -> Workload:
     """Return training steps on all pre-training tasks."""
     model = LxmertPretrainer(config, dtype=_training_policy(setting))
-    model.packing = not setting.plain
-    model.compile(BertAdamW(LEARNING_RATE))
-    forward = [_pretraining_flops(config, batch, setting.plain) for batch in batches]
+    model.packing = not setting.pads
+    model.compile(BertAdamW(LEARNING_RATE), jit_compile=setting.xla)
+    forward = [_pretraining_flops(config, batch, setting.pads) for batch in batches]
     return _training(model, [(batch.inputs, batch.targets) for batch in batches], forward)
 
 

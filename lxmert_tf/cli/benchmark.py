@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plain", action="store_true", help="compute padding and unused outputs too"
     )
+    parser.add_argument(
+        "--xla",
+        action="store_true",
+        help="compile with XLA, which computes padding; best with --lengths fixed20, because each "
+        "length is compiled",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -90,6 +96,7 @@ def _print(measured) -> None:
 
     setting, machine = measured.setting, measured.machine
     title = f"{setting.task}, {setting.model}, {setting.precision}" + ", plain" * setting.plain
+    title += ", XLA" * setting.xla
     table = Table("", title=title, show_header=False)
     table.add_column(justify="right")
     table.add_row("sentences", setting.lengths)
