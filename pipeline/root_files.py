@@ -1,5 +1,3 @@
-"""Names of the files in the root of a pipeline."""
+"""Names of the files in the root of a pipeline that only the pipeline reads."""
 
 METADATA_FILE = "metadata.sqlite"
-# The page with the evaluation of the last run.
-REPORT = "report.html"

@@ -11,16 +11,16 @@ from tfx.utils import path_utils
 from lxmert_tf.data import schema
 from lxmert_tf.evaluation.evaluate import OVERALL
 from lxmert_tf.evaluation.score_report import ScoreReport
-from lxmert_tf.serving.model_card import EXTRA, MODEL_CARD, markdown_table, section
+from lxmert_tf.result_files import LOG, MODEL_CARD, REPORT
+from lxmert_tf.serving.model_card import EXTRA, markdown_table, section
 from lxmert_tf.terminal import make_console
 from lxmert_tf.text_file import read_text, write_text
-from lxmert_tf.training.callbacks import LOG
 from lxmert_tf.visualization.learning_curves import learning_curves, read_log
 from pipeline.components.anomaly_gate import SPLIT_PREFIX, STATISTICS_FILE
 from pipeline.config import LoadedPipeline
 from pipeline.evaluation import AccuracyByValue
 from pipeline.pipeline import PRETRAINER
-from pipeline.root_files import REPORT
+from pipeline.predictions import write_predictions
 from pipeline.run_record import RunRecord
 from pipeline.statement_slices import LENGTH, PHENOMENON
 
@@ -78,6 +78,8 @@ def print_states(record: RunRecord) -> None:
 def write_report(config: LoadedPipeline, record: RunRecord, root) -> pathlib.Path:
     """Write the evaluation of a run to `report.html`, a page without external files.
 
+    Its answers are written beside it, for the page of `lxmert app`.
+
     Args:
         config: The pipeline that ran.
         record: Its run.
@@ -88,6 +90,7 @@ def write_report(config: LoadedPipeline, record: RunRecord, root) -> pathlib.Pat
     """
     path = pathlib.Path(root) / REPORT
     write_text(path, report_html(config, record))
+    write_predictions(config, record, root)
     return path
 
 

@@ -216,6 +216,21 @@ def add_training_arguments(parser: argparse.ArgumentParser, example: str) -> Non
     parser.add_argument("--resume", action="store_true", help="continue the run in --output")
 
 
+def add_pictures_argument(parser: argparse.ArgumentParser, use: str) -> None:
+    """Declare where the pictures of records are, which hold no pixels.
+
+    Args:
+        parser: The command's parser.
+        use: What shows them where, for the help.
+    """
+    parser.add_argument(
+        "--pictures",
+        metavar="DIR",
+        help=f"folder or zip archive of the pictures that {use}, named for the ids of the images "
+        "(default: those of easy-VQA; without a picture, boxes are drawn)",
+    )
+
+
 def add_override_argument(parser: Any, example: str = "batch_size=64") -> None:
     """Declare `--set`.
 

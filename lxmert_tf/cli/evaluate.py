@@ -1,12 +1,14 @@
 """`lxmert evaluate`: measure a model on records, or score a file of predictions."""
 
 import argparse
+import pathlib
 from collections.abc import Mapping
 
 from lxmert_tf.atomic_write import check_file
 from lxmert_tf.cli.arguments import add_answers_argument, add_record_arguments, read_answers
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation import TASKS
+from lxmert_tf.result_files import PREDICTIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="PRESET", help="a preset of an answer model")
     add_answers_argument(parser)
     add_record_arguments(parser, required=False)
+    parser.add_argument(
+        "--results",
+        metavar="DIR",
+        help=f"also write {PREDICTIONS} there, which answers were given in place of which, for "
+        "`lxmert app --results DIR`",
+    )
     scoring = parser.add_argument_group("official scores")
     scoring.add_argument(
         "--task",
@@ -52,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{name} requires --task and --annotations")
     if args.json is not None:
         check_file(args.json)
+    results = _results_file(args)
     from lxmert_tf.data.batches import find_records
+    from lxmert_tf.evaluation.confusion import Confusion
     from lxmert_tf.evaluation.evaluate import (
         evaluate_answers,
         load_answering_model,
@@ -63,14 +73,36 @@ def run(args: argparse.Namespace) -> int:
     files = find_records(*args.examples)
     model = load_answering_model(args.model, read_answers(args))
     if args.task is None:
-        print_accuracy(evaluate_answers(model, files, args.max_regions, args.batch_size))
+        confusion = None if results is None else Confusion(args.model)
+        sizes = args.max_regions, args.batch_size
+        print_accuracy(evaluate_answers(model, files, *sizes, confusion))
+        if confusion is not None:
+            confusion.write(results)
+            print(f"answers: {results}")
         return 0
     return _report(args, predict_answers(model, files, args.max_regions, args.batch_size))
 
 
+def _results_file(args: argparse.Namespace) -> pathlib.Path | None:
+    if args.results is None:
+        return None
+    if args.task is not None:
+        raise InputError("--results is for the accuracy on records, without --task")
+    folder = pathlib.Path(args.results)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror or error}") from error
+    check_file(folder / PREDICTIONS)
+    return folder / PREDICTIONS
+
+
 def _score_predictions(args: argparse.Namespace) -> int:
-    if any(option is not None for option in (args.model, args.answers, args.examples)):
-        raise InputError("--predictions cannot be combined with --model, --answers, or --examples")
+    options = ("model", "answers", "examples", "results")
+    if any(getattr(args, name) is not None for name in options):
+        raise InputError(
+            "--predictions cannot be combined with --model, --answers, --examples, or --results"
+        )
     if args.task is None:
         raise InputError("--predictions requires --task and --annotations FILE")
     from lxmert_tf.evaluation.submissions import read_submission

@@ -118,9 +118,10 @@ def example_batches(
     Returns:
         A dataset of dicts of `region_features` [B, R, F], `region_boxes` [B, R, 4], `region_mask`
         [B, R], `object_labels`, `object_confidences`, `attribute_labels`, `attribute_confidences`
-        [B, R], `image_id`, `text`, `id`, `question_type`, `answer_type` [B], and ragged `answers`
-        and `scores` [B, (a)]. With two images per scene, regions and `image_id` have an axis of 2
-        after the first, and there are no objects and attributes.
+        [B, R], `image_id` [B], `image_size` (height, width) [B, 2], `text`, `id`, `source`,
+        `question_type`, `answer_type` [B], and ragged `answers` and `scores` [B, (a)]. With two
+        images per scene, regions, `image_id`, and `image_size` have an axis of 2 after the first,
+        and there are no objects and attributes.
 
     Example:
         >>> records = read_records(find_records("build/demo/records/train"))
@@ -369,6 +370,7 @@ def _parse_window(block, max_regions: int, images_per_scene: int) -> dict[str, A
         "sentences": {
             "text": scenes[schema.SENTENCE_TEXT].flat_values,
             "id": scenes[schema.SENTENCE_ID].flat_values,
+            "source": scenes[schema.SENTENCE_SOURCE].flat_values,
             "question_type": scenes[schema.QUESTION_TYPE].flat_values,
             "answer_type": scenes[schema.ANSWER_TYPE].flat_values,
             "answers": answers,
@@ -380,10 +382,19 @@ def _parse_window(block, max_regions: int, images_per_scene: int) -> dict[str, A
 def _parse_images(scenes, max_regions: int, images_per_scene: int) -> dict[str, tf.Tensor]:
     regions = scene_tensors.decode_regions(scenes, max_regions, images_per_scene)
     ids = scenes[schema.IMAGE_ID].flat_values
+    sizes = tf.stack(
+        [scenes[name].flat_values for name in (schema.IMAGE_HEIGHT, schema.IMAGE_WIDTH)], axis=1
+    )
     if images_per_scene > 1:
-        return {**regions, "image_id": tf.reshape(ids, tf.shape(regions["region_mask"])[:2])}
+        images = tf.shape(regions["region_mask"])[:2]
+        return {
+            **regions,
+            "image_id": tf.reshape(ids, images),
+            "image_size": tf.reshape(sizes, [*tf.unstack(images), 2]),
+        }
     # Only pre-training, which reads one image at a time, uses the labels.
-    return {**regions, **scene_tensors.decode_region_labels(scenes, max_regions), "image_id": ids}
+    labels = scene_tensors.decode_region_labels(scenes, max_regions)
+    return {**regions, **labels, "image_id": ids, "image_size": sizes}
 
 
 def _number_windows(windows: tf.data.Dataset) -> tf.data.Dataset:

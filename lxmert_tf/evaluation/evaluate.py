@@ -2,7 +2,7 @@
 
 import collections
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from lxmert_tf.data.batches import (
     statement_labels,
 )
 from lxmert_tf.errors import InputError
+from lxmert_tf.evaluation.confusion import NO_ANSWER, AnsweredQuestion, Confusion, ShownImage
 from lxmert_tf.evaluation.question_ids import index_by_id
 from lxmert_tf.evaluation.score_report import NO_TYPE
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
@@ -78,7 +79,7 @@ def predict_answers(
     """
     predictions: list[tuple[str, str]] = []
     with naming_damaged_files(files):
-        for batch, answers in _answer(model, _read(model, files, max_regions, batch_size)):
+        for batch, answers, _ in _answer(model, _read(model, files, max_regions, batch_size)):
             predictions += zip((name.decode() for name in batch["id"].numpy()), answers)
     if not predictions:
         raise InputError(f"{_describe(files)}: no questions")
@@ -86,7 +87,11 @@ def predict_answers(
 
 
 def evaluate_answers(
-    model: AnsweringModel, files: Sequence[str], max_regions: int, batch_size: int = 256
+    model: AnsweringModel,
+    files: Sequence[str],
+    max_regions: int,
+    batch_size: int = 256,
+    confusion: Confusion | None = None,
 ) -> dict[str, tuple[float, int]]:
     """Measure the soft accuracy on records with answers.
 
@@ -95,6 +100,7 @@ def evaluate_answers(
         files: TFRecord files of scenes, grouped or flat.
         max_regions: The most regions that an image has.
         batch_size: Questions per batch.
+        confusion: Gets all questions with their answers, if it is given.
 
     Returns:
         A dict from question type to (accuracy in 0..1, number of questions), with the same over
@@ -109,9 +115,11 @@ def evaluate_answers(
         examples = _read(model, files, max_regions, batch_size)
         if isinstance(model, LxmertPairClassifier):
             examples = examples.map(_spell_labels_as_answers)
-        for batch, answers in _answer(model, examples):
-            gold = batch["answers"].to_list(), batch["scores"].to_list()
-            scores = np.array([_score(*row) for row in zip(answers, *gold)], np.float32)
+        for batch, answers, sureness in _answer(model, examples):
+            scores = _earned(batch, answers)
+            if confusion is not None:
+                for question in _answered(batch, answers, sureness, scores):
+                    confusion.add(question)
             types = batch["question_type"].numpy()
             for name in np.unique(types):
                 scores_by_type[name.decode() or NO_TYPE].append(scores[types == name])
@@ -120,6 +128,24 @@ def evaluate_answers(
     result = {name: np.concatenate(parts) for name, parts in sorted(scores_by_type.items())}
     result[OVERALL] = np.concatenate(list(result.values()))
     return {name: (float(scores.mean()), len(scores)) for name, scores in result.items()}
+
+
+def answer_batch(model: AnsweringModel, batch: dict[str, Any]) -> list[AnsweredQuestion]:
+    """Answer the examples of one batch without tracing the model.
+
+    Args:
+        model: A model with its vocabulary and answers.
+        batch: From `example_batches`, with answers.
+
+    Returns:
+        Each question with its answer, in the order of the batch.
+    """
+    if isinstance(model, LxmertPairClassifier):
+        batch = _spell_labels_as_answers(batch)
+    names = model.answers or []
+    ids, scores = _best_answers(model)(batch["text"], batch["image_id"], region_inputs(batch))
+    answers = [names[number] for number in ids.numpy()]
+    return list(_answered(batch, answers, scores.numpy(), _earned(batch, answers)))
 
 
 def print_accuracy(accuracy: dict[str, tuple[float, int]]) -> None:
@@ -146,23 +172,31 @@ def _read(model, files, max_regions, batch_size) -> tf.data.Dataset:
 
 def _answer(
     model: AnsweringModel, examples: tf.data.Dataset
-) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Yield each batch with the model's answers."""
-    preprocessor = LxmertTextPreprocessor(model.vocabulary, pad_to_longest=True)
+) -> Iterator[tuple[dict[str, Any], list[str], np.ndarray]]:
+    """Yield each batch with the model's answers and their scores, float32 [B] in 0..1."""
+    best = tf.function(_best_answers(model), reduce_retracing=True)
     answers = model.answers or []
+    for batch in examples:
+        ids, scores = best(batch["text"], batch["image_id"], region_inputs(batch))
+        yield batch, [answers[number] for number in ids.numpy()], scores.numpy()
 
-    @tf.function(reduce_retracing=True)
+
+def _best_answers(model: AnsweringModel) -> Callable:
+    """Return the function from sentences and images to the best answers and their scores."""
+    preprocessor = LxmertTextPreprocessor(model.vocabulary, pad_to_longest=True)
+
     def best(text, image_ids, regions):
         if isinstance(model, LxmertPairClassifier):
             inputs = {**preprocessor(text), **regions}
             logits = model(inputs, output_attentions=False, packed=model.packs)
+            scores = tf.nn.softmax(tf.cast(logits, tf.float32))
         else:
             logits = _answer_pairs(model, preprocessor, text, image_ids, regions)
-        return tf.argmax(logits, axis=-1)
+            scores = tf.sigmoid(tf.cast(logits, tf.float32))
+        # Not the best of the scores, of which several may round to 1.
+        return tf.argmax(logits, axis=-1), tf.reduce_max(scores, axis=-1)
 
-    for batch in examples:
-        ids = best(batch["text"], batch["image_id"], region_inputs(batch)).numpy()
-        yield batch, [answers[number] for number in ids]
+    return best
 
 
 def _answer_pairs(model: LxmertAnswerClassifier, preprocessor, text, image_ids, regions):
@@ -186,6 +220,62 @@ def _spell_labels_as_answers(batch: dict[str, Any]) -> dict[str, Any]:
     """Spell the answers to statements as the model does; fail if one is neither."""
     spelled = tf.gather(tf.constant(STATEMENT_ANSWERS), statement_labels(batch))
     return {**batch, "answers": batch["answers"].with_flat_values(spelled)}
+
+
+def _answered(
+    batch: dict[str, Any], answers: Sequence[str], sureness: np.ndarray, earned: np.ndarray
+) -> Iterator[AnsweredQuestion]:
+    """Yield the questions of a batch with their answers."""
+    images = _shown_images(batch)
+    texts = zip(*(batch[name].numpy() for name in ("id", "text", "source")))
+    gold = zip(batch["answers"].to_list(), batch["scores"].to_list())
+    for i, (text, right) in enumerate(zip(texts, gold)):
+        name, sentence, source = (value.decode() for value in text)
+        yield AnsweredQuestion(
+            id=name,
+            text=sentence,
+            source=source,
+            expected=_expected(answers[i], float(earned[i]), *right),
+            given=answers[i],
+            # A model that diverged may give NaN, which JSON has not.
+            score=round(float(np.nan_to_num(sureness[i])), 4),
+            earned=round(float(earned[i]), 4),
+            images=images[i],
+        )
+
+
+def _shown_images(batch: dict[str, Any]) -> list[tuple[ShownImage, ...]]:
+    """Return the images of each example of a batch."""
+    ids = batch["image_id"].numpy()
+    columns = [
+        # A model of one image has no axis of images.
+        batch[name].numpy().reshape([ids.size, *batch[name].shape[ids.ndim :]])
+        for name in ("image_size", "region_boxes", "region_mask")
+    ]
+    images = [
+        ShownImage(name.decode(), int(height), int(width), _corners(boxes[mask > 0]))
+        for name, (height, width), boxes, mask in zip(ids.ravel(), *columns)
+    ]
+    per_example = ids.size // len(ids)
+    return [tuple(images[i : i + per_example]) for i in range(0, ids.size, per_example)]
+
+
+def _corners(boxes: np.ndarray) -> list[tuple[float, float, float, float]]:
+    return [(x1, y1, x2, y2) for x1, y1, x2, y2 in boxes.astype(float).round(4).tolist()]
+
+
+def _expected(given: str, earned: float, gold: list[bytes], scores: list[float]) -> str:
+    """Return the answer that earns the most: the given one, if no other earns more."""
+    best = max(scores, default=0.0)
+    if earned > 0 and earned >= best:
+        return given
+    return gold[scores.index(best)].decode() if gold else NO_ANSWER
+
+
+def _earned(batch: dict[str, Any], answers: Sequence[str]) -> np.ndarray:
+    """Return the score that each answer earns, float32 [B]."""
+    gold = batch["answers"].to_list(), batch["scores"].to_list()
+    return np.array([_score(*row) for row in zip(answers, *gold)], np.float32)
 
 
 def _score(answer: str, gold: list[bytes], scores: list[float]) -> float:

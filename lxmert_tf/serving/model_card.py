@@ -10,10 +10,10 @@ from typing import Any
 from lxmert_tf import __version__
 from lxmert_tf.models.answer_classifier import LxmertAnswerClassifier
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
+from lxmert_tf.result_files import MODEL_CARD
 from lxmert_tf.serving.layout import EXTRA
 from lxmert_tf.text_file import write_text
 
-MODEL_CARD = "model_card.md"
 PACKAGES = ("tensorflow", "tensorflow-text")
 
 _INTRODUCTION = """\

@@ -6,6 +6,7 @@ import pathlib
 from lxmert_tf.cli.arguments import add_override_argument
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation import TASKS
+from lxmert_tf.result_files import REPORT
 from lxmert_tf.runtime import keep_freed_memory
 from lxmert_tf.serving.layout import SAVED_MODEL_GRAPH
 from lxmert_tf.storage import (
@@ -16,7 +17,7 @@ from lxmert_tf.storage import (
     list_directory,
     upload_directory,
 )
-from pipeline.root_files import METADATA_FILE, REPORT
+from pipeline.root_files import METADATA_FILE
 
 # In the root, what is pushed to a URL.
 PUSHED = "pushed"

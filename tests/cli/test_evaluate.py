@@ -91,3 +91,13 @@ def test_invalid_counts_are_refused(lxmert, option, value):
     outcome = lxmert("evaluate", "--model", "preset", "--examples", "records", f"{option}={value}")
     assert outcome.status == 2
     assert f"{option}: '{value}' must be an integer of at least 1" in outcome.stderr
+
+
+def test_results_are_for_records_and_go_into_a_folder(refused, tiny, tmp_path):
+    argv = ("evaluate", "--model", tiny.preset, "--examples", tiny.flat, "--results")
+    line = refused(*argv, tmp_path, "--task", "vqa", "--annotations", "annotations.json")
+    assert "--results is for the accuracy on records, without --task" in line
+    (tmp_path / "file").touch()
+    assert f"{tmp_path}/file: File exists" in refused(*argv, tmp_path / "file")
+    line = refused("evaluate", "--predictions", "a.json", "--results", tmp_path)
+    assert "--predictions cannot be combined with" in line

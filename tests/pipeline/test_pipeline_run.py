@@ -34,6 +34,7 @@ from lxmert_tf.cli import main as cli
 from lxmert_tf.data import schema
 from lxmert_tf.data.batches import find_records
 from lxmert_tf.errors import GateError, InputError
+from lxmert_tf.evaluation.confusion import read_confusion
 from lxmert_tf.evaluation.evaluate import evaluate_answers
 from lxmert_tf.evaluation.submissions import read_submission
 from lxmert_tf.regions.image import read_image
@@ -247,7 +248,16 @@ def test_training_is_logged_for_tensorboard(demo):
         event_pb2.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(file))
     ]
     tags = {value.tag for event in events for value in event.summary.value}
-    assert {"loss", "soft_accuracy", "val_loss", "val_soft_accuracy"} <= tags
+    assert {"loss", "soft_accuracy", "val_loss", "val_soft_accuracy", "answers"} <= tags
+
+
+def test_the_answers_to_the_test_questions_are_kept_for_the_page(demo):
+    confusion = read_confusion(demo.root / "predictions.json")
+    share, count = demo.record.accuracy()["all"]
+    assert sum(confusion.counts.values()) == count
+    right = sum(n for (expected, given), n in confusion.counts.items() if expected == given)
+    assert right / count == pytest.approx(share)
+    assert confusion.model == demo.record.uris["Trainer", "model"]
 
 
 def test_preset_answers_like_the_pushed_model(demo):

@@ -15,6 +15,7 @@ from lxmert_tf import (
     LxmertTextPreprocessor,
 )
 from lxmert_tf.errors import InputError
+from lxmert_tf.evaluation.confusion import NO_ANSWER, Confusion
 from lxmert_tf.evaluation.evaluate import evaluate_answers, predict_answers
 from lxmert_tf.models.special_pieces import SPECIAL_PIECES
 from tests.lxmert_tf.samples import config, easy_vqa_scenes, one_line, pair_scenes, write_records
@@ -147,6 +148,67 @@ def test_accuracy_is_that_of_counting_by_hand(eager, model, scenes, by_hand, tmp
         assert (count, share) == (len(earned[kind]), pytest.approx(np.mean(earned[kind])))
     # Neither all right nor all wrong, as a constant would be.
     assert 0 < accuracy["all"][0] < 1
+
+
+def test_each_question_is_told_with_its_answer_and_its_images(
+    eager, model, scenes, by_hand, tmp_path
+):
+    file = write_records(tmp_path / "records", scenes)
+    confusion = Confusion("model")
+    accuracy = evaluate_answers(model, [file], 8, batch_size=7, confusion=confusion)
+    assert sum(confusion.counts.values()) == accuracy["all"][1] == len(by_hand)
+    right = sum(count for (expected, given), count in confusion.counts.items() if expected == given)
+    assert right / len(by_hand) == pytest.approx(accuracy["all"][0])
+    sentences = {s.id: (s, scene) for scene in scenes for s in scene.sentences}
+    shown = confusion.examples(set(confusion.counts), 999)
+    assert len({question.is_right for question in shown}) == 2
+    for question in shown:
+        sentence, scene = sentences[question.id]
+        assert (question.text, question.source) == (sentence.text, sentence.source)
+        assert question.given == by_hand[question.id]
+        assert question.expected == sentence.answers[0][0]
+        assert question.earned == float(question.is_right) and 0 < question.score < 1
+        sizes = [(image.id, image.height, image.width) for image in scene.images]
+        assert [(image.id, image.height, image.width) for image in question.images] == sizes
+        for image, source in zip(question.images, scene.images):
+            np.testing.assert_allclose(image.boxes, source.regions.boxes, atol=1e-4)
+
+
+def test_the_score_is_the_one_that_is_served(eager, model, scenes, tmp_path):
+    file = write_records(tmp_path / "records", scenes[:1])
+    confusion = Confusion("model")
+    evaluate_answers(model, [file], 8, confusion=confusion)
+    for question in confusion.examples(set(confusion.counts), 99):
+        sentence = next(s for s in scenes[0].sentences if s.id == question.id)
+        logits = ask(model, scenes[0], sentence)
+        if isinstance(model, LxmertPairClassifier):
+            expected = np.exp(logits.max()) / np.exp(logits).sum()
+        else:
+            expected = 1 / (1 + np.exp(-logits.max()))
+        assert question.score == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_expected_answer_is_the_given_one_unless_another_earns_more(eager, tmp_path):
+    model = make(LxmertAnswerClassifier)
+    [scene] = easy_vqa_scenes(1)
+    sentence = scene.sentences[0]
+    said = model.answers[int(np.argmax(ask(model, scene, sentence)))]
+    cases = {
+        "tie": ((("other", 1.0), (said, 1.0)), said, 1.0),
+        "less": (((said, 0.25), ("other", 1.0)), "other", 0.25),
+        "wrong": ((("some", 0.5), ("other", 1.0)), "other", 0.0),
+        "unanswered": ((), NO_ANSWER, 0.0),
+    }
+    sentences = tuple(
+        dataclasses.replace(sentence, id=name, answers=answers)
+        for name, (answers, _, _) in cases.items()
+    )
+    file = write_records(tmp_path / "records", [dataclasses.replace(scene, sentences=sentences)])
+    confusion = Confusion("model")
+    evaluate_answers(model, [file], 8, confusion=confusion)
+    shown = confusion.examples(set(confusion.counts), 9)
+    found = {question.id: (question.expected, question.earned) for question in shown}
+    assert found == {name: case[1:] for name, case in cases.items()}
 
 
 def test_soft_scores_count_and_the_higher_of_two(eager, tmp_path):
