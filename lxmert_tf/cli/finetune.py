@@ -3,6 +3,7 @@
 import argparse
 
 from lxmert_tf.cli.arguments import (
+    add_pictures_argument,
     add_training_arguments,
     read_training_configs,
     training_arguments,
@@ -12,6 +13,7 @@ from lxmert_tf.cli.arguments import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
     add_training_arguments(parser, "configs/task/vqa.yaml")
+    add_pictures_argument(parser, "TensorBoard shows with the answers of each epoch")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -20,8 +22,12 @@ def run(args: argparse.Namespace) -> int:
 
     config, model_config = read_training_configs(args, FinetuningConfig)
 
+    from lxmert_tf.regions.picture_finder import PictureFinder
     from lxmert_tf.training.finetune import finetune
 
-    finetune(config=config, model_config=model_config, **training_arguments(args))
+    pictures = PictureFinder(args.pictures)
+    finetune(
+        config=config, model_config=model_config, pictures=pictures, **training_arguments(args)
+    )
     print(f"preset: {args.output}/preset")
     return 0

@@ -6,11 +6,13 @@ import pathlib
 import time
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorflow import keras
 
 from lxmert_tf.errors import GateError, InputError
+from lxmert_tf.result_files import LOG
 from lxmert_tf.terminal import make_console
 from lxmert_tf.text_file import read_text, write_text
 from lxmert_tf.training.checkpointing import (
@@ -21,7 +23,6 @@ from lxmert_tf.training.checkpointing import (
 )
 
 BEST = "best"
-LOG = "log.jsonl"
 
 
 class _StepCallback(keras.callbacks.Callback):
@@ -144,14 +145,25 @@ class TrainingLog(_StepCallback):
         first_step: Step at which training begins; lines of later steps, which an interrupted run
             has left, are removed.
         every: Steps between lines.
+        draw_samples: Returns images uint8 [N, height, width, 3], such as that of
+            `sample_drawer`, for TensorBoard after each epoch; None shows none.
     """
 
-    def __init__(self, directory, learning_rate, first_step: int = 0, every: int = 50):
+    def __init__(
+        self,
+        directory,
+        learning_rate,
+        first_step: int = 0,
+        every: int = 50,
+        draw_samples: Callable[[], np.ndarray] | None = None,
+    ):
         super().__init__()
         self._log = pathlib.Path(directory) / LOG
         _delete_lines_after(self._log, first_step)
         self._learning_rate = learning_rate
         self._every = every
+        self._draw_samples = draw_samples
+        # One for everything: of several files that grow, TensorBoard reads the newest alone.
         self._writer = tf.summary.create_file_writer(str(pathlib.Path(directory) / "tensorboard"))
         self._epoch = 0
         self._started = time.monotonic()
@@ -164,6 +176,10 @@ class TrainingLog(_StepCallback):
             self._write(logs)
 
     def on_epoch_end(self, epoch, logs=None):
+        if self._draw_samples is not None:
+            samples = self._draw_samples()
+            with self._writer.as_default():
+                tf.summary.image("answers", samples, step=self.step, max_outputs=len(samples))
         self._write(logs)
 
     def _write(self, logs) -> None:

@@ -37,7 +37,7 @@ def finetune(
         config: What to train and how.
         model_config: Sizes of a model that starts from scratch; the published ones by default.
         extractor: Configuration of the region extractor that made the features.
-        **run: `directory`, `resume`, and `log_directory`, as for `train`.
+        **run: `directory`, `resume`, `log_directory`, and `pictures`, as for `train`.
 
     Returns:
         The model with its vocabulary and answers, and which answers the preset knew; None for a

@@ -4,7 +4,7 @@ run.json        settings, compared when the run is resumed
 dataset.json    number of sentences of each split, vocabulary, and answers of the training data
 checkpoints/    TensorFlow checkpoints of model and optimizer, and the weights of the best epoch
 log.jsonl       see `TrainingLog`
-tensorboard/    event files
+tensorboard/    event files, with sample answers of each epoch
 preset/         the trained model, at the end
 """
 

@@ -17,6 +17,7 @@ from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.models.presets import PresetDescription
 from lxmert_tf.models.task import TaskModel
 from lxmert_tf.models.text_preprocessor import LxmertTextPreprocessor
+from lxmert_tf.regions.picture_finder import PictureFinder
 from lxmert_tf.terminal import make_console
 from lxmert_tf.training.callbacks import (
     BestEpoch,
@@ -37,6 +38,7 @@ from lxmert_tf.training.dataset_info import (
 )
 from lxmert_tf.training.optimization import BertAdamW, WarmupLinearDecay
 from lxmert_tf.training.run_directory import RunDirectory, run_settings
+from lxmert_tf.training.sample_answers import sample_drawer
 from lxmert_tf.training.stages import StagePlan, plan_stages
 from lxmert_tf.training.strategy import explaining_lost_workers, is_chief, training_strategy
 
@@ -118,6 +120,7 @@ def train(
     directory=None,
     resume: bool = False,
     log_directory=None,
+    pictures: PictureFinder | None = None,
 ) -> TaskModel:
     """Train a model from a preset, from scratch, or from the last checkpoint of a run.
 
@@ -137,6 +140,8 @@ def train(
             nothing.
         resume: Continue the run in `directory`, if there is one.
         log_directory: For `log.jsonl` and TensorBoard where there is no `directory`.
+        pictures: Finds the pictures of the validation data, a few of which TensorBoard shows with
+            the answers of each epoch. Default: those of easy-VQA, and else boxes.
 
     Returns:
         The trained model with its vocabulary and answers.
@@ -213,7 +218,10 @@ def train(
             best = BestEpoch(folder, config.best_by, model, first_step, checkpoints)
             callbacks.append(best)
         if chief and log_directory:
-            callbacks.append(TrainingLog(log_directory, schedule, first_step))
+            finder = pictures or PictureFinder()
+            draw = sample_drawer(model, validation_files, config.max_regions, finder)
+            log = TrainingLog(log_directory, schedule, first_step, draw_samples=draw)
+            callbacks.append(log)
         if chief and run and checkpoints:
             every = config.checkpoint_steps
             is_last = functools.partial(is_last_of_epoch, stages)

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow import keras
+from tensorflow.core.util import event_pb2
 
 from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.training.callbacks import BestEpoch, TerminateOnNaN, TrainingLog, epoch_line
@@ -112,6 +114,22 @@ def test_the_log_has_a_line_every_few_steps_and_forgets_later_ones(tmp_path):
     # The rate of step 25 is that of number 24.
     assert written[2]["learning_rate"] == 12.0 and written[2]["loss"] == 1.5
     assert written[3]["epoch"] == 2 and written[3]["val_loss"] == 2.0
+
+
+def test_sample_answers_are_shown_after_each_epoch_in_the_file_of_the_log(tmp_path):
+    cards = np.full([3, 20, 10, 3], 7, np.uint8)
+    log = TrainingLog(tmp_path, lambda step: 0.1, draw_samples=lambda: cards)
+    log.set_model(compiled_model())
+    log.on_epoch_end(0, {"loss": 1.0})
+    [file] = (tmp_path / "tensorboard").iterdir()
+    events = [
+        event_pb2.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(file))
+    ]
+    values = {value.tag: value for event in events for value in event.summary.value}
+    width, height, *images = values["answers"].tensor.string_val
+    assert (width, height, len(images)) == (b"10", b"20", 3)
+    np.testing.assert_array_equal(tf.io.decode_png(images[0]), cards[0])
+    assert "loss" in values
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
