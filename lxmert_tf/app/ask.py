@@ -8,8 +8,8 @@ import gradio as gr
 
 from lxmert_tf.app.bars import CHOOSE, bar_list, message
 from lxmert_tf.app.events import USES_MODEL, event_value
-from lxmert_tf.app.example_pictures import Example
-from lxmert_tf.app.model_choices import ModelChoices
+from lxmert_tf.app.history import History
+from lxmert_tf.app.model_tab import ModelTab
 from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of
 from lxmert_tf.app.sentences import MAX_CHARACTERS, typed_lines
 from lxmert_tf.app.visitor_picture import FORGET_AFTER, VisitorPicture
@@ -52,23 +52,14 @@ class Visit:
     """
 
     picture: VisitorPicture
-    asked: tuple[Asked, ...] = ()
+    asked: History[Asked] = dataclasses.field(default_factory=History)
 
 
-class AskTab:
-    """Builds the tab and handles its events.
-
-    Args:
-        models: The models to choose from.
-        examples: Pictures to try.
-    """
-
-    def __init__(self, models: ModelChoices, examples: list[Example]):
-        self._models = models
-        self._examples = examples
+class AskTab(ModelTab):
+    """Answers questions about one picture; see `ModelTab`."""
 
     def build(self) -> None:
-        """Add the tab's components to the page that is being built."""
+        """Add the components and their events to the page that is being built."""
         visit = gr.State(None, time_to_live=FORGET_AFTER)
         note = gr.HTML(message(CHOOSE_FIRST), elem_id="ask-note", render=False)
         model, other = self._build_choices()
@@ -100,7 +91,7 @@ class AskTab:
     def _build_choices(self) -> tuple[gr.Dropdown, gr.Dropdown]:
         names = self._models.names
         with gr.Row(visible=len(names) > 1):
-            model = gr.Dropdown(names, value=names[0], label="Model", elem_id="ask-model")
+            model = self._model_choice("ask")
             other = gr.Dropdown(
                 [NONE, *names], value=NONE, label="Compare with", elem_id="ask-other"
             )
@@ -154,7 +145,7 @@ class AskTab:
             Asked(question, {each: found[i] for each, found in answers.items()})
             for i, question in enumerate(questions)
         ]
-        visit = Visit(picture, (*visit.asked, *rows))
+        visit = Visit(picture, visit.asked.with_entries(*rows))
         best = ", ".join(row.answers[name][0][0] for row in rows)
         sentence = f"{'Answer' if len(rows) == 1 else 'Answers'}: {best}."
         if self._models[name].shows_attention:
@@ -171,8 +162,8 @@ class AskTab:
         return view, message(f"The picture shows where the model looked for “{asked.question}”.")
 
     def _history(self, visit: Visit) -> str:
-        cards = [self._card(number, asked) for number, asked in enumerate(visit.asked)]
-        return f'<div class="history">{"".join(reversed(cards))}</div>'
+        cards = [self._card(number, asked) for number, asked in visit.asked.numbered()]
+        return f'<div class="history">{"".join(cards)}</div>'
 
     def _card(self, number: int, asked: Asked) -> str:
         parts = []
@@ -191,12 +182,13 @@ class AskTab:
 
 def _chosen(visit: Visit | None, choice: Any) -> tuple[Asked, str]:
     """Return the question, and the name of the model, that a button stands for."""
-    try:
-        number, model, _ = map(int, str(choice).split("-"))
-        asked = () if visit is None else visit.asked
-        return asked[number], list(asked[number].answers)[model]
-    except (ValueError, IndexError) as error:
-        raise InputError("this answer is no longer here; ask again") from error
+    number, _, rest = str(choice).partition("-")
+    asked = None if visit is None else visit.asked.find(number)
+    names = [] if asked is None else list(asked.answers)
+    model = rest.partition("-")[0]
+    if asked is None or not model.isdecimal() or int(model) >= len(names):
+        raise InputError("this answer is no longer here; ask again")
+    return asked, names[int(model)]
 
 
 def _suggested(questions: tuple[str, ...]) -> str:

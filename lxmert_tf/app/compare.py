@@ -8,8 +8,8 @@ import gradio as gr
 
 from lxmert_tf.app.bars import CHOOSE, bar_list, message
 from lxmert_tf.app.events import USES_MODEL, event_value
-from lxmert_tf.app.example_pictures import Example
-from lxmert_tf.app.model_choices import ModelChoices
+from lxmert_tf.app.history import History
+from lxmert_tf.app.model_tab import ModelTab
 from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of
 from lxmert_tf.app.sentences import MAX_CHARACTERS
 from lxmert_tf.app.visitor_picture import FORGET_AFTER, VisitorPicture
@@ -37,25 +37,13 @@ class Judged:
     name: str
 
 
-class CompareTab:
-    """Builds the tab and handles its events.
-
-    Args:
-        models: The models to choose from.
-        examples: Pictures to try.
-    """
-
-    def __init__(self, models: ModelChoices, examples: list[Example]):
-        self._models = models
-        self._examples = examples
+class CompareTab(ModelTab):
+    """Judges statements about two pictures; see `ModelTab`."""
 
     def build(self) -> None:
-        """Add the tab's components to the page that is being built."""
+        """Add the components and their events to the page that is being built."""
         note = gr.HTML(message(CHOOSE_FIRST), elem_id="compare-note", render=False)
-        names = self._models.names
-        model = gr.Dropdown(
-            names, value=names[0], label="Model", visible=len(names) > 1, elem_id="compare-model"
-        )
+        model = self._model_choice("compare")
         panels, pictures = [], []
         with gr.Row(equal_height=False):
             for side in SIDES:
@@ -64,7 +52,7 @@ class CompareTab:
                         PicturePanel(f"{side} picture", side.lower(), self._examples, note)
                     )
                     pictures.append(gr.State(None, time_to_live=FORGET_AFTER))
-        judged = gr.State((), time_to_live=FORGET_AFTER)
+        judged = gr.State(History(), time_to_live=FORGET_AFTER)
         note.render()
         statement = gr.Textbox(
             label="Your statement",
@@ -100,7 +88,7 @@ class CompareTab:
         text: str,
         left: VisitorPicture | None,
         right: VisitorPicture | None,
-        judged: tuple[Judged, ...],
+        judged: History[Judged],
         name: str,
     ):
         statement = " ".join(text.split())[:MAX_CHARACTERS]
@@ -114,7 +102,7 @@ class CompareTab:
         except InputError as error:
             kept = (gr.skip(),) * 5
             return *kept, message(sentence_of(error), is_error=True)
-        judged = (*judged, Judged(statement, answers, (left.digest, right.digest), name))
+        judged = judged.with_entries(Judged(statement, answers, (left.digest, right.digest), name))
         sentence = f"The model says: {answers[0][0]}."
         if self._models[name].shows_attention:
             sentence += " Choose an answer to see where the model looked."
@@ -122,7 +110,7 @@ class CompareTab:
 
     def _explain(
         self,
-        judged: tuple[Judged, ...],
+        judged: History[Judged],
         left: VisitorPicture | None,
         right: VisitorPicture | None,
         event: gr.EventData,
@@ -143,9 +131,9 @@ class CompareTab:
         sentence = f"The pictures show where the model looked for “{chosen.statement}”."
         return *views, message(sentence)
 
-    def _history(self, judged: tuple[Judged, ...]) -> str:
-        cards = [self._card(number, one) for number, one in enumerate(judged)]
-        return f'<div class="history">{"".join(reversed(cards))}</div>'
+    def _history(self, judged: History[Judged]) -> str:
+        cards = [self._card(number, one) for number, one in judged.numbered()]
+        return f'<div class="history">{"".join(cards)}</div>'
 
     def _card(self, number: int, one: Judged) -> str:
         explains = self._models[one.name].shows_attention
@@ -159,9 +147,9 @@ class CompareTab:
         return f"<article><h3>{html.escape(one.statement)}</h3>{by}{bars}</article>"
 
 
-def _chosen(judged: tuple[Judged, ...], choice: Any) -> Judged:
+def _chosen(judged: History[Judged], choice: Any) -> Judged:
     """Return the statement that a button stands for."""
-    try:
-        return judged[int(str(choice).partition("-")[0])]
-    except (ValueError, IndexError) as error:
-        raise InputError("this statement is no longer here; judge it again") from error
+    found = judged.find(str(choice).partition("-")[0])
+    if found is None:
+        raise InputError("this statement is no longer here; judge it again")
+    return found

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import read_image
+from lxmert_tf.regions.picture_finder import SUFFIXES
 from lxmert_tf.text_file import read_lines
 from lxmert_tf.visualization.explorer import picture_url
 
 MOST = 8
 THUMBNAIL = 96
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 
 # Runs in the page: a click on an example tells the server its number.
 CHOOSE = """

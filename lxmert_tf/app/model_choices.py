@@ -91,6 +91,28 @@ def choices_by_task(
     return choices
 
 
+def choices_on_server(
+    names: Sequence[str], connect: Callable[[str], PageModel]
+) -> dict[Task, ModelChoices]:
+    """Return the models of a server.
+
+    Args:
+        names: Their names on the server.
+        connect: Connects to the model of a name.
+
+    Returns:
+        The models of each task.
+
+    Raises:
+        InputError: As from `connect`, or a model is given twice.
+    """
+    choices: dict[Task, ModelChoices] = {}
+    for name in names:
+        model = connect(name)
+        choices.setdefault(model.task, ModelChoices(model.task)).add(name, model)
+    return choices
+
+
 def _names(directories: Sequence[str]) -> list[str]:
     """Return what visitors see: not where a folder is, unless only that tells it from another."""
     last = [os.path.basename(os.path.abspath(directory)) for directory in directories]

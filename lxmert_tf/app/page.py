@@ -9,10 +9,12 @@ from lxmert_tf.app.ask import AskTab
 from lxmert_tf.app.compare import CompareTab
 from lxmert_tf.app.example_pictures import Example
 from lxmert_tf.app.model_choices import ModelChoices
+from lxmert_tf.app.model_tab import ModelTab
 from lxmert_tf.app.page_model import Task
 from lxmert_tf.app.rank import RankTab
 from lxmert_tf.app.results import Results, ResultsTab
 from lxmert_tf.app.uploads import MAX_MEGABYTES
+from lxmert_tf.regions.picture_finder import PictureFinder
 from lxmert_tf.visualization.explorer import explorer_script
 
 TITLE = "LXMERT: questions about pictures"
@@ -21,7 +23,7 @@ INTRODUCTION = (
     "and where it looked."
 )
 # Task -> its name as a tab, and what builds it.
-_TABS: dict[Task, tuple[str, type[AskTab | CompareTab | RankTab]]] = {
+_TABS: dict[Task, tuple[str, type[ModelTab]]] = {
     Task.ANSWER: ("Ask", AskTab),
     Task.JUDGE: ("Compare two pictures", CompareTab),
     Task.RANK: ("Rank sentences", RankTab),
@@ -39,6 +41,7 @@ def create_app(
     models: dict[Task, ModelChoices],
     examples: dict[Task, list[Example]],
     results: Results | None = None,
+    pictures: PictureFinder | None = None,
 ) -> fastapi.FastAPI:
     """Return the application.
 
@@ -46,6 +49,7 @@ def create_app(
         models: The models to choose from, by task.
         examples: Pictures to try, by task.
         results: Results of a training or of a pipeline run; None adds no tab for them.
+        pictures: Finds the pictures of questions in the results; None finds those of easy-VQA.
     """
     theme = gr.themes.Default(
         font=[gr.themes.Font(name) for name in _FONT],
@@ -56,11 +60,11 @@ def create_app(
         title=TITLE, analytics_enabled=False, delete_cache=(CLEAN_EVERY, KEEP_UPLOADS)
     ) as blocks:
         gr.Markdown(f"# {TITLE}\n{INTRODUCTION}")
-        tabs: dict[str, AskTab | CompareTab | RankTab | ResultsTab] = {
+        tabs: dict[str, ModelTab | ResultsTab] = {
             _TABS[task][0]: _TABS[task][1](models[task], examples[task]) for task in models
         }
         if results is not None:
-            tabs["Results"] = ResultsTab(results)
+            tabs["Results"] = ResultsTab(results, pictures or PictureFinder())
         if len(tabs) == 1:
             [tab] = tabs.values()
             tab.build()

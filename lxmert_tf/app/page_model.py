@@ -4,25 +4,27 @@ import dataclasses
 import enum
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lxmert_tf.errors import InputError
-from lxmert_tf.models.answer_names import load_with_numbered_answers
-from lxmert_tf.models.pair_classifier import LxmertPairClassifier
-from lxmert_tf.models.presets import describe_preset
 from lxmert_tf.regions.extractor import RegionExtractor, Regions
 from lxmert_tf.regions.image import decode_image
 from lxmert_tf.serving.client import Answers, Client
-from lxmert_tf.serving.errors import ServerError
-from lxmert_tf.serving.layout import find_model, is_preset
+from lxmert_tf.serving.errors import ServerError, Unavailable
+from lxmert_tf.serving.picture_files import picture_file
 from lxmert_tf.serving.predictor import EncodedImage, Predictor, check_found
-from lxmert_tf.serving.ranker import Ranker
-from lxmert_tf.visualization.attention_maps import AttentionMaps, AttentionReader
 from lxmert_tf.visualization.explorer import shown_pixels
 from lxmert_tf.visualization.region_names import region_names
 
-_MATCHER = "LxmertPretrainer"
+# TensorFlow is imported for models on disk: the page of a server's models does without.
+if TYPE_CHECKING:
+    from lxmert_tf.serving.ranker import Ranker
+    from lxmert_tf.visualization.attention_maps import AttentionMaps, AttentionReader
+
+# What is asked before the first visitor comes.
+_SENTENCE = "what is it?"
 
 
 class Task(enum.Enum):
@@ -51,7 +53,7 @@ class Picture:
 
 
 class PageModel:
-    """A model of any kind. Use `open_model` or `connect`.
+    """A model of any kind. Use `lxmert_tf.app.open_model.open_model` or `connect`.
 
     Args:
         task: What it does.
@@ -67,8 +69,8 @@ class PageModel:
         self,
         task: Task,
         predictor: Predictor | None = None,
-        ranker: Ranker | None = None,
-        reader: AttentionReader | None = None,
+        ranker: "Ranker | None" = None,
+        reader: "AttentionReader | None" = None,
     ):
         self.task = task
         self._predictor = predictor
@@ -124,7 +126,7 @@ class PageModel:
         assert self._ranker is not None and picture.regions is not None
         return self._ranker.rank_about(picture.regions, sentences)
 
-    def attention(self, picture: Picture, sentence: str) -> AttentionMaps:
+    def attention(self, picture: Picture, sentence: str) -> "AttentionMaps":
         """Return the attention between a sentence and a picture.
 
         Raises:
@@ -134,44 +136,32 @@ class PageModel:
             raise InputError("attention can only be seen with a preset (--model PRESET)")
         return self._reader.read(picture.regions, sentence)
 
+    def warm_up(self) -> None:
+        """Do the one-time work of the first picture and question, which takes seconds."""
+        # Wide, so that it stays small when a detector enlarges it.
+        pixels = (37 * np.arange(32 * 128 * 3) % 256).astype(np.uint8).reshape([32, 128, 3])
+        try:
+            picture = self.read(picture_file(pixels))
+        except InputError:
+            # Nothing was found in it, so a visitor's first question remains slower.
+            return
+        if self.task is Task.ANSWER:
+            self.answer(picture, [_SENTENCE])
+        elif self.task is Task.JUDGE:
+            self.judge(picture, picture, _SENTENCE)
+        else:
+            self.rank(picture, [_SENTENCE])
+        if self.shows_attention:
+            self.attention(picture, _SENTENCE)
+
     def _extractor(self) -> RegionExtractor:
         source = self._ranker or self._predictor
         assert source is not None and source.extractor is not None
         return source.extractor
 
 
-def open_model(
-    directory,
-    extractor: RegionExtractor | None = None,
-    answers: Sequence[str] | None = None,
-) -> PageModel:
-    """Load a model from disk, whatever its form and its task.
-
-    Args:
-        directory: As for `find_model`.
-        extractor: As for `Predictor.from_directory`.
-        answers: As for `Predictor.from_directory`.
-
-    Raises:
-        InputError: As from `Predictor.from_directory`; presets of the pre-trainer are welcome here.
-    """
-    if not is_preset(find_model(directory)):
-        predictor = Predictor.from_directory(directory, extractor, answers)
-        return PageModel(Task.JUDGE if predictor.images == 2 else Task.ANSWER, predictor)
-    source = str(directory)
-    if describe_preset(directory).model == _MATCHER:
-        ranker = Ranker(directory, extractor)
-        reader = AttentionReader(ranker.model, source, ranker.extractor)
-        return PageModel(Task.RANK, ranker=ranker, reader=reader)
-    model = load_with_numbered_answers(directory, answers)
-    predictor = Predictor.from_model(model, source, extractor)
-    reader = AttentionReader(model, source, predictor.extractor)
-    task = Task.JUDGE if isinstance(model, LxmertPairClassifier) else Task.ANSWER
-    return PageModel(task, predictor, reader=reader)
-
-
 def connect(endpoint: str, name: str, extractor=None) -> PageModel:
-    """Connect to a model on a server, which need not run yet.
+    """Connect to a model on a server.
 
     Args:
         endpoint: As for `Predictor.from_endpoint`.
@@ -179,13 +169,16 @@ def connect(endpoint: str, name: str, extractor=None) -> PageModel:
         extractor: As for `Predictor.from_endpoint`.
 
     Raises:
+        Unavailable: The server is down, so that its task is not known.
         InputError: The endpoint or the name is malformed, or the extractor is unknown.
     """
     predictor = Predictor.from_endpoint(endpoint, name, extractor)
     try:
         signatures = Client(endpoint, name).signatures()
+    except Unavailable:
+        raise
     except ServerError:
-        # It may only be down. A server that stays so is reported to whoever asks.
+        # Some gateways pass on `:predict` alone. Questions are most common.
         return PageModel(Task.ANSWER, predictor)
     judges = "serving_default" in signatures and "encode_image" not in signatures
     return PageModel(Task.JUDGE if judges else Task.ANSWER, predictor)

@@ -7,8 +7,7 @@ import gradio as gr
 
 from lxmert_tf.app.bars import CHOOSE, bar_list, message
 from lxmert_tf.app.events import USES_MODEL, event_value
-from lxmert_tf.app.example_pictures import Example
-from lxmert_tf.app.model_choices import ModelChoices
+from lxmert_tf.app.model_tab import ModelTab
 from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of
 from lxmert_tf.app.sentences import MAX_CHARACTERS, typed_lines
 from lxmert_tf.app.visitor_picture import FORGET_AFTER, VisitorPicture
@@ -34,26 +33,14 @@ class Visit:
     name: str = ""
 
 
-class RankTab:
-    """Builds the tab and handles its events.
-
-    Args:
-        models: The models to choose from.
-        examples: Pictures to try.
-    """
-
-    def __init__(self, models: ModelChoices, examples: list[Example]):
-        self._models = models
-        self._examples = examples
+class RankTab(ModelTab):
+    """Ranks sentences about one picture; see `ModelTab`."""
 
     def build(self) -> None:
-        """Add the tab's components to the page that is being built."""
+        """Add the components and their events to the page that is being built."""
         visit = gr.State(None, time_to_live=FORGET_AFTER)
         note = gr.HTML(message(CHOOSE_FIRST), elem_id="rank-note", render=False)
-        names = self._models.names
-        model = gr.Dropdown(
-            names, value=names[0], label="Model", visible=len(names) > 1, elem_id="rank-model"
-        )
+        model = self._model_choice("rank")
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=320):
                 panel = PicturePanel("Your picture", "rank", self._examples, note)

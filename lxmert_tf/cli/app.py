@@ -2,11 +2,14 @@
 
 import argparse
 import os
+import sys
 import tempfile
+from typing import Any
 
 from lxmert_tf.cli.arguments import (
     add_answers_argument,
     add_detector_arguments,
+    add_pictures_argument,
     read_answers,
     read_detector,
 )
@@ -38,9 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results",
         metavar="DIR",
-        help="also show results: the root of a pipeline, such as build/demo/pipeline, or the "
-        "output of `lxmert finetune` or `lxmert pretrain`",
+        help="also show results: the root of a pipeline, such as build/demo/pipeline, the output "
+        "of `lxmert finetune` or `lxmert pretrain`, or DIR of `lxmert evaluate --results DIR`",
     )
+    add_pictures_argument(parser, "the results show beside questions")
     add_listening_arguments(parser, 7860, "use the page")
     add_detector_arguments(parser)
     add_answers_argument(parser)
@@ -70,10 +74,23 @@ def _serve(args: argparse.Namespace, listener, folder: str) -> None:
 
     from lxmert_tf.app.page import create_app
     from lxmert_tf.app.results import read_results
+    from lxmert_tf.app.waiting import WaitingPage
+    from lxmert_tf.regions.picture_finder import PictureFinder
+    from lxmert_tf.serving.errors import Unavailable
 
     results = read_results(args.results) if args.results else None
-    models = _models(args)
-    app = create_app(models, _examples(args, models), results)
+    pictures = PictureFinder(args.pictures)
+
+    def make_page():
+        models = _models(args)
+        return create_app(models, _examples(args, models), results, pictures)
+
+    app: Any
+    try:
+        app = make_page()
+    except Unavailable as error:
+        print(f"{error}; the page opens once the server is up", file=sys.stderr)
+        app = WaitingPage(make_page).app
     print(f"open {url_of(listener)} in a browser", flush=True)
     # uvicorn's own logging configuration would close the handlers of this process. At the end it
     # logs a traceback for each visitor whose page is still open.
@@ -84,16 +101,24 @@ def _serve(args: argparse.Namespace, listener, folder: str) -> None:
 
 
 def _models(args: argparse.Namespace):
-    from lxmert_tf.app.model_choices import choices_by_task
-    from lxmert_tf.app.page_model import connect, open_model
+    from lxmert_tf.app.model_choices import choices_by_task, choices_on_server
+    from lxmert_tf.app.page_model import connect
     from lxmert_tf.config_file import read_mapping
 
     detector = read_detector(args)
     if args.endpoint is not None:
         extractor = detector or (read_mapping(args.extractor) if args.extractor else None)
-        return choices_by_task(args.models, lambda name: connect(args.endpoint, name, extractor))
+        return choices_on_server(args.models, lambda name: connect(args.endpoint, name, extractor))
+    from lxmert_tf.app.open_model import open_model
+
     answers = read_answers(args)
-    return choices_by_task(args.models, lambda folder: open_model(folder, detector, answers))
+
+    def load(folder: str):
+        model = open_model(folder, detector, answers)
+        model.warm_up()
+        return model
+
+    return choices_by_task(args.models, load)
 
 
 def _examples(args: argparse.Namespace, models):

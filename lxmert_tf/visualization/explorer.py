@@ -15,13 +15,15 @@ import html
 import importlib.resources
 import io
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from lxmert_tf.regions.extractor import Regions
-from lxmert_tf.visualization.attention_maps import AttentionMaps
+
+if TYPE_CHECKING:
+    from lxmert_tf.visualization.attention_maps import AttentionMaps
 
 # Longest side of the picture in a page, in pixels.
 SHOWN_PIXELS = 900
@@ -51,7 +53,7 @@ def explorer_element(
     image: np.ndarray,
     regions: Regions | None,
     names: list[str],
-    maps: AttentionMaps | None = None,
+    maps: "AttentionMaps | None" = None,
     alt: str = "The picture",
 ) -> str:
     """Return the element as HTML; its page needs `explorer_script`.
@@ -140,7 +142,7 @@ def _regions(regions: Regions, names: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _attention(maps: AttentionMaps) -> dict[str, Any]:
+def _attention(maps: "AttentionMaps") -> dict[str, Any]:
     to_regions, to_words = (
         np.stack(maps.layers[kind]) for kind in ("language_to_vision", "vision_to_language")
     )

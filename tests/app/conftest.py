@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -31,27 +32,34 @@ def pictures():
 
 
 @contextlib.contextmanager
-def serving(folder, *argv):
-    """Run `lxmert app` and yield its URL; its temporary files must be gone afterwards."""
+def serving(folder, *argv, notes=""):
+    """Run `lxmert app` and yield its URL; its temporary files must be gone afterwards.
+
+    Args:
+        folder: Where its files go.
+        *argv: Its arguments.
+        notes: Regular expression of what it writes to stderr beside its end.
+    """
     temporary = folder / "temporary"
     temporary.mkdir()
     command = [sys.executable, "-m", "lxmert_tf.cli", "app", "--port", "0", *map(str, argv)]
     environment = {**os.environ, "TMPDIR": str(temporary)}
-    with open(folder / "log.txt", "w+") as log:
+    # Read by its name: to seek in it would move the place where the process writes.
+    path = folder / "log.txt"
+    with open(path, "w") as log:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
         )
         try:
             line = process.stdout.readline()
-            log.seek(0)
-            assert line.startswith("open http://127.0.0.1:"), line + log.read()
+            assert line.startswith("open http://127.0.0.1:"), line + path.read_text()
             yield line.split()[1] + "/"
         finally:
             process.send_signal(signal.SIGTERM)
             status = process.wait(timeout=30)
             process.stdout.close()
-        log.seek(0)
-        assert (status, log.read()) == (143, "lxmert app: terminated\n")
+    assert status == 143
+    assert re.fullmatch(f"{notes}lxmert app: terminated\n", path.read_text())
     assert not list(temporary.glob("lxmert-app-*")), "uploads were left behind"
 
 
@@ -65,6 +73,8 @@ def chromium():
     with playwright.sync_playwright() as driver:
         # Chromium's own sandbox does not work for root, as in most containers.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        # A camera that shows a moving pattern, and whose use is granted.
+        arguments += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
         browser = driver.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()

@@ -1,10 +1,15 @@
 """The page that answers questions, in a real browser."""
 
+import json
 import re
+import socket
 
 import pytest
 
+from lxmert_tf.serving.server.model_versions import ModelVersions
 from tests.app.conftest import photograph, serving
+from tests.serving.rest import NAME, running
+from tests.serving.tiny import EXTRACTOR
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -159,13 +164,51 @@ def test_two_visitors_keep_their_own_pictures(opened, chromium, url, pictures):
     assert cards(opened).locator("h3").all_inner_texts() == [QUESTIONS[0]]
 
 
-def test_an_endpoint_that_is_down_is_named_in_the_page(page, tmp_path, pictures):
-    argv = ("--model", "easy_vqa", "--endpoint", "http://127.0.0.1:9")
-    with serving(tmp_path, *argv) as url:
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def test_an_endpoint_that_is_down_is_named_until_it_is_up(page, tiny, tmp_path, pictures):
+    # Another process could take the port before the server does, though none looks for it.
+    port = free_port()
+    extractor = tmp_path / "extractor.json"
+    extractor.write_text(json.dumps(EXTRACTOR))
+    argv = ("--model", NAME, "--endpoint", f"http://127.0.0.1:{port}", "--extractor", extractor)
+    notes = f"http://127.0.0.1:{port}/.*: cannot connect.*; the page opens once the server is up\n"
+    with serving(tmp_path, *argv, notes=notes) as url:
         page.goto(url)
-        page.set_input_files("#ask-picture input[type=file]", pictures[0])
-        alert = page.locator("#ask-note [role=alert]")
-        alert.wait_for()
-        assert "127.0.0.1:9" in alert.inner_text()
+        alert = page.locator("[role=alert]")
+        assert f"127.0.0.1:{port}" in alert.inner_text()
         assert "cannot connect" in alert.inner_text()
+        assert page.get_by_label("Your question").count() == 0
         photograph(page, "ask-endpoint-down")
+        with running(ModelVersions(tiny.saved_model, {}, print), port=port):
+            # The page comes by itself.
+            page.wait_for_selector("#ask-picture input[type=file]", state="attached")
+            page.set_input_files("#ask-picture input[type=file]", pictures[0])
+            page.wait_for_selector("lxmert-explorer .box")
+            page.fill("#ask-question textarea", QUESTIONS[0])
+            page.press("#ask-question textarea", "Enter")
+            cards(page).nth(0).wait_for()
+        # A server that stops later is named, too.
+        page.fill("#ask-question textarea", QUESTIONS[1])
+        page.press("#ask-question textarea", "Enter")
+        later = page.locator("#ask-note [role=alert]")
+        later.wait_for()
+        assert "cannot connect" in later.inner_text()
+
+
+def test_every_part_has_a_name_for_screen_readers(opened):
+    opened.fill("#ask-question textarea", QUESTIONS[0])
+    opened.press("#ask-question textarea", "Enter")
+    cards(opened).nth(0).locator("button").nth(0).click()
+    opened.locator(".word").nth(0).wait_for()
+    snapshot = opened.locator("body").aria_snapshot()
+    # `- button "Ask"` has a name, and `- button` has none.
+    parts = re.findall(r"- (?:button|textbox|combobox|tab|link)\b.*", snapshot)
+    assert len(parts) > 20
+    assert [part for part in parts if '"' not in part] == []
+    for part in ('img "Your picture"', 'textbox "Your question', f'heading "{QUESTIONS[0]}"'):
+        assert part in snapshot, snapshot
+    assert opened.locator("img:not([alt])").count() == 0

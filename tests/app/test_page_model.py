@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lxmert_tf.app.model_choices import choices_by_task
-from lxmert_tf.app.page_model import Task, connect, open_model
+from lxmert_tf.app.model_choices import choices_by_task, choices_on_server
+from lxmert_tf.app.open_model import open_model
+from lxmert_tf.app.page_model import Task, connect
 from lxmert_tf.errors import InputError
 from lxmert_tf.regions.image import read_image
 from lxmert_tf.serving import Predictor
+from lxmert_tf.serving.errors import Unavailable
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from lxmert_tf.visualization.attention_maps import attention_maps
 from tests.serving.rest import NAME, running
@@ -86,10 +88,29 @@ def test_a_server_answers_as_its_model(saved_model, tiny, file):
     assert [[a for a, _ in row] for row in rows] == [[a for a, _ in row] for row in expected]
 
 
-def test_a_server_that_is_down_is_reported_to_who_asks(file):
-    model = connect("http://127.0.0.1:9", "easy_vqa")
-    with pytest.raises(InputError, match="cannot connect"):
-        model.read(file)
+def test_a_server_that_is_down_leaves_the_task_open_and_is_reported():
+    with pytest.raises(Unavailable, match="cannot connect"):
+        connect("http://127.0.0.1:9", "easy_vqa")
+
+
+def test_models_on_a_server_are_not_folders_here(preset, tmp_path, monkeypatch):
+    (tmp_path / "tiny" / "1").mkdir(parents=True)
+    (tmp_path / "tiny" / "1" / "saved_model.pb").touch()
+    monkeypatch.chdir(tmp_path)
+    models = choices_on_server(["tiny"], lambda name: preset)
+    assert models[Task.ANSWER].names == ["tiny"]
+    with pytest.raises(InputError, match="given twice"):
+        choices_on_server(["tiny", "tiny"], lambda name: preset)
+
+
+def test_a_warm_model_has_traced_what_visitors_use(tiny):
+    model = open_model(tiny.preset)
+    calls = []
+    predictor = model._predictor
+    call = predictor._call
+    predictor._call = lambda name, inputs: calls.append(name) or call(name, inputs)
+    model.warm_up()
+    assert calls == ["encode_image", "answer_about_image"]
 
 
 def test_each_version_of_a_folder_is_a_choice_and_loaded_when_it_is_chosen(tiny, tmp_path):

@@ -8,6 +8,7 @@ pytest.importorskip("gradio")
 
 from lxmert_tf.app.results import Results, read_results
 from lxmert_tf.errors import InputError
+from lxmert_tf.evaluation.confusion import Confusion
 
 
 def test_the_newest_card_and_the_report_of_a_pipeline_are_read(tmp_path):
@@ -23,6 +24,16 @@ def test_the_newest_card_and_the_report_of_a_pipeline_are_read(tmp_path):
 def test_a_training_has_curves(tmp_path):
     (tmp_path / "log.jsonl").write_text('{"step": 5, "loss": 2}\n')
     assert "loss over 5 steps" in read_results(tmp_path).curves
+
+
+def test_predictions_alone_are_results(tmp_path):
+    confusion = Confusion("model")
+    confusion.counts["yes", "no"] = 2
+    confusion.write(tmp_path / "predictions.json")
+    assert read_results(tmp_path).confusion.counts == {("yes", "no"): 2}
+    (tmp_path / "predictions.json").write_text("{}")
+    with pytest.raises(InputError, match=r"predictions\.json"):
+        read_results(tmp_path)
 
 
 def test_a_folder_without_results_is_refused(tmp_path):

@@ -11,8 +11,8 @@ NAME = "tiny"
 
 
 @contextlib.contextmanager
-def running(versions, name=NAME, **settings):
-    """Serve `versions`, and yield the endpoint."""
+def running(versions, name=NAME, port=0, **settings):
+    """Serve `versions` at a port, by default a free one, and yield the endpoint."""
     settings = {
         "max_batch": 32,
         "max_body": 1_000_000,
@@ -21,7 +21,7 @@ def running(versions, name=NAME, **settings):
         **settings,
     }
     config = uvicorn.Config(
-        RestServer(name, versions, **settings).app, port=0, log_level="warning", access_log=False
+        RestServer(name, versions, **settings).app, port=port, log_level="warning", access_log=False
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
