@@ -17,6 +17,7 @@ import tensorflow as tf
 from lxmert_tf import storage
 from lxmert_tf.data import scene_tensors, schema
 from lxmert_tf.data.answer_table import AnswerTable
+from lxmert_tf.data.unfinished import check_finished
 from lxmert_tf.errors import InputError
 from lxmert_tf.local_copy import RecordCopies
 
@@ -52,7 +53,8 @@ def find_records(*patterns) -> list[str]:
         The names of the files, sorted, each once.
 
     Raises:
-        InputError: No files match a pattern, or the storage of a URL cannot be asked.
+        InputError: No files match a pattern, a folder at a URL is unfinished, or the storage of a
+            URL cannot be asked.
     """
     found: set[str] = set()
     for pattern in map(str, patterns):
@@ -63,6 +65,7 @@ def find_records(*patterns) -> list[str]:
             raise InputError(f"no files match {pattern}")
         records = [name for name in names if "tfrecord" in os.path.basename(name)]
         found.update(records or names)
+    check_finished(found)
     return sorted(found)
 
 

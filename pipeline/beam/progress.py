@@ -5,31 +5,33 @@ other machines. The process that started the job adds them up.
 """
 
 import json
-import pathlib
 import threading
 import time
-import uuid
 from collections.abc import Mapping
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lxmert_tf.errors import InputError
+from lxmert_tf.storage import is_url
 from lxmert_tf.terminal import make_console
+from pipeline.beam.shared_files import find_files, new_path, read_text, write_text
 
 SUFFIX = ".progress"
 COUNTS = ("bytes", "images", "rejected")
-# Between two updates.
-SECONDS = 0.5
+# Between two updates: of local files, and of files at URLs, where each is a request.
+SECONDS, SECONDS_AT_URLS = 0.5, 10.0
 
 
 class WorkerProgress:
-    """The counts of one worker, which are saved every half second.
+    """The counts of one worker, which are saved now and then.
 
     Args:
         folder: The work folder.
     """
 
     def __init__(self, folder):
-        self._path = pathlib.Path(folder) / f"{uuid.uuid4().hex}{SUFFIX}"
+        self._path = new_path(str(folder), SUFFIX)
+        self._seconds = _seconds(folder)
         self._counts = dict.fromkeys(COUNTS, 0)
         self._saved = time.monotonic()
 
@@ -44,7 +46,7 @@ class WorkerProgress:
         self._counts["bytes"] += size
         self._counts["images"] += images
         self._counts["rejected"] += rejected
-        if time.monotonic() - self._saved > SECONDS:
+        if time.monotonic() - self._saved > self._seconds:
             self._save()
 
     def close(self) -> None:
@@ -53,9 +55,7 @@ class WorkerProgress:
 
     def _save(self) -> None:
         self._saved = time.monotonic()
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(self._counts), encoding="utf-8")
-        partial.replace(self._path)
+        write_text(self._path, json.dumps(self._counts))
 
 
 class JobProgress:
@@ -68,7 +68,7 @@ class JobProgress:
     """
 
     def __init__(self, folder, size: int, before: Mapping[str, int] | None = None):
-        self._folder = pathlib.Path(folder)
+        self._folder = folder
         self._size = size
         self._before = dict.fromkeys(COUNTS, 0) | dict(before or {})
         console = make_console(stderr=True)
@@ -100,8 +100,12 @@ class JobProgress:
         self._bar.stop()
 
     def _watch(self) -> None:
-        while not self._stop.wait(SECONDS):
-            counts = add_up(self._folder)
+        while not self._bar.disable and not self._stop.wait(_seconds(self._folder)):
+            try:
+                counts = add_up(self._folder)
+            except InputError:
+                # The storage of a URL does not answer. If it matters, the job fails.
+                continue
             rate = counts["images"] / (time.monotonic() - self._started)
             counts = {name: count + self._before[name] for name, count in counts.items()}
             images, rejected = counts["images"], counts["rejected"]
@@ -109,6 +113,10 @@ class JobProgress:
             # A compressed file gives more bytes than it has.
             done = min(counts["bytes"], self._size) if self._size else counts["bytes"]
             self._bar.update(self._task, completed=done, counts=text)
+
+
+def _seconds(folder) -> float:
+    return SECONDS_AT_URLS if is_url(folder) else SECONDS
 
 
 def _format_rate(rate: float) -> str:
@@ -119,7 +127,7 @@ def _format_rate(rate: float) -> str:
 def add_up(folder) -> dict[str, int]:
     """Return the sums of `bytes`, `images` and `rejected` over all workers."""
     total = dict.fromkeys(COUNTS, 0)
-    for path in pathlib.Path(folder).glob(f"*{SUFFIX}"):
-        for name, count in json.loads(path.read_text(encoding="utf-8")).items():
+    for path in find_files(str(folder), SUFFIX):
+        for name, count in json.loads(read_text(path)).items():
             total[name] += count
     return total

@@ -9,19 +9,18 @@ import contextlib
 import errno
 import fcntl
 import os
-import pathlib
 import re
 import shlex
 import signal
 import sys
 import tempfile
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from lxmert_tf.errors import InputError, Terminated
+from pipeline.beam.shared_files import find_files, new_path, open_new, read_text
 
 if TYPE_CHECKING:
     from apache_beam.runners.runner import PipelineRunner
@@ -138,10 +137,13 @@ def noting_errors(folder) -> Iterator[None]:
     try:
         yield
     except (InputError, OSError) as error:
-        path = pathlib.Path(folder) / f"{uuid.uuid4().hex}{ERROR_SUFFIX}"
+        note = _message(error, folder).encode("utf-8", "surrogateescape")
         # If the disk is full, an empty file stays, which says so.
-        with contextlib.suppress(OSError):
-            path.write_text(_message(error, folder), encoding="utf-8", errors="surrogateescape")
+        with (
+            contextlib.suppress(InputError, OSError),
+            open_new(new_path(str(folder), ERROR_SUFFIX)) as file,
+        ):
+            file.write(note)
         raise
 
 
@@ -159,10 +161,7 @@ def raising_noted_errors(folder) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        notes = sorted(
-            path.read_text(encoding="utf-8", errors="surrogateescape")
-            for path in pathlib.Path(folder).glob(f"*{ERROR_SUFFIX}")
-        )
+        notes = sorted(map(read_text, find_files(str(folder), ERROR_SUFFIX)))
         if not notes:
             raise
         message = next(filter(None, notes), f"{folder}: cannot be written; the disk may be full")

@@ -35,7 +35,6 @@ from pipeline.extract.parts import (
 from pipeline.ingest.elements import Reject
 from pipeline.ingest.files import closing_archives
 from pipeline.ingest.image_names import readable
-from pipeline.ingest.job import write_lines
 from pipeline.ingest.readers.gqa_hdf5 import info_file_of
 from pipeline.ingest.readers.pictures import cached_extractor, fresh_extractors
 
@@ -330,7 +329,8 @@ def _write_rejects(rejects: Sequence[Reject], output: pathlib.Path) -> None:
     names = ("kind", "id", "file", "reason")
     lines = ({name: getattr(reject, name) for name in names} for reject in rejects)
     with atomic_file(path) as partial:
-        write_lines(partial, (json.dumps(line, sort_keys=True) for line in lines))
+        text = "".join(f"{json.dumps(line, sort_keys=True)}\n" for line in lines)
+        partial.write_text(text, encoding="utf-8")
 
 
 def _check_rejects(

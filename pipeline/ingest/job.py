@@ -1,21 +1,32 @@
 """The ingestion job, which writes records, rejects and a summary into one folder."""
 
 import collections
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from lxmert_tf.atomic_write import atomic_directory, check_replaceable
-from lxmert_tf.data.sidecars import INGEST_SUMMARY, write_extractor
+from lxmert_tf.data.sidecars import EXTRACTOR, INGEST_SUMMARY, write_extractor
 from lxmert_tf.errors import GateError, InputError
+from lxmert_tf.storage import is_url, join
 from pipeline.beam.job import run_job
 from pipeline.beam.progress import JobProgress
+from pipeline.beam.shared_files import (
+    explaining,
+    find_files,
+    move,
+    new_path,
+    open_new,
+    read_text,
+    use_options,
+    write_text,
+)
 from pipeline.beam.workers import check_workers, noting_errors, stopped_by_signals
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.elements import (
@@ -29,6 +40,13 @@ from pipeline.ingest.elements import (
 from pipeline.ingest.files import closing_archives
 from pipeline.ingest.image_names import readable
 from pipeline.ingest.inputs import Inputs, inputs_of
+from pipeline.ingest.output_folder import (
+    check_output,
+    make_work_folder,
+    output_folder,
+    remove_folder,
+    sibling,
+)
 from pipeline.ingest.parsers.text_rows import PieceLines, lines_before
 from pipeline.ingest.readers.pictures import fresh_extractors
 from pipeline.ingest.region_store import RegionStoreReader
@@ -39,16 +57,18 @@ from pipeline.ingest.transforms.serialize_scenes import scene_records
 # The summary in a folder of rejects, and in no other.
 REJECTS_SUMMARY = "rejects-summary.json"
 ANSWERS = "answers.txt"
+# Endings of the names of record files, and of files of rejects.
+RECORDS, REJECTS = ".tfrecord", ".jsonl"
 # The summary's names for the kinds of rejects and counts.
 PLURALS = {"image": "images", "sentence": "sentences", "answer": "answers"}
 # Reasons that follow from rejects of another kind.
 CONSEQUENCES = {MISSING: "image"}
 NOTHING = "no records were written"
 ALL_UNUSED = "no sentence is about any of the images"
-# Files that workers leave in the work folder.
-WRITTEN = "written-*.json"
+# Files that workers write besides records and rejects. The last lists all of them.
 READ = "read.json"
 LINES = "lines.json"
+INDEX = "index.json"
 
 
 class Rejects(NamedTuple):
@@ -75,7 +95,8 @@ def run_ingest(
 
     Args:
         config: What to ingest, with `records`.
-        output: The folder, on a disk that all workers share; it must be missing or empty.
+        output: The folder, as a path on a disk that all workers share, or as a URL that Beam knows
+            (gs://, s3://, hdfs://); it must be missing, empty, or unfinished.
         beam_args: Options of another Beam runner; they override `DIRECT_RUNNER`.
         workers: Number of processes on this machine.
 
@@ -100,35 +121,40 @@ def run_ingest(
         100
     """
     check_workers(workers, beam_args)
-    output = pathlib.Path(output)
-    check_replaceable(output)
-    check_replaceable(_rejects_folder(output), REJECTS_SUMMARY)
+    output = str(output).rstrip("/") if is_url(output) else str(pathlib.Path(output))
+    use_options(beam_args)
+    check_output(output)
+    check_output(_rejects_folder(output), REJECTS_SUMMARY)
     inputs = inputs_of(config)
     with (
         stopped_by_signals(),
         fresh_extractors(),
         closing_archives(),
-        atomic_directory(output) as folder,
+        output_folder(output) as folder,
     ):
-        work = folder / "work"
-        work.mkdir()
-        _run_beam(config, inputs, folder, work, beam_args, workers)
-        rejects = _write_rejects(folder, work)
-        read = {kind: ReadCount(kind, *of) for kind, of in _read_json(work / READ, {}).items()}
-        summary = _write_summary(folder, work, rejects, read, inputs)
-        shutil.rmtree(work)
+        work = make_work_folder(folder)
+        _run_beam(config, inputs, work, beam_args, workers)
+        written = _read_index(work)
+        rejects = _write_rejects(folder, written)
+        read = {kind: ReadCount(kind, *of) for kind, of in _read_json(written, READ, {}).items()}
+        summary = _write_summary(folder, written, rejects, read, inputs)
+        for name in written:
+            if name == ANSWERS or name.endswith(RECORDS):
+                move(written[name].path, join(folder, name))
+        remove_folder(work)
         try:
             _check_written(summary, rejects, read.get(UNUSED), config, inputs.complete)
-            if config.min_answer_count is not None and not (folder / ANSWERS).exists():
+            if config.min_answer_count is not None and ANSWERS not in written:
                 raise GateError(
                     f"no answer is given {config.min_answer_count:,} times (--min-answer-count)"
                 )
         except (GateError, InputError) as error:
             if not rejects and isinstance(error, InputError):
                 raise
-            raise type(error)(f"{error}; see {_keep_rejects(folder, output)}") from error
+            kept = _keep_rejects(folder, written, output)
+            raise type(error)(f"{error}; see {kept}") from error
         if inputs.has_pictures:
-            write_extractor(folder, config.extractor)
+            _write_extractor(folder, config.extractor)
     _remove_rejects_of_a_failure(output)
     return summary
 
@@ -210,162 +236,162 @@ def _most_common(kind: str, rejects: Mapping[tuple[str, str], int]) -> str:
     )
 
 
-def _rejects_folder(output: pathlib.Path) -> pathlib.Path:
-    # Absolute, so that "." has a name.
-    output = pathlib.Path(os.path.abspath(output))
-    return output.with_name(f"{output.name}-rejected")
+def _write_extractor(folder: str, extractor: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as local:
+        write_extractor(local, extractor)
+        write_text(join(folder, EXTRACTOR), read_text(join(local, EXTRACTOR)))
 
 
-def _keep_rejects(folder: pathlib.Path, output: pathlib.Path) -> str:
+def _rejects_folder(output: str) -> str:
+    return sibling(output, "-rejected")
+
+
+def _keep_rejects(folder: str, written: Mapping[str, "Written"], output: str) -> str:
     kept = _rejects_folder(output)
-    with atomic_directory(kept, REJECTS_SUMMARY) as new:
-        for path in folder.glob("rejects-*.jsonl"):
-            path.rename(new / path.name)
-        (folder / INGEST_SUMMARY).rename(new / REJECTS_SUMMARY)
-    return os.path.relpath(kept) if not output.is_absolute() else str(kept)
+    with output_folder(kept, REJECTS_SUMMARY) as new:
+        for name in written:
+            if name.endswith(REJECTS):
+                move(join(folder, name), join(new, name))
+        move(join(folder, INGEST_SUMMARY), join(new, REJECTS_SUMMARY))
+    return kept if is_url(output) or os.path.isabs(output) else os.path.relpath(kept)
 
 
-def _remove_rejects_of_a_failure(output: pathlib.Path) -> None:
+def _remove_rejects_of_a_failure(output: str) -> None:
     kept = _rejects_folder(output)
-    if (kept / REJECTS_SUMMARY).is_file():
-        shutil.rmtree(kept, ignore_errors=True)
+    with contextlib.suppress(InputError, OSError):
+        if find_files(kept, REJECTS_SUMMARY):
+            remove_folder(kept)
 
 
-# The Beam pipeline. Its workers write into `folder`, and counts into `work`.
+# The Beam pipeline. Its workers write into `work`.
+
+
+class Written(NamedTuple):
+    """A file that a worker wrote. Each attempt writes another, and the last step lists which count.
+
+    Args:
+        name: The name in the result, or of what the file holds.
+        path: The file, in the work folder.
+        images: Ids of the images in its records, each once.
+        sentences: How many sentences are in its records.
+        answers: How many answers they have.
+    """
+
+    name: str
+    path: str
+    images: Sequence[str] = ()
+    sentences: int = 0
+    answers: int = 0
 
 
 def _run_beam(
-    config: IngestConfig,
-    inputs: Inputs,
-    folder: pathlib.Path,
-    work: pathlib.Path,
-    beam_args: Iterable[str],
-    workers: int,
+    config: IngestConfig, inputs: Inputs, work: str, beam_args: Iterable[str], workers: int
 ) -> None:
     with JobProgress(work, inputs.size):
-        run_job(
-            lambda root: _add_transforms(root, config, inputs, folder, work),
-            work,
-            beam_args,
-            workers,
-        )
+        run_job(lambda root: _add_transforms(root, config, inputs, work), work, beam_args, workers)
 
 
-def _add_transforms(
-    root: beam.Pipeline,
-    config: IngestConfig,
-    inputs: Inputs,
-    folder: pathlib.Path,
-    work: pathlib.Path,
-) -> None:
+def _add_transforms(root: beam.Pipeline, config: IngestConfig, inputs: Inputs, work: str) -> None:
     assert config.records is not None  # configurations of several splits are read split by split
     layout = config.records.layout
     scenes = root | ReadScenes(config, inputs, work)
+
+    def lines_of(lines: Callable[[Any], Iterable[str]]) -> Callable[[str, Any], Written]:
+        return lambda name, elements: write_lines(work, name, lines(elements))
+
     written = [
         scenes.joined
         | "WriteRecords"
         >> WriteShards(
             lambda joined: "\n".join(joined.image_ids),
             config.shards,
-            lambda name, joined: write_records(folder / f"scenes-{name}.tfrecord", joined, layout),
+            f"scenes-{{}}{RECORDS}",
+            lambda name, joined: write_records(work, name, joined, layout),
         ),
         scenes.rejects
         | "WriteRejects"
         >> WriteShards(
-            lambda reject: reject.id,
-            config.shards,
-            _noting(
-                work,
-                lambda name, rejects: write_lines(
-                    work / f"rejects-{name}.jsonl",
-                    (json.dumps(reject._asdict(), ensure_ascii=True) for reject in rejects),
-                ),
-            ),
+            lambda reject: reject.id, config.shards, f"rejects-{{}}{REJECTS}", lines_of(_as_json)
         ),
-        scenes.counts
-        | "WriteCounts"
-        >> WriteOnce(
-            _noting(work, lambda counts: (work / READ).write_text(json.dumps(_add_counts(counts))))
-        ),
+        scenes.counts | "WriteCounts" >> WriteOnce(READ, lines_of(lambda c: [_counts_json(c)])),
         scenes.lines
-        | "WriteLines"
-        >> WriteOnce(
-            _noting(work, lambda lines: (work / LINES).write_text(json.dumps(sorted(lines))))
-        ),
+        | "WriteLines" >> WriteOnce(LINES, lines_of(lambda lines: [json.dumps(sorted(lines))])),
     ]
     if scenes.answers is not None:
         written.append(
-            scenes.answers
-            | "WriteAnswers"
-            >> WriteOnce(
-                _noting(
-                    work, lambda counts: write_lines(folder / ANSWERS, most_common_first(counts))
-                )
-            )
+            scenes.answers | "WriteAnswers" >> WriteOnce(ANSWERS, lines_of(most_common_first))
         )
-    # Beam's Dask runner runs only what the last transform needs.
-    _ = written | beam.Flatten()
+    # The last step needs all others, because Beam's Dask runner runs only what it needs.
+    _ = (
+        written
+        | beam.Flatten()
+        | "WriteIndex" >> WriteOnce(INDEX, lambda name, files: _write_index(work, name, files))
+    )
 
 
-def _noting(folder: pathlib.Path, write: Callable[..., Any]) -> Callable[..., None]:
-    """Return a function that calls `write` and notes its errors in a folder."""
+def _as_json(rejects: Iterable[Reject]) -> Iterable[str]:
+    return (json.dumps(reject._asdict(), ensure_ascii=True) for reject in rejects)
 
-    def write_or_note(*arguments: Any) -> None:
-        with noting_errors(folder):
-            write(*arguments)
 
-    return write_or_note
+def _write_index(work: str, name: str, files: Iterable[Written]) -> None:
+    with noting_errors(work):
+        write_text(join(work, name), json.dumps(sorted(files)))
 
 
 class WriteShards(beam.PTransform):
-    """Spread elements over shards and write each shard once.
+    """Spread elements over shards and write each shard; emits what `write` returns.
 
     Args:
         key: Returns the string of an element whose hash selects its shard.
         shards: Number of shards.
-        write: Called with a shard's name, such as "00000-of-00004", and its elements.
+        name: Names a shard when it is formatted with its number, such as "00000-of-00004".
+        write: Called with a shard's name and its elements.
     """
 
     def __init__(
         self,
         key: Callable[[Any], str],
         shards: int,
-        write: Callable[[str, Iterable[Any]], None],
+        name: str,
+        write: Callable[[str, Iterable[Any]], Any],
     ):
         super().__init__()
-        self._key, self._shards, self._write = key, shards, write
+        self._key, self._shards, self._name, self._write = key, shards, name, write
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         """Group the elements by shard."""
-        key, shards, write = self._key, self._shards, self._write
+        key, shards, name, write = self._key, self._shards, self._name, self._write
         return (
             elements
             | "ByShard" >> beam.WithKeys(lambda element: hash_shard(key(element), shards))
             | beam.GroupByKey()
             | "Write"
-            >> beam.MapTuple(lambda shard, group: write(f"{shard:05d}-of-{shards:05d}", group))
+            >> beam.MapTuple(
+                lambda shard, group: write(name.format(f"{shard:05d}-of-{shards:05d}"), group)
+            )
         )
 
 
 class WriteOnce(beam.PTransform):
-    """Write all elements in one call; none if there are no elements.
+    """Write all elements in one call, none if there are none; emits what `write` returns.
 
     Args:
-        write: Called with the elements.
+        name: Name of the file.
+        write: Called with the name and the elements.
     """
 
-    def __init__(self, write: Callable[[Iterable[Any]], Any]):
+    def __init__(self, name: str, write: Callable[[str, Iterable[Any]], Any]):
         super().__init__()
-        self._write = write
+        self._name, self._write = name, write
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         """Group all elements."""
-        write = self._write
+        name, write = self._name, self._write
         return (
             elements
             | "Together" >> beam.WithKeys(0)
             | beam.GroupByKey()
-            | "Write" >> beam.MapTuple(lambda _, group: write(group))
+            | "Write" >> beam.MapTuple(lambda _, group: write(name, group))
         )
 
 
@@ -376,23 +402,23 @@ def hash_shard(key: str, shards: int) -> int:
     return int.from_bytes(digest[8:16], "big") % shards
 
 
-def write_records(path: pathlib.Path, scenes: Iterable[JoinedScene], layout: str) -> None:
-    """Write a record file whose order depends on its content alone, and its counts.
+def write_records(work: str, name: str, scenes: Iterable[JoinedScene], layout: str) -> Written:
+    """Write a record file whose order depends on its content alone.
 
     Args:
-        path: The file. Counts go to the folder `work` beside it.
+        work: The work folder.
+        name: Name of the file in the result.
         scenes: The scenes.
         layout: "grouped" or "flat".
+
+    Returns:
+        The file, with counts.
     """
-    with noting_errors(path.parent / "work"):
-        _write_records(path, scenes, layout)
-
-
-def _write_records(path: pathlib.Path, scenes: Iterable[JoinedScene], layout: str) -> None:
     images: set[str] = set()
     sentences, answers = 0, 0
+    path = new_path(work, RECORDS)
     store = RegionStoreReader()
-    with path.open("wb") as file:
+    with noting_errors(work), explaining(path), open_new(path) as file:
         for joined in sorted(scenes, key=lambda joined: (joined.image_ids, joined.sentences[0].id)):
             images.update(joined.image_ids)
             sentences += len(joined.sentences)
@@ -400,18 +426,21 @@ def _write_records(path: pathlib.Path, scenes: Iterable[JoinedScene], layout: st
             for record in scene_records(joined, store, layout):
                 write_record(file, record)
     store.close()
-    counts = {
-        "images": sorted(images),
-        "sentences": sentences,
-        "answers": answers,
-    }
-    path = path.parent / "work" / WRITTEN.replace("*", path.stem)
-    path.write_text(json.dumps(counts), encoding="utf-8")
+    return Written(name, path, sorted(images), sentences, answers)
 
 
-def write_lines(path: pathlib.Path, lines: Iterable[str]) -> None:
-    """Write a text file."""
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def write_lines(work: str, name: str, lines: Iterable[str]) -> Written:
+    """Write a text file into the work folder.
+
+    Args:
+        work: The work folder.
+        name: Name of the file in the result.
+        lines: The lines.
+    """
+    path = new_path(work, f".{name}")
+    with noting_errors(work):
+        write_text(path, "".join(f"{line}\n" for line in lines))
+    return Written(name, path)
 
 
 def most_common_first(counts: Iterable[tuple[str, int]]) -> list[str]:
@@ -419,26 +448,35 @@ def most_common_first(counts: Iterable[tuple[str, int]]) -> list[str]:
     return [answer for answer, _ in sorted(counts, key=lambda pair: (-pair[1], pair[0]))]
 
 
-def _add_counts(counts: Iterable[ReadCount]) -> dict[str, tuple[int, str]]:
+def _counts_json(counts: Iterable[ReadCount]) -> str:
     """Return the number and the first example, in order of text, of each kind."""
     total: dict[str, tuple[int, str]] = {}
     for kind, count, example in counts:
         known, first = total.get(kind, (0, example))
         total[kind] = known + count, min(first, example)
-    return total
+    return json.dumps(total)
 
 
 # Run in the process that started the job.
 
 
-def _write_rejects(folder: pathlib.Path, work: pathlib.Path) -> dict[tuple[str, str], Rejects]:
+def _read_index(work: str) -> dict[str, Written]:
+    """Return the files that workers wrote, by name, in order of name."""
+    found = [path for path in find_files(work, INDEX) if path == join(work, INDEX)]
+    files = [Written(*values) for path in found for values in json.loads(read_text(path))]
+    return {file.name: file for file in files}
+
+
+def _write_rejects(folder: str, written: Mapping[str, Written]) -> dict[tuple[str, str], Rejects]:
     """Write `rejects-*.jsonl` in a fixed order; return the rejects by kind and reason."""
     # Lines count from the start of a piece until the number of lines of all pieces is known.
-    before = lines_before(PieceLines(*lines) for lines in _read_json(work / LINES, default=[]))
+    before = lines_before(PieceLines(*lines) for lines in _read_json(written, LINES, default=[]))
     found: dict[tuple[str, str], Rejects] = {}
-    for path in sorted(work.glob("rejects-*.jsonl")):
+    for name in written:
+        if not name.endswith(REJECTS):
+            continue
         rejects = []
-        for text in path.read_text(encoding="utf-8").splitlines():
+        for text in read_text(written[name].path).splitlines():
             reject = Reject(**json.loads(text))
             if reject.piece is not None and reject.line is not None:
                 line = reject.line + before[reject.file, reject.piece]
@@ -448,7 +486,7 @@ def _write_rejects(folder: pathlib.Path, work: pathlib.Path) -> dict[tuple[str, 
         for reject in rejects:
             known = found.get((reject.kind, reject.reason), Rejects(0, reject))
             found[reject.kind, reject.reason] = known._replace(count=known.count + 1)
-        write_lines(folder / path.name, map(_reject_json, rejects))
+        write_text(join(folder, name), "".join(f"{_reject_json(r)}\n" for r in rejects))
     return found
 
 
@@ -458,20 +496,19 @@ def _reject_json(reject: Reject) -> str:
 
 
 def _write_summary(
-    folder: pathlib.Path,
-    work: pathlib.Path,
+    folder: str,
+    files: Mapping[str, Written],
     rejects: Mapping[tuple[str, str], Rejects],
     read: Mapping[str, ReadCount],
     inputs: Inputs,
 ) -> dict[str, Any]:
     """Write and return the summary, after a check that nothing was lost."""
-    images = set()
+    images: set[str] = set()
     written: collections.Counter[str] = collections.Counter()
-    for path in work.glob(WRITTEN):
-        counts = _read_json(path, default={})
+    for file in files.values():
         # An image may be in several scenes.
-        images.update(counts["images"])
-        written.update(sentence=counts["sentences"], answer=counts["answers"])
+        images.update(file.images)
+        written.update(sentence=file.sentences, answer=file.answers)
     written["image"] = len(images)
     counts = {key: same.count for key, same in rejects.items()}
     rejected = _sum_by(lambda key: key[0], counts)
@@ -492,7 +529,7 @@ def _write_summary(
     if inputs.ignored:
         summary["ignored"] = list(map(readable, inputs.ignored))
     text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
-    (folder / INGEST_SUMMARY).write_text(text, encoding="utf-8")
+    write_text(join(folder, INGEST_SUMMARY), text)
     return summary
 
 
@@ -505,5 +542,5 @@ def _sum_by(
     return total
 
 
-def _read_json(path: pathlib.Path, default: Any) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+def _read_json(written: Mapping[str, Written], name: str, default: Any) -> Any:
+    return json.loads(read_text(written[name].path)) if name in written else default

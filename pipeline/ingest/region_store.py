@@ -6,13 +6,11 @@ per image.
 """
 
 import collections
-import os
-import pathlib
-import uuid
-from typing import BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from lxmert_tf.data.scene import Scene, SceneImage
 from lxmert_tf.data.schema import encode_scene
+from pipeline.beam.shared_files import explaining, new_path, open_file, open_new
 
 # Files kept open by a reader.
 MAX_OPEN_FILES = 64
@@ -53,15 +51,15 @@ class RegionRef(NamedTuple):
 
 
 class RegionStoreWriter:
-    """Writer of images into a new file.
+    """Writer of images into a new file; none if there are no images.
 
     Args:
-        folder: A folder that all workers can read.
+        folder: A folder that all workers can read, as a path or URL.
     """
 
     def __init__(self, folder: str):
-        self._path = os.path.join(folder, f"{uuid.uuid4().hex}.regions")
-        self._file = pathlib.Path(self._path).open("wb")  # noqa: SIM115 (closed by `close`)
+        self._path = new_path(folder, ".regions")
+        self._file: Any = None
         self._offset = 0
 
     def write(
@@ -77,7 +75,10 @@ class RegionStoreWriter:
             A reference, which is valid after `close`.
         """
         blob = encode_scene(Scene((image,), ()))
-        self._file.write(blob)
+        with explaining(self._path):
+            # Beam cannot write an empty file to S3.
+            self._file = self._file or open_new(self._path)
+            self._file.write(blob)
         offset, self._offset = self._offset, self._offset + len(blob)
         size = image.regions.features.shape[1]
         return RegionRef(
@@ -86,30 +87,50 @@ class RegionStoreWriter:
 
     def close(self) -> None:
         """Flush and close the file."""
-        self._file.close()
+        if self._file is not None:
+            with explaining(self._path):
+                self._file.close()
 
 
 class RegionStoreReader:
     """Reader of stored images, which keeps the last used files open."""
 
     def __init__(self):
-        self._files: collections.OrderedDict[str, BinaryIO] = collections.OrderedDict()
+        self._files: collections.OrderedDict[str, Any] = collections.OrderedDict()
 
     def read(self, ref: RegionRef) -> bytes:
-        """Return an image as a serialized scene without sentences."""
-        file = self._open(ref.path)
-        file.seek(ref.offset)
-        return file.read(ref.length)
+        """Return an image as a serialized scene without sentences.
+
+        Raises:
+            InputError: The file at a URL cannot be read.
+            OSError: The file ends before.
+        """
+        with explaining(ref.path):
+            file = self._open(ref.path)
+            # Images come in another order, and the buffers of files at URLs hold many of them.
+            file = getattr(file, "raw", file)
+            file.seek(ref.offset)
+            return _read_exactly(file, ref)
 
     def close(self) -> None:
         """Close all files."""
         while self._files:
             self._files.popitem()[1].close()
 
-    def _open(self, path: str) -> BinaryIO:
+    def _open(self, path: str) -> Any:
         if path not in self._files:
             if len(self._files) >= MAX_OPEN_FILES:
                 self._files.popitem(last=False)[1].close()
-            self._files[path] = pathlib.Path(path).open("rb")  # noqa: SIM115 (closed by `close`)
+            self._files[path] = open_file(path)
         self._files.move_to_end(path)
         return self._files[path]
+
+
+def _read_exactly(file: Any, ref: RegionRef) -> bytes:
+    data = b""
+    while len(data) < ref.length:
+        part = file.read(ref.length - len(data))
+        if not part:
+            raise OSError(None, "ends before an image that was stored", ref.path)
+        data = data + part if data else part
+    return data
