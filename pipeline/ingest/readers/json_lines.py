@@ -24,9 +24,9 @@ from pipeline.ingest.parsers.json_items import read_json_lines
 
 
 class JsonLines(SentenceReader):
-    """Objects {image, sentence, answers, id, question_type, answer_type}, the last four optional.
+    """Objects {image, sentence, answers, id, source, question_type, answer_type}.
 
-    `image` is the id of an image. `answers` is a string, a list of strings (each with score 1) or
+    `image` and `sentence` are required. `image` is the id of an image. `answers` is a string, a list of strings (each with score 1) or
     an object {string: score in 0..1}. A missing `id` is made from the file's name and the line.
     Unknown keys are refused, because they may be misspelled.
     """
@@ -44,7 +44,7 @@ class JsonLines(SentenceReader):
             sentence = Sentence(
                 id=line.id or f"{stem}-{item.number}",
                 text=line.sentence,
-                source=self.name,
+                source=line.source or self.name,
                 question_type=line.question_type,
                 answer_type=line.answer_type,
                 answers=tuple(line.answers.items()),
@@ -88,6 +88,7 @@ class _Line:
         default_factory=dict
     )
     id: Id | None = None
+    source: TypeName = ""
     question_type: TypeName = ""
     answer_type: TypeName = ""
 

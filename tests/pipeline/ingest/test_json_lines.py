@@ -41,6 +41,13 @@ def test_pairs(tmp_path):
     assert items[1] == ReadSentence(("left", "1"), sentence)
 
 
+def test_a_line_may_name_the_data_set_that_it_belongs_to(tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"image": 1, "sentence": "a", "source": "nlvr"}\n')
+    [item] = sentences(read(JsonLines(), path))
+    assert item.sentence.source == "nlvr"
+
+
 def test_ids_count_the_lines_of_the_file(tmp_path):
     path = tmp_path / "own.jsonl"
     path.write_text('\n{"image": 1, "sentence": "a"}\nx\n{"image": 1, "sentence": "b"}\n')

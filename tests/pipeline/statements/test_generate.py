@@ -106,6 +106,7 @@ def test_the_file_can_be_ingested(images, tmp_path):
     _write(images, tmp_path / "made.jsonl", count=4)
     [file] = find_inputs([str(tmp_path / "made.jsonl")])
     read = list(make_sentence_reader("json_lines").read(file))
+    assert {sentence.sentence.source for sentence in read} == {"nlvr"}
     answers = sorted(sentence.sentence.answers for sentence in read)
     assert answers == [((answer, 1.0),) for answer in ("False", "False", "True", "True")]
 
