@@ -93,10 +93,10 @@ class StatementsConfig:
 def write_statements(config: StatementsConfig, output) -> None:
     """Write statements about images.
 
-    A line is {"id", "image", "sentence", "answers", "source"}. The answer is "True" or "False"; with
-    a lesson also a number or a color. The source is that of NLVR's own statements, so that a
-    mixture of both does not look like other data to the pipeline. Only the first of the six orders of the boxes is read. Sentences that
-    do not depend on it are about a random one.
+    A line is {"id", "image", "sentence", "answers", "source"}. The answer is "True" or "False";
+    with a lesson also a number or a color. The source is that of NLVR's own statements, so that a
+    mixture of both does not look like other data to the pipeline. Only the first of the six orders
+    of the boxes is read. Sentences that do not depend on it are about a random one.
 
     Args:
         config: Which images, and how many statements.

@@ -26,8 +26,9 @@ from pipeline.ingest.parsers.json_items import read_json_lines
 class JsonLines(SentenceReader):
     """Objects {image, sentence, answers, id, source, question_type, answer_type}.
 
-    `image` and `sentence` are required. `image` is the id of an image. `answers` is a string, a list of strings (each with score 1) or
-    an object {string: score in 0..1}. A missing `id` is made from the file's name and the line.
+    `image` and `sentence` are required. `image` is the id of an image. `answers` is a string, a
+    list of strings (each with score 1) or an object {string: score in 0..1}. A missing `id` is made
+    from the file's name and the line, a missing `source` is the name of the format.
     Unknown keys are refused, because they may be misspelled.
     """
 
