@@ -51,9 +51,18 @@ class DatasetInfo:
 
 
 def kept_dataset_info(directory) -> DatasetInfo | None:
-    """Read `dataset.json` from the directory of a run; return None if it is not there."""
+    """Read `dataset.json` from the directory of a run; return None if it is not there.
+
+    Raises:
+        InputError: An older version wrote it.
+    """
     path = storage.join(directory, FILE_NAME)
-    return DatasetInfo(**json.loads(read_text(path))) if storage.exists(path) else None
+    if not storage.exists(path):
+        return None
+    values = json.loads(read_text(path))
+    if "splits" not in values:
+        raise InputError(f"{path}: written by an older version; begin a run in another directory")
+    return DatasetInfo(**values)
 
 
 def read_dataset_info(

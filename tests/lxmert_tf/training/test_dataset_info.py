@@ -70,6 +70,16 @@ def test_a_run_keeps_its_dataset_info(tmp_path):
     assert kept_dataset_info(tmp_path) == info
 
 
+def test_the_dataset_info_of_an_older_version_is_refused(tmp_path):
+    (tmp_path / "dataset.json").write_text('{"sentences": 3, "vocabulary": [], "answers": []}')
+    with pytest.raises(InputError) as caught:
+        kept_dataset_info(tmp_path)
+    file = tmp_path / "dataset.json"
+    assert str(caught.value) == (
+        f"{file}: written by an older version; begin a run in another directory"
+    )
+
+
 def test_records_without_sentences_are_refused(tmp_path, named):
     (tmp_path / "scenes.tfrecord").touch()
     with pytest.raises(InputError) as raised:
