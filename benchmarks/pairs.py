@@ -78,8 +78,8 @@ def measure(call: Call, questions: list[str], pictures: list[Regions]) -> dict:
         pictures: The regions of each picture.
 
     Returns:
-        `ways`: for each of `pairs`, `picture_once` and `both_once` its wall and CPU seconds, and
-        the ratios of those of `pairs` to them; and `largest_difference` of scores.
+        A dict with `ways`, the wall and CPU seconds of each of `pairs`, `picture_once` and
+        `both_once` with the ratios of those of `pairs` to them, and `largest_difference` of scores.
 
     Raises:
         RuntimeError: The ways give different scores.

@@ -95,7 +95,6 @@ COMMANDS = {
     "benchmark training": [*BENCHMARK, "finetune"],
     "benchmark answers": [*BENCHMARK, "answer"],
     "evaluate": ["evaluate", "--model", "none", "--examples", "none.tfrecord"],
-    "ingest": ["ingest", "--source", "easy_vqa", "--split", "test", "--output", "out"],
 }
 
 
@@ -112,7 +111,6 @@ def test_commands_that_train_keep_freed_memory_and_prefer_onednn(tmp_path):
         "benchmark training": [True, "1"],
         "benchmark answers": [True, None],
         "evaluate": [False, None],
-        "ingest": [False, None],
         "serve": [False, None],
     }
 

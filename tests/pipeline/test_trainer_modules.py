@@ -1,4 +1,8 @@
-"""The Trainers' `run_fn` with artifacts on a remote filesystem, here `ram://`."""
+"""The Trainers' `run_fn` with artifacts on remote filesystems.
+
+Records come from the `memory://` of fsspec, all else goes through the `ram://` of TensorFlow. Of
+the real filesystems, both know gs://.
+"""
 
 import pytest
 import tensorflow as tf
@@ -6,14 +10,15 @@ import tensorflow_text  # noqa: F401  (the SavedModel has its ops)
 import yaml
 from tfx import v1 as tfx
 
-from lxmert_tf.data import schema
+from lxmert_tf import storage
 from lxmert_tf.data.batches import find_records
 from pipeline.trainer_modules import answering, pretraining
 from pipeline.trainer_modules.artifacts import read_folder, written_folder
-from tests.lxmert_tf.samples import easy_vqa_scenes
+from tests.lxmert_tf.samples import easy_vqa_scenes, write_records
 from tests.pipeline.tiny_pipeline import MODEL, PRETRAINING, TASK
 
 ROOT = "ram://bucket"
+RECORDS = "memory://bucket/examples/Split-train"
 
 
 def test_remote_folder_is_written_whole_and_read_back():
@@ -41,14 +46,12 @@ def test_local_folder_is_itself(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def records() -> str:
+def records(tmp_path_factory) -> str:
     """A pattern in TFX's form."""
-    folder = f"{ROOT}/examples/Split-train"
-    tf.io.gfile.makedirs(folder)
-    with tf.io.TFRecordWriter(f"{folder}/data_tfrecord-00000") as writer:
-        for scene in easy_vqa_scenes(4):
-            writer.write(schema.encode_scene(scene))
-    return f"{folder}/*"
+    path = tmp_path_factory.mktemp("records") / "data_tfrecord-00000"
+    write_records(path, easy_vqa_scenes(4))
+    storage.upload(path, f"{RECORDS}/{path.name}")
+    return f"{RECORDS}/*"
 
 
 def test_remote_records_are_found_by_pattern_and_by_folder(records):
