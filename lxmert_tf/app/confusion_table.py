@@ -60,10 +60,11 @@ class ConfusionTable:
         return (
             f'<button type="button" class="suggestion" aria-pressed="true" data-choice="{WORST}">'
             "The worst mistakes</button>"
-            '<div class="confusion" role="region" tabindex="0" aria-label="Table of answers">'
-            "<table><caption>Rows: the expected answer. Columns: the answer of the model. A number "
-            "counts questions; choose it to see some of them.</caption>"
-            f"<thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+            '<p id="confusion-help">Rows: the expected answer. Columns: the answer of the model. A '
+            "number counts questions; choose it to see some of them.</p>"
+            '<div class="confusion" role="region" tabindex="0" aria-label="Table of answers" '
+            'aria-describedby="confusion-help">'
+            f"<table><thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         )
 
     def _place(self, answer: str) -> int:
