@@ -62,9 +62,9 @@ def plan_stages(
     Raises:
         InputError: There are no records of a stage's split.
     """
+    groups = group_by_split(files)
     plans: list[StagePlan] = []
     for number, stage in enumerate(stages, start=1):
-        groups = group_by_split(files)
         if stage.split is not None and stage.split not in groups:
             raise InputError(
                 f"stage {number}: no training records are in a folder named {stage.split!r}; the "
