@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import threading
 
 from lxmert_tf import storage
 from lxmert_tf.errors import InputError
@@ -97,6 +98,7 @@ class RecordCopies:
 
     def __init__(self) -> None:
         self._passing: tempfile.TemporaryDirectory | None = None
+        self._lock = threading.Lock()
 
     def fetch(self, url: str) -> str:
         """Return the path of a copy, downloaded if there is none.
@@ -114,9 +116,7 @@ class RecordCopies:
             return str(folder / name)
         folder.mkdir(exist_ok=True)
         if not _has_room(folder, about.size):
-            if self._passing is None:
-                self._passing = tempfile.TemporaryDirectory(prefix="passing-", dir=folder)
-            folder = pathlib.Path(self._passing.name)
+            folder = self._passing_folder(folder)
         # Unique, because two epochs that overlap fetch the same file at the same time.
         handle, partial = tempfile.mkstemp(prefix=".partial-", dir=folder)
         os.close(handle)
@@ -127,6 +127,13 @@ class RecordCopies:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
         return str(folder / name)
+
+    def _passing_folder(self, parent: pathlib.Path) -> pathlib.Path:
+        # Several threads fetch at the same time; a second folder would delete the first.
+        with self._lock:
+            if self._passing is None:
+                self._passing = tempfile.TemporaryDirectory(prefix="passing-", dir=parent)
+            return pathlib.Path(self._passing.name)
 
     def release(self, path: str) -> None:
         """Delete a copy from `fetch`, unless it is kept."""
