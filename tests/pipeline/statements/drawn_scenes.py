@@ -45,3 +45,12 @@ def tower(*colors: str) -> str:
 def scenes(*boxes: str) -> Scenes:
     """Return the scene of one image; the arguments are those of `draw`."""
     return read_scenes([("drawn", draw(*boxes))])
+
+
+# One image of scattered objects, and one of towers.
+OBJECTS = scenes(
+    "small black circle 20 30,big yellow triangle 50 70,medium yellow square 80 10",
+    "medium blue square 80 80,medium blue circle 10 10",
+    "big black triangle 30 40",
+)
+STACKS = scenes(tower("black", "blue", "yellow"), tower("blue", "blue"), tower("yellow"))

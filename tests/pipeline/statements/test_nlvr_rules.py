@@ -7,15 +7,9 @@ import pytest
 
 from pipeline.statements.grammar import Grammar
 from pipeline.statements.nlvr_rules import SCATTERED, TOWERS, nlvr_rules
-from tests.pipeline.statements.drawn_scenes import scenes, tower
+from tests.pipeline.statements.drawn_scenes import OBJECTS, STACKS
 
 GRAMMAR = Grammar(nlvr_rules())
-OBJECTS = scenes(
-    "small black circle 20 30,big yellow triangle 50 70,medium yellow square 80 10",
-    "medium blue square 80 80,medium blue circle 10 10",
-    "big black triangle 30 40",
-)
-STACKS = scenes(tower("black", "blue", "yellow"), tower("blue", "blue"), tower("yellow"))
 
 
 @pytest.mark.parametrize(
