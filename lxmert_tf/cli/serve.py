@@ -2,6 +2,8 @@
 
 import argparse
 import urllib.parse
+from collections.abc import Mapping
+from typing import Any
 
 from lxmert_tf.cli.arguments import positive_int
 from lxmert_tf.cli.listening import add_listening_arguments, listen, url_of
@@ -72,14 +74,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a browser (CORS); may be repeated. '*' lets all pages, as TensorFlow Serving's "
         "--rest_api_enable_cors_support does (default: none)",
     )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="json logs a line of JSON for each request and each version (default: %(default)s, "
+        "versions only)",
+    )
+    parser.add_argument(
+        "--log-questions",
+        action="store_true",
+        help="with --log-format json, log the questions of each request, too",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted."""
-    import uvicorn
-
     from lxmert_tf.serving.client import URL_NAME_RULE, is_url_name
 
+    as_json = args.log_format == "json"
+    if args.log_questions and not as_json:
+        raise InputError("--log-questions needs --log-format json")
     labels = dict(_label(text) for text in args.label)
     for origin in args.cors_origin:
         _check_origin(origin)
@@ -92,11 +107,18 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{name!r} cannot be a model's name in URLs; {URL_NAME_RULE}; give --name")
     listener = listen(args.host, args.port)
 
+    import uvicorn
+
+    from lxmert_tf.serving.server.draining import DrainingServer
     from lxmert_tf.serving.server.model_versions import ModelVersions
+    from lxmert_tf.serving.server.request_log import json_line
     from lxmert_tf.serving.server.rest import RestServer
 
     def log(line: str) -> None:
-        print(line, flush=True)
+        print(json_line({"message": line}) if as_json else line, flush=True)
+
+    def log_request(values: Mapping[str, Any]) -> None:
+        print(json_line(values), flush=True)
 
     server = RestServer(
         name,
@@ -106,11 +128,13 @@ def run(args: argparse.Namespace) -> int:
         max_pending=args.max_pending,
         poll_seconds=args.poll_seconds,
         cors_origins=args.cors_origin,
+        log_request=log_request if as_json else None,
+        log_questions=args.log_questions,
     )
     log(f"listening at {url_of(listener)}/v1/models/{urllib.parse.quote(name)}")
     # uvicorn's own logging configuration would close the handlers of this process.
     config = uvicorn.Config(server.app, log_config=None, log_level="warning", access_log=False)
-    uvicorn.Server(config).run(sockets=[listener])
+    DrainingServer(config, server).run(sockets=[listener])
     return 0
 
 

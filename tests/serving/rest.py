@@ -5,6 +5,7 @@ import threading
 
 import uvicorn
 
+from lxmert_tf.serving.server.draining import DrainingServer
 from lxmert_tf.serving.server.rest import RestServer
 
 NAME = "tiny"
@@ -13,6 +14,13 @@ NAME = "tiny"
 @contextlib.contextmanager
 def running(versions, name=NAME, port=0, **settings):
     """Serve `versions` at a port, by default a free one, and yield the endpoint."""
+    with running_server(versions, name, port, **settings) as (_, endpoint):
+        yield endpoint
+
+
+@contextlib.contextmanager
+def running_server(versions, name=NAME, port=0, **settings):
+    """As `running`, but yield the uvicorn server, too."""
     settings = {
         "max_batch": 32,
         "max_body": 1_000_000,
@@ -20,10 +28,9 @@ def running(versions, name=NAME, port=0, **settings):
         "poll_seconds": 0.1,
         **settings,
     }
-    config = uvicorn.Config(
-        RestServer(name, versions, **settings).app, port=port, log_level="warning", access_log=False
-    )
-    server = uvicorn.Server(config)
+    rest = RestServer(name, versions, **settings)
+    config = uvicorn.Config(rest.app, port=port, log_level="warning", access_log=False)
+    server = DrainingServer(config, rest)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -31,7 +38,7 @@ def running(versions, name=NAME, port=0, **settings):
             assert thread.is_alive()
             thread.join(0.01)
         [listener] = server.servers[0].sockets
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

@@ -3,7 +3,8 @@
 import asyncio
 import collections
 import concurrent.futures
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,10 +75,12 @@ class Batcher:
 
     Args:
         max_rows: Largest batch size. A larger request becomes a batch of its own.
+        record_call: Called with the seconds of each call of the model.
     """
 
-    def __init__(self, max_rows: int):
+    def __init__(self, max_rows: int, record_call: Callable[[float], None]):
         self._max_rows = max_rows
+        self._record_call = record_call
         self._waiting: collections.deque[_Waiting] = collections.deque()
         self._arrived = asyncio.Event()
         # One call at a time: the engine itself uses all cores for it.
@@ -105,7 +108,9 @@ class Batcher:
         while True:
             await self._arrived.wait()
             batch = self._take_batch()
+            started = time.perf_counter()
             outcomes = await loop.run_in_executor(self._thread, _call_model, batch)
+            self._record_call(time.perf_counter() - started)
             for waiting, outcome in zip(batch, outcomes):
                 if waiting.answer.done():
                     continue

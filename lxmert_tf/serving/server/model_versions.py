@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from lxmert_tf import storage
@@ -9,6 +10,7 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.hub import local_directory
 from lxmert_tf.serving.errors import RequestError
 from lxmert_tf.serving.layout import engine_of, numbered_versions, versions_at_url
+from lxmert_tf.serving.server.metrics import ServerMetrics
 from lxmert_tf.serving.server.served_model import ServedModel
 
 # Path, size and modification time of every file of a version; at a URL the version of the file.
@@ -29,6 +31,9 @@ class ModelVersions:
         log: Called with a line when a version is served or cannot be loaded.
         engine: "tensorflow" or "openvino", to serve only the versions for it; None for all.
 
+    Attributes:
+        metrics: Counts the attempts to load a version; the server adds its own metrics.
+
     Raises:
         InputError: No version can be loaded, or a label names a version that does not exist.
     """
@@ -41,6 +46,7 @@ class ModelVersions:
         engine: str | None = None,
     ):
         self.directory = directory if storage.is_url(directory) else pathlib.Path(directory)
+        self.metrics = ServerMetrics()
         self._engine = engine
         self._labels = labels
         self._log = log
@@ -104,12 +110,17 @@ class ModelVersions:
         return sorted(self._served, reverse=True)
 
     def _load(self, number: int, place: pathlib.Path | str, fingerprint: Fingerprint) -> None:
+        started = time.perf_counter()
+        succeeded = False
         try:
             model = _load_model(local_directory(place))
+            succeeded = True
         except InputError as error:
             self._failed[number] = fingerprint
             self._log(str(error))
             return
+        finally:
+            self.metrics.record_load(str(place), succeeded, time.perf_counter() - started)
         self._served = {**self._served, number: model}
         self._log(f"serving version {number}")
 

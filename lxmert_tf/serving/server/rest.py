@@ -4,8 +4,9 @@ import asyncio
 import concurrent.futures
 import contextlib
 import json
+import time
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -15,20 +16,25 @@ from starlette.requests import ClientDisconnect
 
 from lxmert_tf.serving.errors import RequestError
 from lxmert_tf.serving.input_spec import Specs
-from lxmert_tf.serving.server.batcher import Batcher
+from lxmert_tf.serving.server.batcher import Batcher, row_count
 from lxmert_tf.serving.server.cors import CrossOriginMiddleware, options_response
+from lxmert_tf.serving.server.metrics import CONTENT_TYPE
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from lxmert_tf.serving.server.predict_json import (
     PredictRequest,
     format_predict,
     parse_predict,
 )
+from lxmert_tf.serving.server.request_log import RequestLog
+from lxmert_tf.serving.server.served_model import ServedModel
 
 # How a path names a version: not at all, by number, or by label.
 VERSIONS = ("", "/versions/{version:segment}", "/labels/{label:segment}")
 # Encodings of bodies that are not compressed.
 PLAIN = ("", "identity")
 GZIP = ("gzip", "x-gzip")
+# TensorFlow Serving's path for Prometheus.
+METRICS_PATH = "/monitoring/prometheus/metrics"
 # Time limit for sending a request.
 BODY_SECONDS = 60
 
@@ -54,9 +60,13 @@ class RestServer:
         max_pending: Requests handled at the same time; more are refused with status 503.
         poll_seconds: Interval of checks for a new version.
         cors_origins: Origins whose web pages may send requests (CORS), or "*" for all.
+        log_request: Called with the values of each request's line of the log; see `RequestLog`.
+        log_questions: Whether these include the questions.
 
     Attributes:
         app: The application, for an ASGI server such as uvicorn.
+        draining: Whether the server is about to end: new requests get status 503.
+        pending: Requests that are being handled.
     """
 
     def __init__(
@@ -68,6 +78,8 @@ class RestServer:
         max_pending: int,
         poll_seconds: float,
         cors_origins: Sequence[str] = (),
+        log_request: Callable[[Mapping[str, Any]], None] | None = None,
+        log_questions: bool = False,
     ):
         self._name = name
         self._versions = versions
@@ -76,7 +88,13 @@ class RestServer:
         self._max_pending = max_pending
         self._poll_seconds = poll_seconds
         self._cors_origins = cors_origins
-        self._pending = 0
+        self._log_questions = log_questions
+        self.draining = False
+        self.pending = 0
+        self._metrics = versions.metrics
+        self._metrics.add_gauge(
+            "/lxmert/pending_requests", "Requests that are being handled.", lambda: self.pending
+        )
         # JSON of many numbers takes long to parse; in threads it does not block the event loop.
         self._json = concurrent.futures.ThreadPoolExecutor(2, "json")
         self.app = FastAPI(
@@ -90,6 +108,10 @@ class RestServer:
             self._add_route(f"{path}:predict", "POST", self._predict)
             self._add_route(f"{path}:classify", "POST", self._no_signature)
             self._add_route(f"{path}:regress", "POST", self._no_signature)
+        self._add_route("/healthz", "GET", self._alive)
+        self._add_route("/readyz", "GET", self._ready)
+        self._add_route(METRICS_PATH, "GET", self._metrics_page)
+        self.app.add_middleware(RequestLog, log=log_request)
         if cors_origins:
             self.app.add_middleware(CrossOriginMiddleware, origins=cors_origins)
         self.app.add_exception_handler(RequestError, _request_error)
@@ -110,7 +132,7 @@ class RestServer:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: FastAPI):
-        self._batcher = Batcher(self._max_batch)
+        self._batcher = Batcher(self._max_batch, self._record_call)
         tasks = [asyncio.create_task(work) for work in (self._batcher.work(), self._poll())]
         yield
         for task in tasks:
@@ -156,30 +178,74 @@ class RestServer:
             },
         )
 
-    async def _predict(self, request: Request) -> Response:
-        if self._pending >= self._max_pending:
-            await _read_body(request, 0)
-            raise RequestError(503, f"server busy: {self._pending} in progress; try again later")
-        self._pending += 1
-        try:
-            return await self._answer(request)
-        finally:
-            self._pending -= 1
+    async def _alive(self, request: Request) -> Response:
+        return _json(200, {"status": "alive"})
 
-    async def _answer(self, request: Request) -> Response:
+    async def _ready(self, request: Request) -> Response:
+        if self.draining:
+            raise RequestError(503, "the server is shutting down")
+        if self.pending >= self._max_pending:
+            raise RequestError(503, f"server busy: {self.pending} in progress")
+        return _json(200, {"status": "ready"})
+
+    async def _metrics_page(self, request: Request) -> Response:
+        return Response(self._metrics.page(), media_type=CONTENT_TYPE)
+
+    async def _predict(self, request: Request) -> Response:
         _, model = self._model(request)
+        started = time.perf_counter()
+        status = 500
+        try:
+            response = await self._answer_unless_busy(request, model)
+            status = response.status_code
+        except RequestError as error:
+            status = error.status
+            raise
+        finally:
+            self._metrics.record_predict(self._name, status, time.perf_counter() - started)
+        return response
+
+    async def _answer_unless_busy(self, request: Request, model: ServedModel) -> Response:
+        if self.draining or self.pending >= self._max_pending:
+            await _read_body(request, 0)
+            reason = (
+                "the server is shutting down"
+                if self.draining
+                else (f"server busy: {self.pending} in progress; try again later")
+            )
+            raise RequestError(503, reason)
+        self.pending += 1
+        try:
+            return await self._answer(request, model)
+        finally:
+            self.pending -= 1
+
+    async def _answer(self, request: Request, model: ServedModel) -> Response:
         body = await _read_body(request, self._max_body)
         if body is None:
             raise RequestError(413, f"the body exceeds {self._max_body:,} bytes")
         encoding = request.headers.get("content-encoding", "")
         loop = asyncio.get_running_loop()
         parsed = await loop.run_in_executor(self._json, self._parse, body, encoding, model.specs)
+        self._note_for_log(request, parsed)
         outputs = await self._batcher.run(model, parsed.signature, parsed.inputs)
         text = await loop.run_in_executor(self._json, format_predict, outputs, parsed.by_row)
         return Response(text, media_type="application/json")
 
+    def _note_for_log(self, request: Request, parsed: PredictRequest) -> None:
+        questions = parsed.inputs.get("question")
+        request.state.log["signature"] = parsed.signature
+        request.state.log["rows"] = row_count(parsed.inputs)
+        if self._log_questions and questions is not None:
+            request.state.log["questions"] = [
+                text.decode(errors="replace") for text in questions.ravel()
+            ]
+
     def _parse(self, body: bytes, encoding: str, specs: dict[str, Specs]) -> PredictRequest:
         return parse_predict(_uncompress(body, encoding, self._max_body), specs)
+
+    def _record_call(self, seconds: float) -> None:
+        self._metrics.runtime_latency.observe(self._name, "predict", seconds=seconds)
 
     def _model(self, request: Request):
         """Return the version number and the model that a path names."""
