@@ -11,6 +11,7 @@ from tfx.utils import path_utils
 from lxmert_tf.data import schema
 from lxmert_tf.evaluation.evaluate import OVERALL
 from lxmert_tf.evaluation.score_report import ScoreReport
+from lxmert_tf.html_page import html_page
 from lxmert_tf.result_files import LOG, MODEL_CARD, REPORT
 from lxmert_tf.serving.model_card import EXTRA, markdown_table, section
 from lxmert_tf.terminal import make_console
@@ -36,31 +37,17 @@ HEADINGS = {
 # Sizes of the chart's parts in pixels.
 NAMES, BARS, NUMBERS, ROW, AXIS = 220, 420, 160, 24, 16
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark }}
-body {{ font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 820px; padding: 0 1em }}
-svg {{ max-width: 100%; height: auto }}
-svg text {{ font: 13px sans-serif; fill: currentColor }}
-.candidate {{ fill: #3465a4 }}
-.baseline {{ fill: none; stroke: #c4a000; stroke-width: 2 }}
-.grid {{ stroke: currentColor; opacity: 0.2 }}
-svg .axis {{ font-size: 11px; opacity: 0.7 }}
-.yes::before {{ content: "✓ "; color: #2e7d32 }}
-.no::before {{ content: "✗ "; color: #d32f2f }}
-th, td {{ padding: 0 1em 0 0; text-align: right }}
-th:first-child, td:first-child {{ text-align: left }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-{body}
-</body>
-</html>
+_STYLE = """body { font-size: 15px; max-width: 820px }
+svg { max-width: 100%; height: auto }
+svg text { font: 13px sans-serif; fill: currentColor }
+.candidate { fill: #3465a4 }
+.baseline { fill: none; stroke: #c4a000; stroke-width: 2 }
+.grid { stroke: currentColor; opacity: 0.2 }
+svg .axis { font-size: 11px; opacity: 0.7 }
+.yes::before { content: "✓ "; color: #2e7d32 }
+.no::before { content: "✗ "; color: #d32f2f }
+th, td { padding: 0 1em 0 0; text-align: right }
+th:first-child, td:first-child { text-align: left }
 """
 
 
@@ -106,8 +93,8 @@ def report_html(config: LoadedPipeline, record: RunRecord) -> str:
             parts.append(f"<h2>{HEADINGS[feature]}</h2>")
             parts.append(bar_chart(candidate[feature], baseline.get(feature, {})))
     parts += _curves(record)
-    title = html.escape(f"{config.pipeline.name}: soft accuracy on the test split")
-    return _PAGE.format(title=title, body="\n".join(parts))
+    title = f"{config.pipeline.name}: soft accuracy on the test split"
+    return html_page(title, "\n".join(parts), _STYLE)
 
 
 def _curves(record: RunRecord) -> Iterator[str]:

@@ -12,33 +12,21 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Mount
 
 from lxmert_tf.app.picture_panel import sentence_of
+from lxmert_tf.html_page import html_page
 from lxmert_tf.serving.errors import Unavailable
 
 # Milliseconds after which the browser asks again.
 RETRY = 5000
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>The models cannot be reached</title>
-<style>body {{ font: 16px/1.5 system-ui, sans-serif; margin: 3em auto; max-width: 40em; padding: 0 1em; overflow-wrap: anywhere }}</style>
-</head>
-<body>
-<script>
+_TITLE = "The models cannot be reached"
+_BODY = """<script>
 setInterval(async () => {{
   // Not by loading the page again and again, which screen readers would read out each time.
   const answer = await fetch(location.href).catch(() => null);
   if (answer?.ok) location.reload();
 }}, {retry});
 </script>
-<h1>The models cannot be reached</h1>
-<p role="alert">{sentence} This page opens by itself once the server answers.</p>
-</body>
-</html>
-"""  # noqa: E501
+<p role="alert">{sentence} This page opens by itself once the server answers.</p>"""
 
 
 class WaitingPage:
@@ -68,8 +56,8 @@ class WaitingPage:
         try:
             page = await self._made()
         except Unavailable as error:
-            text = _PAGE.format(retry=RETRY, sentence=html.escape(sentence_of(error)))
-            await HTMLResponse(text, status_code=503)(scope, receive, send)
+            body = _BODY.format(retry=RETRY, sentence=html.escape(sentence_of(error)))
+            await HTMLResponse(html_page(_TITLE, body), status_code=503)(scope, receive, send)
             return
         await page(scope, receive, send)
 

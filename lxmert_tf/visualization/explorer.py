@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from lxmert_tf.html_page import html_page
 from lxmert_tf.regions.extractor import Regions
 
 if TYPE_CHECKING:
@@ -30,23 +31,6 @@ SHOWN_PIXELS = 900
 JPEG_QUALITY = 88
 # Pictures with at most so many colors are drawings, which PNG holds exactly and in less space.
 DRAWING_COLORS = 256
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>body {{ font: 16px/1.5 system-ui, sans-serif; margin: 1.5em auto; max-width: 60em; padding: 0 1em }}</style>
-<script>{script}</script>
-</head>
-<body>
-<h1>{title}</h1>
-{element}
-</body>
-</html>
-"""  # noqa: E501
 
 
 def explorer_element(
@@ -85,7 +69,7 @@ def explorer_page(title: str, element: str) -> str:
         title: The title.
         element: From `explorer_element`.
     """
-    return _PAGE.format(title=html.escape(title), script=explorer_script(), element=element)
+    return html_page(title, f"<script>{explorer_script()}</script>\n{element}")
 
 
 @functools.lru_cache(maxsize=1)
