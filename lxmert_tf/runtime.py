@@ -44,8 +44,9 @@ def silence_tensorflow() -> None:
     logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
     for module in ("common", "worker"):
         logging.getLogger(f"apache_beam.runners.{module}").setLevel(logging.CRITICAL)
-    # Pillow logs about damaged images, and then raises.
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    # Pillow logs about damaged images, and gcsfs the traceback of a failed request, and then raise.
+    for module in ("PIL", "gcsfs"):
+        logging.getLogger(module).setLevel(logging.CRITICAL)
     _ignore_errors_at_exit()
     if "tensorflow" not in sys.modules:
         sys.meta_path.insert(0, _QuietImport())

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lxmert_tf.cli.arguments import (
     add_answers_argument,
@@ -15,7 +15,12 @@ from lxmert_tf.cli.arguments import (
 )
 from lxmert_tf.cli.endpoint import add_endpoint_arguments, check_endpoint_arguments
 from lxmert_tf.cli.listening import add_listening_arguments, listen, url_of
+from lxmert_tf.errors import InputError
+from lxmert_tf.storage import is_url
 from lxmert_tf.termination import raising_terminated
+
+if TYPE_CHECKING:
+    from lxmert_tf.app.example_pictures import Example
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve the page until interrupted."""
     check_endpoint_arguments(args)
+    for option in ("examples", "results", "pictures"):
+        place = getattr(args, option)
+        if place is not None and is_url(place):
+            raise InputError(f"--{option} must be on this machine, not at a URL: {place}")
     listener = listen(args.host, args.port)
     # SIGTERM must not end the process before the uploaded pictures are removed.
     with (
@@ -72,18 +81,21 @@ def _serve(args: argparse.Namespace, listener, folder: str) -> None:
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**62)
     import uvicorn
 
+    from lxmert_tf.app.example_pictures import examples_in
     from lxmert_tf.app.page import create_app
     from lxmert_tf.app.results import read_results
     from lxmert_tf.app.waiting import WaitingPage
     from lxmert_tf.regions.picture_finder import PictureFinder
     from lxmert_tf.serving.errors import Unavailable
 
+    # What may be wrong comes before the models, which take seconds.
+    given = examples_in(args.examples) if args.examples else None
     results = read_results(args.results) if args.results else None
     pictures = PictureFinder(args.pictures)
 
     def make_page():
         models = _models(args)
-        return create_app(models, _examples(args, models), results, pictures)
+        return create_app(models, _examples(given, models), results, pictures)
 
     app: Any
     try:
@@ -121,11 +133,11 @@ def _models(args: argparse.Namespace):
     return choices_by_task(args.models, load)
 
 
-def _examples(args: argparse.Namespace, models):
-    from lxmert_tf.app.example_pictures import easy_vqa_examples, examples_in
+def _examples(given: "list[Example] | None", models):
+    """Return the pictures to try for each task: those given, or what suits its first model."""
+    from lxmert_tf.app.example_pictures import easy_vqa_examples
 
-    if args.examples:
-        given = examples_in(args.examples)
+    if given is not None:
         return dict.fromkeys(models, given)
     return {
         task: easy_vqa_examples() if choices[choices.names[0]].reads_flat_shapes else []
