@@ -7,10 +7,13 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from lxmert_tf.evaluation.confusion import AnsweredQuestion, ShownImage
 
-# In pixels: a picture's side, and the text below it.
-PICTURE, MARGIN, LINE = 256, 8, 18
-QUESTION_LINES = 3
-TEXT_SIZE = 13
+# In pixels: a picture's side, and the text below it. TensorBoard shows images 350 pixels wide, and
+# enlarges smaller ones, whose text would be ragged.
+PICTURE, MARGIN, LINE = 384, 12, 26
+QUESTION_LINES = 2
+TEXT_SIZE = 19
+# Narrower pictures are drawings, whose edges stay sharp.
+TINY = 200
 PAPER, INK, RIGHT, WRONG, LINES = "white", "#1f2937", "#166534", "#b91c1c", "#64748b"
 
 
@@ -30,7 +33,8 @@ def answer_card(question: AnsweredQuestion, pictures: Sequence[np.ndarray | None
     card = Image.new("RGB", (width, height), PAPER)
     for i, (image, pixels) in enumerate(zip(question.images, pictures)):
         shown = _drawn_boxes(image) if pixels is None else Image.fromarray(pixels)
-        shown = ImageOps.contain(shown, (PICTURE, PICTURE))
+        method = Image.Resampling.NEAREST if shown.width < TINY else Image.Resampling.BICUBIC
+        shown = ImageOps.contain(shown, (PICTURE, PICTURE), method)
         left, top = ((PICTURE - side) // 2 for side in shown.size)
         card.paste(shown, (i * PICTURE + left, top))
     draw, font = ImageDraw.Draw(card), ImageFont.load_default(TEXT_SIZE)
