@@ -70,7 +70,7 @@ class AskTab(ModelTab):
                 note.render()
                 question = gr.Textbox(
                     label="Your question",
-                    placeholder="What do you want to know about the picture?",
+                    placeholder="Ask about the picture",
                     info="Press Enter to ask. Several lines are several questions.",
                     lines=1,
                     max_lines=6,

@@ -56,8 +56,8 @@ class CompareTab(ModelTab):
         note.render()
         statement = gr.Textbox(
             label="Your statement",
-            placeholder="Say something about the two pictures that is true or false",
-            info="Press Enter to have it judged.",
+            placeholder="A statement, true or false",
+            info="About both pictures. Press Enter to have it judged.",
             max_length=MAX_CHARACTERS,
             submit_btn="Judge",
             elem_id="compare-statement",

@@ -25,8 +25,8 @@ INTRODUCTION = (
 # Task -> its name as a tab, and what builds it.
 _TABS: dict[Task, tuple[str, type[ModelTab]]] = {
     Task.ANSWER: ("Ask", AskTab),
-    Task.JUDGE: ("Compare two pictures", CompareTab),
-    Task.RANK: ("Rank sentences", RankTab),
+    Task.JUDGE: ("Compare", CompareTab),
+    Task.RANK: ("Rank", RankTab),
 }
 # Events of visitors that wait for a model; the page refuses more.
 MAX_WAITING = 32
@@ -55,7 +55,8 @@ def create_app(
         font=[gr.themes.Font(name) for name in _FONT],
         font_mono=[gr.themes.Font(name) for name in _MONOSPACE],
     )
-    css = (importlib.resources.files("lxmert_tf.app") / "page.css").read_text(encoding="utf-8")
+    folder = importlib.resources.files("lxmert_tf.app")
+    css, script = ((folder / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(CLEAN_EVERY, KEEP_UPLOADS)
     ) as blocks:
@@ -88,5 +89,5 @@ def create_app(
         mcp_server=False,
         theme=theme,
         css=css,
-        head=f"<script>{explorer_script()}</script>",
+        head=f"<script>{explorer_script()}</script><script>{script}</script>",
     )

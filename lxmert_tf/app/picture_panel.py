@@ -46,10 +46,11 @@ class PicturePanel:
             type="filepath",
             label=label,
             elem_id=f"{name}-picture",
+            elem_classes="picture-input",
             sources=["upload", "webcam", "clipboard"],
             buttons=[],
             height=280,
-            placeholder="Drop a picture here, or click to choose one",
+            placeholder="Drop or paste a picture here, or click to choose one",
         )
         self._buttons = gr.HTML(
             example_buttons(examples) if examples else "",
@@ -103,6 +104,9 @@ class PicturePanel:
             [self._input, *inputs],
             everything,
             preprocess=False,
+            # The buttons of the input say at once that they were chosen, without a picture. The one
+            # that comes later must not be dropped because that is still being answered.
+            trigger_mode="always_last",
             **USES_MODEL,
         )
         self._buttons.select(show_example, inputs, everything, preprocess=False, **USES_MODEL)

@@ -165,7 +165,7 @@
         "model looks; it is no proof of why it answers as it does. “Start” stands before " +
         "the sentence: the answer is computed from it.";
       return [
-        make("p", { class: "hint" }, "Choose a word to see what it looks at, or a region to see who looks at it."),
+        make("p", { class: "hint" }, "Choose a word to see what it looks at, or a region to see which words look at it."),
         make("details", {}, make("summary", {}, "How to read this"), make("p", {}, text)),
       ];
     }

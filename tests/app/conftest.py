@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from tests.lxmert_tf.detector.samples import write_named_detector
 from tests.serving.tiny import make_tiny
 
 SCREENSHOTS = pathlib.Path(__file__).parents[2] / "build" / "screenshots"
@@ -21,6 +22,14 @@ SIZES = {"1280": (1280, 900), "390": (390, 844)}
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     return make_tiny(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory):
+    """A preset of a detector for the tiny model."""
+    directory = tmp_path_factory.mktemp("detector") / "preset"
+    write_named_detector(directory)
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,10 @@ import socket
 
 import pytest
 
+from lxmert_tf.regions.image import read_image
+from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving.server.model_versions import ModelVersions
+from lxmert_tf.visualization.region_names import region_names
 from tests.app.conftest import photograph, serving
 from tests.serving.rest import NAME, running
 from tests.serving.tiny import EXTRACTOR
@@ -29,6 +32,19 @@ def opened(page, url, pictures):
     page.set_input_files("#ask-picture input[type=file]", pictures[0])
     page.wait_for_selector("lxmert-explorer .box")
     return page
+
+
+# Copies a picture of 64 x 48 pixels.
+COPY = """async () => {
+  const canvas = Object.assign(document.createElement('canvas'), {width: 64, height: 48});
+  const pen = canvas.getContext('2d');
+  pen.fillStyle = 'white';
+  pen.fillRect(0, 0, 64, 48);
+  pen.fillStyle = 'red';
+  pen.fillRect(10, 10, 30, 20);
+  const picture = await new Promise((done) => canvas.toBlob(done, 'image/png'));
+  await navigator.clipboard.write([new ClipboardItem({'image/png': picture})]);
+}"""
 
 
 def note(page):
@@ -124,8 +140,62 @@ def test_an_example_comes_with_questions_and_gives_way_to_another_picture(page, 
     assert cards(page).count() == 0
 
 
+def shown_size(page):
+    """Return the width and height of the picture that is shown."""
+    page.wait_for_selector("lxmert-explorer .box")
+    image = page.locator("lxmert-explorer img")
+    return image.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+
+
+def test_a_picture_is_pasted_by_the_button_or_the_keyboard(page, url):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(url)
+    page.evaluate(COPY)
+    page.get_by_role("button", name="Paste from clipboard").click()
+    assert shown_size(page) == [64, 48]
+    page.click("#ask-again")
+    page.wait_for_selector("#ask-picture input[type=file]", state="attached")
+    page.wait_for_selector("lxmert-explorer", state="detached")
+    # Text goes where the cursor is, and a picture to where it belongs.
+    page.focus("#ask-question textarea")
+    page.keyboard.press("Control+V")
+    assert shown_size(page) == [64, 48]
+    assert page.input_value("#ask-question textarea") == ""
+
+
+def test_a_photograph_is_taken_by_the_webcam(page, url):
+    page.goto(url)
+    page.get_by_role("button", name="Capture from camera").click()
+    page.get_by_role("button", name="Click to Access Webcam").click()
+    # Before the first image there is nothing to take.
+    page.wait_for_function("() => document.querySelector('video')?.videoWidth > 0")
+    page.get_by_role("button", name="capture photo").click()
+    width, height = shown_size(page)
+    assert width > height > 200
+    assert re.search(r"sees \d+ regions?\.", note(page).inner_text())
+
+
+def test_a_detector_finds_the_regions_in_place_of_the_stored_extractor(
+    page, tiny, detector, tmp_path, pictures
+):
+    with serving(tmp_path, "--model", tiny.preset, "--detector", detector) as url:
+        page.goto(url)
+        page.set_input_files("#ask-picture input[type=file]", pictures[0])
+        page.wait_for_selector("lxmert-explorer .box")
+        extractor = make_extractor({"name": "detector", "preset": detector})
+        regions = extractor.extract(read_image(pictures[0]))
+        expected = zip(region_names(extractor, regions), regions.object_confidences)
+        listed = page.locator(".region .name").all_inner_texts()
+        assert listed == [f"{name} {round(100 * float(sure))}% sure" for name, sure in expected]
+        page.fill("#ask-question textarea", QUESTIONS[1])
+        page.press("#ask-question textarea", "Enter")
+        cards(page).nth(0).wait_for()
+        assert cards(page).locator(".bar-text").count() == 5
+
+
 def test_a_file_that_is_no_picture_is_refused_in_one_sentence(page, url):
     page.goto(url)
+    page.wait_for_selector("#ask-picture input[type=file]", state="attached")
     photograph(page, "ask-start")
     file = {"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"}
     page.set_input_files("#ask-picture input[type=file]", file)

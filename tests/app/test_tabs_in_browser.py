@@ -35,7 +35,7 @@ def open_tab(page, url, name):
 
 
 def test_a_statement_about_two_pictures_is_judged_and_explained(page, url, pictures):
-    open_tab(page, url, "Compare two pictures")
+    open_tab(page, url, "Compare")
     page.fill("#compare-statement textarea", "the left picture has a circle")
     page.press("#compare-statement textarea", "Enter")
     alert = page.locator("#compare-note [role=alert]")
@@ -65,7 +65,7 @@ def test_a_statement_about_two_pictures_is_judged_and_explained(page, url, pictu
 
 
 def test_sentences_are_ranked_and_explained(page, url):
-    open_tab(page, url, "Rank sentences")
+    open_tab(page, url, "Rank")
     page.click("#rank-examples button >> nth=4")
     page.wait_for_selector("#rank-view .box")
     sentences = ["a red circle", "a blue triangle", "no shape at all"]

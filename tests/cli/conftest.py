@@ -1,12 +1,10 @@
 """Fixtures of the tests of commands."""
 
-import dataclasses
-
 import pytest
 from PIL import Image
 
 from tests.cli.shell import Shell
-from tests.lxmert_tf.detector.samples import CONFIG, write_detector
+from tests.lxmert_tf.detector.samples import write_named_detector
 from tests.serving.tiny import make_tiny
 
 
@@ -17,15 +15,9 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def detector(tmp_path_factory):
-    """A preset of a detector whose features are as wide as the tiny model reads them."""
+    """A preset of a detector for the tiny model."""
     directory = tmp_path_factory.mktemp("detector") / "preset"
-    config = dataclasses.replace(CONFIG, stage_channels=8)
-    write_detector(
-        directory,
-        config=config,
-        object_names=[f"thing {i}" for i in range(config.num_objects)],
-        attribute_names=[f"nice {i}" for i in range(config.num_attributes)],
-    )
+    write_named_detector(directory)
     return directory
 
 

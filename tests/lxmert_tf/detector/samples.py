@@ -1,5 +1,7 @@
 """What several tests of the detector start from: a tiny detector, and pictures of many sizes."""
 
+import dataclasses
+
 import numpy as np
 
 from lxmert_tf.detector.config import CaffeRules, DetectorConfig, HfRules
@@ -43,6 +45,17 @@ def write_detector(directory, **kwargs) -> Detector:
     randomize(detector)
     detector.save_preset(directory)
     return detector
+
+
+def write_named_detector(directory) -> None:
+    """Write a preset whose features are as wide as `tests.serving.tiny` reads them, with names."""
+    config = dataclasses.replace(CONFIG, stage_channels=8)
+    write_detector(
+        directory,
+        config=config,
+        object_names=[f"thing {i}" for i in range(config.num_objects)],
+        attribute_names=[f"nice {i}" for i in range(config.num_attributes)],
+    )
 
 
 def randomize(model, seed=0) -> None:
