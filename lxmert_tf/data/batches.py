@@ -21,10 +21,13 @@ from lxmert_tf.data.unfinished import check_finished
 from lxmert_tf.errors import InputError
 from lxmert_tf.local_copy import RecordCopies
 
-# Scenes that are parsed together; their sentences are shuffled among each other. More means a
-# better shuffle and more memory (36 x 2048 float32 features take 0.3 MB per image). With a larger
-# batch size there are as many scenes as a batch has examples.
+# Scenes that are parsed together; with a larger batch size as many as a batch has examples.
 SCENES_PER_WINDOW = 64
+# To shuffle, as many as fit into this memory: 81 with 36 x 2048 float32 features per image.
+# Sentences are shuffled within a window, and 26 about each of 64 images would be 26 batches about
+# the same images.
+SHUFFLED_WINDOW_BYTES = 24_000_000
+LARGEST_WINDOW = 4096
 # Windows parsed in parallel, batches made in parallel, and batches made ahead. AUTOTUNE would fill
 # half of the machine's memory with them.
 WINDOWS_IN_PARALLEL = 2
@@ -102,6 +105,7 @@ def example_batches(
     epoch=0,
     images_per_scene: int = 1,
     bucket_by_length: bool = False,
+    feature_size: int | None = None,
 ) -> tf.data.Dataset:
     """Batch the examples of scenes; every sentence comes once.
 
@@ -117,6 +121,8 @@ def example_batches(
         images_per_scene: How many images each scene must have.
         bucket_by_length: Whether sentences of similar length come together, within each window.
             The number of batches and their sizes stay the same.
+        feature_size: F, the width of the features. If it is given, examples are shuffled among as
+            many images as fit into `SHUFFLED_WINDOW_BYTES`.
 
     Returns:
         A dataset of dicts of `region_features` [B, R, F], `region_boxes` [B, R, 4], `region_mask`
@@ -137,7 +143,11 @@ def example_batches(
     parse = functools.partial(
         _parse_window, max_regions=max_regions, images_per_scene=images_per_scene
     )
-    windows = records.batch(max(SCENES_PER_WINDOW, batch_size)).map(parse, WINDOWS_IN_PARALLEL)
+    window = SCENES_PER_WINDOW
+    if feature_size is not None:
+        scene_bytes = 4 * images_per_scene * max_regions * (feature_size + 4)
+        window = max(window, min(SHUFFLED_WINDOW_BYTES // scene_bytes, LARGEST_WINDOW))
+    windows = records.batch(max(window, batch_size)).map(parse, WINDOWS_IN_PARALLEL)
 
     def split(window, before, number):
         # The order depends on seed and numbers alone, not on threads.

@@ -169,7 +169,7 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "total_steps": self.total_steps, "warmup": self.warmup}
 
 
-def lamb(learning_rate, weight_decay: float, clip_norm: float):
+def lamb(learning_rate, weight_decay: float, clip_norm: float, beta_2: float):
     """Make a LAMB optimizer: Adam with each update scaled to its variable's norm.
 
     You et al. 2020, arXiv 1904.00962.
@@ -179,6 +179,7 @@ def lamb(learning_rate, weight_decay: float, clip_norm: float):
         weight_decay: Decoupled weight decay. Biases and LayerNorms are neither decayed nor scaled
             (the paper's recipe for BERT).
         clip_norm: Largest global norm of the gradients.
+        beta_2: Decay rate of the second moment.
 
     Returns:
         A Keras optimizer, of the legacy kind, because TensorFlow Addons has no other.
@@ -199,6 +200,7 @@ def lamb(learning_rate, weight_decay: float, clip_norm: float):
     return tensorflow_addons.optimizers.LAMB(
         learning_rate,
         weight_decay=weight_decay,
+        beta_2=beta_2,
         exclude_from_weight_decay=["bias", "norm", "gamma", "beta"],
         global_clipnorm=clip_norm,
     )

@@ -77,7 +77,8 @@ class PretrainingRecipe(Recipe):
 
     def make_optimizer(self, schedule):
         if self.config.optimizer == "lamb":
-            return lamb(schedule, self.config.weight_decay, self.config.clip_norm)
+            config = self.config
+            return lamb(schedule, config.weight_decay, config.clip_norm, config.beta_2)
         return super().make_optimizer(schedule)
 
     def compile(self, model, optimizer, stage):

@@ -89,7 +89,12 @@ class Recipe(abc.ABC):
 
     def make_optimizer(self, schedule: WarmupLinearDecay) -> keras.optimizers.Optimizer:
         """Make the optimizer of the whole run."""
-        return BertAdamW(schedule, decay=self.config.weight_decay, clip_norm=self.config.clip_norm)
+        return BertAdamW(
+            schedule,
+            decay=self.config.weight_decay,
+            clip_norm=self.config.clip_norm,
+            beta_2=self.config.beta_2,
+        )
 
     @abc.abstractmethod
     def compile(self, model: TaskModel, optimizer, stage: StageConfig) -> None:
@@ -197,6 +202,7 @@ def train(
                 epoch,
                 images_per_scene=model.images_per_scene,
                 bucket_by_length=config.bucket_by_length,
+                feature_size=model.config.region_feature_size if seed is not None else None,
             )
             return recipe.make_batches(examples, preprocessor, model.answers or (), epoch)
 

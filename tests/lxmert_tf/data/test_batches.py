@@ -201,6 +201,26 @@ def test_windows_continue_across_files(tmp_path):
     assert sorted(ids(batches)) == sorted(SENTENCES)
 
 
+def test_with_small_features_sentences_are_shuffled_among_more_images(tmp_path):
+    regions = Regions(np.ones([2, 8], np.float16), np.zeros([2, 4], np.float32))
+    scenes = [
+        Scene(
+            (SceneImage(str(number), 4, 4, regions),),
+            tuple(Sentence(f"{number}-{i}", "words") for i in range(20)),
+        )
+        for number in range(200)
+    ]
+    file = write_records(tmp_path / "small.tfrecord", scenes)
+
+    def images_of_a_quarter(**options) -> int:
+        batches = example_batches(read_records([file]), 40, 2, seed=1, **options).take(25)
+        return len({image for batch in batches for image in batch["image_id"].numpy()})
+
+    # 1,000 of 4,000 sentences.
+    assert images_of_a_quarter(feature_size=8) > 190
+    assert images_of_a_quarter() < 70
+
+
 def test_memory_holds_images_not_their_copies_for_each_sentence(tmp_path):
     # 12,800 sentences with 128 KB of float32 features each: 1.6 GB if they were held at once.
     regions = Regions(np.ones([16, 2048], np.float16), np.zeros([16, 4], np.float32))
