@@ -1,4 +1,4 @@
-"""Files and directories that appear whole or not at all."""
+"""Files and directories that appear whole or not at all, also after a loss of power."""
 
 import contextlib
 import fcntl
@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 
 from lxmert_tf import storage
+from lxmert_tf.durable import rename_durably
 from lxmert_tf.errors import InputError
 from lxmert_tf.termination import raising_terminated
 
@@ -137,7 +138,7 @@ def atomic_file(path) -> Iterator[pathlib.Path]:
     with raising_terminated():
         try:
             yield partial
-            partial.replace(path)
+            rename_durably(partial, path)
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink()
@@ -193,13 +194,13 @@ def _clear(directory: pathlib.Path) -> None:
 
 def _replace(partial: pathlib.Path, target: pathlib.Path) -> None:
     if not target.exists() or not any(target.iterdir()):
-        partial.rename(target)
+        rename_durably(partial, target)
         return
     # No rename replaces a directory with files in it, so the old one steps aside.
     old = target.with_name(f".{target.name}{REPLACED}")
     target.rename(old)
     try:
-        partial.rename(target)
+        rename_durably(partial, target)
     except OSError:
         old.rename(target)
         raise

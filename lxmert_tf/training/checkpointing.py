@@ -7,6 +7,7 @@ import shutil
 import tensorflow as tf
 from tensorflow import keras
 
+from lxmert_tf.durable import rename_durably
 from lxmert_tf.errors import InputError
 from lxmert_tf.models.task import build_optimizer
 
@@ -102,7 +103,7 @@ def write_checkpoint(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> N
         delete_checkpoint(prefix)
         # In alphabetical order "data" precedes "index", which makes the checkpoint complete.
         for fresh in sorted(directory.glob(f"{prefix.name}.*")):
-            fresh.rename(prefix.with_name(fresh.name))
+            rename_durably(fresh, prefix.with_name(fresh.name))
     except (tf.errors.OpError, OSError) as error:
         raise InputError(f"{prefix}: cannot write the checkpoint: {reason_of(error)}") from error
     finally:

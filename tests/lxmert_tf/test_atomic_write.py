@@ -65,14 +65,14 @@ def test_an_error_leaves_the_old_directory(tmp_path, older):
 
 def test_old_directory_comes_back_if_it_cannot_be_replaced(tmp_path, monkeypatch):
     write(tmp_path / "out", "old")
-    rename = pathlib.Path.rename
+    replace = pathlib.Path.replace
 
     def fail_for_partial(path, target):
         if path.name.endswith(".partial"):
             raise OSError(5, "I/O error")
-        return rename(path, target)
+        return replace(path, target)
 
-    monkeypatch.setattr(pathlib.Path, "rename", fail_for_partial)
+    monkeypatch.setattr(pathlib.Path, "replace", fail_for_partial)
     with pytest.raises(OSError, match="I/O error"):
         write(tmp_path / "out", "new")
     assert tree(tmp_path) == {f"out/{MARKER}": "old"}
