@@ -1,6 +1,7 @@
 """`run_ingest`: what goes in comes out once, as a record or as a reject, or nothing is left."""
 
 import collections
+import itertools
 import json
 import pathlib
 import re
@@ -90,6 +91,14 @@ def test_records_are_one_per_picture_or_one_per_question(ingested, questions):
     else:
         assert len(scenes) == len(questions)
         assert all(len(scene.sentences) == 1 for scene in scenes)
+
+
+def test_records_of_a_shard_are_in_no_order_of_the_pictures_names(tmp_path):
+    config = IngestConfig("easy_vqa", SplitConfig("train", limit=LIMIT), shards=1)
+    run_ingest(config, tmp_path / "records")
+    names = [scene.images[0].id for scene in scenes_in(tmp_path / "records")]
+    in_order = sum(one < two for one, two in itertools.pairwise(names))
+    assert 0.2 * LIMIT < in_order < 0.8 * LIMIT
 
 
 def test_question_types_match_the_questions(ingested):
