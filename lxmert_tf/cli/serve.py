@@ -59,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="requests handled at the same time; more get status 503 (default: %(default)s)",
     )
     parser.add_argument(
+        "--max-bodies-mb",
+        type=positive_int,
+        default=256,
+        metavar="N",
+        help="bodies of all requests in memory, in MB; requests beyond that get status 503 "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--poll-seconds",
         type=positive_int,
         default=2,
@@ -126,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
         max_batch=args.max_batch,
         max_body=args.max_body_mb * 1_000_000,
         max_pending=args.max_pending,
+        max_bodies=args.max_bodies_mb * 1_000_000,
         poll_seconds=args.poll_seconds,
         cors_origins=args.cors_origin,
         log_request=log_request if as_json else None,

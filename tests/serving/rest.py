@@ -25,6 +25,7 @@ def running_server(versions, name=NAME, port=0, **settings):
         "max_batch": 32,
         "max_body": 1_000_000,
         "max_pending": 64,
+        "max_bodies": 8_000_000,
         "poll_seconds": 0.1,
         **settings,
     }

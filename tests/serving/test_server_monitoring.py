@@ -154,6 +154,26 @@ def test_a_server_that_ends_answers_what_it_has_begun_and_refuses_more(versions)
             time.sleep(0.01)
 
 
+def test_bodies_beyond_the_limit_of_all_are_refused_until_there_is_room(versions):
+    with running(versions, max_bodies=1000) as endpoint:
+        address = urllib.parse.urlsplit(endpoint)
+        with socket.create_connection((address.hostname, address.port), timeout=60) as slow:
+            head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n"
+            slow.sendall(head.encode() + b" " * 899)
+            status, deadline = 0, time.monotonic() + 30
+            while status != 503 and time.monotonic() < deadline:
+                refused = requests.post(f"{endpoint}{PREDICT}", data=b" " * 500, timeout=60)
+                status = refused.status_code
+            assert refused.json()["error"] == (
+                "server busy: the bodies in progress exceed 1,000 bytes; try again later"
+            )
+            slow.sendall(b" ")
+            assert b" 400 " in slow.recv(1000)
+        assert (
+            requests.post(f"{endpoint}{PREDICT}", data=b" " * 1000, timeout=60).status_code == 400
+        )
+
+
 def test_a_second_signal_does_not_wait(versions):
     with running_server(versions) as (server, endpoint):
         with unfinished_request(endpoint):

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -58,6 +58,8 @@ class RestServer:
         max_body: Largest request, in bytes and before compression; larger ones are refused with
             status 413.
         max_pending: Requests handled at the same time; more are refused with status 503.
+        max_bodies: Bytes of the bodies that are in memory at the same time; a request whose body
+            would exceed it is refused with status 503.
         poll_seconds: Interval of checks for a new version.
         cors_origins: Origins whose web pages may send requests (CORS), or "*" for all.
         log_request: Called with the values of each request's line of the log; see `RequestLog`.
@@ -76,6 +78,7 @@ class RestServer:
         max_batch: int,
         max_body: int,
         max_pending: int,
+        max_bodies: int,
         poll_seconds: float,
         cors_origins: Sequence[str] = (),
         log_request: Callable[[Mapping[str, Any]], None] | None = None,
@@ -86,6 +89,8 @@ class RestServer:
         self._max_batch = max_batch
         self._max_body = max_body
         self._max_pending = max_pending
+        self._max_bodies = max_bodies
+        self._body_bytes = 0
         self._poll_seconds = poll_seconds
         self._cors_origins = cors_origins
         self._log_questions = log_questions
@@ -151,7 +156,7 @@ class RestServer:
     async def _no_signature(self, request: Request) -> Response:
         method = request.url.path.rpartition(":")[2]
         self._model(request)
-        await _read_body(request, 0)
+        await _read_to_end(request)
         raise RequestError(400, f"the model has no signature for {method}; use predict")
 
     async def _status(self, request: Request) -> Response:
@@ -207,7 +212,7 @@ class RestServer:
 
     async def _answer_unless_busy(self, request: Request, model: ServedModel) -> Response:
         if self.draining or self.pending >= self._max_pending:
-            await _read_body(request, 0)
+            await _read_to_end(request)
             reason = (
                 "the server is shutting down"
                 if self.draining
@@ -221,16 +226,42 @@ class RestServer:
             self.pending -= 1
 
     async def _answer(self, request: Request, model: ServedModel) -> Response:
-        body = await _read_body(request, self._max_body)
-        if body is None:
-            raise RequestError(413, f"the body exceeds {self._max_body:,} bytes")
-        encoding = request.headers.get("content-encoding", "")
         loop = asyncio.get_running_loop()
-        parsed = await loop.run_in_executor(self._json, self._parse, body, encoding, model.specs)
+        async with self._body(request) as body:
+            encoding = request.headers.get("content-encoding", "")
+            parsed = await loop.run_in_executor(
+                self._json, self._parse, body, encoding, model.specs
+            )
         self._note_for_log(request, parsed)
         outputs = await self._batcher.run(model, parsed.signature, parsed.inputs)
         text = await loop.run_in_executor(self._json, format_predict, outputs, parsed.by_row)
         return Response(text, media_type="application/json")
+
+    @contextlib.asynccontextmanager
+    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+        """Yield the body, which counts as in memory until the block ends.
+
+        Raises:
+            RequestError: It is too large (status 413), or with those of other requests (503).
+        """
+        chunks: list[bytes] = []
+        size = held = 0
+        try:
+            async for chunk in _chunks(request):
+                size += len(chunk)
+                # The rest is read, too: a client that still sends would not see the response.
+                if size <= self._max_body and self._body_bytes + len(chunk) <= self._max_bodies:
+                    chunks.append(chunk)
+                    held += len(chunk)
+                    self._body_bytes += len(chunk)
+            if size > self._max_body:
+                raise RequestError(413, f"the body exceeds {self._max_body:,} bytes")
+            if size > held:
+                reason = f"the bodies in progress exceed {self._max_bodies:,} bytes"
+                raise RequestError(503, f"server busy: {reason}; try again later")
+            yield b"".join(chunks)
+        finally:
+            self._body_bytes -= held
 
     def _note_for_log(self, request: Request, parsed: PredictRequest) -> None:
         questions = parsed.inputs.get("question")
@@ -255,28 +286,30 @@ class RestServer:
         return self._versions.get(named.get("version"), named.get("label"))
 
 
-async def _read_body(request: Request, limit: int) -> bytes | None:
-    """Return the body, or None if it is longer than `limit` bytes.
+async def _read_to_end(request: Request) -> None:
+    """Read a body that is not needed: a client that still sends would not see the response."""
+    async for _ in _chunks(request):
+        pass
 
-    It is read to its end in any case, because a client that is still sending would not see the
-    response.
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    """Yield the parts of a body.
+
+    Raises:
+        RequestError: It takes longer than `BODY_SECONDS` (status 408), or the client is gone (400).
     """
-    chunks, size = [], 0
-
-    async def read() -> None:
-        nonlocal size
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size <= limit:
-                chunks.append(chunk)
-
+    parts = request.stream()
+    until = time.monotonic() + BODY_SECONDS
     try:
-        await asyncio.wait_for(read(), BODY_SECONDS)
+        while True:
+            left = max(until - time.monotonic(), 0)
+            yield await asyncio.wait_for(anext(parts), left)
+    except StopAsyncIteration:
+        return
     except asyncio.TimeoutError as error:
         raise RequestError(408, f"the body did not arrive within {BODY_SECONDS} s") from error
     except ClientDisconnect as error:
         raise RequestError(400, "the connection closed before the end of the body") from error
-    return b"".join(chunks) if size <= limit else None
 
 
 def _uncompress(body: bytes, encoding: str, limit: int) -> bytes:
