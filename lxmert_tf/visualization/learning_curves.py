@@ -11,7 +11,7 @@ from lxmert_tf.text_file import read_text
 # Sizes in the units of the drawing.
 WIDTH, HEIGHT = 640, 220
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 30, 34
-COLORS = ("#4c7fc4", "#d97706")
+COLORS = ("#4c7fc4", "#d97706", "#2f855a")
 TICKS = 4
 
 # Steps with values.
