@@ -3,13 +3,15 @@
 
 STACK ?= default
 VENV := $(if $(filter default,$(STACK)),.venv,.venv-$(STACK))
+LOCKED := requirements/$(if $(filter default,$(STACK)),lock-py310.txt,lock-today-tfx.txt)
 # worksteal leaves no worker waiting; loadfile keeps the tests of a pipeline run with their run.
 PYTEST_ARGS ?= -n 2 --dist $(if $(filter test-e2e,$@),loadfile,worksteal)
 DEMO_ARGS ?=
 LOCK_ARGS ?=
 # uv does not read pip's settings.
-LOCK = $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}") \
-	$(shell command -v uv || echo .uv/env/bin/uv) pip compile pyproject.toml --quiet \
+UV = $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}") \
+	$(shell command -v uv || echo .uv/env/bin/uv)
+LOCK = $(UV) pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" $(LOCK_ARGS)
 
 export STACK
@@ -17,7 +19,8 @@ export STACK
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-e2e test-browser test-all lint format docs lock dist clean distclean
+.PHONY: help venv demo test test-e2e test-browser test-all lint format docs lock dist audit sbom \
+	clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -69,6 +72,14 @@ else
 	$(LOCK) --extra dev --universal --python-version 3.11 \
 		--constraints requirements/lock-today-tfx.txt --output-file requirements/lock-today.txt
 endif
+
+audit: venv ## list known vulnerabilities of the locked packages (asks pypi.org)
+	$(UV) tool run pip-audit --requirement $(LOCKED) --require-hashes --disable-pip
+
+sbom: venv ## write dist/sbom.json, the locked packages in CycloneDX's format
+	mkdir -p dist
+	$(UV) tool run --from cyclonedx-bom cyclonedx-py requirements $(LOCKED) \
+		--output-reproducible --output-format JSON --output-file dist/sbom.json
 
 clean: ## delete build products and caches; keep the environments and saved_models
 	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

@@ -64,7 +64,7 @@ if [ -z "$update" ]; then
         die "found no CPython ${versions%% *}, nor could uv download it: install it, or set PYTHON=/path/to/python"
 fi
 say "installing $(grep -c '^[a-z0-9]' "$lock") packages of $lock"
-"$uv" pip sync -q --compile-bytecode --python "$venv/bin/python" "$lock" requirements/no-deps.txt ||
+"$uv" pip sync -q --require-hashes --compile-bytecode --python "$venv/bin/python" "$lock" requirements/no-deps.txt ||
     die "cannot install the packages (TFX compiles pyfarmhash, which needs g++ and python3-dev)"
 "$uv" pip install -q --python "$venv/bin/python" --no-deps --no-build-isolation --editable . ||
     die "cannot install this package"

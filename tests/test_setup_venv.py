@@ -102,6 +102,15 @@ def test_interrupted_update_starts_anew(project):
     assert kinds(set_up(project)[1]) == NEW
 
 
+def test_only_files_with_the_locked_hashes_are_installed(project):
+    _, changes = set_up(project)
+    [sync] = [call for call in changes if call.startswith("pip sync")]
+    assert "--require-hashes" in sync.split()
+    for lock in (project / "requirements").glob("lock-*.txt"):
+        packages = lock.read_text().split("==")[1:]
+        assert len(packages) > 100 and all("--hash=sha256:" in package for package in packages)
+
+
 def test_moved_environment_is_replaced(project):
     set_up(project)
     moved = project.rename(project.parent / "moved")
