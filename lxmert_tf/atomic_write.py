@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from lxmert_tf import storage
 from lxmert_tf.durable import rename_durably
 from lxmert_tf.errors import InputError
+from lxmert_tf.stored_folder import check_url_replaceable, upload_directory
 from lxmert_tf.termination import raising_terminated
 
 # Names of unfinished files and directories begin with a dot and end with this.
@@ -29,7 +30,7 @@ def atomic_directory(
     removed and `path` is as it was. A process that SIGKILL ends leaves it behind; the next writer
     removes it.
 
-    For a URL the block writes into a temporary directory, which `storage.upload_directory` uploads
+    For a URL the block writes into a temporary directory, which `upload_directory` uploads
     at the end. An older directory there is gone once that begins. What a killed process has left
     is known as unfinished; the next writer replaces it.
 
@@ -54,7 +55,7 @@ def atomic_directory(
         with tempfile.TemporaryDirectory(prefix="lxmert-") as folder, raising_terminated():
             yield pathlib.Path(folder)
             check_replaceable(path, marker)
-            storage.upload_directory(folder, path, last or marker)
+            upload_directory(folder, path, last or marker)
         return
     target = _absolute(path)
     partial = target.with_name(f".{target.name}{PARTIAL}")
@@ -171,12 +172,7 @@ def locked(directory: pathlib.Path, path) -> Iterator[None]:
 def _check_url_replaceable(path, marker: str | None) -> None:
     if storage.is_file(path):
         raise InputError(f"{path}: is a file; choose another URL")
-    names = storage.list_directory(path)
-    if not names or storage.UNFINISHED in names or marker in names:
-        return
-    if marker is None:
-        raise InputError(f"{path}: already exists; choose a new URL or remove it")
-    raise InputError(f"{path}: already exists and has no {marker}; choose another URL")
+    check_url_replaceable(path, storage.list_directory(path), marker)
 
 
 def _absolute(path) -> pathlib.Path:

@@ -16,6 +16,7 @@ import threading
 from lxmert_tf import storage
 from lxmert_tf.errors import InputError
 from lxmert_tf.storage import StoredFile
+from lxmert_tf.stored_folder import check_finished
 
 # The environment variable that names the folder of the copies.
 CACHE = "LXMERT_CACHE"
@@ -65,8 +66,7 @@ def copy_directory(url) -> pathlib.Path:
     files = storage.find_files(url)
     if not files:
         raise InputError(f"{url}: not found")
-    if storage.UNFINISHED in files:
-        raise InputError(f"{url}: unfinished; wait for its writer, or run that again")
+    check_finished(url)
     for name in files:
         # An object's name is any text, and such a one would lead out of the copy.
         if {"", ".", ".."} & set(name.split("/")):

@@ -6,7 +6,7 @@ the credentials, each where its cloud's own tools look; this module neither take
 
 An object store has no folders: one is there if an object's name begins with the folder's name, and
 an object appears whole or not at all. Nothing renames several objects at once, so what consists of
-several files tells until the end that it is unfinished (see `upload_directory`).
+several files tells until the end that it is unfinished (see `lxmert_tf.stored_folder`).
 """
 
 import contextlib
@@ -16,15 +16,12 @@ import fnmatch
 import os
 import pathlib
 import re
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 from lxmert_tf.errors import InputError, first_line
 from lxmert_tf.local_files import match_local
 
-# The empty file in a folder at a URL that is not whole.
-UNFINISHED = ".unfinished"
 # Scheme -> (package, what installs it). Other schemes name their package in fsspec's own messages.
 _PACKAGES = {
     "s3": ("s3fs", "pip install 'lxmert-tf[s3]'"),
@@ -325,36 +322,6 @@ def upload(source, path) -> None:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 system.rm_file(unfinished)
-
-
-def upload_directory(source, path, last: str | None = None) -> None:
-    """Copy a local folder to a URL, in place of what is there.
-
-    Until the copy is whole there is the file `UNFINISHED` in it, which our readers refuse. Other
-    programs may require one of its files: it is removed first and uploaded last, so they see the
-    old folder, none, or the new one.
-
-    Args:
-        source: The local folder.
-        path: The URL of the folder.
-        last: That file's name, relative to the folder. None uploads the files in any order.
-
-    Raises:
-        InputError: It cannot be written.
-    """
-    unfinished = join(path, UNFINISHED)
-    with tempfile.NamedTemporaryFile() as empty:
-        upload(empty.name, unfinished)
-    files = list(find_files(source))
-    if last is not None:
-        remove(join(path, last))
-        files = [*(file for file in files if file != last), last]
-    for file in find_files(path):
-        if file not in (*files, UNFINISHED):
-            remove(join(path, file))
-    for file in files:
-        upload(os.path.join(source, file), join(path, file))
-    remove(unfinished)
 
 
 def remove(path) -> None:

@@ -17,9 +17,9 @@ import tensorflow as tf
 from lxmert_tf import storage
 from lxmert_tf.data import scene_tensors, schema
 from lxmert_tf.data.answer_table import AnswerTable
-from lxmert_tf.data.unfinished import check_finished
 from lxmert_tf.errors import InputError
 from lxmert_tf.local_copy import RecordCopies
+from lxmert_tf.stored_folder import check_finished
 
 # Scenes that are parsed together; with a larger batch size as many as a batch has examples.
 SCENES_PER_WINDOW = 64
@@ -68,7 +68,8 @@ def find_records(*patterns) -> list[str]:
             raise InputError(f"no files match {pattern}")
         records = [name for name in names if "tfrecord" in os.path.basename(name)]
         found.update(records or names)
-    check_finished(found)
+    for folder in sorted({storage.parent(name) for name in found if storage.is_url(name)}):
+        check_finished(folder)
     return sorted(found)
 
 

@@ -10,6 +10,7 @@ from lxmert_tf.converters.foreign_config import is_huggingface
 from lxmert_tf.data.sidecars import EXTRACTOR
 from lxmert_tf.errors import InputError
 from lxmert_tf.hub import local_directory
+from lxmert_tf.stored_folder import UNFINISHED
 
 # TensorFlow Serving ignores everything in this folder except the warm-up requests.
 EXTRA = "assets.extra"
@@ -84,7 +85,7 @@ def versions_at_url(url, files: Mapping[str, Any], engine: str | None = None) ->
     return {
         int(name): storage.join(url, name)
         for name in names
-        if name.isdecimal() and f"{name}/{storage.UNFINISHED}" not in files
+        if name.isdecimal() and f"{name}/{UNFINISHED}" not in files
     }
 
 

@@ -110,6 +110,12 @@ def files_below(url: str) -> list[str]:
     return [path[len(url) :].lstrip("/") for path in _list(url, "**")]
 
 
+def is_file(url: str) -> bool:
+    """Return whether there is a file at a URL."""
+    with explaining(url):
+        return FileSystems.exists(url)
+
+
 def move(source: str, target: str) -> None:
     """Give a file another name on the same file system."""
     if not is_url(source):

@@ -9,14 +9,8 @@ from lxmert_tf.evaluation import TASKS
 from lxmert_tf.result_files import REPORT
 from lxmert_tf.runtime import keep_freed_memory
 from lxmert_tf.serving.layout import SAVED_MODEL_GRAPH
-from lxmert_tf.storage import (
-    UNFINISHED,
-    basename,
-    is_url,
-    join,
-    list_directory,
-    upload_directory,
-)
+from lxmert_tf.storage import basename, is_url, join, list_directory
+from lxmert_tf.stored_folder import UNFINISHED, upload_directory
 from pipeline.root_files import METADATA_FILE
 
 # In the root, what is pushed to a URL.

@@ -41,8 +41,8 @@ from pipeline.ingest.files import closing_archives
 from pipeline.ingest.image_names import readable
 from pipeline.ingest.inputs import Inputs, inputs_of
 from pipeline.ingest.output_folder import (
+    OutputFolder,
     check_output,
-    make_work_folder,
     output_folder,
     remove_folder,
     sibling,
@@ -132,16 +132,18 @@ def run_ingest(
         closing_archives(),
         output_folder(output) as folder,
     ):
-        work = make_work_folder(folder)
-        _run_beam(config, inputs, work, beam_args, workers)
-        written = _read_index(work)
+        if not is_url(folder.work):
+            os.mkdir(folder.work)
+        _run_beam(config, inputs, folder.work, beam_args, workers)
+        written = _read_index(folder.work)
         rejects = _write_rejects(folder, written)
         read = {kind: ReadCount(kind, *of) for kind, of in _read_json(written, READ, {}).items()}
         summary = _write_summary(folder, written, rejects, read, inputs)
+        folder.check()
         for name in written:
             if name == ANSWERS or name.endswith(RECORDS):
-                move(written[name].path, join(folder, name))
-        remove_folder(work)
+                move(written[name].path, folder.path_of(name))
+        remove_folder(folder.work)
         try:
             _check_written(summary, rejects, read.get(UNUSED), config, inputs.complete)
             if config.min_answer_count is not None and ANSWERS not in written:
@@ -236,23 +238,23 @@ def _most_common(kind: str, rejects: Mapping[tuple[str, str], int]) -> str:
     )
 
 
-def _write_extractor(folder: str, extractor: dict[str, Any]) -> None:
+def _write_extractor(folder: OutputFolder, extractor: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as local:
         write_extractor(local, extractor)
-        write_text(join(folder, EXTRACTOR), read_text(join(local, EXTRACTOR)))
+        write_text(folder.path_of(EXTRACTOR), read_text(join(local, EXTRACTOR)))
 
 
 def _rejects_folder(output: str) -> str:
     return sibling(output, "-rejected")
 
 
-def _keep_rejects(folder: str, written: Mapping[str, "Written"], output: str) -> str:
+def _keep_rejects(folder: OutputFolder, written: Mapping[str, "Written"], output: str) -> str:
     kept = _rejects_folder(output)
     with output_folder(kept, REJECTS_SUMMARY) as new:
         for name in written:
             if name.endswith(REJECTS):
-                move(join(folder, name), join(new, name))
-        move(join(folder, INGEST_SUMMARY), join(new, REJECTS_SUMMARY))
+                move(folder.path_of(name), new.path_of(name))
+        move(folder.path_of(INGEST_SUMMARY), new.path_of(REJECTS_SUMMARY))
     return kept if is_url(output) or os.path.isabs(output) else os.path.relpath(kept)
 
 
@@ -479,7 +481,9 @@ def _read_index(work: str) -> dict[str, Written]:
     return {file.name: file for file in files}
 
 
-def _write_rejects(folder: str, written: Mapping[str, Written]) -> dict[tuple[str, str], Rejects]:
+def _write_rejects(
+    folder: OutputFolder, written: Mapping[str, Written]
+) -> dict[tuple[str, str], Rejects]:
     """Write `rejects-*.jsonl` in a fixed order; return the rejects by kind and reason."""
     # Lines count from the start of a piece until the number of lines of all pieces is known.
     before = lines_before(PieceLines(*lines) for lines in _read_json(written, LINES, default=[]))
@@ -498,7 +502,7 @@ def _write_rejects(folder: str, written: Mapping[str, Written]) -> dict[tuple[st
         for reject in rejects:
             known = found.get((reject.kind, reject.reason), Rejects(0, reject))
             found[reject.kind, reject.reason] = known._replace(count=known.count + 1)
-        write_text(join(folder, name), "".join(f"{_reject_json(r)}\n" for r in rejects))
+        write_text(folder.path_of(name), "".join(f"{_reject_json(r)}\n" for r in rejects))
     return found
 
 
@@ -508,7 +512,7 @@ def _reject_json(reject: Reject) -> str:
 
 
 def _write_summary(
-    folder: str,
+    folder: OutputFolder,
     files: Mapping[str, Written],
     rejects: Mapping[tuple[str, str], Rejects],
     read: Mapping[str, ReadCount],
@@ -541,7 +545,7 @@ def _write_summary(
     if inputs.ignored:
         summary["ignored"] = list(map(readable, inputs.ignored))
     text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
-    write_text(join(folder, INGEST_SUMMARY), text)
+    write_text(folder.path_of(INGEST_SUMMARY), text)
     return summary
 
 

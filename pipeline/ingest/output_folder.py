@@ -1,22 +1,67 @@
 """The folder that an ingestion makes: local, or at a URL, and there whole or not at all.
 
-A local folder is renamed into its place. At a URL nothing renames a folder, so there is a file
-`.unfinished` in it until it is whole, which readers of records refuse.
+A local folder is renamed into its place; one at a URL is filled in place, see
+`lxmert_tf.stored_folder`.
 """
 
 import contextlib
 import os
 import pathlib
 import shutil
+import uuid
 from collections.abc import Iterator
 
 from lxmert_tf.atomic_write import atomic_directory, check_replaceable
 from lxmert_tf.errors import InputError
-from lxmert_tf.storage import UNFINISHED, is_url, join
-from pipeline.beam.shared_files import check_file_system, files_below, remove_files, write_text
+from lxmert_tf.storage import is_url, join
+from lxmert_tf.stored_folder import UNFINISHED, Claim, FileAccess, check_url_replaceable
+from pipeline.beam.shared_files import (
+    check_file_system,
+    files_below,
+    is_file,
+    read_text,
+    remove_files,
+    write_text,
+)
 
 # The folder inside it in which workers leave what is not part of the result.
 WORK = "work"
+
+
+class OutputFolder:
+    """A folder to write into.
+
+    Args:
+        path: The folder, as a path or URL.
+        claim: The claim to it, at a URL.
+
+    Attributes:
+        path: The folder.
+        work: The folder inside it for what is not part of the result. At a URL no other process
+            uses it.
+        names: The names of the files that are part of the result.
+    """
+
+    def __init__(self, path: str, claim: Claim | None = None):
+        self.path = path
+        self._claim = claim
+        work = join(path, WORK)
+        self.work = join(work, uuid.uuid4().hex) if is_url(path) else work
+        self.names: set[str] = set()
+
+    def path_of(self, name: str) -> str:
+        """Return the path of a file, which becomes part of the result."""
+        self.names.add(name)
+        return join(self.path, name)
+
+    def check(self) -> None:
+        """Check that no other process has taken the folder.
+
+        Raises:
+            InputError: One has.
+        """
+        if self._claim is not None:
+            self._claim.check()
 
 
 def check_output(path: str, marker: str | None = None) -> None:
@@ -34,16 +79,11 @@ def check_output(path: str, marker: str | None = None) -> None:
         check_replaceable(path, marker)
         return
     check_file_system(path)
-    names = [name for name in files_below(path) if not name.startswith(f"{WORK}/")]
-    if not names or UNFINISHED in names or marker in names:
-        return
-    if marker is None:
-        raise InputError(f"{path}: already exists; choose a new path or remove it")
-    raise InputError(f"{path}: already exists and has no {marker}; choose another path")
+    check_url_replaceable(path, _names(path), marker)
 
 
 @contextlib.contextmanager
-def output_folder(path: str, marker: str | None = None) -> Iterator[str]:
+def output_folder(path: str, marker: str | None = None) -> Iterator[OutputFolder]:
     """Yield a folder to write into, which becomes `path` when the block ends without an error.
 
     After an error nothing is left. What a process that was killed leaves behind at a URL is known
@@ -54,34 +94,44 @@ def output_folder(path: str, marker: str | None = None) -> Iterator[str]:
         marker: As for `check_output`.
 
     Raises:
-        InputError: The folder may not be written.
+        InputError: The folder may not be written, or another process writes it.
     """
     if not is_url(path):
-        with atomic_directory(path, marker) as folder:
-            yield str(folder)
+        with atomic_directory(path, marker) as new:
+            folder = OutputFolder(str(new))
+            yield folder
         return
     check_output(path, marker)
-    _clear(path, but=())
-    # Beam cannot write an empty file to S3.
-    write_text(join(path, UNFINISHED), "unfinished\n")
+    with Claim(path, files=FileAccess(_read, write_text, _remove)) as claim:
+        folder = OutputFolder(path, claim)
+        if not claim.was_marked:
+            _check_still_free(path, marker, claim)
+        try:
+            _clear(path)
+            yield folder
+            folder.check()
+            claim.check_content(_names(path) - {UNFINISHED}, folder.names)
+        except BaseException as error:
+            if claim.holds():
+                # The mark goes last, so that a folder that is cleared only in part is unfinished.
+                _clear(path)
+                claim.release()
+            else:
+                _clear(folder.work)
+                if isinstance(error, Exception):
+                    # The other process has removed what this one missed.
+                    claim.check()
+            raise
+        claim.release()
+
+
+def _check_still_free(path: str, marker: str | None, claim: Claim) -> None:
+    """Check that no other process has finished the folder just before it was claimed."""
     try:
-        yield path
-        if UNFINISHED not in files_below(path):
-            raise InputError(f"{path}: another process is writing it, or removed it")
-    except BaseException:
-        # The mark goes last, so that a folder that is cleared only in part is known as unfinished.
-        _clear(path, but=(UNFINISHED,))
-        _clear(path, but=())
+        check_url_replaceable(path, _names(path) - {UNFINISHED}, marker)
+    except InputError:
+        claim.release()
         raise
-    remove_files([join(path, UNFINISHED)])
-
-
-def make_work_folder(folder: str) -> str:
-    """Make the work folder inside a folder, and return it."""
-    work = join(folder, WORK)
-    if not is_url(work):
-        os.mkdir(work)
-    return work
 
 
 def remove_folder(path: str) -> None:
@@ -89,7 +139,9 @@ def remove_folder(path: str) -> None:
     if not is_url(path):
         shutil.rmtree(path)
         return
-    _clear(path, but=())
+    _clear(path)
+    if is_file(join(path, UNFINISHED)):
+        _remove(join(path, UNFINISHED))
 
 
 def sibling(path: str, ending: str) -> str:
@@ -101,5 +153,18 @@ def sibling(path: str, ending: str) -> str:
     return str(absolute.with_name(f"{absolute.name}{ending}"))
 
 
-def _clear(url: str, but: tuple[str, ...]) -> None:
-    remove_files([join(url, name) for name in files_below(url) if name not in but])
+def _names(url: str) -> set[str]:
+    """Return the names in a folder, without what a worker that outlived its job has left."""
+    return {name for name in files_below(url) if not name.startswith(f"{WORK}/")}
+
+
+def _clear(url: str) -> None:
+    remove_files([join(url, name) for name in files_below(url) if name != UNFINISHED])
+
+
+def _read(url: str) -> str | None:
+    return read_text(url) if is_file(url) else None
+
+
+def _remove(url: str) -> None:
+    remove_files([url])

@@ -1,4 +1,4 @@
-"""From records in a bucket to a served model, against moto's S3 server over HTTP."""
+"""From region features in a bucket to a served model, against moto's S3 server over HTTP."""
 
 import json
 import os
@@ -13,7 +13,8 @@ import urllib.request
 import pytest
 
 from lxmert_tf import storage
-from tests.lxmert_tf.samples import easy_vqa_scenes, write_records
+from pipeline.extract.formats import FORMATS, Totals
+from tests.lxmert_tf.samples import easy_vqa_scenes
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -49,8 +50,9 @@ def wait_for(url: str, process: subprocess.Popen) -> bytes:
 @pytest.fixture(scope="module")
 def bucket():
     """Set the environment of a user of an empty bucket; return its URL."""
-    for package in ("s3fs", "moto", "flask"):
-        pytest.importorskip(package, reason=f"needs the packages s3fs and moto[server]: {package}")
+    for package in ("s3fs", "boto3", "moto", "flask"):
+        reason = f"needs the packages s3fs, apache-beam[aws], and moto[server]: no {package}"
+        pytest.importorskip(package, reason=reason)
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
@@ -81,66 +83,104 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def lxmert(bucket, folder, monkeypatch):
     monkeypatch.setenv("LXMERT_CACHE", str(folder / "cache"))
-
-    def run(*arguments, status=0) -> subprocess.CompletedProcess:
-        done = subprocess.run(
-            [sys.executable, "-m", "lxmert_tf.cli", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        assert SECRET not in done.stdout + done.stderr
-        return done
-
-    return run
+    return run_lxmert
 
 
 @pytest.fixture(scope="module")
 def records(bucket, folder):
-    """Put two shards and their sidecars into the bucket; return the URL of their folder."""
+    """Ingest region features of the bucket into the bucket; return the URL of the records."""
     scenes = easy_vqa_scenes(24)
+    images = [scene.images[0] for scene in scenes]
     for number in range(2):
-        name = f"records.tfrecord-0000{number}-of-00002"
-        write_records(folder / name, scenes[number::2])
-        storage.upload(folder / name, f"{bucket}/records/{name}")
-    sentences = sum(len(scene.sentences) for scene in scenes)
-    (folder / "summary").write_text(json.dumps({"sentences": {"written": sentences}}))
-    storage.upload(folder / "summary", f"{bucket}/records/ingest-summary.json")
-    (folder / "extractor").write_text(json.dumps({"name": "grid"}))
-    storage.upload(folder / "extractor", f"{bucket}/records/extractor.json")
-    (folder / "model.yaml").write_text(SIZES)
-    return f"{bucket}/records"
-
-
-def train(lxmert, folder, command, config, records, output, *more, **options):
-    return lxmert(
-        command,
-        *("--config", config, "--train", records, "--output", output),
-        *("--set", "batch_size=16", *more),
-        **options,
+        path = folder / f"{number}.tsv"
+        totals = Totals(len(images), *images[0].regions.features.shape)
+        FORMATS["lxmert_tsv"].write(path, images[number::2], totals)
+        storage.upload(path, f"{bucket}/features/{number}.tsv")
+    (folder / "questions.json").write_text(json.dumps(list(questions_of(scenes))))
+    storage.upload(folder / "questions.json", f"{bucket}/questions.json")
+    url = f"{bucket}/records"
+    done = run_lxmert(
+        *("ingest", "--regions", f"{bucket}/features/*.tsv", "--output", url, "--shards", "2"),
+        *("--sentences", f"{bucket}/questions.json", "--sentences-format", "vqa_release"),
     )
+    assert f"written to {url}" in done.stdout
+    names = storage.list_directory(url)
+    assert names == ["ingest-summary.json", *(f"scenes-0000{n}-of-00002.tfrecord" for n in (0, 1))]
+    # Region files do not tell their extractor.
+    (folder / "extractor").write_text(json.dumps({"name": "grid"}))
+    storage.upload(folder / "extractor", f"{url}/extractor.json")
+    (folder / "model.yaml").write_text(SIZES)
+    return url
+
+
+def questions_of(scenes):
+    for scene in scenes:
+        for sentence in scene.sentences:
+            yield {
+                "question_id": sentence.id,
+                "img_id": scene.images[0].id,
+                "sent": sentence.text,
+                "question_type": "",
+                "answer_type": sentence.answer_type,
+                "label": dict(sentence.answers),
+            }
+
+
+def run_lxmert(*arguments, status=0) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [sys.executable, "-m", "lxmert_tf.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    return done
+
+
+def training(command, config, records, output, *more) -> list[str]:
+    options = ("--config", config, "--train", records, "--output", output)
+    return [*map(str, (command, *options, "--set", "batch_size=16", *more))]
+
+
+def kill_after_a_checkpoint(arguments, output) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lxmert_tf.cli", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not any(name.endswith(".index") for name in storage.find_files(output)):
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    assert "preset/preset.json" not in storage.find_files(output)
 
 
 def test_a_model_is_trained_resumed_asked_exported_and_served_from_a_bucket(
-    lxmert, bucket, records, folder
+    lxmert, bucket, records, folder, monkeypatch
 ):
-    sizes = ("--model-config", folder / "model.yaml")
-    pretraining = ("pretrain", "configs/pretraining/easy_vqa.yaml", records, f"{bucket}/pretrained")
-    train(lxmert, folder, *pretraining, *sizes)
-    names = storage.find_files(f"{bucket}/pretrained")
+    pretrained = f"{bucket}/pretrained"
+    pretraining = training(
+        *("pretrain", "configs/pretraining/easy_vqa.yaml", records, pretrained),
+        *("--model-config", folder / "model.yaml", "--set", "stages.0.epochs=4"),
+    )
+    kill_after_a_checkpoint(pretraining, pretrained)
+    again = lxmert(*pretraining, status=2)
+    assert again.stderr.count("\n") == 1 and f"{pretrained}: holds a run already" in again.stderr
+    # Another machine, which has none of the files.
+    monkeypatch.setenv("LXMERT_CACHE", str(folder / "cache-of-another"))
+    resumed = lxmert(*pretraining, "--resume")
+    assert "resuming at step" in resumed.stderr and "waiting 35 s" in resumed.stderr
+    names = storage.find_files(pretrained)
     assert {"run.json", "dataset.json", "log.jsonl", "preset/preset.json"} <= names.keys()
     assert any(re.fullmatch(r"checkpoints/step-\d+\.index", name) for name in names)
-    assert not any(".unfinished" in name or ".partial" in name for name in names)
-
-    again = train(lxmert, folder, *pretraining, *sizes, status=2)
-    assert again.stderr.count("\n") == 1 and f"{bucket}/pretrained: holds a run" in again.stderr
-    resumed = train(lxmert, folder, *pretraining, *sizes, "--resume")
-    assert "resuming at step" in resumed.stderr
+    hidden = [name for name in names if storage.basename(name).startswith(".")]
+    assert not hidden and not list((folder / "cache-of-another" / "runs").glob("*/*"))
 
     tuned = f"{bucket}/tuned"
-    more = ("--init-from", f"{bucket}/pretrained/preset", "--set", "epochs=1")
-    train(lxmert, folder, "finetune", "configs/task/easy_vqa.yaml", records, tuned, *more)
+    more = ("--init-from", f"{pretrained}/preset", "--set", "epochs=1")
+    lxmert(*training("finetune", "configs/task/easy_vqa.yaml", records, tuned, *more))
     image = folder / "shape.png"
     shutil.copy(next(iter(sorted(easy_vqa_images()))), image)
     answered = lxmert("ask", "--model", f"{tuned}/preset", "--image", image, QUESTION)

@@ -6,6 +6,7 @@ import pytest
 
 from lxmert_tf import storage
 from lxmert_tf.errors import InputError
+from lxmert_tf.stored_folder import upload_directory
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -29,7 +30,7 @@ def folder(tmp_path):
 
 
 def test_a_folder_is_uploaded_listed_and_downloaded(folder, url, tmp_path):
-    storage.upload_directory(folder, url, "preset.json")
+    upload_directory(folder, url, "preset.json")
     assert {name: file.size for name, file in storage.find_files(url).items()} == {
         name: len(name)
         for name in (".hidden", "assets/deep/a.txt", "assets/vocab.txt", "preset.json", "zeros.bin")
@@ -57,13 +58,13 @@ def test_a_folder_is_uploaded_listed_and_downloaded(folder, url, tmp_path):
     ],
 )
 def test_patterns_match_as_they_do_for_local_files(folder, url, pattern, found):
-    storage.upload_directory(folder, url)
+    upload_directory(folder, url)
     assert storage.match(f"{url}/{pattern}") == [f"{url}/{name}" for name in found]
     assert storage.match(f"{folder}/{pattern}") == [f"{folder}/{name}" for name in found]
 
 
 def test_the_last_file_tells_that_a_folder_is_whole(folder, url, monkeypatch):
-    storage.upload_directory(folder, url, "preset.json")
+    upload_directory(folder, url, "preset.json")
     (folder / "new.bin").write_text("new")
     (folder / "zeros.bin").unlink()
     seen = []
@@ -75,7 +76,7 @@ def test_the_last_file_tells_that_a_folder_is_whole(folder, url, monkeypatch):
         upload(source, path)
 
     monkeypatch.setattr(storage, "upload", watch)
-    storage.upload_directory(folder, url, "preset.json")
+    upload_directory(folder, url, "preset.json")
     assert seen[0] == (".unfinished", True, False) and seen[-1][0] == "preset.json"
     assert {tuple(state) for _, *state in seen[1:]} == {(False, True)}
     assert storage.find_files(url).keys() == {

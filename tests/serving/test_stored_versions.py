@@ -10,6 +10,7 @@ from lxmert_tf.errors import InputError
 from lxmert_tf.serving.layout import find_model
 from lxmert_tf.serving.server import model_versions
 from lxmert_tf.serving.server.model_versions import ModelVersions
+from lxmert_tf.stored_folder import upload_directory
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -29,7 +30,7 @@ def export(url, tmp_path):
         (folder / "variables").mkdir(parents=True)
         (folder / "saved_model.pb").write_text(text)
         (folder / "variables" / "variables.index").write_text(text)
-        storage.upload_directory(folder, f"{url}/{number}", last="saved_model.pb")
+        upload_directory(folder, f"{url}/{number}", last="saved_model.pb")
 
     return write
 

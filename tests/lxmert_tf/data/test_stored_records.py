@@ -10,6 +10,7 @@ from lxmert_tf import local_copy, storage
 from lxmert_tf.data.batches import find_records, naming_damaged_files, read_records
 from lxmert_tf.data.sidecars import count_ingested_sentences, read_extractor
 from lxmert_tf.errors import InputError
+from lxmert_tf.stored_folder import upload_directory
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -29,7 +30,7 @@ def url(request, tmp_path, monkeypatch):
                 writer.write(f"{shard}.{number}")
     (local / "ingest-summary.json").write_text(json.dumps({"sentences": {"written": 50}}))
     (local / "extractor.json").write_text(json.dumps({"name": "grid"}))
-    storage.upload_directory(local, folder)
+    upload_directory(local, folder)
     yield folder
     storage.remove(folder)
 

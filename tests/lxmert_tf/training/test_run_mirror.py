@@ -2,7 +2,7 @@
 
 import pytest
 
-from lxmert_tf import storage
+from lxmert_tf import storage, stored_folder
 from lxmert_tf.errors import InputError
 from lxmert_tf.training.run_mirror import RunMirror
 
@@ -88,3 +88,27 @@ def test_a_run_has_one_writer_on_a_machine_and_any_number_of_readers(url):
     first.close()
     assert not storage.exists(f"{url}/new")
     RunMirror(url, resume=True).close()
+
+
+def test_a_run_has_one_writer_on_all_machines(url, monkeypatch, tmp_path):
+    monkeypatch.setattr(stored_folder, "BEAT", 0.02)
+    monkeypatch.setattr(stored_folder, "PATIENCE", 0.4)
+    monkeypatch.setattr(stored_folder, "_POLL", 0.02)
+    first = RunMirror(url, resume=False)
+    write(first, 1)
+    first.push()
+    # Another machine shares no local folder.
+    monkeypatch.setenv("LXMERT_CACHE", str(tmp_path / "other"))
+    with pytest.raises(InputError, match="another process is writing it"):
+        RunMirror(url, resume=True)
+    storage.remove(f"{url}/.writer")
+    first._claim._stop.set()
+    second = RunMirror(url, resume=True)
+    write(first, 2)
+    with pytest.raises(InputError, match="another process is writing it"):
+        first.push()
+    first.close()
+    assert "checkpoints/step-1.index" in storage.find_files(url)
+    second.push()
+    second.close()
+    assert ".writer" not in storage.find_files(url)

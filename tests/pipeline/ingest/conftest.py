@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.beam.shared_files import use_options
 from tests.pipeline.ingest.bucket import BUCKET, SECRET, objects
 from tests.pipeline.ingest.job_files import write_questions, write_regions
 
@@ -19,6 +20,8 @@ def s3():
         patch.setenv("AWS_ACCESS_KEY_ID", "id")
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        # As a job does first.
+        use_options([])
         yield boto3.client("s3")
     running.stop()
 
