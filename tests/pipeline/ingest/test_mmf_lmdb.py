@@ -181,7 +181,6 @@ def test_refuses_one_that_was_cut_short_before_it_looks_behind_the_end(tmp_path)
     path = write_images(tmp_path / "a.lmdb", [detections.small(str(n)) for n in range(50)])
     for size in (os.path.getsize(path) - 1, os.path.getsize(path) // 2, 8192):
         os.truncate(path, size)
-        # A look behind the end of a mapped file would kill this process.
         assert "cut short" in refused(path)
 
 
