@@ -2,8 +2,10 @@
 
 import dataclasses
 import difflib
+import itertools
 import json
 import re
+import reprlib
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -26,10 +28,63 @@ _MEMBERS = {dict: ".NAME", list: "[N]", tuple: "[N]"}
 _MERGE = "tag:yaml.org,2002:merge"
 # What PyYAML says about a tab where a line begins.
 _TAB = "found character '\\t' that cannot start any token"
+# Values of a file and the characters in them, with what aliases (*) repeat. The largest published
+# config.json, which names 9,500 answers twice, has 38,000 and 400,000.
+_MOST_VALUES, _MOST_CHARACTERS = 100_000, 4_000_000
+_LONGEST_NUMBER = 1000
+# What PyYAML's conversions raise besides its own errors. It takes 2020-13-45 for a date, 0b_ for a
+# number, and 1:1:1.5 with hundreds of colons for one of base 60, then fails to convert them. The
+# same goes for an empty !!int, a wrong !!bool and a wrong !!timestamp.
+_CONVERSION_ERRORS = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError)
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without two traps of YAML 1.1."""
+    """PyYAML's safe loader without two traps of YAML 1.1, and with bounds.
+
+    A few lines of aliases of aliases stand for more values than any memory holds. PyYAML itself
+    keeps each once, but whatever walks through them meets all.
+    """
+
+    def __init__(self, stream: str):
+        super().__init__(stream)
+        self._count = 0
+
+    def compose_node(self, parent, index):
+        """Compose a value; an alias gives the value that it repeats."""
+        self._count += 1
+        if self._count > _MOST_VALUES:
+            raise yaml.composer.ComposerError(None, None, _TOO_MANY, self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def get_single_data(self):
+        """Return the only document, after a check of what its aliases expand to."""
+        node = self.get_single_node()
+        if node is None:
+            return None
+        values, characters = _expanded_size(node, {})
+        if values > _MOST_VALUES or characters > _MOST_CHARACTERS:
+            raise yaml.composer.ComposerError(None, None, _TOO_MANY, node.start_mark)
+        return self.construct_document(node)
+
+
+_TOO_MANY = (
+    f"more than {_MOST_VALUES:,} values or {_MOST_CHARACTERS:,} characters, counting what aliases "
+    "(*) repeat"
+)
+
+
+def _expanded_size(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Return the numbers of values and characters in a value, with what aliases repeat."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1, len(node.value)
+    if id(node) not in known:
+        # A value within itself is refused elsewhere.
+        known[id(node)] = 1, 0
+        is_mapping = isinstance(node, yaml.MappingNode)
+        parts = itertools.chain.from_iterable(node.value) if is_mapping else node.value
+        sizes = [_expanded_size(part, known) for part in parts]
+        known[id(node)] = 1 + sum(n for n, _ in sizes), sum(n for _, n in sizes)
+    return known[id(node)]
 
 
 # YAML 1.1 reads 1e-4 as a string (it wants 1.0e-4); people write it for learning rates.
@@ -48,16 +103,27 @@ def _mapping_with_unique_string_keys(loader: _Loader, node: yaml.MappingNode) ->
         key = loader.construct_object(key_node, deep=True)
         problem = None
         if not isinstance(key, str):
-            problem = f"the key {key!r} is not a string; put it in quotes"
+            problem = f"the key {reprlib.repr(key)} is not a string; put it in quotes"
         elif key in seen:
-            problem = f"duplicate key {key!r}"
+            problem = f"duplicate key {reprlib.repr(key)}"
         if problem:
             raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
         seen.add(key)
     return loader.construct_mapping(node)
 
 
+def _short_number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
+    # PyYAML takes hours for a number of base 60 (1:30:00) with 400,000 colons.
+    if len(node.value) > _LONGEST_NUMBER:
+        problem = f"a number of more than {_LONGEST_NUMBER} characters"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    is_float = node.tag.endswith("float")
+    return loader.construct_yaml_float(node) if is_float else loader.construct_yaml_int(node)
+
+
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping_with_unique_string_keys)
+_Loader.add_constructor("tag:yaml.org,2002:int", _short_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _short_number)
 
 
 def read_mapping(path) -> dict[str, Any]:
@@ -67,6 +133,8 @@ def read_mapping(path) -> dict[str, Any]:
         InputError: The file is missing, is not valid YAML, or holds something else.
     """
     text = read_text(path)
+    if len(text) > _MOST_CHARACTERS:
+        raise InputError(f"{path}: refused: more than {_MOST_CHARACTERS:,} characters")
     try:
         content = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
@@ -76,9 +144,7 @@ def read_mapping(path) -> dict[str, Any]:
         if problem == _TAB:
             problem = "a line is indented with a tab; use spaces"
         raise InputError(f"{path}{line}: not valid YAML: {problem}") from error
-    except (ValueError, LookupError, AttributeError) as error:
-        # PyYAML takes 2020-13-45 for a date and 0b_ for a number, then fails to convert them. The
-        # same goes for an empty !!int, a wrong !!bool and a wrong !!timestamp.
+    except _CONVERSION_ERRORS as error:
         raise InputError(f"{path}: not valid YAML: {error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: not valid YAML: nested too deeply") from error
@@ -174,7 +240,7 @@ def _override(values: dict[str, Any], override: str, prefix: str) -> None:
         raise InputError(f"--set {override}: must be KEY=VALUE")
     try:
         value = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+    except (yaml.YAMLError, *_CONVERSION_ERRORS, RecursionError) as error:
         raise InputError(f"--set {override:.200}: the value is not valid YAML") from error
     *path, last = key.split(".")
     for part in path:

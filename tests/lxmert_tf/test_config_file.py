@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lxmert_tf import config_file
 from lxmert_tf.config_file import config_from_mapping, load_config, read_mapping
 from lxmert_tf.errors import InputError
 from tests.lxmert_tf.samples import one_line
@@ -158,6 +159,63 @@ def test_deep_nesting_is_refused(tmp_path):
     with pytest.raises(InputError) as raised:
         read_mapping(tmp_path / "deep.yaml")
     assert "nested too deeply" in one_line(raised)
+
+
+def laughs(first: str, pattern: str, levels: int = 20) -> str:
+    """A file in which each line repeats the one before nine times."""
+    lines = [f"a0: &a0 {first}"]
+    for level in range(1, levels):
+        lines.append(f"a{level}: &a{level} " + pattern % ", ".join([f"*a{level - 1}"] * 9))
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        laughs("[x, x]", "[%s]"),
+        laughs("{x: 1}", "{<<: [%s]}"),
+        laughs("x", "[%s]"),
+        # A text of 5,000 characters a thousand times.
+        f"a: &a {'x' * 5000}\nb: [{'*a, ' * 999} *a]",
+    ],
+)
+def test_aliases_that_multiply_are_refused_before_they_are_expanded(tmp_path, text):
+    (tmp_path / "laughs.yaml").write_text(text)
+    with pytest.raises(InputError) as raised:
+        read_mapping(tmp_path / "laughs.yaml")
+    assert "counting what aliases (*) repeat" in one_line(raised)
+
+
+def test_a_file_of_many_values_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(config_file, "_MOST_VALUES", 100)
+    for count, is_read in ((90, True), (110, False)):
+        (tmp_path / "many.yaml").write_text(f"a: [{'1, ' * count}]")
+        if is_read:
+            assert len(read_mapping(tmp_path / "many.yaml")["a"]) == count
+            continue
+        with pytest.raises(InputError, match="line 1: not valid YAML: more than"):
+            read_mapping(tmp_path / "many.yaml")
+    monkeypatch.setattr(config_file, "_MOST_CHARACTERS", 300)
+    (tmp_path / "many.yaml").write_text("a: 1" + "\n" * 300)
+    with pytest.raises(InputError, match="refused: more than 300 characters"):
+        read_mapping(tmp_path / "many.yaml")
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        # Base 60, which PyYAML converts with arithmetic on ever longer numbers.
+        (":".join(["1"] * 400), "int too large to convert to float"),
+        (":".join(["1"] * 5000), "a number of more than 1000 characters"),
+        ("0x" + "f" * 5000, "a number of more than 1000 characters"),
+    ],
+)
+def test_numbers_that_take_hours_to_convert_are_refused(tmp_path, number, message):
+    text = f"a: {number}.5" if "float" in message else f"a: {number}"
+    (tmp_path / "number.yaml").write_text(text)
+    with pytest.raises(InputError) as raised:
+        read_mapping(tmp_path / "number.yaml")
+    assert message in one_line(raised)
 
 
 YAML_PIECES = st.sampled_from(
