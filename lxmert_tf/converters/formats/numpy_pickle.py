@@ -5,7 +5,6 @@ later, written by Python 2 or 3 and NumPy 1 or 2. Such a pickle calls only what 
 of arrays, scalars and dtypes names.
 """
 
-import collections
 import math
 import re
 from collections.abc import Callable
@@ -13,11 +12,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from lxmert_tf.converters.formats.safe_unpickler import SafeUnpickler
+from lxmert_tf.converters.formats.safe_unpickler import SafeUnpickler, ordered_dict
 from lxmert_tf.errors import InputError
 
 # Numbers, booleans, strings, and objects. A dict is saved in an array of one object.
 _DTYPE_NAME = re.compile(r"[<>|=]?([fiu][1248]|b1|O8?|[SU][1-9][0-9]{0,5})")
+# More than any array of ours, and fewer than NumPy's own limits.
+_MOST_AXES, _MOST_ITEMS = 32, 1 << 48
 
 
 def read_numpy_pickle(file: IO[bytes], size: int) -> Any:
@@ -55,7 +56,7 @@ def _unpickler() -> SafeUnpickler:
     callables: dict[str, Callable[..., Any]] = {
         "_codecs encode": _encode,
         "__builtin__ bytes": lambda: b"",
-        "collections OrderedDict": collections.OrderedDict,
+        "collections OrderedDict": ordered_dict,
     }
     callables["numpy dtype"] = _Dtype
     # NumPy 2 renamed numpy.core.
@@ -106,6 +107,9 @@ def _content(shape: Any, dtype: np.dtype, data: Any) -> Any:
     """Return the values of an array after a check of their number."""
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise TypeError("a shape is expected")
+    # NumPy reads past its own buffer for more axes, and lets empty arrays have sides of any length.
+    if len(shape) > _MOST_AXES or math.prod(max(n, 1) for n in shape) > _MOST_ITEMS:
+        raise ValueError("an array has too many axes or items")
     if isinstance(data, str):
         # The disassembler reads Python 2's strings as Latin-1.
         data = data.encode("latin-1")

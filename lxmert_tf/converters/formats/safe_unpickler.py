@@ -6,6 +6,7 @@ its BUILD opcode changes the attributes of any object, and a memo index of 2**25
 bytes makes it allocate half a gigabyte.
 """
 
+import collections
 import pickletools
 from collections.abc import Callable
 from typing import IO, Any
@@ -13,6 +14,10 @@ from typing import IO, Any
 from lxmert_tf.errors import InputError
 
 _MARK = object()
+# One of 500,000 image ids and rows has 1.5 million. Each may make an object, of a byte of the file.
+_MOST_OPCODES = 2_000_000
+# Multiples of 2**61 - 1 have the same hash, and a dict of many of them takes hours.
+_LARGEST_KEY = 1 << 63
 _PUSH_ARGUMENT = {
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE"),
     *("BINSTRING", "SHORT_BINSTRING", "STRING"),
@@ -78,13 +83,16 @@ class SafeUnpickler:
         self._memo: dict[int, Any] = {}
         try:
             bounded: Any = _BoundedFile(file, size)
-            for opcode, argument, _ in pickletools.genops(bounded):
+            opcodes = pickletools.genops(bounded)
+            for count, (opcode, argument, _) in enumerate(opcodes, start=1):
+                if count > _MOST_OPCODES:
+                    raise InputError(f"refused: a pickle of more than {_MOST_OPCODES:,} opcodes")
                 if opcode.name == "STOP":
                     return self._stack.pop()
                 self._step(opcode.name, argument)
         except InputError:
             raise
-        # What a damaged pickle makes of the disassembler and the stack.
+        # What a damaged pickle makes of the disassembler, the stack, and NumPy.
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
             raise DamagedPickle(f"damaged pickle ({error})") from error
         raise DamagedPickle("damaged pickle (it ends too early)")
@@ -107,9 +115,10 @@ class SafeUnpickler:
                 stack.append(tuple(reversed(items)))
             case "DICT":
                 # Of protocol 0, Python 2's default.
-                values = self._pop_to_mark()
-                stack.append(dict(zip(values[::2], values[1::2], strict=True)))
+                stack.append(_with_items({}, self._pop_to_mark()))
             case "BINPUT" | "LONG_BINPUT" | "PUT":
+                if argument >= _LARGEST_KEY:
+                    raise ValueError("a memo index of more than 64 bits")
                 self._memo[argument] = stack[-1]
             case "MEMOIZE":
                 self._memo[len(self._memo)] = stack[-1]
@@ -118,7 +127,7 @@ class SafeUnpickler:
             case "GLOBAL":
                 stack.append(self._global(argument))
             case "STACK_GLOBAL":
-                name, module = stack.pop(), stack.pop()
+                name, module = _expect(stack.pop(), str), _expect(stack.pop(), str)
                 stack.append(self._global(f"{module} {name}"))
             case "BINPERSID" if self._persistent:
                 stack.append(self._persistent(stack.pop()))
@@ -136,11 +145,11 @@ class SafeUnpickler:
                 values = self._pop_to_mark()
                 _expect(stack[-1], list).extend(values)
             case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                _expect(stack[-1], dict)[key] = value
+                item = [stack.pop(), stack.pop()]
+                _with_items(_expect(stack[-1], dict), item[::-1])
             case "SETITEMS":
                 values = self._pop_to_mark()
-                _expect(stack[-1], dict).update(zip(values[::2], values[1::2], strict=True))
+                _with_items(_expect(stack[-1], dict), values)
             case _:
                 raise InputError(f"refused: pickle opcode {opcode}, which data does not need")
 
@@ -155,7 +164,8 @@ class SafeUnpickler:
             return _Callable(name)
         if name in self._constants:
             return self._constants[name]
-        raise InputError(f"refused: the file asks for {name.replace(' ', '.')}, which is not data")
+        shown = name.replace(" ", ".") if name.isprintable() else repr(name)
+        raise InputError(f"refused: the file asks for {shown:.200}, which is not data")
 
     def _call(self, function: Any, arguments: Any) -> Any:
         if not isinstance(function, _Callable):
@@ -181,6 +191,35 @@ class _Callable:
 
     def __init__(self, name: str):
         self.name = name
+
+
+def ordered_dict(*items: Any) -> collections.OrderedDict:
+    """Return what the call of collections.OrderedDict in a pickle gives.
+
+    Args:
+        *items: Nothing, or a list of [key, value] as Python 2 writes it.
+
+    Raises:
+        InputError: A key is not that of data.
+        ValueError: The items are no such list.
+    """
+    pairs = _expect(items[0], list) if items else []
+    if any(not isinstance(pair, list | tuple) or len(pair) != 2 for pair in pairs):
+        raise ValueError("an item is no key and value")
+    return _with_items(collections.OrderedDict(), [part for pair in pairs for part in pair])
+
+
+def _with_items(target: dict, values: list[Any]) -> Any:
+    """Add items to a dict, given as keys and values in turn, after a check of the keys.
+
+    The hash of a tuple in a tuple in a tuple, and so on, overflows the stack and ends the process.
+    """
+    for key, value in zip(values[::2], values[1::2], strict=True):
+        is_small = isinstance(key, int) and abs(key) < _LARGEST_KEY
+        if not is_small and not isinstance(key, str | bytes):
+            raise InputError(f"refused: a {type(key).__name__} as key of a dict")
+        target[key] = value
+    return target
 
 
 def _expect(value: Any, kind: type) -> Any:

@@ -6,12 +6,12 @@ then the storages, each a number of elements (int64) and their bytes. The publis
 checkpoints have the older format.
 """
 
-import collections
 import dataclasses
 import functools
 import math
 import os
 import pathlib
+import reprlib
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.converters.formats.file_kind import foreign_kind
-from lxmert_tf.converters.formats.safe_unpickler import SafeUnpickler
+from lxmert_tf.converters.formats.safe_unpickler import SafeUnpickler, ordered_dict
 from lxmert_tf.errors import InputError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -120,17 +120,19 @@ def _read_legacy(path: pathlib.Path) -> dict[str, StoredTensor]:
             raise InputError("not a PyTorch file: its magic number is wrong")
         version = unpickler.load(file, total)
         if version != LEGACY_VERSION:
-            raise InputError(f"unknown PyTorch format {version!r}; expected {LEGACY_VERSION}")
+            raise InputError(f"unknown PyTorch format {_shown(version)}; expected {LEGACY_VERSION}")
         unpickler.load(file, total)  # Sizes of C types on the system that wrote the file.
         state = _checked(unpickler.load(file, total))
         item_sizes = {t.storage.key: t.storage.dtype.itemsize for t in state.values()}
         starts: dict[str, int] = {}
         sizes: dict[str, int] = {}
         for key in unpickler.load(file, total):
+            if not isinstance(key, str):
+                raise InputError("damaged pickle (the key of a storage is not a string)")
             [count] = struct.unpack("<q", file.read(8))
             starts[key], sizes[key] = file.tell(), count * item_sizes[key]
             if count < 0 or starts[key] + sizes[key] > total:
-                raise InputError(f"cut short: storage {key} ends after the end of the file")
+                raise InputError(f"cut short: storage {key!r} ends after the end of the file")
             file.seek(sizes[key], os.SEEK_CUR)
 
     def read_bytes(key: str, start: int, length: int) -> bytes:
@@ -143,7 +145,7 @@ def _read_legacy(path: pathlib.Path) -> dict[str, StoredTensor]:
 
 def _unpickler() -> SafeUnpickler:
     callables: dict[str, Callable[..., Any]] = {
-        "collections OrderedDict": collections.OrderedDict,
+        "collections OrderedDict": ordered_dict,
         "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
         "torch._utils _rebuild_parameter": lambda tensor, *_: tensor,
     }
@@ -153,9 +155,9 @@ def _unpickler() -> SafeUnpickler:
 def _persistent(identity: Any) -> _Storage:
     kind, dtype, key, _, count = identity[:5]
     if kind != "storage" or not isinstance(dtype, np.dtype) or not isinstance(key, str):
-        raise InputError(f"refused: persistent ID {kind!r} is not a storage")
+        raise InputError(f"refused: persistent ID {_shown(kind)} is not a storage")
     if not isinstance(count, int) or count < 0 or "/" in key:
-        raise InputError(f"damaged pickle (storage {key!r} of {count!r} elements)")
+        raise InputError(f"damaged pickle (storage {key!r} of {_shown(count)} elements)")
     if len(identity) > 5 and identity[5] is not None:
         raise InputError("views of storages, which PyTorch wrote before 0.4, are not supported")
     return _Storage(key, dtype, count)
@@ -173,6 +175,11 @@ def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
     if all(shape) and offset + _span(shape, strides) > storage.count:
         raise InputError("damaged pickle (a tensor ends after its storage)")
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
+
+
+def _shown(value: Any) -> str:
+    # A list of two lists of two lists, and so on, has a long text.
+    return reprlib.repr(value)
 
 
 def _span(shape, strides) -> int:
@@ -211,7 +218,7 @@ def _stored_tensors(
 def _read_tensor(tensor: _Tensor, where: str, read_bytes: _ReadBytes) -> np.ndarray:
     storage, shape = tensor.storage, tensor.shape
     if not all(shape):
-        return np.zeros(shape, np.float32)
+        return _empty(shape, where)
     size = storage.dtype.itemsize
     length = size * _span(shape, tensor.strides)
     try:
@@ -222,5 +229,16 @@ def _read_tensor(tensor: _Tensor, where: str, read_bytes: _ReadBytes) -> np.ndar
         raise InputError(f"{where} is cut short")
     values = np.frombuffer(data, storage.dtype).astype(np.float32, copy=False)
     strides = [stride * values.itemsize for stride in tensor.strides]
-    # The view stays inside the buffer, which `_span` has measured.
-    return np.array(np.lib.stride_tricks.as_strided(values, shape, strides), order="C")
+    try:
+        # The view stays inside the buffer, which `_span` has measured.
+        return np.array(np.lib.stride_tricks.as_strided(values, shape, strides), order="C")
+    except (ValueError, OverflowError) as error:
+        # NumPy has at most 32 axes, or 64.
+        raise InputError(f"{where} has a shape that NumPy cannot have ({error})") from error
+
+
+def _empty(shape: tuple[int, ...], where: str) -> np.ndarray:
+    try:
+        return np.zeros(shape, np.float32)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{where} has a shape that NumPy cannot have ({error})") from error

@@ -46,6 +46,7 @@ from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
 _SUFFIX = re.compile(r"\.(h5|hdf5)$")
 # A pickle of 120,000 ids has 2 MB.
 _LARGEST_PICKLE = 64 << 20
+_MOST_ROWS = 1 << 31
 
 
 class BottomUpHdf5(RegionReader):
@@ -174,7 +175,8 @@ def _read_ids(path: str, updated: float) -> dict[int, str]:
     except RegionError as error:
         raise InputError(f"{path}: {error}") from error
     is_fit = isinstance(rows, dict) and all(
-        type(image_id) in (int, str) and type(row) is int for image_id, row in rows.items()
+        type(image_id) in (int, str) and type(row) is int and 0 <= row < _MOST_ROWS
+        for image_id, row in rows.items()
     )
     if not is_fit:
         raise InputError(f"{path}: must hold a dict of image ids and rows")
