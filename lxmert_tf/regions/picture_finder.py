@@ -3,8 +3,10 @@
 import functools
 import importlib.util
 import io
+import lzma
 import os
 import pathlib
+import struct
 import zipfile
 import zlib
 from typing import NamedTuple
@@ -18,6 +20,11 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 # A larger member of an archive is no picture that anyone wants to see.
 LARGEST_BYTES = 100_000_000
 EASY_VQA = "easy_vqa"
+# Of pictures and archives that are damaged, encrypted, or compressed in an unknown way.
+_ERRORS = (
+    *(InputError, OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(RuntimeError, LookupError, ValueError, OverflowError, struct.error),
+)
 
 
 class PictureFinder:
@@ -56,7 +63,7 @@ class PictureFinder:
         try:
             content = self._read(image_id, source)
             return None if content is None else decode_image(io.BytesIO(content))
-        except (InputError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        except _ERRORS:
             # A damaged or encrypted picture is one that cannot be shown.
             return None
 
@@ -69,7 +76,9 @@ class PictureFinder:
         if self._place.is_dir():
             return (self._place / name).read_bytes()
         with zipfile.ZipFile(self._place) as archive:
-            if archive.getinfo(name).file_size > LARGEST_BYTES:
+            member = archive.getinfo(name)
+            # LZMA would let a file of a few bytes ask for 4 GB.
+            if member.file_size > LARGEST_BYTES or member.compress_type == zipfile.ZIP_LZMA:
                 return None
             return archive.read(name)
 

@@ -8,8 +8,11 @@ import contextlib
 import dataclasses
 import functools
 import gzip
+import io
+import math
 import os
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -28,9 +31,17 @@ GZIP = ".gz"
 _ZIP = ".zip"
 # Errors on reading a compressed file that is damaged.
 READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
+# What else `zipfile` raises on a damaged archive, an encrypted member, or an unknown compression.
+_ZIP_ERRORS = (*READ_ERRORS, RuntimeError, LookupError, ValueError, OverflowError, struct.error)
+# Of members. LZMA would let a file of a few bytes ask for 4 GB.
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+# What a compressed file expands to may have so many bytes, or so many times its size. JSON has 20
+# times, TSV twice.
+_SMALL_BYTES, _LARGEST_EXPANSION = 256 << 20, 100
+_BLOCK_BYTES = 1 << 20
 # Files and folders that systems and people put beside data.
 _NO_DATA = re.compile(
-    r"\.(?!\.?$)|(__macosx|thumbs\.db|desktop\.ini)$"
+    r"\.(?!\.?$)|(__macosx|thumbs\.db|desktop\.ini|icon\r)\Z"
     r"|(readme|licen[cs]e|copying|changelog)(\.(md|txt|rst|html))?$",
     re.IGNORECASE,
 )
@@ -119,7 +130,7 @@ def open_input(file: InputFile, start: int = 0) -> Iterator[BufferedIOBase]:
             raw.seek(start)
         if _has_ending(file.path, GZIP):
             with gzip.open(raw) as content:
-                yield content
+                yield _Expanding(content, raw, file.name)
         else:
             yield raw
 
@@ -152,12 +163,12 @@ def _matches(pattern: str) -> list[InputFile]:
                 "archive for all"
             )
         return [dataclasses.replace(file, named=True) for file in chosen]
-    result, archives = [], []
+    result: list[InputFile] = []
+    archives: list[str] = []
     for file in _remote_matches(pattern) if "://" in pattern else _local_matches(pattern):
         if _has_ending(file.path, _ZIP):
             archives.append(file.path)
-            members = _members(file.path)
-            result += [f for f in members if all(map(_may_be_data, str(f.member).split("/")))]
+            result += filter(_member_may_be_data, _members(file.path))
         else:
             result.append(file)
     if archives and not result:
@@ -227,6 +238,20 @@ def _may_be_data(name: str) -> bool:
     return not _NO_DATA.match(name)
 
 
+def _member_may_be_data(file: InputFile) -> bool:
+    """Return whether a member of an archive may be an input.
+
+    Raises:
+        InputError: It may, but its name cannot be shown in messages.
+    """
+    name = str(file.member)
+    if not all(map(_may_be_data, name.split("/"))):
+        return False
+    if not name.isprintable():
+        raise InputError(f"{file.path}: refused: a member is named {name!r:.200}")
+    return True
+
+
 def _is_lmdb(path: str) -> bool:
     return os.path.exists(os.path.join(path, "data.mdb"))
 
@@ -275,17 +300,73 @@ def _kept_archive(path: str, updated: float, process: int) -> zipfile.ZipFile:
 
 def _open_archive(path: str, raw: BufferedIOBase) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(raw)
-    except zipfile.BadZipFile as error:
+        archive = zipfile.ZipFile(raw)
+    except _ZIP_ERRORS as error:
         raise InputError(f"{path}: not a zip archive, or cut short") from error
+    # Members that share their bytes let a small archive hold any amount.
+    size = raw.seek(0, os.SEEK_END)
+    if sum(member.compress_size for member in archive.infolist()) > size:
+        raise InputError(f"{path}: refused: its members overlap, or it is cut short")
+    return archive
 
 
 def _open_member(archive: zipfile.ZipFile, file: InputFile) -> Any:
     try:
-        return archive.open(file.member or "")
-    except (RuntimeError, NotImplementedError, KeyError, zipfile.BadZipFile) as error:
-        # Encrypted, compressed in a way that Python does not know, or damaged.
-        raise InputError(f"{file.name}: cannot be read: {error}") from error
+        member = archive.getinfo(file.member or "")
+        if member.compress_type not in COMPRESSIONS:
+            raise NotImplementedError("That compression method is not supported")
+        # `zipfile` reads no more than this size.
+        _check_expansion(file.name, member.file_size, member.compress_size)
+        return archive.open(member)
+    except InputError:
+        raise
+    except _ZIP_ERRORS as error:
+        # Encrypted, compressed in a way that is not read, or damaged.
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file.name}: cannot be read: {reason}") from error
+
+
+def _check_expansion(name: str, expanded: int, compressed: int) -> None:
+    if expanded > max(_SMALL_BYTES, _LARGEST_EXPANSION * compressed):
+        raise InputError(
+            f"{name}: refused: {compressed:,} bytes expand to {expanded:,} or more; decompress the "
+            "file if it is no bomb"
+        )
+
+
+class _Expanding(io.BufferedIOBase):
+    """The content of a compressed file, which ends in an InputError if it expands too much.
+
+    Args:
+        content: The content.
+        raw: The compressed file, whose position tells what was read of it.
+        name: Its name, for messages.
+    """
+
+    def __init__(self, content: BufferedIOBase, raw: Any, name: str):
+        self._content, self._raw, self._name = content, raw, name
+        self._count = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return so many bytes, fewer at the end; all if the size is negative."""
+        wanted = math.inf if size is None or size < 0 else size
+        parts: list[bytes] = []
+        while wanted > 0 and (part := self.read1(int(min(wanted, _BLOCK_BYTES)))):
+            parts.append(part)
+            wanted -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read1(self, size: int = -1) -> bytes:
+        """Return at most so many bytes, none at the end."""
+        part = self._content.read1(_BLOCK_BYTES if size < 0 else size)
+        self._count += len(part)
+        if self._count > _SMALL_BYTES:
+            _check_expansion(self._name, self._count, self._raw.tell())
+        return part
 
 
 def _reason(error: Exception) -> str:

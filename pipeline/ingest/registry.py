@@ -150,9 +150,10 @@ def detect_format(file: InputFile) -> str:
             return _COLUMNS[count]
     if columns == [0]:
         raise InputError(f"{file.name}: the file is empty")
+    names = ""
     with contextlib.suppress(*READ_ERRORS):
         check_line_breaks(file, max(_COLUMNS))
-    names = ", ".join(header_of(file))
+        names = ", ".join(header_of(file))
     raise InputError(
         f"{file.name}: columns in the first line: {columns[0]}{names and f' ({names})'}; LXMERT's "
         f"TSV has 10 ({', '.join(LxmertTsv.columns)}), bottom-up's 6 "

@@ -57,7 +57,11 @@ def read_npy(stream: BufferedIOBase) -> Any:
     data = stream.read(length)
     if len(data) < length or not dtype.itemsize:
         raise _damaged()
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
+    try:
+        return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
+    except (ValueError, OverflowError) as error:
+        # An empty array may have other sides of any length, and any number of them.
+        raise _damaged() from error
 
 
 def _object(stream: BufferedIOBase) -> Any:

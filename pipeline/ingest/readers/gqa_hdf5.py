@@ -30,6 +30,8 @@ from pipeline.ingest.interfaces import (
 )
 from pipeline.ingest.parsers.hdf5 import HDF5_ERRORS, find_dataset, open_hdf5, row_bytes
 
+# The published file has 20 MB.
+_LARGEST_INFO = 128 << 20
 _NAME = re.compile(r"(.*?)(?:_([0-9]{1,6}))?\.(?:h5|hdf5)", re.DOTALL | re.IGNORECASE)
 
 
@@ -81,7 +83,10 @@ def _read_info(path: str, updated: float) -> dict[int, dict[int, list[GqaEntry]]
     # The file has 149,000 entries, so each worker parses it once for many pieces.
     try:
         with open_input(InputFile(path, 0)) as content:
-            info = json.load(content)
+            text = content.read(_LARGEST_INFO + 1)
+        if len(text) > _LARGEST_INFO:
+            raise InputError(f"{path}: refused: larger than {_LARGEST_INFO >> 20} MB")
+        info = json.loads(text)
     except InputError:
         # It is a ValueError, too.
         raise

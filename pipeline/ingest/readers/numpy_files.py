@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import io
 import posixpath
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ import numpy as np
 from lxmert_tf.data.scene import SceneImage
 from lxmert_tf.errors import InputError
 from pipeline.ingest.checks.region_checks import RegionError, checked_image, read_image
-from pipeline.ingest.files import READ_ERRORS, InputFile, open_input
+from pipeline.ingest.files import COMPRESSIONS, READ_ERRORS, InputFile, open_input
 from pipeline.ingest.image_names import name_of_file, parse_name
 from pipeline.ingest.interfaces import ALL_ROWS, Piece, ReadError, ReadImage, RegionReader
 from pipeline.ingest.parsers.npy_stream import LARGEST, read_npy
@@ -134,7 +135,7 @@ _INFO = "_info.npy"
 # Errors of zipfile on damaged, encrypted or unusually compressed archives.
 _ZIP_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError),
-    *(NotImplementedError, RuntimeError, OverflowError, MemoryError),
+    *(NotImplementedError, RuntimeError, OverflowError, MemoryError, struct.error),
 )
 
 
@@ -208,13 +209,25 @@ def _read_npz(data: bytes) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for member in archive.infolist():
-                name, ending = posixpath.splitext(member.filename)
-                if ending == ".npy" and name in (*NAMES, "info"):
-                    with archive.open(member) as content:
-                        arrays[name] = read_npy(content)  # type: ignore[arg-type]
+            for name, member in _wanted(archive):
+                with archive.open(member) as content:
+                    arrays[name] = read_npy(content)  # type: ignore[arg-type]
     except _ZIP_ERRORS as error:
         raise RegionError("the file is damaged or cut short") from error
     info = arrays.pop("info", None)
     # What is in both is equal.
     return {**info, **arrays} if isinstance(info, dict) else arrays
+
+
+def _wanted(archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:
+    """Return the arrays in an archive that are read, by name, after a check of their sizes."""
+    found = []
+    for member in archive.infolist():
+        name, ending = posixpath.splitext(member.filename)
+        if ending == ".npy" and name in (*NAMES, "info"):
+            found.append((name, member))
+    if any(member.compress_type not in COMPRESSIONS for _, member in found):
+        raise RegionError("the arrays are compressed in another way than NumPy compresses them")
+    if sum(member.file_size for _, member in found) > LARGEST:
+        raise RegionError("the arrays are larger than 256 MB")
+    return found

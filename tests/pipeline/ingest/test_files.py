@@ -1,7 +1,10 @@
 """Input files by path and pattern, and what among them is no input."""
 
+import gzip
 import os
 import pathlib
+import stat
+import struct
 import zipfile
 
 import pytest
@@ -13,6 +16,7 @@ from pipeline.ingest.config import IngestConfig, PartConfig, RegionFiles, Senten
 from pipeline.ingest.files import InputFile, closing_archives, find_inputs, open_input
 from pipeline.ingest.inputs import inputs_of
 from pipeline.ingest.registry import detect_format
+from tests.lxmert_tf.samples import one_line
 from tests.pipeline.ingest import detections
 from tests.pipeline.ingest.job_files import lxmert_row
 
@@ -236,3 +240,97 @@ def test_numbers_at_the_end_of_names_are_part_of_the_ids(folder):
     write("scan.001", "scan.002", "d/other.007", content=b"x")
     tasks = inputs("scan.001", "scan.002", "d/other.007", form="pictures").regions
     assert [task.image_id for task in tasks] == ["scan.001", "scan.002", "other"]
+
+
+def refused(pattern: str) -> str:
+    """What is said of an archive, or of its first member when that is read."""
+    with pytest.raises(InputError) as caught:
+        with open_input(find_inputs([pattern])[0]) as content:
+            while content.read1(1 << 20):
+                pass
+    return one_line(caught)
+
+
+def declare(path: str, size: int) -> None:
+    """Write another uncompressed size of the only member into an archive."""
+    data = bytearray(pathlib.Path(path).read_bytes())
+    struct.pack_into("<I", data, data.index(b"PK\x01\x02") + 24, size)
+    write(path, content=bytes(data))
+
+
+def test_a_member_that_expands_too_much_is_refused_before_it_is_read(folder):
+    with zipfile.ZipFile("bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.json", bytes(100_000))
+    with open_input(find_inputs(["bomb.zip"])[0]) as content:
+        assert len(content.read()) == 100_000
+    declare("bomb.zip", 1 << 30)
+    message = refused("bomb.zip")
+    assert "bomb.zip!a.json: refused" in message and "expand to 1,073,741,824" in message
+
+
+def test_a_gzip_file_that_expands_too_much_is_refused(folder, monkeypatch):
+    write("bomb.json.gz", content=gzip.compress(bytes(20_000_000)))
+    with open_input(find_inputs(["bomb.json.gz"])[0]) as content:
+        assert len(content.read(1000)) == 1000 and len(content.read()) == 19_999_000
+    monkeypatch.setattr(files, "_SMALL_BYTES", 1 << 20)
+    assert "bomb.json.gz: refused" in refused("bomb.json.gz")
+    # One that holds as much as it says passes.
+    write("large.json.gz", content=gzip.compress(os.urandom(3 << 20)))
+    with open_input(find_inputs(["large.json.gz"])[0]) as content:
+        assert len(content.read()) == 3 << 20
+
+
+def test_members_that_share_their_bytes_are_refused(folder):
+    with zipfile.ZipFile("a.zip", "w") as archive:
+        archive.writestr("a.json", bytes(10_000))
+    data = pathlib.Path("a.zip").read_bytes()
+    start, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    entry = data[start:end]
+    copies = b"".join(entry.replace(b"a.json", b"%d.json" % number) for number in range(9))
+    tail = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 9, 9, len(copies), start, 0)
+    write("a.zip", content=data[:start] + copies + tail)
+    assert "its members overlap" in refused("a.zip")
+
+
+def test_a_member_in_lzma_is_refused(folder):
+    # Its header may ask for a dictionary of 4 GB.
+    with zipfile.ZipFile("a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.json", "[]")
+    assert "a.zip!a.json: cannot be read" in refused("a.zip")
+
+
+def test_nothing_leaves_an_archive(folder):
+    secret = folder / "secret.txt"
+    secret.write_text("secret")
+    link = zipfile.ZipInfo("link.json")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    (folder / "inner").mkdir()
+    with zipfile.ZipFile("inner/a.zip", "w") as archive:
+        archive.writestr("../../up.json", "[1]")
+        archive.writestr("/absolute.json", "[2]")
+        archive.writestr(link, str(secret))
+    before = sorted(folder.rglob("*"))
+    read = {}
+    for file in find_inputs(["inner/a.zip"]):
+        with open_input(file) as content:
+            read[file.member] = content.read()
+    # A link is the path that it leads to, as text.
+    assert read == {
+        "../../up.json": b"[1]",
+        "/absolute.json": b"[2]",
+        "link.json": str(secret).encode(),
+    }
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("flags", [0x800, 0])
+def test_a_damaged_directory_of_an_archive_is_refused_in_one_line(folder, flags):
+    with zipfile.ZipFile("a.zip", "w") as archive:
+        archive.writestr("a.json", "[]")
+    data = bytearray(pathlib.Path("a.zip").read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    # The name is not UTF-8, or the member needs version 25.5 of the format.
+    struct.pack_into("<HH", data, entry + 6, 20 if flags else 255, flags)
+    data[entry + 46] = 0xFF
+    write("a.zip", content=bytes(data))
+    assert "a.zip: not a zip archive" in refused("a.zip")

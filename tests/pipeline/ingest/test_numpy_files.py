@@ -2,6 +2,7 @@ import contextlib
 import gzip
 import io
 import os
+import struct
 import zipfile
 
 import numpy as np
@@ -264,3 +265,34 @@ def test_every_version_of_the_format_is_read(version):
     later = stream.getvalue()[:6] + b"\4" + stream.getvalue()[7:]
     with pytest.raises(RegionError, match=r"not of version 1\.0, 2\.0, or 3\.0"):
         read_npy(io.BytesIO(later))
+
+
+def test_arrays_that_expand_too_much_together_are_refused(tmp_path):
+    path = write_npz(tmp_path / "a.npz", detections.small("a"))
+    data = bytearray(path.read_bytes())
+    start = 0
+    # Each may have 256 MB by itself.
+    for _ in range(3):
+        start = data.index(b"PK\x01\x02", start + 1)
+        struct.pack_into("<I", data, start + 24, 100 << 20)
+    path.write_bytes(data)
+    assert reasons(read_all(NumpyFiles(), path)) == ["the arrays are larger than 256 MB"]
+
+
+def test_arrays_in_lzma_are_refused(tmp_path):
+    path = write_npz(tmp_path / "a.npz", detections.small("a"))
+    with zipfile.ZipFile(path) as archive:
+        arrays = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for name, content in arrays.items():
+            archive.writestr(name, content)
+    [reason] = reasons(read_all(NumpyFiles(), path))
+    assert "compressed in another way" in reason
+
+
+@pytest.mark.parametrize("shape", ["(0, 1180591620717411303424)", f"({'0, ' * 100})"])
+def test_an_empty_array_of_any_other_sides_is_damaged(shape):
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    data = np.lib.format.magic(1, 0) + struct.pack("<H", len(header)) + header
+    with pytest.raises(RegionError, match="damaged"):
+        read_npy(io.BytesIO(data))
