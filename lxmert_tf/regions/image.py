@@ -37,6 +37,10 @@ _BITS_PER_SAMPLE = 258
 _PHOTOMETRIC = 262
 _YCBCR = 6
 
+# Where a pass over the pixels of a JPEG image begins. Progressive ones have about ten; each of the
+# thousands that fit into a small file takes as long as the largest image.
+_SCAN, _MOST_SCANS = b"\xff\xda", 200
+
 TOO_LARGE = "the image is too large; at most 89 megapixels"
 _CUT_SHORT = "the file is cut short"
 # What Pillow's decoders say if a file ends too early.
@@ -89,6 +93,8 @@ def decode_image(file: BinaryIO) -> np.ndarray:
         try:
             with Image.open(file, formats=_formats()) as picture:
                 _check_size(picture)
+                if picture.format in ("JPEG", "MPO"):
+                    _check_scans(file)
                 upright = _upright(picture)
                 # Decoding may find another size.
                 _check_size(upright)
@@ -108,6 +114,15 @@ def _check_size(picture: Image.Image) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and picture.width * picture.height > limit:
         raise InputError(TOO_LARGE)
+
+
+def _check_scans(file: BinaryIO) -> None:
+    position = file.tell()
+    file.seek(0)
+    scans = file.read().count(_SCAN)
+    file.seek(position)
+    if scans > _MOST_SCANS:
+        raise InputError(f"a JPEG image of more than {_MOST_SCANS} scans; save it anew")
 
 
 def _reason(error: Exception, file: BinaryIO) -> str:

@@ -1,5 +1,6 @@
 """Label maps of the TensorFlow Object Detection API: the names of a model's classes."""
 
+import os
 import pathlib
 import re
 
@@ -8,11 +9,14 @@ from lxmert_tf.errors import InputError
 BACKGROUND = "background"
 _LARGEST_ID = 1_000_000
 _ID = re.compile(r"\d{1,7}")
-_STRING = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+# More than those of any data set. The patterns take time in proportion to the length: none can fail
+# at the end of a long text and begin anew at its next character.
+_LARGEST_FILE = 1 << 20
+_STRING = r"""(?:"(?:[^"\\]|\\[\s\S])*(?:"|\\?\Z)|'(?:[^'\\]|\\[\s\S])*(?:'|\\?\Z))"""
 _COMMENT = re.compile(rf"({_STRING})|\#[^\n]*")
-_ITEM = re.compile(rf"item\s*:?\s*\{{((?:{_STRING}|\{{[^{{}}]*\}}|[^{{}}\"'])*)\}}")
+_ITEM = re.compile(rf"item\s*(?::\s*)?\{{((?:{_STRING}|\{{[^{{}}]*\}}|[^{{}}\"'])*)\}}")
 _NESTED = re.compile(rf"({_STRING})|\{{[^{{}}]*\}}")
-_FIELD = re.compile(rf"(\w+)\s*:\s*({_STRING}|[^\s,;]+)")
+_FIELD = re.compile(rf"(?<!\w)(\w+)\s*:\s*({_STRING}|[^\s,;]+)")
 
 
 def read_label_map(path: str) -> tuple[str, ...]:
@@ -28,6 +32,8 @@ def read_label_map(path: str) -> tuple[str, ...]:
         InputError: The file cannot be read or is not a label map.
     """
     try:
+        if os.path.getsize(path) > _LARGEST_FILE:
+            raise InputError(f"{path}: refused: a label map of more than {_LARGEST_FILE >> 20} MB")
         text = pathlib.Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
@@ -39,7 +45,9 @@ def read_label_map(path: str) -> tuple[str, ...]:
         name = fields.get("display_name") or fields.get("name")
         number = fields.get("id", "")
         if not name or not _ID.fullmatch(number) or not 0 < int(number) <= _LARGEST_ID:
-            raise InputError(f"{path}: {' '.join(item[0].split())[:80]} must have an id and a name")
+            shown = " ".join(item[0].split())[:80]
+            shown = shown if shown.isprintable() else repr(shown)
+            raise InputError(f"{path}: {shown} must have an id and a name")
         if int(number) in names:
             raise InputError(f"{path}: duplicate id {number}")
         names[int(number)] = _unquote(name)

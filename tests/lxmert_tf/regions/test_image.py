@@ -446,6 +446,20 @@ def test_any_damage_gives_pixels_or_one_line(form, changes):
         assert (pixels.ndim, pixels.shape[2], pixels.dtype) == (3, 3, np.uint8)
 
 
+def test_a_jpeg_image_of_very_many_scans_is_refused(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(CORNERS).resize([64, 64]).save(path, progressive=True)
+    content = path.read_bytes()
+    last = content.rindex(b"\xff\xda")
+    scan = content[last:-2]
+    path.write_bytes(content[:last] + 20 * scan + content[-2:])
+    assert read_image(path).shape == (64, 64, 3)
+    path.write_bytes(content[:last] + 300 * scan + content[-2:])
+    with pytest.raises(InputError) as raised:
+        read_image(path)
+    assert "more than 200 scans" in one_line(raised)
+
+
 def test_a_damaged_tiff_file_prints_nothing(tmp_path):
     file = io.BytesIO()
     Image.fromarray(CORNERS).save(file, "TIFF", compression="tiff_lzw")
