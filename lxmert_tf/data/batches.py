@@ -17,6 +17,7 @@ import tensorflow as tf
 from lxmert_tf import storage
 from lxmert_tf.data import scene_tensors, schema
 from lxmert_tf.data.answer_table import AnswerTable
+from lxmert_tf.data.record_lengths import check_lengths
 from lxmert_tf.errors import InputError
 from lxmert_tf.local_copy import RecordCopies
 from lxmert_tf.stored_folder import check_finished
@@ -91,9 +92,9 @@ def read_records(files: Sequence[str]) -> tf.data.Dataset:
     if len(compressed) > 1:
         raise InputError("some of the record files are gzipped and some are not; read one kind")
     compression = "GZIP" if True in compressed else ""
-    if any(map(storage.is_url, files)):
-        return _read_copies(list(files), compression)
-    return tf.data.TFRecordDataset(list(files), compression)
+    if compression and not any(map(storage.is_url, files)):
+        return tf.data.TFRecordDataset(list(files), compression)
+    return _read_one_by_one(list(files), compression)
 
 
 # Nothing in these datasets needs AutoGraph, which takes seconds to rewrite what they call.
@@ -329,6 +330,8 @@ def naming_damaged_files(files: Sequence[str]) -> Iterator[None]:
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         # Finding the file takes another pass over the data, so it is done only now.
         for name in files:
+            if not name.endswith(".gz") and not storage.is_url(name):
+                check_lengths(name)
             try:
                 for _ in read_records([name]):
                     pass
@@ -338,12 +341,17 @@ def naming_damaged_files(files: Sequence[str]) -> Iterator[None]:
 
 
 @tf.autograph.experimental.do_not_convert
-def _read_copies(files: list[str], compression: str) -> tf.data.Dataset:
+def _read_one_by_one(files: list[str], compression: str) -> tf.data.Dataset:
     copies = RecordCopies()
 
     def fetch(name: bytes) -> bytes:
         path = name.decode()
-        return (copies.fetch(path) if storage.is_url(path) else path).encode()
+        if storage.is_url(path):
+            path = copies.fetch(path)
+        if not compression:
+            # Not for all files at once, because their pages are then read twice from the disk.
+            check_lengths(path)
+        return path.encode()
 
     def release(path: bytes) -> bool:
         copies.release(path.decode())
