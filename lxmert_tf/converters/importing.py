@@ -26,6 +26,7 @@ from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.models.pair_classifier import LxmertPairClassifier
 from lxmert_tf.models.presets import PresetModel
 from lxmert_tf.models.pretrainer import LxmertPretrainer
+from lxmert_tf.models.stored_size import check_stored_size
 
 # Prefixes in other checkpoints and the release's, of which the first that matches is replaced.
 _PREFIXES = (
@@ -136,7 +137,7 @@ def import_weights(
             vocabulary = read_vocabulary(checkpoint)
         model = _build(LxmertBackbone, config, checkpoint, vocabulary, answers=None)
         return model, load_tensors(bert_variables(model), tensors)
-    cls = model_class(tensors)
+    cls, given = model_class(tensors), config
     if source == "lxrt":
         config = config or foreign_config.from_tensors(tensors, str(checkpoint))
         if vocabulary is None:
@@ -147,6 +148,8 @@ def import_weights(
             vocabulary = find_vocabulary(name, config.vocab_size)
         if answers is None:
             answers = named_answers
+    if given is None:
+        check_stored_size(config, checkpoint, cls.head_names)
     model = _build(cls, config, checkpoint, vocabulary, answers)
     return model, load_tensors(model_variables(model), tensors)
 

@@ -28,6 +28,7 @@ from lxmert_tf.hub import local_directory
 from lxmert_tf.layers.normalization import LayerNorm
 from lxmert_tf.local_copy import local_name
 from lxmert_tf.models.config import LxmertConfig
+from lxmert_tf.models.stored_size import check_stored_size
 from lxmert_tf.text_file import read_lines
 
 _logger = logging.getLogger(__name__)
@@ -244,6 +245,8 @@ class PresetModel(keras.Model):
             config = LxmertConfig.from_dict(config)
         if config.num_answers != description.config.num_answers:
             stored["answers"] = None
+        if "config" not in kwargs:
+            check_stored_size(config, local_directory(directory), cls.head_names)
         try:
             model = cls(**{**stored, **kwargs})
         except ValueError as error:
