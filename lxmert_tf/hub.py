@@ -250,7 +250,8 @@ def _has_parts(index: pathlib.Path) -> bool:
     if index.suffix == ".index":
         parts = [path.name for path in index.parent.glob(f"{index.stem}.data-*-of-*")]
         # Such as weights.data-00000-of-00002.
-        return bool(parts) and len(parts) == int(parts[0].rpartition("-")[2])
+        count = parts[0].rpartition("-")[2] if parts else ""
+        return count.isdecimal() and len(parts) == int(count)
     content = read_json(index)
     files = content.get("weight_map") if isinstance(content, dict) else None
     # A damaged list is refused where the weights are read.
