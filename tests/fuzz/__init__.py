@@ -1,0 +1,1 @@
+"""Mutations of small valid files of each format, read by what reads such files from strangers."""
