@@ -163,7 +163,7 @@ def test_a_model_is_trained_resumed_asked_exported_and_served_from_a_bucket(
     pretrained = f"{bucket}/pretrained"
     pretraining = training(
         *("pretrain", "configs/pretraining/easy_vqa.yaml", records, pretrained),
-        *("--model-config", folder / "model.yaml", "--set", "stages.0.epochs=4"),
+        *("--model-config", folder / "model.yaml", "--set", "stages.0.epochs=8"),
     )
     kill_after_a_checkpoint(pretraining, pretrained)
     again = lxmert(*pretraining, status=2)
