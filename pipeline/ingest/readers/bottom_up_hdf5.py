@@ -46,6 +46,8 @@ from pipeline.ingest.parsers.numpy_pickle import load_numpy_pickle
 _SUFFIX = re.compile(r"\.(h5|hdf5)$")
 # A pickle of 120,000 ids has 2 MB.
 _LARGEST_PICKLE = 64 << 20
+# Rows become keys, and integers can be made of which many share a hash. Those that no file has are
+# rejected image by image.
 _MOST_ROWS = 1 << 31
 
 
@@ -175,7 +177,7 @@ def _read_ids(path: str, updated: float) -> dict[int, str]:
     except RegionError as error:
         raise InputError(f"{path}: {error}") from error
     is_fit = isinstance(rows, dict) and all(
-        type(image_id) in (int, str) and type(row) is int and 0 <= row < _MOST_ROWS
+        type(image_id) in (int, str) and type(row) is int and abs(row) < _MOST_ROWS
         for image_id, row in rows.items()
     )
     if not is_fit:
