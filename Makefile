@@ -73,7 +73,7 @@ else
 		--constraints requirements/lock-today-tfx.txt --output-file requirements/lock-today.txt
 endif
 
-audit: venv ## list known vulnerabilities of the locked packages (asks pypi.org)
+audit: venv ## list known vulnerabilities of the locked packages (needs the network)
 	$(UV) tool run pip-audit --requirement $(LOCKED) --require-hashes --disable-pip
 
 sbom: venv ## write dist/sbom.json, the locked packages in CycloneDX's format

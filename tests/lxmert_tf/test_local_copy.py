@@ -11,14 +11,6 @@ from lxmert_tf.errors import InputError
 fsspec = pytest.importorskip("fsspec")
 
 
-@pytest.fixture
-def url(request):
-    """Return an empty folder in memory."""
-    folder = f"memory://{request.node.originalname}"
-    yield folder
-    storage.remove(folder)
-
-
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LXMERT_CACHE", str(tmp_path / "cache"))

@@ -12,14 +12,6 @@ fsspec = pytest.importorskip("fsspec")
 
 
 @pytest.fixture
-def url(request):
-    """Return an empty folder in memory."""
-    folder = f"memory://{request.node.originalname}"
-    yield folder
-    storage.remove(folder)
-
-
-@pytest.fixture
 def folder(tmp_path):
     """Return a local folder of files."""
     for name in ("preset.json", "zeros.bin", "assets/vocab.txt", "assets/deep/a.txt", ".hidden"):

@@ -10,14 +10,6 @@ pytest.importorskip("fsspec")
 
 
 @pytest.fixture
-def url(request):
-    """Return an empty folder in memory."""
-    folder = f"memory://{request.node.originalname}"
-    yield folder
-    storage.remove(folder)
-
-
-@pytest.fixture
 def quick(monkeypatch):
     """Let writers give signs of life often, and wait shortly."""
     monkeypatch.setattr(stored_folder, "BEAT", 0.02)

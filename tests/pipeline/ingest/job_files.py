@@ -14,6 +14,7 @@ from pipeline.ingest.config import (
     SentenceFiles,
     SplitConfig,
 )
+from pipeline.ingest.job import run_ingest
 from tests.pipeline.ingest import detections, tsv_rows
 
 
@@ -66,3 +67,15 @@ def rejects_in(folder) -> list[dict]:
 
 def contents(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir()}
+
+
+def check_runner(options: list[str], folder: pathlib.Path) -> None:
+    """Check that a job on another runner writes the bytes of one process."""
+    ids = [f"i{n}" for n in range(8)]
+    files = [write_regions(folder / f"{n}.tsv", ids[n::4]) for n in range(4)]
+    questions = write_questions(folder / "questions.json", [*ids, "missing"])
+    config = config_of(files, [questions], max_reject_fraction=0.5, min_answer_count=2)
+    expected = run_ingest(config, folder / "one")
+    assert expected["sentences"] == {"read": 18, "written": 16, "rejected": 2}
+    assert run_ingest(config, folder / "other", options) == expected
+    assert contents(folder / "other") == contents(folder / "one")

@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from pipeline.ingest.job import run_ingest
-from tests.pipeline.ingest.job_files import config_of, contents, write_questions, write_regions
+from tests.pipeline.ingest.job_files import check_runner
 
 pytest.importorskip("distributed", reason="needs apache-beam[dask]")
 
@@ -53,13 +52,6 @@ def cluster():
 
 @pytest.mark.slow
 def test_a_cluster_writes_the_bytes_of_one_process(cluster, tmp_path):
-    ids = [f"i{n}" for n in range(8)]
-    files = [write_regions(tmp_path / f"{n}.tsv", ids[n::4]) for n in range(4)]
-    questions = write_questions(tmp_path / "questions.json", [*ids, "missing"])
-    config = config_of(files, [questions], max_reject_fraction=0.5, min_answer_count=2)
-    expected = run_ingest(config, tmp_path / "one")
     runner = "apache_beam.runners.dask.dask_runner.DaskRunner"
     options = [f"--runner={runner}", f"--dask_client_address={cluster}", "--dask_npartitions=4"]
-    assert run_ingest(config, tmp_path / "cluster", options) == expected
-    assert expected["sentences"] == {"read": 18, "written": 16, "rejected": 2}
-    assert contents(tmp_path / "cluster") == contents(tmp_path / "one")
+    check_runner(options, tmp_path)

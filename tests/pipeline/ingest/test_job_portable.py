@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from pipeline.ingest.job import run_ingest
-from tests.pipeline.ingest.job_files import config_of, contents, write_questions, write_regions
+from tests.pipeline.ingest.job_files import check_runner
 
 
 def free_port() -> int:
@@ -71,10 +70,4 @@ def job_server(tmp_path):
 
 @pytest.mark.slow
 def test_a_job_server_writes_the_bytes_of_one_process(job_server, tmp_path):
-    ids = [f"i{n}" for n in range(8)]
-    files = [write_regions(tmp_path / f"{n}.tsv", ids[n::4]) for n in range(4)]
-    questions = write_questions(tmp_path / "questions.json", [*ids, "missing"])
-    config = config_of(files, [questions], max_reject_fraction=0.5, min_answer_count=2)
-    expected = run_ingest(config, tmp_path / "one")
-    assert run_ingest(config, tmp_path / "portable", job_server) == expected
-    assert contents(tmp_path / "portable") == contents(tmp_path / "one")
+    check_runner(job_server, tmp_path)
