@@ -174,7 +174,7 @@ def test_bodies_beyond_the_limit_of_all_are_refused_until_there_is_room(versions
         )
 
 
-def test_a_second_signal_does_not_wait(versions):
+def test_a_second_signal_does_not_wait_to_close_the_port(versions):
     with running_server(versions) as (server, endpoint):
         with unfinished_request(endpoint):
             server.handle_exit(signal.SIGTERM, None)

@@ -11,7 +11,7 @@ from lxmert_tf.serving.server.rest import RestServer
 class DrainingServer(uvicorn.Server):
     """Runs a `RestServer` until SIGTERM, and then until the requests in progress are answered.
 
-    Meanwhile new requests get status 503. A second SIGTERM, or SIGINT, does not wait for them.
+    Meanwhile new requests get status 503. A second SIGTERM, or SIGINT, closes the port at once.
 
     Args:
         config: Of uvicorn.

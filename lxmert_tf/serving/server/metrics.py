@@ -5,6 +5,7 @@ TensorFlow Serving writes a slash in the name of a metric as a colon, and times 
 without the suffix `_total`, which these names do not have.
 """
 
+import abc
 import bisect
 import threading
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ OTHER_STATUS = "INTERNAL"
 Labels = tuple[str, ...]
 
 
-class _Metric:
+class _Metric(abc.ABC):
     """A metric with a value for each combination of its labels' values.
 
     Args:
@@ -52,8 +53,9 @@ class _Metric:
         with self._lock:
             yield from self._samples()
 
+    @abc.abstractmethod
     def _samples(self) -> Iterator[str]:
-        raise NotImplementedError
+        """Yield a line for each value."""
 
     def _sample(self, suffix: str, values: Labels, value: float, **more: str) -> str:
         pairs = [*zip(self._labels, values), *more.items()]
