@@ -6,11 +6,12 @@ from typing import Any
 
 import gradio as gr
 
-from lxmert_tf.app.bars import CHOOSE, bar_list, message
+from lxmert_tf.app.bars import CHOOSE, bar_list
 from lxmert_tf.app.events import USES_MODEL, event_value
 from lxmert_tf.app.history import History
+from lxmert_tf.app.messages import error_message, message
 from lxmert_tf.app.model_tab import ModelTab
-from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of
+from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel
 from lxmert_tf.app.sentences import MAX_CHARACTERS, typed_lines
 from lxmert_tf.app.visitor_picture import FORGET_AFTER, VisitorPicture
 from lxmert_tf.errors import InputError
@@ -112,7 +113,7 @@ class AskTab(ModelTab):
         try:
             picture = visit.picture.read_by(self._models, name)
         except InputError as error:
-            return gr.skip(), gr.skip(), message(sentence_of(error), is_error=True)
+            return gr.skip(), gr.skip(), error_message(error)
         visit = dataclasses.replace(visit, picture=picture)
         return visit, picture.regions_view(name, ALT), message(picture.count_regions(name))
 
@@ -121,7 +122,7 @@ class AskTab(ModelTab):
             visit, history, sentence = self._answers(text, visit, name, other)
         except InputError as error:
             # The question stays, to be asked again.
-            return gr.skip(), gr.skip(), gr.skip(), message(sentence_of(error), is_error=True)
+            return gr.skip(), gr.skip(), gr.skip(), error_message(error)
         return "", visit, history, message(sentence)
 
     def _ask_suggested(self, visit: Visit | None, name: str, other: str, event: gr.EventData):
@@ -158,7 +159,7 @@ class AskTab(ModelTab):
             assert visit is not None
             view = visit.picture.attention_view(self._models, name, asked.question, ALT)
         except InputError as error:
-            return gr.skip(), message(sentence_of(error), is_error=True)
+            return gr.skip(), error_message(error)
         return view, message(f"The picture shows where the model looked for “{asked.question}”.")
 
     def _history(self, visit: Visit) -> str:

@@ -44,16 +44,3 @@ def bar_list(
             f"{row}</button></li>"
         )
     return f'<ol class="bars" aria-label="{html.escape(label)}">{"".join(items)}</ol>'
-
-
-def message(text: str, is_error: bool = False) -> str:
-    """Return one sentence for the visitor, which screen readers read out.
-
-    Args:
-        text: The sentence; nothing is shown if it is empty.
-        is_error: Whether it says that something failed.
-    """
-    if not text:
-        return ""
-    kind = ("alert", "error") if is_error else ("status", "note")
-    return f'<p role="{kind[0]}" class="message {kind[1]}">{html.escape(text)}</p>'

@@ -6,11 +6,12 @@ from typing import Any
 
 import gradio as gr
 
-from lxmert_tf.app.bars import CHOOSE, bar_list, message
+from lxmert_tf.app.bars import CHOOSE, bar_list
 from lxmert_tf.app.events import USES_MODEL, event_value
 from lxmert_tf.app.history import History
+from lxmert_tf.app.messages import error_message, message
 from lxmert_tf.app.model_tab import ModelTab
-from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of
+from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel
 from lxmert_tf.app.sentences import MAX_CHARACTERS
 from lxmert_tf.app.visitor_picture import FORGET_AFTER, VisitorPicture
 from lxmert_tf.errors import InputError
@@ -101,7 +102,7 @@ class CompareTab(ModelTab):
             answers = self._models[name].judge(left.by_model[name], right.by_model[name], statement)
         except InputError as error:
             kept = (gr.skip(),) * 5
-            return *kept, message(sentence_of(error), is_error=True)
+            return *kept, error_message(error)
         judged = judged.with_entries(Judged(statement, answers, (left.digest, right.digest), name))
         sentence = f"The model says: {answers[0][0]}."
         if self._models[name].shows_attention:
@@ -127,7 +128,7 @@ class CompareTab(ModelTab):
                 for side, picture in zip(SIDES, pictures)
             ]
         except InputError as error:
-            return gr.skip(), gr.skip(), message(sentence_of(error), is_error=True)
+            return gr.skip(), gr.skip(), error_message(error)
         sentence = f"The pictures show where the model looked for “{chosen.statement}”."
         return *views, message(sentence)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from lxmert_tf.app.bars import message
 from lxmert_tf.app.events import PRIVATE, USES_MODEL, event_value
 from lxmert_tf.app.example_pictures import CHOOSE, Example, example_buttons
+from lxmert_tf.app.messages import error_message, message
 from lxmert_tf.app.uploads import read_picture_file, uploaded_path
 from lxmert_tf.errors import InputError
 
@@ -81,10 +81,9 @@ class PicturePanel:
                     return (gr.skip(),) * (2 + len(outputs) + len(parts))
                 view, sentence, *others = handle(picture, *values)
             except InputError as error:
-                keep = (gr.skip(),) * (1 + len(outputs))
+                kept = (gr.skip(),) * len(outputs)
                 emptied = (gr.update(value=None), gr.skip(), gr.skip())
-                first, *rest = keep
-                return first, message(sentence_of(error), is_error=True), *rest, *emptied
+                return gr.skip(), error_message(error), *kept, *emptied
             # A picture that was read need not be kept in the input.
             hidden = gr.update(value=None, visible=False)
             return (
@@ -140,12 +139,3 @@ class PicturePanel:
             return None
         example = self._examples[number]
         return GivenPicture(read_picture_file(example.path), example.questions)
-
-
-def sentence_of(error: InputError) -> str:
-    """Return an error as a sentence for visitors."""
-    text = " ".join(str(error).split())
-    # A path or a URL stays as it is.
-    begins_with_word = text.partition(" ")[0].isalpha()
-    text = text[:1].upper() + text[1:] if begins_with_word else text
-    return text if text.endswith(".") else f"{text}."

@@ -5,10 +5,11 @@ from typing import Any
 
 import gradio as gr
 
-from lxmert_tf.app.bars import CHOOSE, bar_list, message
+from lxmert_tf.app.bars import CHOOSE, bar_list
 from lxmert_tf.app.events import USES_MODEL, event_value
+from lxmert_tf.app.messages import error_message, message
 from lxmert_tf.app.model_tab import ModelTab
-from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel, sentence_of
+from lxmert_tf.app.picture_panel import GivenPicture, PicturePanel
 from lxmert_tf.app.sentences import MAX_CHARACTERS, typed_lines
 from lxmert_tf.app.visitor_picture import FORGET_AFTER, VisitorPicture
 from lxmert_tf.errors import InputError
@@ -74,7 +75,7 @@ class RankTab(ModelTab):
             picture = visit.picture.read_by(self._models, name)
             ranked = self._models[name].rank(picture.by_model[name], sentences)
         except InputError as error:
-            return gr.skip(), gr.skip(), message(sentence_of(error), is_error=True)
+            return gr.skip(), gr.skip(), error_message(error)
         bars = bar_list(
             ranked, "Sentences, the best match first", "0", "Show where the model looked"
         )
@@ -89,7 +90,7 @@ class RankTab(ModelTab):
             assert visit is not None
             view = visit.picture.attention_view(self._models, visit.name, sentence, ALT)
         except InputError as error:
-            return gr.skip(), message(sentence_of(error), is_error=True)
+            return gr.skip(), error_message(error)
         return view, message(f"The picture shows where the model looked for “{sentence}”.")
 
 

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse
 from starlette.routing import Mount
 
-from lxmert_tf.app.picture_panel import sentence_of
+from lxmert_tf.app.messages import sentence_of
 from lxmert_tf.html_page import html_page
 from lxmert_tf.serving.errors import Unavailable
 

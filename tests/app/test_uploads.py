@@ -2,8 +2,9 @@
 
 import pytest
 
-from lxmert_tf.app.bars import bar_list, message
+from lxmert_tf.app.bars import bar_list
 from lxmert_tf.app.example_pictures import easy_vqa_examples, example_buttons, examples_in
+from lxmert_tf.app.messages import error_message, message
 from lxmert_tf.app.sentences import MAX_CHARACTERS, typed_lines
 from lxmert_tf.app.uploads import read_picture_file, uploaded_path
 from lxmert_tf.errors import InputError
@@ -85,3 +86,5 @@ def test_what_models_and_visitors_say_is_text_and_not_html():
     assert 'aria-label="a &quot;label&quot;"' in bars
     assert message("<i>") == '<p role="status" class="message note">&lt;i&gt;</p>'
     assert message("") == ""
+    alert = '<p role="alert" class="message error">No model is &lt;i&gt;.</p>'
+    assert error_message(InputError("no model is\n<i>")) == alert
