@@ -103,6 +103,11 @@ def run(args: argparse.Namespace) -> int:
     as_json = args.log_format == "json"
     if args.log_questions and not as_json:
         raise InputError("--log-questions needs --log-format json")
+    if args.max_bodies_mb < args.max_body_mb:
+        raise InputError(
+            f"--max-bodies-mb {args.max_bodies_mb} must be at least --max-body-mb "
+            f"{args.max_body_mb}, or the largest request would never fit"
+        )
     labels = dict(_label(text) for text in args.label)
     for origin in args.cors_origin:
         _check_origin(origin)

@@ -13,9 +13,12 @@ import pytest
 import requests
 
 from lxmert_tf.cli import main as cli
+from lxmert_tf.errors import InputError
 from lxmert_tf.serving.client import Client
 from lxmert_tf.serving.server.metrics import BUCKETS, Counter, ServerMetrics
 from lxmert_tf.serving.server.model_versions import ModelVersions
+from lxmert_tf.serving.server.served_saved_model import ServedSavedModel
+from lxmert_tf.serving.session import SavedModelSession
 from tests.serving.rest import NAME, running, running_server
 
 PREDICT = f"/v1/models/{NAME}:predict"
@@ -79,6 +82,15 @@ def test_a_version_that_cannot_be_loaded_is_counted(tiny, tmp_path):
     assert f'{loads}{{model_path="{tmp_path}/2",status="fail"}} 1\n' in page
     [time] = re.findall(rf'load_latency{{model_path="{tmp_path}/1"}} (\S+)', page)
     assert float(time) > 1000
+
+
+def test_a_saved_model_that_fails_otherwise_than_expected_is_refused(tiny, monkeypatch):
+    def fail(self, signature, inputs):
+        raise ValueError("Cannot feed value of shape (1, 2)\nfor tensor")
+
+    monkeypatch.setattr(SavedModelSession, "run", fail)
+    with pytest.raises(InputError, match=r"warm-up failed: Cannot feed value of shape \(1, 2\)$"):
+        ServedSavedModel(tiny.saved_model)
 
 
 def test_buckets_count_what_is_at_most_their_edge():
@@ -174,6 +186,36 @@ def test_bodies_beyond_the_limit_of_all_are_refused_until_there_is_room(versions
         )
 
 
+def test_a_body_that_is_refused_takes_no_room_while_the_rest_is_read(versions):
+    def wait_for(endpoint, size, status) -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            answer = requests.post(f"{endpoint}{PREDICT}", data=b" " * size, timeout=60)
+            if answer.status_code == status:
+                return
+        raise AssertionError(f"{answer.status_code} {answer.text}")
+
+    with running(versions, max_bodies=1000) as endpoint:
+        address = urllib.parse.urlsplit(endpoint)
+        head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n".encode()
+        with contextlib.ExitStack() as stack:
+            one, other = (
+                stack.enter_context(socket.create_connection((address.hostname, address.port)))
+                for _ in range(2)
+            )
+            one.sendall(head + b" " * 600)
+            wait_for(endpoint, 500, 503)
+            other.sendall(head + b" " * 300)
+            wait_for(endpoint, 200, 503)
+            # Too much beside the other one.
+            other.sendall(b" " * 300)
+            wait_for(endpoint, 400, 400)
+            other.sendall(b" " * 300)
+            assert b" 503 " in other.recv(1000)
+            one.sendall(b" " * 300)
+            assert b" 400 " in one.recv(1000)
+
+
 def test_a_second_signal_does_not_wait_to_close_the_port(versions):
     with running_server(versions) as (server, endpoint):
         with unfinished_request(endpoint):
@@ -229,3 +271,12 @@ def test_an_unexpected_error_is_named_in_the_log(versions, monkeypatch):
 def test_questions_are_logged_only_as_json(capsys, tmp_path):
     assert cli.main(["serve", "--model", str(tmp_path), "--log-questions"]) == 2
     assert capsys.readouterr().err == "lxmert serve: --log-questions needs --log-format json\n"
+
+
+def test_bodies_have_room_for_the_largest_request(capsys, tmp_path):
+    arguments = ["--max-body-mb", "8", "--max-bodies-mb", "4"]
+    assert cli.main(["serve", "--model", str(tmp_path), *arguments]) == 2
+    assert capsys.readouterr().err == (
+        "lxmert serve: --max-bodies-mb 4 must be at least --max-body-mb 8, or the largest request "
+        "would never fit\n"
+    )

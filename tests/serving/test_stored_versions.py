@@ -40,7 +40,11 @@ def serve(url, monkeypatch):
     monkeypatch.setattr(
         model_versions, "_load_model", lambda path: (path / "saved_model.pb").read_text()
     )
-    return lambda **labels: ModelVersions(url, labels, lambda line: None)
+
+    def serve(log=lambda line: None, **labels):
+        return ModelVersions(url, labels, log)
+
+    return serve
 
 
 def test_the_highest_version_and_labels_are_served_and_new_ones_found(serve, export):
@@ -80,6 +84,59 @@ def test_the_models_in_memory_answer_while_the_bucket_does_not(serve, export, mo
         with pytest.raises(InputError, match="the link is down"):
             serve()
     assert versions.get() == (1, "model")
+
+
+def test_a_version_that_cannot_be_downloaded_is_tried_again(serve, export, monkeypatch):
+    export(1, "model")
+    lines = []
+    versions = serve(lines.append)
+    export(2, "new model")
+
+    def fail(path, target):
+        raise InputError(f"{path}: the link is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "download", fail)
+        for _ in range(4):
+            versions.refresh()
+    assert versions.get() == (1, "model")
+    [line] = [line for line in lines if "the link is down" in line]
+    versions.refresh()
+    assert versions.get() == (2, "new model")
+
+
+def test_at_the_start_a_model_that_cannot_be_downloaded_is_refused(serve, export, monkeypatch):
+    export(1, "model")
+
+    def fail(path, target):
+        raise InputError(f"{path}: the link is down")
+
+    monkeypatch.setattr(storage, "download", fail)
+    with pytest.raises(InputError, match="the link is down"):
+        serve()
+
+
+def test_a_version_for_an_engine_that_is_not_installed_leaves_the_others(
+    serve, export, monkeypatch
+):
+    export(1, "model")
+    lines = []
+    versions = serve(lines.append)
+    load = model_versions._load_model
+
+    def load_if_installed(path):
+        if "other" in (path / "saved_model.pb").read_text():
+            raise ModuleNotFoundError("No module named 'engine'", name="engine")
+        return load(path)
+
+    monkeypatch.setattr(model_versions, "_load_model", load_if_installed)
+    for number, text in ((2, "other engine"), (3, "new model")):
+        export(number, text)
+        versions.refresh()
+        versions.refresh()
+    assert versions.get() == (3, "new model")
+    [line] = [line for line in lines if "engine" in line]
+    assert line.endswith("/2: needs the package 'engine', which is not installed")
 
 
 def test_a_url_stands_for_its_highest_version(export, url):

@@ -52,6 +52,8 @@ class ModelVersions:
         self._log = log
         self._seen: dict[int, Fingerprint] = {}
         self._failed: dict[int, Fingerprint] = {}
+        # Why a version cannot be downloaded, which is logged once.
+        self._unreachable: dict[int, str] = {}
         self._served: dict[int, ServedModel] = {}
         found = self._find()
         if not found:
@@ -110,19 +112,48 @@ class ModelVersions:
         return sorted(self._served, reverse=True)
 
     def _load(self, number: int, place: pathlib.Path | str, fingerprint: Fingerprint) -> None:
+        path = self._fetch(number, place)
+        if path is None:
+            return
         started = time.perf_counter()
         succeeded = False
         try:
-            model = _load_model(local_directory(place))
+            model = _load_model(path)
             succeeded = True
         except InputError as error:
             self._failed[number] = fingerprint
             self._log(str(error))
             return
+        except ModuleNotFoundError as error:
+            # At the start, the command says what to install.
+            if not self._served:
+                raise
+            self._failed[number] = fingerprint
+            self._log(f"{place}: needs the package {error.name!r}, which is not installed")
+            return
         finally:
             self.metrics.record_load(str(place), succeeded, time.perf_counter() - started)
         self._served = {**self._served, number: model}
         self._log(f"serving version {number}")
+
+    def _fetch(self, number: int, place: pathlib.Path | str) -> pathlib.Path | None:
+        """Return where the files of a version are on this machine, or None if they cannot be had.
+
+        Raises:
+            InputError: They cannot be had, and nothing is served yet.
+        """
+        try:
+            path = local_directory(place)
+        except InputError as error:
+            if not self._served:
+                raise
+            # Unlike a damaged model, it is tried again at the next check.
+            if self._unreachable.get(number) != str(error):
+                self._unreachable[number] = str(error)
+                self._log(str(error))
+            return None
+        self._unreachable.pop(number, None)
+        return path
 
     def _drop(self, found: Iterable[int]) -> None:
         kept = {n for n in self._labels.values() if n in self._served}

@@ -247,16 +247,24 @@ class RestServer:
         chunks: list[bytes] = []
         size = held = 0
         try:
+            fits = True
             async for chunk in _chunks(request):
                 size += len(chunk)
-                # The rest is read, too: a client that still sends would not see the response.
-                if size <= self._max_body and self._body_bytes + len(chunk) <= self._max_bodies:
+                used = self._body_bytes + len(chunk)
+                if fits and size <= self._max_body and used <= self._max_bodies:
                     chunks.append(chunk)
                     held += len(chunk)
-                    self._body_bytes += len(chunk)
+                    self._body_bytes = used
+                    continue
+                # The rest is read, too: a client that still sends would not see the response. But
+                # it takes no room, or large bodies that arrive together would all be refused.
+                fits = False
+                chunks.clear()
+                self._body_bytes -= held
+                held = 0
             if size > self._max_body:
                 raise RequestError(413, f"the body exceeds {self._max_body:,} bytes")
-            if size > held:
+            if not fits:
                 reason = f"the bodies in progress exceed {self._max_bodies:,} bytes"
                 raise RequestError(503, f"server busy: {reason}; try again later")
             yield b"".join(chunks)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from lxmert_tf.errors import InputError
+from lxmert_tf.errors import InputError, first_line
 from lxmert_tf.serving.errors import RequestError
 from lxmert_tf.serving.server.served_model import ServedModel
 from lxmert_tf.serving.session import SavedModelSession
@@ -61,8 +61,9 @@ class ServedSavedModel(ServedModel):
             raise InputError(
                 f"{directory}: no signature or input {error}; not an answer model"
             ) from error
-        except RequestError as error:
-            raise InputError(f"{directory}: warm-up failed: {error.reason}") from error
+        # Among them a ValueError for inputs of other shapes than those of an answer model.
+        except Exception as error:
+            raise InputError(f"{directory}: warm-up failed: {first_line(error)}") from error
 
     def _warmup_requests(self) -> Iterator[Request]:
         features = self.specs["serving_default"]["region_features"]
