@@ -41,6 +41,7 @@ def create_pipeline(
     schema_file: str = SCHEMA_FILE,
     enable_cache: bool = True,
     beam_args: Sequence[str] = DIRECT_RUNNER,
+    workers: int = 1,
 ) -> tfx.dsl.Pipeline:
     """Build the pipeline without running it.
 
@@ -52,6 +53,7 @@ def create_pipeline(
         schema_file: The TFDV schema that the examples must match.
         enable_cache: Whether unchanged components reuse the results of earlier runs.
         beam_args: Options of the Beam runner.
+        workers: Number of processes that ingest, on this machine.
 
     Returns:
         The pipeline, ready for a TFX runner.
@@ -60,7 +62,7 @@ def create_pipeline(
         pipeline_name=config.pipeline.name,
         pipeline_root=root,
         metadata_connection_config=connection_config(metadata_path),
-        components=create_components(config, push_directory, schema_file),
+        components=create_components(config, push_directory, schema_file, workers=workers),
         enable_cache=enable_cache,
         beam_pipeline_args=list(beam_args),
     )
@@ -71,6 +73,7 @@ def create_components(
     push_directory: str,
     schema_file: str = SCHEMA_FILE,
     approved_strategy: type[tfx.dsl.experimental.ResolverStrategy] = LatestApprovedStrategy,
+    workers: int = 1,
 ) -> list[BaseComponent]:
     """Build the components of the pipeline.
 
@@ -79,12 +82,13 @@ def create_components(
         push_directory: Folder for blessed models.
         schema_file: The TFDV schema, at its path on the machine that runs the pipeline.
         approved_strategy: How to find the statistics of the last data that passed the gate.
+        workers: Number of processes that ingest, on this machine.
 
     Returns:
         The components in topological order.
     """
     settings = config.pipeline
-    example_gen = SceneExampleGen(settings.ingestion)
+    example_gen = SceneExampleGen(settings.ingestion, workers)
     examples = example_gen.outputs["examples"]
     statistics_gen = tfx.components.StatisticsGen(
         examples=examples,

@@ -9,6 +9,9 @@ from lxmert_tf.cli.arguments import (
 )
 from lxmert_tf.runtime import keep_freed_memory, prefer_onednn
 
+# What a key of `--set` begins with if it changes the file of `--task`.
+_TASK = "task."
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
@@ -22,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pretraining", required=True, metavar="FILE", help="how to pre-train each variant"
     )
     parser.add_argument("--task", required=True, metavar="FILE", help="how to fine-tune each")
-    add_override_argument(parser)
+    add_override_argument(parser, "batch_size=64, or task.epochs=2 in that of --task")
     add_data_arguments(parser)
     parser.add_argument(
         "--output",
@@ -38,11 +41,13 @@ def run(args: argparse.Namespace) -> int:
     from lxmert_tf.errors import InputError
     from lxmert_tf.training.config import AblationConfig, FinetuningConfig, PretrainingConfig
 
-    task = load_config(FinetuningConfig, args.task)
+    of_task = [change for change in args.overrides if change.startswith(_TASK)]
+    of_pretraining = [change for change in args.overrides if not change.startswith(_TASK)]
+    task = load_config(FinetuningConfig, args.task, of_task, prefix=_TASK)
     variants = {
         name: None
         if changes is None
-        else load_config(PretrainingConfig, args.pretraining, [*args.overrides, *changes])
+        else load_config(PretrainingConfig, args.pretraining, [*of_pretraining, *changes])
         for name, changes in load_config(AblationConfig, args.config).variants.items()
     }
     model_config = read_model_config(args)

@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from lxmert_tf.cli.arguments import add_override_argument
+from lxmert_tf.cli.arguments import add_override_argument, positive_int
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation import TASKS
 from lxmert_tf.result_files import REPORT
@@ -73,6 +73,13 @@ def _add_run(actions) -> None:
         dest="from_component",
         metavar="COMPONENT",
         help="start from this component, on the results of the last run before it",
+    )
+    run_parser.add_argument(
+        "--workers",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="processes that ingest (default 1); more pay with many images",
     )
     run_parser.add_argument(
         "--dry-run", action="store_true", help="print the components without running them"
@@ -145,7 +152,7 @@ def _run(args: argparse.Namespace) -> int:
 
     # The Pusher writes to local folders.
     pushed_locally = str(pathlib.Path(root, PUSHED)) if is_url(push_to) else push_to
-    record = run_local(config, root, pushed_locally, args.from_component)
+    record = run_local(config, root, pushed_locally, args.from_component, args.workers)
     print_states(record)
     if config.challenge is None:
         print_accuracy(record.accuracy())

@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 from absl import logging as absl_logging
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from google.protobuf import wrappers_pb2
 from tfx import v1 as tfx
 from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
@@ -23,7 +24,13 @@ from tfx.utils import proto_utils
 
 from lxmert_tf.config_file import config_from_mapping
 from lxmert_tf.errors import GateError
-from pipeline.beam.workers import noting_errors, raising_noted_errors
+from pipeline.beam.workers import (
+    noting_errors,
+    process_runner,
+    raising_noted_errors,
+    run_apart,
+    stopped_by_signals,
+)
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.elements import UNUSED, ReadCount, Reject
 from pipeline.ingest.files import find_inputs
@@ -35,6 +42,8 @@ from pipeline.ingest.transforms.serialize_scenes import SerializeScenes
 
 # Suffix of the file with a split's counts of read and rejected images and sentences.
 COUNTS = ".counts.json"
+# Beam's name of the runner in several processes.
+MULTI_PROCESSING = "multi_processing"
 
 
 class SceneExampleGen(QueryBasedExampleGen):
@@ -42,12 +51,13 @@ class SceneExampleGen(QueryBasedExampleGen):
 
     Args:
         config: The ingestion, with `splits`; each of them becomes a split of the examples.
+        workers: Number of processes on this machine.
 
     Raises:
         InputError: The source is unknown, or a pattern matches no files.
     """
 
-    def __init__(self, config: IngestConfig):
+    def __init__(self, config: IngestConfig, workers: int = 1):
         proto = tfx.proto
         inputs = [
             proto.Input.Split(name=name, pattern=json.dumps(dataclasses.asdict(split)))
@@ -66,6 +76,9 @@ class SceneExampleGen(QueryBasedExampleGen):
             custom_config=custom,
             custom_executor_spec=executor_spec.BeamExecutorSpec(SceneExampleGenExecutor),
         )
+        if workers > 1:
+            mode = f"--direct_running_mode={MULTI_PROCESSING}"
+            self.with_beam_pipeline_args([mode, f"--direct_num_workers={workers}"])
 
 
 class SceneExampleGenExecutor(BaseExampleGenExecutor):
@@ -75,11 +88,28 @@ class SceneExampleGenExecutor(BaseExampleGenExecutor):
         """Ingest all splits, then check that not too much was rejected."""
         with tempfile.TemporaryDirectory(prefix="regions-") as folder:
             self._work_folder = folder
+            ingest = functools.partial(super().Do, input_dict, output_dict, exec_properties)
             with raising_noted_errors(folder):
-                super().Do(input_dict, output_dict, exec_properties)
+                if self._in_processes:
+                    with stopped_by_signals():
+                        run_apart(ingest)
+                else:
+                    ingest()
             allowed = ingest_properties(exec_properties)["ingest"]["max_reject_fraction"]
             for path in sorted(pathlib.Path(folder).glob(f"*{COUNTS}")):
                 _check_rejects(json.loads(path.read_text(encoding="utf-8")), allowed)
+
+    @property
+    def _in_processes(self) -> bool:
+        options = PipelineOptions(self._beam_pipeline_args).view_as(DirectOptions)
+        return options.direct_running_mode == MULTI_PROCESSING
+
+    def _make_beam_pipeline(self) -> beam.Pipeline:
+        """Return the pipeline that all splits are read in; TFX calls this."""
+        if not self._in_processes:
+            return super()._make_beam_pipeline()
+        options = PipelineOptions(self._beam_pipeline_args, save_main_session=False)
+        return beam.Pipeline(process_runner(), options)
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
         """Return the transform that reads one split."""

@@ -27,7 +27,11 @@ MAX_SETTING_LENGTH = 300
 
 
 def run_local(
-    config: LoadedPipeline, root, push_directory, from_component: str | None = None
+    config: LoadedPipeline,
+    root,
+    push_directory,
+    from_component: str | None = None,
+    workers: int = 1,
 ) -> RunRecord:
     """Run a pipeline, and print each component as it starts.
 
@@ -37,6 +41,7 @@ def run_local(
         push_directory: Folder for blessed models, which become numbered versions in it.
         from_component: The component to start from, on the results of the last run before it and
             without the cache; None for the whole pipeline.
+        workers: Number of processes that ingest.
 
     Returns:
         The result, read from ML Metadata.
@@ -56,6 +61,7 @@ def run_local(
         metadata_path=str(metadata_path),
         push_directory=str(pathlib.Path(push_directory).resolve()),
         enable_cache=from_component is None,
+        workers=workers,
     )
     options = None
     if from_component is not None:

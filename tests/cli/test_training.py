@@ -138,6 +138,7 @@ def test_an_ablation_prints_a_row_per_variant_and_is_resumed(lxmert, configs, ti
         *("ablate", "--config", configs / "ablation.yaml", "--train", tiny.grouped),
         *("--pretraining", configs / "pretraining.yaml", "--task", configs / "answers.yaml"),
         *("--model-config", configs / "model.yaml", "--validation", tiny.flat, "--output", "set"),
+        *("--set", "task.weight_decay=0.02"),
     )
     first = lxmert(*arguments)
     assert first.status == 0, first
@@ -145,7 +146,10 @@ def test_an_ablation_prints_a_row_per_variant_and_is_resumed(lxmert, configs, ti
     assert [variant for variant, _ in rows] == ["no pre-training", "no QA"]
     settings = json.loads((tmp_path / "set/no-qa/pretraining/run.json").read_text())
     assert settings["pretraining"]["loss_weights"] == {"answers": 0.0}
+    assert settings["pretraining"]["weight_decay"] == 0.01
     assert not (tmp_path / "set/no-pre-training/pretraining").exists()
+    settings = json.loads((tmp_path / "set/no-qa/finetuning/run.json").read_text())
+    assert settings["task"]["weight_decay"] == 0.02
     again = lxmert(*arguments)
     assert re.findall(r"│ (no \S+) +│ +\d+ │ +([\d.]+%) │", again.stdout) == rows
     assert "epoch" not in again.stdout

@@ -20,6 +20,8 @@ from lxmert_tf.data.schema import decode_scene
 from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.models.config import LxmertConfig
 from lxmert_tf.training.config import FinetuningConfig
+from pipeline.beam.workers import process_runner
+from pipeline.components import scene_example_gen
 from pipeline.config import LoadedPipeline, PipelineConfig
 from pipeline.ingest.config import PartConfig, RegionFiles, SentenceFiles, SplitConfig
 from pipeline.pipeline import SCHEMA_FILE, create_pipeline
@@ -79,14 +81,17 @@ def run_up_to(config: LoadedPipeline, root, component: str, **options) -> RunRec
     return read_last_run(metadata_path)
 
 
+def examples_of(record: RunRecord, split: str) -> list[bytes]:
+    files = find_records(f"{record.uris['SceneExampleGen', 'examples']}/Split-{split}")
+    return [r.numpy() for r in tf.data.TFRecordDataset(files, compression_type="GZIP")]
+
+
 class Stopped(NamedTuple):
     error: str
     record: RunRecord
 
     def images(self, split: str) -> list[str]:
-        files = find_records(f"{self.record.uris['SceneExampleGen', 'examples']}/Split-{split}")
-        records = tf.data.TFRecordDataset(files, compression_type="GZIP")
-        return [decode_scene(r.numpy()).images[0].id for r in records]
+        return [decode_scene(e).images[0].id for e in examples_of(self.record, split)]
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +133,22 @@ def test_missing_file_is_an_error_before_anything_runs(config, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.e2e
+def test_processes_ingest_the_same_examples(config, tmp_path, monkeypatch):
+    alone = run_up_to(config, tmp_path / "alone", "SceneExampleGen")
+    runners = []
+    monkeypatch.setattr(
+        scene_example_gen, "process_runner", lambda: runners.append(process_runner()) or runners[0]
+    )
+    processes = run_up_to(config, tmp_path / "two", "SceneExampleGen", workers=2)
+    assert runners
+    for split in config.pipeline.splits:
+        examples = examples_of(processes, split)
+        assert len(examples) > 2
+        assert sorted(examples) == sorted(examples_of(alone, split))
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_data_is_ingested_again_only_when_a_file_changed(config, tmp_path):
     run_up_to(config, tmp_path / "root", "SceneExampleGen")
     again = run_up_to(config, tmp_path / "root", "SceneExampleGen")
@@ -139,7 +160,8 @@ def test_data_is_ingested_again_only_when_a_file_changed(config, tmp_path):
 
 
 @pytest.mark.e2e
-def test_an_error_of_a_reader_ends_the_run_in_its_own_words(config, tmp_path):
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_an_error_of_a_reader_ends_the_run_in_its_own_words(config, tmp_path, workers):
     questions = tmp_path / "v2_OpenEnded_mscoco_val2014_questions.json"
     questions.write_text('{"questions": []}')
     alone = (SentenceFiles((str(questions),), "vqa_official"),)
@@ -148,7 +170,10 @@ def test_an_error_of_a_reader_ends_the_run_in_its_own_words(config, tmp_path):
     broken = dataclasses.replace(config.pipeline, parts=parts)
     with pytest.raises(InputError) as caught:
         run_up_to(
-            dataclasses.replace(config, pipeline=broken), tmp_path / "root", "SceneExampleGen"
+            dataclasses.replace(config, pipeline=broken),
+            tmp_path / "root",
+            "SceneExampleGen",
+            workers=workers,
         )
     annotations = tmp_path / "v2_mscoco_val2014_annotations.json"
     assert str(caught.value) == f"{questions}: annotations not found: {annotations}"
