@@ -4,6 +4,7 @@ A file system may write a new name to the disk before the data that it names. So
 first, then the file is renamed, then the folder that holds the new name is written.
 """
 
+import errno
 import os
 import pathlib
 
@@ -37,5 +38,9 @@ def _write_to_disk(path) -> None:
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
+    except OSError as error:
+        # Some network file systems know no such thing for folders.
+        if not os.path.isdir(path) or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(opened)

@@ -14,6 +14,7 @@ import tempfile
 import threading
 
 from lxmert_tf import storage
+from lxmert_tf.durable import rename_durably
 from lxmert_tf.errors import InputError
 from lxmert_tf.storage import StoredFile
 from lxmert_tf.stored_folder import check_finished
@@ -79,13 +80,13 @@ def copy_directory(url) -> pathlib.Path:
         copy = pathlib.Path(folder, target.name)
         for name in files:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            _download(storage.join(url, name), copy / name)
+            storage.download(storage.join(url, name), copy / name)
         if storage.find_files(url) != files:
             raise InputError(f"{url}: changed while it was read; try again")
         # Another process may have made the same copy.
         with contextlib.suppress(FileExistsError):
             target.parent.mkdir()
-            copy.rename(target)
+            rename_durably(copy, target)
     return target
 
 
@@ -121,8 +122,9 @@ class RecordCopies:
         handle, partial = tempfile.mkstemp(prefix=".partial-", dir=folder)
         os.close(handle)
         try:
-            _download(url, pathlib.Path(partial))
-            os.replace(partial, folder / name)
+            storage.download(url, partial)
+            # A copy is taken for whole by its name alone.
+            rename_durably(pathlib.Path(partial), folder / name)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
@@ -140,13 +142,6 @@ class RecordCopies:
         if self._passing is not None and os.path.dirname(path) == self._passing.name:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-
-
-def _download(url: str, target: pathlib.Path) -> None:
-    try:
-        storage.download(url, target)
-    except OSError as error:
-        raise InputError(f"{target}: {error.strerror or error}") from error
 
 
 def _has_room(folder: pathlib.Path, size: int) -> bool:

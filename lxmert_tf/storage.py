@@ -1,5 +1,7 @@
 """Files and folders by path or URL: the only module that knows the packages behind URLs.
 
+Jobs of Apache Beam read and write with Beam's own file systems (see `pipeline.beam.shared_files`).
+
 A path is a local file or folder. A URL such as `s3://bucket/folder` is read and written with fsspec
 and the package that fsspec uses for its scheme: s3fs, gcsfs, and others. Those packages also find
 the credentials, each where its cloud's own tools look; this module neither takes nor passes any.
@@ -12,10 +14,12 @@ several files tells until the end that it is unfinished (see `lxmert_tf.stored_f
 import contextlib
 import dataclasses
 import datetime
+import errno
 import fnmatch
 import os
 import pathlib
 import re
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,6 +49,8 @@ _USER = re.compile(r"(?<=://)[^\s'\"]*:[^\s'\"]*@")
 _SECRETS = re.compile(r"SECRET|TOKEN|PASSWORD|ACCESS_KEY|ACCOUNT_KEY|CREDENTIAL", re.IGNORECASE)
 # Shorter values of such variables, such as "1" or "true", hide nothing.
 _SHORTEST_SECRET = 8
+# Errors of the disk that copies are written to.
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -247,8 +253,10 @@ def match(pattern) -> list[str]:
     if not is_url(pattern):
         return match_local(pattern)
     wildcard = _WILDCARD.search(pattern)
-    if wildcard is None or exists(pattern):
-        return [pattern] if exists(pattern) else []
+    if exists(pattern):
+        return [pattern]
+    if wildcard is None:
+        return []
     folder, _, _ = pattern[: wildcard.start()].rpartition("/")
     parts = pattern[len(folder) + 1 :].split("/")
     if len(parts) == 1:
@@ -256,19 +264,6 @@ def match(pattern) -> list[str]:
     else:
         names = list(find_files(folder))
     return [join(folder, name) for name in names if _matches(name.split("/"), parts)]
-
-
-def open_file(path) -> Any:
-    """Open a file to read its bytes.
-
-    Raises:
-        InputError: There is none, or the storage of a URL cannot be asked.
-        OSError: A local file cannot be opened.
-    """
-    if not is_url(path):
-        return open(path, "rb")
-    with _explaining(path) as (system, name):
-        return system.open(name, "rb")
 
 
 def read_bytes(path) -> bytes:
@@ -292,11 +287,15 @@ def download(path, target) -> None:
         target: The local path, whose folder exists.
 
     Raises:
-        InputError: The file of a URL cannot be read.
-        OSError: The copy cannot be written.
+        InputError: The file cannot be read, or the copy cannot be written.
     """
     with _explaining(path) as (system, name):
-        system.get_file(name, str(target))
+        try:
+            system.get_file(name, str(target))
+        except OSError as error:
+            if error.filename != str(target) and error.errno not in _DISK_FULL:
+                raise
+            raise InputError(f"{target}: {error.strerror}") from error
 
 
 def upload(source, path) -> None:
@@ -315,7 +314,7 @@ def upload(source, path) -> None:
             system.put_file(str(source), name)
             return
         system.makedirs(folder, exist_ok=True)
-        unfinished = f"{folder}/.{last}.{os.getpid()}.partial"
+        unfinished = f"{folder}/.{last}.{uuid.uuid4().hex}.partial"
         try:
             system.put_file(str(source), unfinished)
             system.mv(unfinished, name)

@@ -87,13 +87,13 @@ class Claim:
     A context in which the signs of life are given. At its end the file stays, unless `release` was
     called.
 
-    Attributes:
-        was_marked: Whether the file was there before.
-
     Args:
         url: The URL of the folder.
         name: The name of the file.
         files: What reads and writes it. Default: `lxmert_tf.storage`.
+
+    Attributes:
+        was_marked: Whether the file was there before.
 
     Raises:
         InputError: Another process writes the folder, or the URL cannot be written.
@@ -145,6 +145,10 @@ class Claim:
 
     def check_content(self, found: object, written: object) -> None:
         """Check that a listing of the folder is what this process has written.
+
+        Args:
+            found: The listing.
+            written: What it must be equal to.
 
         Raises:
             InputError: It differs.

@@ -1,5 +1,7 @@
 """Files survive a loss of power: the system calls that see to it, in their order."""
 
+import errno
+import os
 import re
 import shutil
 import subprocess
@@ -75,6 +77,51 @@ write_checkpoint(tf.train.Checkpoint(v=tf.Variable(1.0)), pathlib.Path({str(tmp_
         f"rename /{index} /{index}",
         "fsync ",
     ]
+
+
+def test_copies_of_what_urls_name_are_on_the_disk_before_their_names(tmp_path):
+    pytest.importorskip("fsspec")
+    code = f"""
+import os
+os.environ["LXMERT_CACHE"] = {str(tmp_path)!r}
+import fsspec
+from lxmert_tf.local_copy import RecordCopies, copy_directory
+fsspec.filesystem("memory").pipe("/bucket/model/weights", b"1")
+copy_directory("memory://bucket/model")
+RecordCopies().fetch("memory://bucket/model/weights")
+"""
+    calls = [re.sub("[0-9a-f]{24}", "ID", call) for call in calls_of(tmp_path, code)]
+    calls = [re.sub(r"\.partial-\w+", "PARTIAL", call) for call in calls]
+    assert calls == [
+        "fsync /models/PARTIAL/model/weights",
+        "fsync /models/PARTIAL/model",
+        "rename /models/PARTIAL/model /models/ID/model",
+        "fsync /models/ID",
+        "fsync /records/PARTIAL",
+        "rename /records/PARTIAL /records/ID-weights",
+        "fsync /records",
+    ]
+
+
+def test_a_file_system_that_cannot_write_folders_is_used_all_the_same(tmp_path, monkeypatch):
+    refused = []
+
+    def fsync(opened):
+        if os.path.isdir(f"/proc/self/fd/{opened}"):
+            refused.append(opened)
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    (tmp_path / "new").write_text("new")
+    rename_durably(tmp_path / "new", tmp_path / "old")
+    assert refused and (tmp_path / "old").read_text() == "new"
+
+    def fill_disk(opened):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fill_disk)
+    with pytest.raises(OSError, match="No space left"):
+        rename_durably(tmp_path / "old", tmp_path / "new")
 
 
 def test_links_and_replaced_files(tmp_path):

@@ -1,5 +1,6 @@
 """Storage by path or URL, with the memory of fsspec in place of a cloud."""
 
+import errno
 import sys
 
 import pytest
@@ -126,6 +127,22 @@ def test_errors_hide_the_secrets_of_the_environment(monkeypatch, url):
         storage.read_bytes("refusing://bucket/x")
     assert str(error.value) == "refusing://bucket/x: 403 for *** at http://***@host/x"
     assert error.value.__cause__ is None and error.value.__suppress_context__
+
+
+def test_a_copy_that_cannot_be_written_is_named(folder, url, tmp_path, monkeypatch):
+    upload_directory(folder, url)
+    source, target = f"{url}/zeros.bin", tmp_path / "copy"
+    with pytest.raises(InputError) as error:
+        storage.download(source, tmp_path)
+    assert str(error.value) == f"{tmp_path}: Is a directory"
+
+    def fill_disk(self, path, target, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "get_file", fill_disk)
+    with pytest.raises(InputError) as error:
+        storage.download(source, target)
+    assert str(error.value) == f"{target}: No space left on device"
 
 
 def test_what_is_missing_is_named(url):
