@@ -10,6 +10,7 @@ from lxmert_tf.errors import InputError
 MAX_MEGABYTES = 20
 # Gradio keeps uploads in the folder that this variable names.
 FOLDER = "GRADIO_TEMP_DIR"
+NOT_UPLOADED = "this is no uploaded picture"
 
 
 def uploaded_path(payload: Any) -> pathlib.Path | None:
@@ -27,10 +28,14 @@ def uploaded_path(payload: Any) -> pathlib.Path | None:
     path = payload.get("path") if isinstance(payload, dict) else None
     if not isinstance(path, str) or not path:
         return None
-    found = pathlib.Path(path).resolve()
     folder = pathlib.Path(os.environ[FOLDER]).resolve()
+    try:
+        found = pathlib.Path(path).resolve()
+    except ValueError as error:
+        # It holds a zero character.
+        raise InputError(NOT_UPLOADED) from error
     if not found.is_relative_to(folder):
-        raise InputError("this is no uploaded picture")
+        raise InputError(NOT_UPLOADED)
     return found
 
 
@@ -41,11 +46,11 @@ def read_picture_file(path: pathlib.Path) -> bytes:
         path: An uploaded file, or an example.
 
     Raises:
-        InputError: The file is too large, or was removed in the meantime.
+        InputError: The file is too large, or cannot be read, as after its removal.
     """
     try:
         if path.stat().st_size > MAX_MEGABYTES * 1_000_000:
             raise InputError(f"the file is too large; at most {MAX_MEGABYTES} MB")
         return path.read_bytes()
-    except FileNotFoundError as error:
+    except OSError as error:
         raise InputError("the picture is no longer here; choose it again") from error

@@ -10,8 +10,10 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse
 from starlette.routing import Mount
+from starlette.types import ASGIApp
 
-from lxmert_tf.app.messages import sentence_of
+from lxmert_tf.app.messages import error_message, sentence_of
+from lxmert_tf.errors import InputError
 from lxmert_tf.html_page import html_page
 from lxmert_tf.serving.errors import Unavailable
 
@@ -27,13 +29,15 @@ setInterval(async () => {{
 }}, {retry});
 </script>
 <p role="alert">{sentence} This page opens by itself once the server answers.</p>"""
+_FAILED = "The page cannot be opened"
 
 
 class WaitingPage:
     """An application that says what is wrong until the server is up, and then is the page.
 
     Args:
-        make_page: Makes the page, and raises `Unavailable` while the server is down.
+        make_page: Makes the page, and raises `Unavailable` while the server is down. Another
+            `InputError` is shown to the visitor.
 
     Attributes:
         app: The application.
@@ -54,11 +58,13 @@ class WaitingPage:
 
     async def _answer(self, scope, receive, send) -> None:
         try:
-            page = await self._made()
+            page: ASGIApp = await self._made()
         except Unavailable as error:
             body = _BODY.format(retry=RETRY, sentence=html.escape(sentence_of(error)))
-            await HTMLResponse(html_page(_TITLE, body), status_code=503)(scope, receive, send)
-            return
+            page = HTMLResponse(html_page(_TITLE, body), status_code=503)
+        except InputError as error:
+            # Such as an example that is no picture: found only now, and the same at the next try.
+            page = HTMLResponse(html_page(_FAILED, error_message(error)), status_code=500)
         await page(scope, receive, send)
 
     async def _made(self) -> fastapi.FastAPI:

@@ -53,7 +53,7 @@ def draw_attention(
         heads: The heads to draw of each layer; see `AttentionMaps.select`.
 
     Raises:
-        InputError: A layer or head does not exist.
+        InputError: A layer or head does not exist, or a PNG would be too large.
     """
     drawing = _Drawing(maps, image)
     chosen = [kind for kind in KINDS if kind in kinds]

@@ -14,8 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lxmert_tf.atomic_write import atomic_file
+from lxmert_tf.errors import InputError
 
 DPI = 110
+# Of a PNG, each way: older versions of Matplotlib, and many viewers, take no larger one.
+MAX_PIXELS = 2**16 - 1
 
 # All lengths are in inches.
 MARGIN = 0.3
@@ -68,17 +71,29 @@ class Section:
     wrapped: Sequence[Panel] = ()
 
 
-def make_page(sections: Sequence[Section], min_width: float) -> Figure:
+def make_page(
+    sections: Sequence[Section], min_width: float, max_pixels: int | None = None
+) -> Figure:
     """Lay out sections from top to bottom.
 
     Args:
         sections: The sections.
         min_width: Smallest width of the page without margins, in inches.
+        max_pixels: Largest width and height in pixels; None allows any.
+
+    Raises:
+        InputError: The page would be larger.
     """
     width = max([min_width, *(_row_width(row) for section in sections for row in section.rows)])
     rows = [row for s in sections for row in (*s.rows, *_wrap(s.wrapped, width))]
     heights = [max(panel.height for panel in row) for row in rows]
     page = (width + 2 * MARGIN, sum(heights) + GAP * (len(rows) - 1) + 2 * MARGIN)
+    across, down = (round(side * DPI) for side in page)
+    if max_pixels is not None and max(across, down) > max_pixels:
+        raise InputError(
+            f"the drawing would have {across:,} x {down:,} pixels, and at most {max_pixels:,} each "
+            "way fit into a PNG; draw less at once, or an SVG"
+        )
     figure = Figure(figsize=page, dpi=DPI)
     # This canvas needs no display; the figure keeps it.
     FigureCanvasAgg(figure)
@@ -99,15 +114,19 @@ def write_page(path, sections: Sequence[Section], min_width: float) -> None:
         path: The file, whose name ends in .png or .svg; an existing one is replaced.
         sections: The sections, from top to bottom.
         min_width: Smallest width of the page without margins, in inches.
+
+    Raises:
+        InputError: A PNG would be too large.
     """
+    is_svg = pathlib.Path(path).suffix.lower() == ".svg"
     # A $ in a text does not begin a formula; scripts that the font lacks are drawn as boxes.
     # The salt makes equal drawings equal files.
     settings: Any = {"text.parse_math": False, "svg.hashsalt": "lxmert"}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
-        figure = make_page(sections, min_width)
+        figure = make_page(sections, min_width, None if is_svg else MAX_PIXELS)
         with atomic_file(path) as unfinished:
-            if pathlib.Path(path).suffix.lower() == ".svg":
+            if is_svg:
                 figure.savefig(unfinished, format="svg", metadata={"Date": None})
             else:
                 figure.savefig(unfinished, format="png")

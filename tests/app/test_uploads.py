@@ -34,7 +34,7 @@ def test_a_path_outside_the_folder_is_refused(folder, tmp_path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"secret")
     (folder / "link.png").symlink_to(secret)
-    for path in (secret, folder / ".." / "secret.png", folder / "link.png"):
+    for path in (secret, folder / ".." / "secret.png", folder / "link.png", folder / "a\0.png"):
         with pytest.raises(InputError, match="no uploaded picture"):
             uploaded_path({"path": str(path)})
 
@@ -46,6 +46,8 @@ def test_a_file_that_is_too_large_or_gone_is_refused(folder):
         read_picture_file(folder / "large.png")
     with pytest.raises(InputError, match="no longer here"):
         read_picture_file(folder / "gone.png")
+    with pytest.raises(InputError, match="no longer here"):
+        read_picture_file(folder)
 
 
 def test_examples_come_from_a_folder_with_its_questions(pictures, tmp_path):

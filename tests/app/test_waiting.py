@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 pytest.importorskip("gradio")
 
 from lxmert_tf.app.waiting import WaitingPage
+from lxmert_tf.errors import InputError
 from lxmert_tf.serving.errors import Unavailable
 
 
@@ -43,6 +44,17 @@ def test_visitors_read_that_the_server_is_down_until_it_is_up():
             assert client.get("/there").json() == {"page": "real"}
         assert events == ["started"]
     assert events == ["started", "ended"]
+
+
+def test_visitors_read_why_a_page_cannot_be_made():
+    def make_page():
+        raise InputError("examples/a.png: not a picture <now>")
+
+    with TestClient(WaitingPage(make_page).app) as client:
+        answer = client.get("/")
+    assert answer.status_code == 500
+    assert "examples/a.png: not a picture &lt;now&gt;." in answer.text
+    assert "<script>" not in answer.text
 
 
 @pytest.mark.slow

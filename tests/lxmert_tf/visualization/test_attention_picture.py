@@ -114,6 +114,12 @@ def test_several_layers_and_heads_are_drawn_one_below_the_other(maps, image, tmp
         np.testing.assert_array_equal(found, expected)
 
 
+def test_a_drawing_that_is_too_large_for_a_png_is_refused(image, tmp_path):
+    with pytest.raises(InputError, match=r"[0-9,]+ x [0-9,]+ pixels, and at most 65,535 each way"):
+        draw_attention(made_up(20, 36), image, SENTENCE, tmp_path / "a.png", layers=[0] * 60)
+    assert not list(tmp_path.iterdir())
+
+
 def test_equal_drawings_are_equal_svg_files(image, tmp_path):
     for name in ("a.svg", "b.svg"):
         draw_attention(made_up(3, 2), image, SENTENCE, tmp_path / name, ["language"])
