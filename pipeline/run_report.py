@@ -16,10 +16,10 @@ from lxmert_tf.result_files import LOG, MODEL_CARD, REPORT
 from lxmert_tf.serving.model_card import EXTRA, markdown_table, section
 from lxmert_tf.terminal import make_console
 from lxmert_tf.text_file import read_text, write_text
+from lxmert_tf.visualization.accuracy_bars import BARS_STYLE, accuracy_bars
 from lxmert_tf.visualization.learning_curves import learning_curves, read_log
 from pipeline.components.anomaly_gate import SPLIT_PREFIX, STATISTICS_FILE
 from pipeline.config import LoadedPipeline
-from pipeline.evaluation import AccuracyByValue
 from pipeline.pipeline import PRETRAINER
 from pipeline.predictions import write_predictions
 from pipeline.run_record import RunRecord
@@ -34,21 +34,16 @@ HEADINGS = {
     PHENOMENON: "By phenomenon",
     LENGTH: "By sentence length",
 }
-# Sizes of the chart's parts in pixels.
-NAMES, BARS, NUMBERS, ROW, AXIS = 220, 420, 160, 24, 16
 
-_STYLE = """body { font-size: 15px; max-width: 820px }
-svg { max-width: 100%; height: auto }
-svg text { font: 13px sans-serif; fill: currentColor }
-.candidate { fill: #3465a4 }
-.baseline { fill: none; stroke: #c4a000; stroke-width: 2 }
-.grid { stroke: currentColor; opacity: 0.2 }
-svg .axis { font-size: 11px; opacity: 0.7 }
+_STYLE = (
+    BARS_STYLE
+    + """body { font-size: 15px; max-width: 820px }
 .yes::before { content: "✓ "; color: #2e7d32 }
 .no::before { content: "✗ "; color: #d32f2f }
 th, td { padding: 0 1em 0 0; text-align: right }
 th:first-child, td:first-child { text-align: left }
 """
+)
 
 
 def print_states(record: RunRecord) -> None:
@@ -90,8 +85,8 @@ def report_html(config: LoadedPipeline, record: RunRecord) -> str:
         parts += _score_tables(record.scores(config.challenge))
     for feature in HEADINGS:
         if feature in candidate:
-            parts.append(f"<h2>{HEADINGS[feature]}</h2>")
-            parts.append(bar_chart(candidate[feature], baseline.get(feature, {})))
+            heading, before = HEADINGS[feature], baseline.get(feature, {})
+            parts += [f"<h2>{heading}</h2>", accuracy_bars(heading, candidate[feature], before)]
     parts += _curves(record)
     title = f"{config.pipeline.name}: soft accuracy on the test split"
     return html_page(title, "\n".join(parts), _STYLE)
@@ -116,41 +111,6 @@ def _score_tables(scores: ScoreReport) -> Iterator[str]:
                 f"<td>{score.rounded:.2f}{score.unit}</td></tr>"
             )
     yield "</table>"
-
-
-def bar_chart(accuracy: AccuracyByValue, baseline: AccuracyByValue) -> str:
-    """Return an SVG with a bar for each value, marked where the baseline's bar would end.
-
-    Args:
-        accuracy: Soft accuracy in 0..1 and number of questions by value.
-        baseline: The same for the model to compare with; empty if there is none.
-    """
-    height = ROW * len(accuracy)
-    lines = [
-        f'<svg viewBox="0 0 {NAMES + BARS + NUMBERS} {height + AXIS}" role="img" '
-        f'width="{NAMES + BARS + NUMBERS}">',
-    ]
-    for percent in (0, 25, 50, 75, 100):
-        x = NAMES + BARS * percent // 100
-        lines += [
-            f'<line class="grid" x1="{x}" x2="{x}" y1="0" y2="{height}"/>',
-            f'<text class="axis" x="{x}" y="{height + 11}" text-anchor="middle">{percent}%</text>',
-        ]
-    for row, (value, (share, count)) in enumerate(accuracy.items()):
-        top, text = ROW * row + 4, ROW * row + 17
-        lines += [
-            f'<text x="{NAMES - 8}" y="{text}" text-anchor="end">{html.escape(value)}</text>',
-            f'<rect class="candidate" x="{NAMES}" y="{top}" width="{share * BARS:.1f}" '
-            f'height="{ROW - 8}"><title>{share:.2%} of {count:,}</title></rect>',
-            f'<text x="{NAMES + BARS + 8}" y="{text}">{share:.2%} of {count:,}</text>',
-        ]
-        if value in baseline:
-            end = NAMES + baseline[value][0] * BARS
-            lines.append(
-                f'<path class="baseline" d="M{end:.1f} {top - 2}v{ROW - 4}">'
-                f"<title>last blessed model: {baseline[value][0]:.2%}</title></path>"
-            )
-    return "\n".join([*lines, "</svg>"])
 
 
 def _verdict(config: LoadedPipeline, record: RunRecord, candidate, baseline) -> Iterator[str]:

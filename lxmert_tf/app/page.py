@@ -30,6 +30,8 @@ _TABS: dict[Task, tuple[str, type[ModelTab]]] = {
 }
 # Events of visitors that wait for a model; the page refuses more.
 MAX_WAITING = 32
+# Visitors whose pictures are kept; with more, the one who was there longest ago is forgotten.
+MAX_VISITORS = 200
 # Seconds: uploaded pictures are looked for this often, and removed at this age.
 CLEAN_EVERY, KEEP_UPLOADS = 60, 600
 # Fonts of the visitor's own system: nothing is fetched.
@@ -74,6 +76,7 @@ def create_app(
                 for label, tab in tabs.items():
                     with gr.Tab(label):
                         tab.build()
+    blocks.state_session_capacity = MAX_VISITORS
     blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)
     return gr.mount_gradio_app(
         fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),

@@ -138,4 +138,4 @@ class ResultsTab:
 
 
 def _titled(title: str, content: str) -> str:
-    return f'<h3 role="status">{html.escape(title)}</h3>{content}'
+    return f'<div role="status"><h3>{html.escape(title)}</h3></div>{content}'

@@ -8,7 +8,7 @@ from lxmert_tf.app.model_choices import ModelChoices
 from lxmert_tf.app.page_model import Picture
 from lxmert_tf.visualization.explorer import explorer_element
 
-# Seconds until the page forgets a visitor who has left.
+# Seconds after which the page forgets the pictures of a visitor who does nothing.
 FORGET_AFTER = 3600
 
 
