@@ -16,6 +16,10 @@ class RequestError(Exception):
         self.status = status
         self.reason = reason
 
+    def __reduce__(self):
+        # An exception is pickled with the arguments of `Exception`, which lack the status.
+        return type(self), (self.status, self.reason)
+
 
 class ServerError(InputError):
     """A server that cannot be reached, refuses a request, or sends an unexpected response."""

@@ -12,11 +12,13 @@ import time
 import urllib.parse
 
 import numpy as np
+import psutil
 import pytest
 import requests
 
 from lxmert_tf.errors import InputError
 from lxmert_tf.serving.client import Client
+from lxmert_tf.serving.server import rest
 from lxmert_tf.serving.server.batcher import merge_inputs, split_outputs
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from tests.lxmert_tf.samples import one_line
@@ -315,6 +317,20 @@ def test_too_many_requests_are_refused_until_one_is_done(versions):
             slow.sendall(b"{}")
             assert b" 400 " in slow.recv(1000)
         assert requests.post(f"{endpoint}{path}", data=b"{}", timeout=60).status_code == 400
+
+
+def test_large_json_is_read_and_written_in_another_process(versions, batch, expected, monkeypatch):
+    monkeypatch.setattr(rest, "LARGE_JSON", 0)
+    before = set(psutil.Process().children())
+    with running(versions) as endpoint:
+        [answers] = Client(endpoint, NAME).answer(*alone(batch, 0))
+        check(answers, expected, 0)
+        refused = requests.post(f"{endpoint}/v1/models/{NAME}:predict", data=b"{", timeout=60)
+        assert refused.status_code == 400
+        assert refused.json()["error"].startswith("the body is not JSON: Expecting property name")
+        [worker] = set(psutil.Process().children()) - before
+        assert worker.cmdline()[-1].endswith("worker_process")
+    assert not worker.is_running()
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from lxmert_tf.serving.errors import RequestError
-from lxmert_tf.serving.input_spec import Specs
 from lxmert_tf.serving.server.batcher import Batcher, row_count
 from lxmert_tf.serving.server.cors import CrossOriginMiddleware, options_response
 from lxmert_tf.serving.server.metrics import CONTENT_TYPE
@@ -27,6 +26,7 @@ from lxmert_tf.serving.server.predict_json import (
 )
 from lxmert_tf.serving.server.request_log import RequestLog
 from lxmert_tf.serving.server.served_model import ServedModel
+from lxmert_tf.serving.server.worker_process import WorkerProcess
 
 # How a path names a version: not at all, by number, or by label.
 VERSIONS = ("", "/versions/{version:segment}", "/labels/{label:segment}")
@@ -37,6 +37,10 @@ GZIP = ("gzip", "x-gzip")
 METRICS_PATH = "/monitoring/prometheus/metrics"
 # Time limit for sending a request.
 BODY_SECONDS = 60
+# Bytes of JSON from which it is read or written in a process of its own.
+LARGE_JSON = 1_000_000
+# Bytes of a number in JSON, about.
+JSON_NUMBER_BYTES = 20
 
 
 class _Segment(StringConvertor):
@@ -100,8 +104,10 @@ class RestServer:
         self._metrics.add_gauge(
             "/lxmert/pending_requests", "Requests that are being handled.", lambda: self.pending
         )
-        # JSON of many numbers takes long to parse; in threads it does not block the event loop.
         self._json = concurrent.futures.ThreadPoolExecutor(2, "json")
+        # One large body at a time: lists of numbers take several times the memory of their JSON.
+        self._large_json = concurrent.futures.ThreadPoolExecutor(1, "large-json")
+        self._worker = WorkerProcess()
         self.app = FastAPI(
             openapi_url=None, lifespan=self._lifespan, title="lxmert serve", redirect_slashes=False
         )
@@ -142,6 +148,7 @@ class RestServer:
         yield
         for task in tasks:
             task.cancel()
+        await asyncio.get_running_loop().run_in_executor(self._large_json, self._worker.close)
 
     async def _poll(self) -> None:
         while True:
@@ -226,16 +233,35 @@ class RestServer:
             self.pending -= 1
 
     async def _answer(self, request: Request, model: ServedModel) -> Response:
-        loop = asyncio.get_running_loop()
-        async with self._body(request) as body:
-            encoding = request.headers.get("content-encoding", "")
-            parsed = await loop.run_in_executor(
-                self._json, self._parse, body, encoding, model.specs
-            )
+        parsed = await self._parse(request, model)
         self._note_for_log(request, parsed)
         outputs = await self._batcher.run(model, parsed.signature, parsed.inputs)
-        text = await loop.run_in_executor(self._json, format_predict, outputs, parsed.by_row)
-        return Response(text, media_type="application/json")
+        size = JSON_NUMBER_BYTES * sum(values.size for values in outputs.values())
+        content = await self._convert(size, format_predict, outputs, parsed.by_row)
+        return Response(content, media_type="application/json")
+
+    async def _parse(self, request: Request, model: ServedModel) -> PredictRequest:
+        encoding = request.headers.get("content-encoding", "")
+        async with self._body(request) as body:
+            text = await self._in_thread(_uncompress, body, encoding, self._max_body)
+            return await self._convert(len(text), parse_predict, text, model.specs)
+
+    async def _convert(self, size: int, function: Callable, *arguments: Any) -> Any:
+        """Call a function that reads or writes JSON without blocking the event loop.
+
+        Args:
+            size: Bytes of the JSON, about. If it is large, the function is called in a process of
+                its own.
+            function: The function.
+            arguments: Its arguments.
+        """
+        if size < LARGE_JSON:
+            return await self._in_thread(function, *arguments)
+        loop, call = asyncio.get_running_loop(), self._worker.call
+        return await loop.run_in_executor(self._large_json, call, function, *arguments)
+
+    async def _in_thread(self, function: Callable, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._json, function, *arguments)
 
     @contextlib.asynccontextmanager
     async def _body(self, request: Request) -> AsyncIterator[bytes]:
@@ -267,7 +293,9 @@ class RestServer:
             if not fits:
                 reason = f"the bodies in progress exceed {self._max_bodies:,} bytes"
                 raise RequestError(503, f"server busy: {reason}; try again later")
-            yield b"".join(chunks)
+            body = b"".join(chunks)
+            chunks.clear()
+            yield body
         finally:
             self._body_bytes -= held
 
@@ -279,9 +307,6 @@ class RestServer:
             request.state.log["questions"] = [
                 text.decode(errors="replace") for text in questions.ravel()
             ]
-
-    def _parse(self, body: bytes, encoding: str, specs: dict[str, Specs]) -> PredictRequest:
-        return parse_predict(_uncompress(body, encoding, self._max_body), specs)
 
     def _record_call(self, seconds: float) -> None:
         self._metrics.runtime_latency.observe(self._name, "predict", seconds=seconds)
