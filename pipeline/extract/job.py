@@ -16,6 +16,7 @@ from pydantic import Field
 from lxmert_tf.atomic_write import PARTIAL, atomic_file, check_replaceable, locked
 from lxmert_tf.config_file import check_fields
 from lxmert_tf.data.scene import SceneImage
+from lxmert_tf.durable import rename_durably
 from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.regions.registry import make_extractor
 from pipeline.beam.job import run_job
@@ -375,7 +376,7 @@ def _write_output(
     form.write(path, images(), totals)
     _check_output(output, form)
     if not form.endings:
-        path.rename(output)
+        rename_durably(path, output)
         return
     for target in _files_of(output, form):
-        (finished / target.name).rename(target)
+        rename_durably(finished / target.name, target)

@@ -337,6 +337,21 @@ def test_an_empty_folder_is_filled(photos, tmp_path):
     assert len(list((tmp_path / "out").rglob("*.npz"))) == 3
 
 
+@pytest.mark.parametrize("name", ["out", "out.tsv"])
+def test_the_output_is_on_the_disk_before_its_name(photos, tmp_path, monkeypatch, name):
+    fsync, written = os.fsync, []
+
+    def record(opened):
+        written.append((os.readlink(f"/proc/self/fd/{opened}"), (tmp_path / name).exists()))
+        fsync(opened)
+
+    monkeypatch.setattr(os, "fsync", record)
+    extract(photos, tmp_path / name)
+    early = {os.path.basename(path) for path, is_there in written if not is_there}
+    assert early >= ({"1.npz", "photo [0].npz"} if name == "out" else {"out.tsv"})
+    assert (str(tmp_path), True) in written
+
+
 def test_what_is_no_picture_and_no_extractor_is_refused_and_leaves_nothing(photos, tmp_path):
     (tmp_path / "notes.json").write_text("{}")
     with pytest.raises(
