@@ -16,6 +16,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
+import pipeline.beam.s3_client  # noqa: F401
 from lxmert_tf.errors import InputError, first_line
 from lxmert_tf.storage import hide_credentials, is_url, join
 

@@ -22,6 +22,7 @@ from typing import Any
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+import pipeline.beam.s3_client  # noqa: F401
 from lxmert_tf.errors import InputError
 from lxmert_tf.local_files import match_local
 from pipeline.ingest.image_names import MEMBER_MARK, PICTURE_ENDINGS
