@@ -89,7 +89,7 @@ def _add_run(actions) -> None:
 
 def _add_compile(actions) -> None:
     parser = actions.add_parser(
-        "compile", help="compile the pipeline for Kubeflow Pipelines or Vertex AI"
+        "compile", help="compile the pipeline for Vertex AI, in the format of Kubeflow Pipelines"
     )
     parser.add_argument("--config", required=True, metavar="FILE")
     add_override_argument(parser, OVERRIDES)

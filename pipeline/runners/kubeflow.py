@@ -1,4 +1,7 @@
-"""Compile the pipeline for Kubeflow Pipelines and Vertex AI."""
+"""Compile the pipeline for Vertex AI, in the format of Kubeflow Pipelines.
+
+The backend of Kubeflow Pipelines itself has no resolvers, which the pipeline needs.
+"""
 
 import pathlib
 
