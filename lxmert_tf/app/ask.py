@@ -149,9 +149,7 @@ class AskTab(ModelTab):
         visit = Visit(picture, visit.asked.with_entries(*rows))
         best = ", ".join(row.answers[name][0][0] for row in rows)
         sentence = f"{'Answer' if len(rows) == 1 else 'Answers'}: {best}."
-        if self._models[name].shows_attention:
-            sentence += " Choose an answer to see where the model looked."
-        return visit, self._history(visit), sentence
+        return visit, self._history(visit), f"{sentence} {self._how_to_see_attention(*answers)}"
 
     def _explain(self, visit: Visit | None, event: gr.EventData):
         try:

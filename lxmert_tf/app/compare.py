@@ -104,9 +104,7 @@ class CompareTab(ModelTab):
             kept = (gr.skip(),) * 5
             return *kept, error_message(error)
         judged = judged.with_entries(Judged(statement, answers, (left.digest, right.digest), name))
-        sentence = f"The model says: {answers[0][0]}."
-        if self._models[name].shows_attention:
-            sentence += " Choose an answer to see where the model looked."
+        sentence = f"The model says: {answers[0][0]}. {self._how_to_see_attention(name)}"
         return "", left, right, judged, self._history(judged), message(sentence)
 
     def _explain(

@@ -6,6 +6,7 @@ import gradio as gr
 
 from lxmert_tf.app.example_pictures import Example
 from lxmert_tf.app.model_choices import ModelChoices
+from lxmert_tf.app.page_model import ATTENTION_NEEDS_PRESET
 
 
 class ModelTab(abc.ABC):
@@ -38,3 +39,15 @@ class ModelTab(abc.ABC):
             visible=len(names) > 1,
             elem_id=f"{name}-model",
         )
+
+    def _how_to_see_attention(self, *names: str) -> str:
+        """Return a sentence about how to see where models looked.
+
+        Args:
+            *names: Names of the models that have just answered.
+        """
+        showing = [name for name in names if self._models[name].shows_attention]
+        if not showing:
+            return f"{ATTENTION_NEEDS_PRESET}."
+        by = f" of {showing[0]}" if len(showing) < len(names) else ""
+        return f"Choose an answer{by} to see where the model looked."

@@ -59,6 +59,7 @@ def create_app(
     )
     folder = importlib.resources.files("lxmert_tf.app")
     css, script = ((folder / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    limit = f"const maxPictureBytes = {MAX_MEGABYTES * 1_000_000};"
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(CLEAN_EVERY, KEEP_UPLOADS)
     ) as blocks:
@@ -92,5 +93,5 @@ def create_app(
         mcp_server=False,
         theme=theme,
         css=css,
-        head=f"<script>{explorer_script()}</script><script>{script}</script>",
+        head=f"<script>{explorer_script()}</script><script>{limit}\n{script}</script>",
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lxmert_tf.serving.ranker import Ranker
     from lxmert_tf.visualization.attention_maps import AttentionMaps, AttentionReader
 
+ATTENTION_NEEDS_PRESET = "Where the model looked can only be seen with a preset (--model PRESET)"
 # What is asked before the first visitor comes.
 _SENTENCE = "what is it?"
 
@@ -133,7 +134,7 @@ class PageModel:
             InputError: The model is not a preset.
         """
         if self._reader is None or picture.regions is None:
-            raise InputError("attention can only be seen with a preset (--model PRESET)")
+            raise InputError(ATTENTION_NEEDS_PRESET)
         return self._reader.read(picture.regions, sentence)
 
     def warm_up(self) -> None:

@@ -9,8 +9,20 @@ import gradio as gr
 from lxmert_tf.app.events import PRIVATE, USES_MODEL, event_value
 from lxmert_tf.app.example_pictures import CHOOSE, Example, example_buttons
 from lxmert_tf.app.messages import error_message, message
-from lxmert_tf.app.uploads import read_picture_file, uploaded_path
+from lxmert_tf.app.uploads import TOO_LARGE, read_picture_file, uploaded_path
 from lxmert_tf.errors import InputError
+
+# Why `page.js` keeps a file back -> what the visitor reads.
+_REFUSALS = {
+    "size": TOO_LARGE,
+    "shown": "a picture is shown already; press “Choose another picture” first",
+}
+# Runs in the page, which knows the panel by the name in place of NAME.
+_REFUSE = """
+document.addEventListener('picture-refused', ({detail}) => {
+  if (detail.panel === 'NAME') trigger('select', {reason: detail.reason});
+});
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +70,13 @@ class PicturePanel:
             visible=bool(examples),
             elem_id=f"{name}-examples",
         )
-        self.view = gr.HTML("", elem_id=f"{name}-view")
+        self.view = gr.HTML("", js_on_load=_REFUSE.replace("NAME", name), elem_id=f"{name}-view")
         self._again = gr.Button(
-            "Choose another picture", visible=False, elem_id=f"{name}-again", size="sm"
+            "Choose another picture",
+            visible=False,
+            elem_id=f"{name}-again",
+            elem_classes="another-picture",
+            size="sm",
         )
 
     def on_picture(self, handle: Callable, inputs: list, outputs: list) -> None:
@@ -109,6 +125,7 @@ class PicturePanel:
             **USES_MODEL,
         )
         self._buttons.select(show_example, inputs, everything, preprocess=False, **USES_MODEL)
+        self.view.select(_refused, None, self._note, **PRIVATE)
 
     def on_forget(self, handle: Callable, outputs: list) -> None:
         """Call a function when the visitor wants another picture.
@@ -139,3 +156,8 @@ class PicturePanel:
             return None
         example = self._examples[number]
         return GivenPicture(read_picture_file(example.path), example.questions)
+
+
+def _refused(event: gr.EventData):
+    reason = _REFUSALS.get(str(event_value(event, "reason")))
+    return gr.skip() if reason is None else error_message(InputError(reason))

@@ -8,6 +8,7 @@ from lxmert_tf.errors import InputError
 
 # Larger files are refused before they are read.
 MAX_MEGABYTES = 20
+TOO_LARGE = f"the file is too large; at most {MAX_MEGABYTES} MB"
 # Gradio keeps uploads in the folder that this variable names.
 FOLDER = "GRADIO_TEMP_DIR"
 NOT_UPLOADED = "this is no uploaded picture"
@@ -50,7 +51,7 @@ def read_picture_file(path: pathlib.Path) -> bytes:
     """
     try:
         if path.stat().st_size > MAX_MEGABYTES * 1_000_000:
-            raise InputError(f"the file is too large; at most {MAX_MEGABYTES} MB")
+            raise InputError(TOO_LARGE)
         return path.read_bytes()
     except OSError as error:
         raise InputError("the picture is no longer here; choose it again") from error

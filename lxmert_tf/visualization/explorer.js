@@ -52,6 +52,9 @@
         if (event.key === "Escape") this.select(null);
       });
       this.update();
+      if (this.data.attention) {
+        this.dispatchEvent(new CustomEvent("attention-shown", { bubbles: true }));
+      }
     }
 
     controls() {
@@ -163,7 +166,8 @@
         "word takes from each region, and each region from each word; the shares of one word add " +
         "up to 100%. A head is one of several such readings in a layer. Attention shows where the " +
         "model looks; it is no proof of why it answers as it does. “Start” stands before " +
-        "the sentence: the answer is computed from it.";
+        "the sentence: the answer is computed from it. “(unknown)” is a word that the model has " +
+        "never learned.";
       return [
         make("p", { class: "hint" }, "Choose a word to see what it looks at, or a region to see which words look at it."),
         make("details", {}, make("summary", {}, "How to read this"), make("p", {}, text)),
@@ -260,7 +264,7 @@
 
     wordName(i) {
       const word = this.data.words[i];
-      return { "[CLS]": "Start", "[SEP]": "End" }[word] || word.replace(/^##/, "…");
+      return { "[CLS]": "Start", "[SEP]": "End", "[UNK]": "(unknown)" }[word] || word.replace(/^##/, "…");
     }
 
     regionName(i) {

@@ -10,7 +10,7 @@ from lxmert_tf.regions.image import read_image
 from lxmert_tf.regions.registry import make_extractor
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from lxmert_tf.visualization.region_names import region_names
-from tests.app.conftest import photograph, serving
+from tests.app.conftest import SIZES, photograph, serving
 from tests.serving.rest import NAME, running
 from tests.serving.tiny import EXTRACTOR
 
@@ -44,6 +44,17 @@ COPY = """async () => {
   pen.fillRect(10, 10, 30, 20);
   const picture = await new Promise((done) => canvas.toBlob(done, 'image/png'));
   await navigator.clipboard.write([new ClipboardItem({'image/png': picture})]);
+}"""
+
+# Drops a file of a number of bytes on an element.
+DROP = """([selector, name, type, size]) => {
+  const files = new DataTransfer();
+  files.items.add(new File(['x'.repeat(size)], name, {type}));
+  const element = document.querySelector(selector);
+  for (const kind of ['dragenter', 'dragover', 'drop']) {
+    const options = {bubbles: true, cancelable: true, dataTransfer: files};
+    element.dispatchEvent(new DragEvent(kind, options));
+  }
 }"""
 
 
@@ -206,6 +217,49 @@ def test_a_file_that_is_no_picture_is_refused_in_one_sentence(page, url):
     # The next picture is welcome.
     page.click("#ask-examples button >> nth=0")
     page.wait_for_selector("lxmert-explorer .box")
+
+
+def test_a_dropped_file_that_cannot_be_taken_is_refused_in_one_sentence(page, url, pictures):
+    page.goto(url)
+    page.wait_for_selector("#ask-picture input[type=file]", state="attached")
+    alert = page.locator("#ask-note [role=alert]")
+
+    def refusal(text):
+        return alert.filter(has_text=text)
+
+    page.evaluate(DROP, ["#ask-picture button", "notes.txt", "text/plain", 9])
+    refusal("Not an image in a known format").wait_for()
+    # Beside the picture, too, where the browser would open the file.
+    page.evaluate(DROP, ["h1", "video.mp4", "video/mp4", 20_000_001])
+    refusal("The file is too large; at most 20 MB.").wait_for()
+    page.evaluate(DROP, ["#ask-picture button", "notes", "", 9])
+    refusal("Not an image in a known format").wait_for()
+    assert page.locator(".toast-body").count() == 0
+    photograph(page, "ask-dropped-text")
+    # The same in the dialog of files, where visitors may ask for files of all kinds.
+    text = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"x" * 20_000_001}
+    page.set_input_files("#ask-picture input[type=file]", text)
+    refusal("The file is too large; at most 20 MB.").wait_for()
+    page.set_input_files("#ask-picture input[type=file]", pictures[0])
+    page.wait_for_selector("lxmert-explorer .box")
+    page.evaluate(DROP, ["h1", "x.png", "image/png", 9])
+    refusal("A picture is shown already; press “Choose another picture” first.").wait_for()
+
+
+def test_on_a_phone_the_chosen_answer_brings_its_explanation_into_view(opened):
+    opened.set_viewport_size({"width": SIZES["390"][0], "height": SIZES["390"][1]})
+    opened.fill("#ask-question textarea", "\n".join([*QUESTIONS, "is there a ☃?"]))
+    opened.click("#ask-question button")
+    cards(opened).nth(3).locator("button").nth(4).scroll_into_view_if_needed()
+    assert opened.evaluate("scrollY") > SIZES["390"][1]
+    cards(opened).nth(0).locator("button").nth(4).click()
+    opened.locator(".word").nth(0).wait_for()
+    opened.wait_for_function(
+        "() => document.querySelector('#ask-view .why').getBoundingClientRect().top >= 0"
+    )
+    words = [text.split("\n")[0] for text in opened.locator(".word").all_inner_texts()]
+    assert words[:4] == ["Start", "is", "there", "a"]
+    assert "(unknown)" in words and "[UNK]" not in words
 
 
 def test_a_question_without_a_picture_or_words_is_refused(page, url):

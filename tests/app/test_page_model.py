@@ -64,7 +64,7 @@ def test_a_preset_tells_its_attention(preset, tiny, file, pictures):
 
 def test_a_saved_model_says_that_attention_needs_a_preset(saved_model, file):
     assert not saved_model.shows_attention
-    with pytest.raises(InputError, match="attention can only be seen with a preset"):
+    with pytest.raises(InputError, match="can only be seen with a preset"):
         saved_model.attention(saved_model.read(file), QUESTIONS[0])
 
 

@@ -102,9 +102,16 @@ def test_two_models_answer_side_by_side_and_only_a_preset_explains(page, url, pi
     lists = page.locator("#ask-history ol")
     assert lists.nth(0).inner_text() == lists.nth(1).inner_text()
     assert lists.nth(0).locator("button").count() == 0
+    note = page.locator("#ask-note .message")
+    assert "Choose an answer of preset to see where the model looked." in note.inner_text()
     lists.nth(1).locator("button").nth(0).click()
     page.wait_for_selector("#ask-view .word")
     photograph(page, "ask-side-by-side")
+    choose(page, "ask-other", "no other")
+    page.fill("#ask-question textarea", "is there a circle?")
+    page.press("#ask-question textarea", "Enter")
+    page.locator("#ask-history article").nth(1).wait_for()
+    assert "can only be seen with a preset" in note.inner_text()
 
 
 def test_results_of_a_training_are_shown(page, url):
