@@ -88,7 +88,7 @@ def report_html(config: LoadedPipeline, record: RunRecord) -> str:
             heading, before = HEADINGS[feature], baseline.get(feature, {})
             parts += [f"<h2>{heading}</h2>", accuracy_bars(heading, candidate[feature], before)]
     parts += _curves(record)
-    title = f"{config.pipeline.name}: soft accuracy on the test split"
+    title = f"{config.pipeline.name}: accuracy on the test split"
     return html_page(title, "\n".join(parts), _STYLE)
 
 
@@ -123,9 +123,9 @@ def _verdict(config: LoadedPipeline, record: RunRecord, candidate, baseline) -> 
             f"Last blessed model: {baseline[OVERALL][OVERALL][0]:.2%} (yellow marks); "
             f"allowed drop: {settings.may_drop:.2%}."
         )
-    yield "</p>"
+    yield "</p><p>An answer that only some people gave counts in part (VQA's soft accuracy).</p>"
     if record.passed:
-        yield '<p class="yes">The model was blessed.</p>'
+        yield '<p class="yes">The model was blessed. It reached what was required.</p>'
         return
     yield '<p class="no">The model was not blessed:</p><ul>'
     yield from (f"<li>{html.escape(failure)}</li>" for failure in record.failures())

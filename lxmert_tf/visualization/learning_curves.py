@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from lxmert_tf.errors import InputError
 from lxmert_tf.text_file import read_text
 
-# Sizes in the units of the drawing.
-WIDTH, HEIGHT = 640, 220
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 30, 34
+# Sizes in the units of the drawing, which is so small that its text can be read on a phone.
+WIDTH, HEIGHT = 400, 216
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 46, 34
 COLORS = ("#4c7fc4", "#d97706", "#2f855a")
-TICKS = 4
+# The most steps between the lines of an axis.
+TICKS = 5
 
 # Steps with values.
 Curve = list[tuple[int, float]]
@@ -74,7 +75,8 @@ def curve_chart(title: str, curves: dict[str, Curve]) -> str:
         return ""
     values = [value for curve in curves.values() for _, value in curve]
     last = max(step for curve in curves.values() for step, _ in curve) or 1
-    low, high = min([0.0, *values]), max([1e-9, *values])
+    ticks = _ticks(min([0.0, *values]), max([1e-9, *values]))
+    low, high = ticks[0], ticks[-1]
     across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
     def place(step: float, value: float) -> str:
@@ -88,12 +90,11 @@ def curve_chart(title: str, curves: dict[str, Curve]) -> str:
         'style="width:100%;max-width:40em;height:auto;font:13px sans-serif;fill:currentColor">',
         f'<text x="{LEFT}" y="16" style="font-weight:bold">{html.escape(title)}</text>',
     ]
-    for tick in range(TICKS + 1):
-        value = low + (high - low) * tick / TICKS
+    for value in ticks:
         x, y = place(0, value).split(",")
         parts += [
             f'<path d="M{x} {y}H{WIDTH - RIGHT}" stroke="currentColor" opacity="0.2"/>',
-            f'<text x="{LEFT - 6}" y="{float(y) + 4:.1f}" text-anchor="end">{value:.3g}</text>',
+            f'<text x="{LEFT - 6}" y="{float(y) + 4:.1f}" text-anchor="end">{value:.4g}</text>',
         ]
     for step in (0, last // 2, last):
         x, _ = place(step, low).split(",")
@@ -101,6 +102,7 @@ def curve_chart(title: str, curves: dict[str, Curve]) -> str:
         parts.append(f'<text x="{x}" y="{HEIGHT - 16}" text-anchor="{anchor}">{step:,}</text>')
     parts.append(f'<text x="{LEFT + across / 2}" y="{HEIGHT - 2}" text-anchor="middle">step</text>')
     at = WIDTH - RIGHT
+    # The names are below the title, which may be as wide as the drawing.
     for color, (name, curve) in reversed(list(zip(COLORS, curves.items()))):
         points = " ".join(place(step, value) for step, value in curve)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
@@ -109,8 +111,18 @@ def curve_chart(title: str, curves: dict[str, Curve]) -> str:
             for x, y in (place(*point).split(",") for point in curve if len(curve) < 20)
         ]
         parts.append(
-            f'<text x="{at}" y="16" text-anchor="end" style="fill:{color}">'
+            f'<text x="{at}" y="34" text-anchor="end" style="fill:{color}">'
             f"{html.escape(name)}</text>"
         )
         at -= 8 * len(name) + 16
     return "\n".join([*parts, "</svg>"])
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round numbers with even steps, the first at most `low`, the last at least `high`."""
+    power = 10 ** math.floor(math.log10((high - low) / TICKS))
+    for step in (1, 2, 2.5, 5, 10, 20):
+        first, last = math.floor(low / (step * power)), math.ceil(high / (step * power))
+        if last - first <= TICKS:
+            break
+    return [step * power * i for i in range(first, last + 1)]

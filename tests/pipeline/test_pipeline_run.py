@@ -302,7 +302,7 @@ def test_report_has_a_bar_for_each_value_of_each_slice(demo, rerun):
     values = sum(len(table) for table in rerun.record.sliced_accuracy().values())
     for page in (demo.page, compared):
         tree = ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>"))
-        assert len(list(tree.iter("rect"))) == values
+        assert len(tree.findall(".//span[@class='candidate']")) == values
         assert "The model was blessed." in page
         assert "loss over" in page, "no learning curves"
     assert "Last blessed model:" in compared

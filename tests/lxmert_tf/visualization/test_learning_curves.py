@@ -37,8 +37,22 @@ def test_the_curve_goes_from_the_first_value_to_the_last(log):
     points = [tuple(map(float, point.split(","))) for point in curves[-1].split()]
     assert points[0][0] == pytest.approx((points[1][0] + 56) / 2)
     # 4 is at the top, and 1 a quarter of the height above the axis.
-    assert points[0][1] == pytest.approx(30)
-    assert points[1][1] == pytest.approx(30 + 156 * 3 / 4)
+    assert points[0][1] == pytest.approx(46)
+    assert points[1][1] == pytest.approx(46 + 136 * 3 / 4)
+
+
+@pytest.mark.parametrize(
+    ("most", "numbers"),
+    [
+        ("4.07", "0 1 2 3 4 5"),
+        ("0.993", "0 0.2 0.4 0.6 0.8 1"),
+        ("1e-9", "0 2e-10 4e-10 6e-10 8e-10 1e-09"),
+    ],
+)
+def test_the_lines_stand_at_round_numbers(log, most, numbers):
+    log.write_text(f'{{"step": 5, "loss": {most}}}\n')
+    chart = learning_curves(read_log(log)).split("</svg>")[0]
+    assert re.findall(r'x="50" [^>]*text-anchor="end">([^<]*)<', chart) == numbers.split()
 
 
 def test_a_log_without_lines_has_no_chart(tmp_path):
