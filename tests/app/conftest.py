@@ -65,7 +65,7 @@ def serving(folder, *argv, notes=""):
             yield line.split()[1] + "/"
         finally:
             process.send_signal(signal.SIGTERM)
-            status = process.wait(timeout=30)
+            status = process.wait(timeout=120)
             process.stdout.close()
     assert status == 143
     assert re.fullmatch(f"{notes}lxmert app: terminated\n", path.read_text())
