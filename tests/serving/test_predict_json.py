@@ -2,6 +2,8 @@
 
 import json
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 
@@ -20,6 +22,18 @@ SIGNATURES = {
 }
 ROW = {"boxes": [[0, 0, 1, 1]], "count": 1, "features": [[0.5, -1e3]], "question": "is it ü?"}
 COLUMNS = {name: [value] for name, value in ROW.items()}
+
+ODD = st.sampled_from(
+    [float("inf"), float("nan"), 1e39, 2**70, 0.5, True, None, "\ud800", [], [[]]]
+)
+ANY_JSON = st.recursive(
+    st.none() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["b64", *ROW]) | st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
 
 
 def parse(content):
@@ -178,3 +192,54 @@ def test_responses_have_the_form_of_the_request():
 def test_non_finite_outputs_are_refused():
     with pytest.raises(RequestError, match="scores overflows"):
         format_predict({"scores": np.array([np.nan])}, by_row=True)
+
+
+def parts(value, path=()):
+    """Yield the path of each part of JSON, the whole included."""
+    yield path
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from parts(value[key], (*path, key))
+
+
+def changed(value, path, part):
+    """Return JSON with another part at a path."""
+    if not path:
+        return part
+    value = value.copy()
+    value[path[0]] = changed(value[path[0]], path[1:], part)
+    return value
+
+
+@st.composite
+def almost_valid_bodies(draw):
+    """Draw a valid body with up to two other parts, and then up to three other bytes."""
+    body = {"signature_name": draw(st.sampled_from(["", "examples", "serving_default"]))}
+    body |= draw(st.sampled_from([{"instances": [ROW, ROW]}, {"inputs": COLUMNS}]))
+    for _ in range(draw(st.integers(0, 2))):
+        body = changed(body, draw(st.sampled_from(list(parts(body)))), draw(ODD | ANY_JSON))
+    text = bytearray(json.dumps(body), "utf-8")
+    for _ in range(draw(st.sampled_from([0, 0, 1, 3]))):
+        text[draw(st.integers(0, len(text) - 1))] = draw(st.integers(0, 255))
+    return bytes(text)
+
+
+@hypothesis.settings(max_examples=150)
+@hypothesis.given(st.binary(max_size=20) | almost_valid_bodies())
+def test_any_body_gives_valid_inputs_or_a_line(body):
+    try:
+        request = parse_predict(body, SIGNATURES)
+    except RequestError as error:
+        assert error.status == 400
+        assert error.reason.strip() and len(error.reason.splitlines()) == 1
+        return
+    specs = SIGNATURES[request.signature]
+    assert request.inputs.keys() == specs.keys()
+    for name, spec in specs.items():
+        array = request.inputs[name]
+        assert array.dtype == spec.dtype and spec.fits(array.shape)
+        if spec.dtype == STRING:
+            assert all(isinstance(text, bytes) for text in array)
+        else:
+            assert np.isfinite(array).all()
+    assert len({len(array) for array in request.inputs.values()}) == 1
