@@ -1,6 +1,7 @@
 """Files and directories that appear whole or not at all, also after a loss of power."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import pathlib
@@ -18,6 +19,8 @@ from lxmert_tf.termination import raising_terminated
 PARTIAL = ".partial"
 # The ending of a directory's name for the moment in which a new one takes its place.
 REPLACED = ".replaced"
+# What the system says if a disk, or a user's share of it, is full.
+_DISK_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 
 
 @contextlib.contextmanager
@@ -53,14 +56,15 @@ def atomic_directory(
     check_replaceable(path, marker)
     if storage.is_url(path):
         with tempfile.TemporaryDirectory(prefix="lxmert-") as folder, raising_terminated():
-            yield pathlib.Path(folder)
+            with naming_full_disk(folder):
+                yield pathlib.Path(folder)
             check_replaceable(path, marker)
             upload_directory(folder, path, last or marker)
         return
     target = _absolute(path)
     partial = target.with_name(f".{target.name}{PARTIAL}")
     partial.mkdir(parents=True, exist_ok=True)
-    with locked(partial, path), raising_terminated():
+    with locked(partial, path), raising_terminated(), naming_full_disk(path):
         try:
             _clear(partial)
             _restore(target)
@@ -130,19 +134,45 @@ def atomic_file(path) -> Iterator[pathlib.Path]:
     if storage.is_url(path):
         with tempfile.TemporaryDirectory(prefix="lxmert-") as folder, raising_terminated():
             fresh = pathlib.Path(folder, storage.basename(path))
-            yield fresh
+            with naming_full_disk(folder):
+                yield fresh
             storage.upload(fresh, path)
         return
     path = pathlib.Path(path)
     # Two processes may write the same file; the last one wins.
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    with raising_terminated():
+    with raising_terminated(), naming_full_disk(path):
         try:
             yield partial
             rename_durably(partial, path)
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink()
+
+
+@contextlib.contextmanager
+def naming_full_disk(path) -> Iterator[None]:
+    """Turn the errors of libraries on a full disk into an OSError that names what was written.
+
+    Python's own have no name after the file has been opened. TensorFlow and HDF5 have errors of
+    their own, which quote the system.
+
+    Args:
+        path: What is written.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        text = str(error)
+        reason = next((reason for reason in _DISK_FULL if reason in text), None)
+        if reason is None or getattr(error, "filename", None):
+            raise
+        raise OSError(errno.ENOSPC, reason, str(path)) from error
 
 
 @contextlib.contextmanager

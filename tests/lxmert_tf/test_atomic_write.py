@@ -1,5 +1,6 @@
 """Files and directories appear whole or not at all."""
 
+import errno
 import os
 import pathlib
 import stat
@@ -48,6 +49,42 @@ def test_directory_with_the_marker_is_replaced(tmp_path):
     (tmp_path / "out" / "other").write_text("old")
     write(tmp_path / "out", "new")
     assert tree(tmp_path) == {f"out/{MARKER}": "new"}
+
+
+@pytest.mark.parametrize("write", [atomic_directory, atomic_file])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("events.v2; No space left on device [Op:Flush]\nin a graph"),
+        ValueError("errno = 122, error message = 'Disk quota exceeded'"),
+    ],
+    ids=["python", "tensorflow", "hdf5"],
+)
+def test_an_error_of_a_full_disk_names_what_is_written(tmp_path, write, error):
+    with pytest.raises(OSError) as caught:
+        with write(tmp_path / "out"):
+            raise error
+    assert caught.value.filename == str(tmp_path / "out")
+    assert caught.value.strerror in str(error)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EACCES, "Permission denied"),
+        OSError(errno.ENOSPC, "No space left on device", "elsewhere"),
+        InputError("elsewhere: No space left on device"),
+        RuntimeError("a bug"),
+    ],
+    ids=["another cause", "named", "explained", "bug"],
+)
+def test_other_errors_are_as_they_were(tmp_path, error):
+    with pytest.raises(type(error)) as caught:
+        with atomic_file(tmp_path / "out"):
+            raise error
+    assert caught.value is error
 
 
 @pytest.mark.parametrize("older", [False, True])
