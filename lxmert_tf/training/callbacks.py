@@ -11,6 +11,7 @@ import tensorflow as tf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorflow import keras
 
+from lxmert_tf.atomic_write import naming_full_disk
 from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.result_files import LOG
 from lxmert_tf.terminal import make_console
@@ -164,7 +165,9 @@ class TrainingLog(_StepCallback):
         self._every = every
         self._draw_samples = draw_samples
         # One for everything: of several files that grow, TensorBoard reads the newest alone.
-        self._writer = tf.summary.create_file_writer(str(pathlib.Path(directory) / "tensorboard"))
+        self._events = pathlib.Path(directory) / "tensorboard"
+        with naming_full_disk(self._events):
+            self._writer = tf.summary.create_file_writer(str(self._events))
         self._epoch = 0
         self._started = time.monotonic()
 
@@ -178,7 +181,7 @@ class TrainingLog(_StepCallback):
     def on_epoch_end(self, epoch, logs=None):
         if self._draw_samples is not None:
             samples = self._draw_samples()
-            with self._writer.as_default():
+            with naming_full_disk(self._events), self._writer.as_default():
                 tf.summary.image("answers", samples, step=self.step, max_outputs=len(samples))
         self._write(logs)
 
@@ -190,10 +193,10 @@ class TrainingLog(_StepCallback):
         if norm is not None:
             values["gradient_norm"] = norm
         values |= {name: float(value) for name, value in logs.items()}
-        with self._writer.as_default():
+        with naming_full_disk(self._events), self._writer.as_default():
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
-        self._writer.flush()
+            self._writer.flush()
         seconds = round(time.monotonic() - self._started, 1)
         line = {"step": step, "epoch": self._epoch, "seconds": seconds, **values}
         try:

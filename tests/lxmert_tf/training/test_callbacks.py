@@ -1,6 +1,7 @@
 """Callbacks: the best epoch, the log, checkpoints, and the end of a diverged training."""
 
 import json
+import resource
 from typing import NamedTuple
 
 import numpy as np
@@ -130,6 +131,20 @@ def test_sample_answers_are_shown_after_each_epoch_in_the_file_of_the_log(tmp_pa
     assert (width, height, len(images)) == (b"10", b"20", 3)
     np.testing.assert_array_equal(tf.io.decode_png(images[0]), cards[0])
     assert "loss" in values
+
+
+def test_a_full_disk_is_told_with_what_is_written(tmp_path):
+    log = TrainingLog(tmp_path, lambda step: 0.1)
+    log.set_model(compiled_model())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Files may not grow beyond this, which has the effect of a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            log.on_epoch_end(0, {"loss": 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(tmp_path / "tensorboard")
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
