@@ -7,6 +7,7 @@ import gradio as gr
 
 from lxmert_tf.app.ask import AskTab
 from lxmert_tf.app.compare import CompareTab
+from lxmert_tf.app.content_policy import ContentPolicy
 from lxmert_tf.app.example_pictures import Example
 from lxmert_tf.app.model_choices import ModelChoices
 from lxmert_tf.app.model_tab import ModelTab
@@ -79,8 +80,10 @@ def create_app(
                         tab.build()
     blocks.state_session_capacity = MAX_VISITORS
     blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)
+    app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(ContentPolicy)
     return gr.mount_gradio_app(
-        fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        app,
         blocks,
         path="/",
         footer_links=[],

@@ -40,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--examples",
         metavar="DIR",
-        help="folder of pictures to try, with questions in its questions.txt, one per line "
-        "(default: pictures of easy-VQA, if it is installed, for models of the grid extractor)",
+        help="folder of pictures to try, of which the page shows the first eight by name, with "
+        "questions in its questions.txt, one per line (default: pictures of easy-VQA, if it is "
+        "installed, for models of the grid extractor)",
     )
     parser.add_argument(
         "--results",
@@ -74,9 +75,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace, listener, folder: str) -> None:
+    from lxmert_tf.app.uploads import FOLDER
+
     # Gradio reads these when it is imported: where uploads go, that it reports nothing, and that it
     # does not compute statistics of calls, for which it needs a newer pandas than TFX allows.
-    os.environ["GRADIO_TEMP_DIR"] = folder
+    os.environ[FOLDER] = folder
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**62)
     import uvicorn

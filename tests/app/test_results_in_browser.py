@@ -1,6 +1,9 @@
 """The answers of a model by what was expected, with pictures, in a real browser."""
 
+import http.server
 import re
+import shutil
+import threading
 import zipfile
 
 import pytest
@@ -104,3 +107,31 @@ def test_without_pictures_boxes_are_drawn_and_an_archive_gives_them(
         open_results(page, url)
         assert page.locator("#results-questions article svg").count() == 0
         assert page.locator("#results-questions article img").count() > 1
+
+
+def test_a_model_card_makes_the_browser_load_nothing_from_elsewhere(page, tiny, results, tmp_path):
+    asked = []
+
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    card = folder / "1" / "assets.extra" / "model_card.md"
+    card.parent.mkdir(parents=True)
+    card.write_text(f"# Card\n\n![A picture](http://127.0.0.1:{server.server_port}/picture.png)\n")
+    with serving(tmp_path, "--model", tiny.preset, "--results", folder) as url:
+        open_results(page, url)
+        picture = page.locator("#results-card img")
+        picture.wait_for(state="attached")
+        page.wait_for_function("document.querySelector('#results-card img').complete")
+        assert picture.evaluate("image => image.naturalWidth") == 0
+    server.shutdown()
+    server.server_close()
+    assert asked == []
