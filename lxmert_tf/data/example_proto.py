@@ -102,7 +102,8 @@ def _entry(name: str, feature: Feature) -> list[Part]:
 
 def _encode_values(feature: Feature) -> list[Part]:
     if feature.kind == "bytes":
-        return [p for value in feature.values for p in _with_length(_FIELD_1, [value])]
+        tag = _varint(_FIELD_1)
+        return [part for value in feature.values for part in (tag, _varint(len(value)), value)]
     if not len(feature.values):
         return []
     if feature.kind == "float":

@@ -134,7 +134,7 @@ def _scenes(
         | "AllCounts" >> beam.combiners.ToList()
         | "WriteCounts" >> beam.Map(_write_counts, split, work_folder)
     )
-    return scenes.joined | beam.ParDo(SerializeScenes(split["layout"]))
+    return scenes.joined | beam.ParDo(SerializeScenes(split["layout"], work_folder))
 
 
 def ingest_properties(exec_properties: dict[str, Any]) -> dict[str, Any]:

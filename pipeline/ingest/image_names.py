@@ -225,6 +225,8 @@ class OtherImages:
 
     def may_have(self, name: str) -> bool:
         """Return whether a name fits one of these images and one in the split."""
+        if not self._shared:
+            return False
         matches = match_names([name], self._shared.get(image_key(name), {}))
         return name in matches.ambiguous or matches.ids.get(name) in self._both
 

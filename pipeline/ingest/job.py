@@ -2,12 +2,11 @@
 
 import collections
 import contextlib
-import hashlib
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -27,6 +26,7 @@ from pipeline.beam.shared_files import (
     use_options,
     write_text,
 )
+from pipeline.beam.spill import Spilled, read_spilled
 from pipeline.beam.workers import check_workers, noting_errors, stopped_by_signals
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.elements import (
@@ -36,6 +36,7 @@ from pipeline.ingest.elements import (
     JoinedScene,
     ReadCount,
     Reject,
+    sum_counts,
 )
 from pipeline.ingest.files import closing_archives
 from pipeline.ingest.image_names import readable
@@ -51,6 +52,7 @@ from pipeline.ingest.parsers.text_rows import PieceLines, lines_before
 from pipeline.ingest.readers.pictures import fresh_extractors
 from pipeline.ingest.region_store import RegionStoreReader
 from pipeline.ingest.scenes import ReadScenes
+from pipeline.ingest.shards import hash_shard, random_order
 from pipeline.ingest.tfrecord import write_record
 from pipeline.ingest.transforms.serialize_scenes import scene_records
 
@@ -274,14 +276,16 @@ class Written(NamedTuple):
     Args:
         name: The name in the result, or of what the file holds.
         path: The file, in the work folder.
-        images: Ids of the images in its records, each once.
+        images: How many images are in its records that have one image each.
+        paired_images: Ids of the images in its other records, each once.
         sentences: How many sentences are in its records.
         answers: How many answers they have.
     """
 
     name: str
     path: str
-    images: Sequence[str] = ()
+    images: int = 0
+    paired_images: Sequence[str] = ()
     sentences: int = 0
     answers: int = 0
 
@@ -305,15 +309,18 @@ def _add_transforms(root: beam.Pipeline, config: IngestConfig, inputs: Inputs, w
         scenes.joined
         | "WriteRecords"
         >> WriteShards(
-            lambda joined: "\n".join(joined.image_ids),
+            lambda spilled: spilled.partition,
             config.shards,
             f"scenes-{{}}{RECORDS}",
-            lambda name, joined: write_records(work, name, joined, layout),
+            lambda name, spilled: write_records(work, name, spilled, layout),
         ),
         scenes.rejects
         | "WriteRejects"
         >> WriteShards(
-            lambda reject: reject.id, config.shards, f"rejects-{{}}{REJECTS}", lines_of(_as_json)
+            lambda reject: hash_shard(reject.id, config.shards),
+            config.shards,
+            f"rejects-{{}}{REJECTS}",
+            lines_of(_as_json),
         ),
         scenes.counts | "WriteCounts" >> WriteOnce(READ, lines_of(lambda c: [_counts_json(c)])),
         scenes.lines
@@ -344,7 +351,7 @@ class WriteShards(beam.PTransform):
     """Spread elements over shards and write each shard; emits what `write` returns.
 
     Args:
-        key: Returns the string of an element whose hash selects its shard.
+        shard_of: Returns the shard of an element.
         shards: Number of shards.
         name: Names a shard when it is formatted with its number, such as "00000-of-00004".
         write: Called with a shard's name and its elements.
@@ -352,20 +359,20 @@ class WriteShards(beam.PTransform):
 
     def __init__(
         self,
-        key: Callable[[Any], str],
+        shard_of: Callable[[Any], int],
         shards: int,
         name: str,
         write: Callable[[str, Iterable[Any]], Any],
     ):
         super().__init__()
-        self._key, self._shards, self._name, self._write = key, shards, name, write
+        self._shard_of, self._shards, self._name, self._write = shard_of, shards, name, write
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         """Group the elements by shard."""
-        key, shards, name, write = self._key, self._shards, self._name, self._write
+        shards, name, write = self._shards, self._name, self._write
         return (
             elements
-            | "ByShard" >> beam.WithKeys(lambda element: hash_shard(key(element), shards))
+            | "ByShard" >> beam.WithKeys(self._shard_of)
             | beam.GroupByKey()
             | "Write"
             >> beam.MapTuple(
@@ -397,24 +404,7 @@ class WriteOnce(beam.PTransform):
         )
 
 
-def hash_shard(key: str, shards: int) -> int:
-    """Return the shard of a key, from 0 to `shards` - 1."""
-    # Other bits than `hash_percent` uses, because a split by percent must still fill all shards.
-    return int.from_bytes(_digest(key)[8:16], "big") % shards
-
-
-def _random_order(joined: JoinedScene) -> tuple[bytes, Sequence[str], str]:
-    """Return a key by which scenes are in the same order every time, in no order of their names."""
-    # Other bits than those that selected the shard.
-    digest = _digest("\n".join(joined.image_ids))[16:]
-    return digest, joined.image_ids, joined.sentences[0].id
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-
-
-def write_records(work: str, name: str, scenes: Iterable[JoinedScene], layout: str) -> Written:
+def write_records(work: str, name: str, spilled: Iterable[Spilled], layout: str) -> Written:
     """Write a record file whose order depends on its content alone, and looks random.
 
     Names of images often say what is in them, and training shuffles only what is close together.
@@ -422,25 +412,34 @@ def write_records(work: str, name: str, scenes: Iterable[JoinedScene], layout: s
     Args:
         work: The work folder.
         name: Name of the file in the result.
-        scenes: The scenes.
+        spilled: Its scenes, from `place_scene`.
         layout: "grouped" or "flat".
 
     Returns:
         The file, with counts.
     """
-    images: set[str] = set()
+    images, paired_images = 0, set[str]()
     sentences, answers = 0, 0
     path = new_path(work, RECORDS)
     store = RegionStoreReader()
     with noting_errors(work), explaining(path), open_new(path) as file:
-        for joined in sorted(scenes, key=_random_order):
-            images.update(joined.image_ids)
+        for joined in scenes_in_order(spilled, work):
+            if len(joined.image_ids) == 1:
+                images += 1
+            else:
+                paired_images.update(joined.image_ids)
             sentences += len(joined.sentences)
             answers += sum(len(sentence.answers) for sentence in joined.sentences)
             for record in scene_records(joined, store, layout):
                 write_record(file, record)
     store.close()
-    return Written(name, path, sorted(images), sentences, answers)
+    return Written(name, path, images, sorted(paired_images), sentences, answers)
+
+
+def scenes_in_order(spilled: Iterable[Spilled], work: str) -> Iterator[JoinedScene]:
+    """Yield the scenes of a shard in `random_order`, of which few are in memory at once."""
+    for scenes in read_spilled(spilled, work):
+        yield from sorted(scenes, key=random_order)
 
 
 def write_lines(work: str, name: str, lines: Iterable[str]) -> Written:
@@ -464,11 +463,7 @@ def most_common_first(counts: Iterable[tuple[str, int]]) -> list[str]:
 
 def _counts_json(counts: Iterable[ReadCount]) -> str:
     """Return the number and the first example, in order of text, of each kind."""
-    total: dict[str, tuple[int, str]] = {}
-    for kind, count, example in counts:
-        known, first = total.get(kind, (0, example))
-        total[kind] = known + count, min(first, example)
-    return json.dumps(total)
+    return json.dumps({kind: (count, example) for kind, count, example in sum_counts(counts)})
 
 
 # Run in the process that started the job.
@@ -519,13 +514,13 @@ def _write_summary(
     inputs: Inputs,
 ) -> dict[str, Any]:
     """Write and return the summary, after a check that nothing was lost."""
-    images: set[str] = set()
+    paired: set[str] = set()
     written: collections.Counter[str] = collections.Counter()
     for file in files.values():
-        # An image may be in several scenes.
-        images.update(file.images)
-        written.update(sentence=file.sentences, answer=file.answers)
-    written["image"] = len(images)
+        # An image may be in several pairs.
+        paired.update(file.paired_images)
+        written.update(image=file.images, sentence=file.sentences, answer=file.answers)
+    written["image"] += len(paired)
     counts = {key: same.count for key, same in rejects.items()}
     rejected = _sum_by(lambda key: key[0], counts)
     unused = read[UNUSED].count if UNUSED in read else 0

@@ -1,9 +1,10 @@
 """The Beam transform that reads regions and sentences and joins them into scenes.
 
-An image takes this path. `ReadRegions` stores its regions and emits a `RegionRef`. `JoinByImage`
+An image takes this path. `ReadRegions` stores its regions and makes a `RegionRef`. `JoinByImage`
 brings the reference together with the sentences about the image. `MakeScenes`, or `MakePairs` for
-sentences about two images, emits a `JoinedScene`. `scene_records` reads the regions back and
-serializes one or more records.
+sentences about two images, makes a `JoinedScene`. `scene_records` reads the regions back and
+serializes one or more records. Between the steps, references and sentences are in files
+(`pipeline.beam.spill`), and Beam groups references to these.
 """
 
 from typing import NamedTuple
@@ -11,31 +12,27 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from lxmert_tf.data.answer_table import read_answer_table
+from pipeline.beam.spill import GroupSpilled, only_spilled
 from pipeline.ingest.config import IngestConfig
-from pipeline.ingest.elements import (
-    AnnotatedSentence,
-    JoinedScene,
-    ReadCount,
-    Reject,
-    only,
-)
+from pipeline.ingest.elements import AnnotatedSentence, JoinedScene, ReadCount, Reject, only
 from pipeline.ingest.image_names import IdRegex
 from pipeline.ingest.inputs import Inputs
 from pipeline.ingest.parsers.text_rows import PieceLines
-from pipeline.ingest.region_store import RegionRef
-from pipeline.ingest.transforms.answers import CountAnswers, filter_answers
-from pipeline.ingest.transforms.join_by_image import ImageGroup, JoinByImage
 from pipeline.ingest.transforms.make_pairs import MakePairs
 from pipeline.ingest.transforms.make_scenes import MakeScenes
 from pipeline.ingest.transforms.read_regions import ReadRegions
-from pipeline.ingest.transforms.read_sentences import ReadSentences, RejectRepeated
+from pipeline.ingest.transforms.read_sentences import (
+    CountAnswers,
+    ReadSentences,
+    RejectRepeated,
+)
 
 
 class Scenes(NamedTuple):
     """The collections that `ReadScenes` returns.
 
     Args:
-        joined: Of `JoinedScene`.
+        joined: Of `Spilled`: each `JoinedScene` in the partition of its shard.
         rejects: Of `Reject`.
         counts: Of `ReadCount`.
         lines: Of `PieceLines`.
@@ -80,22 +77,16 @@ class ReadScenes(beam.PTransform):
         read = pipeline | ReadSentences(
             inputs.sentences, percent, id_regex, self._folder, inputs.left_out
         )
-        unique = read | "AllSentences" >> only(AnnotatedSentence) | RejectRepeated()
-
-        sentences = unique | "Sentences" >> only(AnnotatedSentence)
+        by_id = read | "ById" >> GroupSpilled(AnnotatedSentence)
         table, answers = self._table, None
         if config.min_answer_count is not None:
-            answers = sentences | CountAnswers(config.normalize_answers, config.min_answer_count)
+            answers = by_id | CountAnswers(
+                config.normalize_answers, config.min_answer_count, self._folder
+            )
             table = beam.pvalue.AsDict(answers)
-        filtered = sentences | "FilterAnswers" >> beam.FlatMap(
-            filter_answers, table, config.normalize_answers
-        )
-        images = (
-            regions | "RegionRefs" >> only(RegionRef),
-            filtered | "FilteredSentences" >> only(AnnotatedSentence),
-        ) | JoinByImage()
+        unique = by_id | RejectRepeated(table, config.normalize_answers, self._folder)
         make = MakeScenes if inputs.images_per_scene == 1 else MakePairs
-        made = images | "ImageGroups" >> only(ImageGroup) | make(inputs.complete)
+        made = (regions, unique) | make(inputs.complete, config.shards, self._folder)
 
         rejects = [
             collection | f"{name}Rejects" >> only(Reject)
@@ -103,8 +94,6 @@ class ReadScenes(beam.PTransform):
                 "Region": regions,
                 "Sentence": read,
                 "Repeated": unique,
-                "Answer": filtered,
-                "Image": images,
                 "Scene": made,
             }.items()
         ]
@@ -114,7 +103,7 @@ class ReadScenes(beam.PTransform):
             made | "NameCounts" >> only(ReadCount),
         ]
         return Scenes(
-            joined=made | "JoinedScenes" >> only(JoinedScene),
+            joined=made | "JoinedScenes" >> only_spilled(JoinedScene),
             rejects=rejects | "Rejects" >> beam.Flatten(),
             counts=counts | "Counts" >> beam.Flatten(),
             lines=regions | "Lines" >> only(PieceLines),

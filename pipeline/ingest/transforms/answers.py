@@ -1,48 +1,33 @@
 """Count the answers of sentences, and keep those that are in the answer table."""
 
+import collections
 import dataclasses
-from collections.abc import Iterator, Set
-
-import apache_beam as beam
+from collections.abc import Iterable, Iterator, Set
 
 from lxmert_tf.data.answer_table import normalize_answer
 from lxmert_tf.data.scene import Sentence
 from pipeline.ingest.elements import AnnotatedSentence, Reject
 
 
-class CountAnswers(beam.PTransform):
-    """Count the answers of sentences; emits (answer, count) for frequent ones.
+def count_answers(
+    sentences: Iterable[AnnotatedSentence | Reject], normalize: bool
+) -> collections.Counter[str]:
+    """Count each answer once per sentence.
 
     Args:
+        sentences: The sentences; rejects are passed over.
         normalize: Whether to normalize answers first.
-        min_count: Least count of an answer that is emitted.
     """
-
-    def __init__(self, normalize: bool, min_count: int):
-        super().__init__()
-        self._normalize = normalize
-        self._min_count = min_count
-
-    def expand(self, sentences: beam.PCollection) -> beam.PCollection:
-        """Count each answer once per sentence."""
-        least = self._min_count
-        return (
-            sentences
-            | "EachAnswer" >> beam.FlatMap(each_answer, self._normalize)
-            | "Count" >> beam.CombinePerKey(sum)
-            | "Frequent" >> beam.Filter(lambda answer_and_count: answer_and_count[1] >= least)
-        )
-
-
-def each_answer(annotated: AnnotatedSentence, normalize: bool) -> Iterator[tuple[str, int]]:
-    """Yield (answer, 1) for each answer of a sentence."""
-    sentence, _ = keep_answers(annotated.sentence, None, normalize)
-    for answer, _ in sentence.answers:
-        yield answer, 1
+    counts: collections.Counter[str] = collections.Counter()
+    for annotated in sentences:
+        if isinstance(annotated, AnnotatedSentence):
+            sentence, _ = keep_answers(annotated.sentence, None, normalize)
+            counts.update(answer for answer, _ in sentence.answers)
+    return counts
 
 
 def filter_answers(
-    annotated: AnnotatedSentence, table: frozenset[str] | None, normalize: bool
+    annotated: AnnotatedSentence, table: Set[str] | None, normalize: bool
 ) -> Iterator[AnnotatedSentence | Reject]:
     """Yield the sentence with the answers that are in the table, and a reject for each other."""
     sentence, unknown = keep_answers(annotated.sentence, table, normalize)
@@ -66,6 +51,8 @@ def keep_answers(
     Returns:
         The sentence with the answers that are kept, and the other answers, each once.
     """
+    if table is None and not normalize and len(dict(sentence.answers)) == len(sentence.answers):
+        return sentence, []
     scores: dict[str, float] = {}
     for answer, score in sentence.answers:
         answer = normalize_answer(answer) if normalize else answer

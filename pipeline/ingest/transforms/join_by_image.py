@@ -1,10 +1,21 @@
 """Join regions and sentences by the image that they are about."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from pipeline.beam.spill import (
+    GroupSpilled,
+    Spilled,
+    SpilledElement,
+    keyed,
+    only_spilled,
+    read_groups,
+    spill,
+)
 from pipeline.ingest.elements import (
     AMBIGUOUS,
     BY_NUMBER,
@@ -13,7 +24,9 @@ from pipeline.ingest.elements import (
     AnnotatedSentence,
     ReadCount,
     Reject,
+    only,
     reject_image,
+    sum_counts,
 )
 from pipeline.ingest.image_names import image_key, match_names, parse_name
 from pipeline.ingest.region_store import RegionRef
@@ -51,44 +64,97 @@ class ImageGroup(NamedTuple):
             yield ReadCount(UNUSED, 1, self.image_id)
 
 
-class JoinByImage(beam.PTransform):
-    """Join a collection of `RegionRef` and one of `AnnotatedSentence`.
+class TraitCount(NamedTuple):
+    """How many images have what is compared between all images of a job.
 
-    Emits `ImageGroup`, and `Reject` of images whose features have another size than most.
+    Args:
+        trait: Its kind, "feature size" or "numbering", and its value.
+        count: How many.
     """
 
+    trait: tuple[str, str | int]
+    count: int  # type: ignore[assignment]  # hides tuple.count
+
+
+class JoinByImage(beam.PTransform):
+    """Join spilled `RegionRef` with spilled `AnnotatedSentence`, and make something of each image.
+
+    Emits `Reject` of images whose features have another size than most, and what `make` returns.
+
+    Args:
+        make: Called with an `ImageGroup`.
+        kind: The class of what it returns that is spilled.
+        place: Where that goes, as for `spill`.
+        folder: The work folder.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[ImageGroup], Iterable[Any]],
+        kind: type,
+        place: Callable[[Any], Iterable[SpilledElement]],
+        folder: str,
+    ):
+        super().__init__()
+        self._make, self._kind, self._place, self._folder = make, kind, place, folder
+
     def expand(self, collections):
-        """Group both collections by the keys of image names."""
+        """Group the outputs of `ReadRegions` and `RejectRepeated` by the keys of image names."""
         regions, sentences = collections
         traits = (
             regions
-            | "EachTrait" >> beam.FlatMap(image_traits)
+            | "Traits" >> only(TraitCount)
+            | "EachTrait" >> beam.Map(lambda same: (same.trait, same.count))
             | "CountTraits" >> beam.CombinePerKey(sum)
         )
         return (
-            {
-                "regions": regions | "ByImage" >> beam.WithKeys(lambda ref: image_key(ref.name)),
-                "sentences": sentences | "ByEachImage" >> beam.FlatMap(by_each_image),
-            }
-            | beam.CoGroupByKey()
-            | "ImageGroups"
-            >> beam.FlatMap(
-                lambda group, traits: make_image_groups(*group, traits), beam.pvalue.AsDict(traits)
+            (
+                regions | "SpilledRegions" >> only_spilled(RegionRef),
+                sentences | "SpilledSentences" >> only_spilled(AnnotatedSentence),
             )
+            | beam.Flatten()
+            | "ByImage" >> GroupSpilled(RegionRef, AnnotatedSentence)
+            | "JoinPartition" >> beam.FlatMap(self._join, beam.pvalue.AsDict(traits))
         )
 
+    def _join(self, spilled: Iterable[Spilled], traits: Mapping[tuple, int]) -> Iterator[Any]:
+        made = (
+            element
+            for key, values in read_groups(spilled, self._folder)
+            for group in make_image_groups(key, _by_kind(values), traits)
+            for element in ([group] if isinstance(group, Reject) else self._make(group))
+        )
+        return spill(sum_counts(made), self._kind, self._folder, self._place)
 
-def image_traits(ref: RegionRef) -> Iterator[tuple[tuple[str, str | int], int]]:
-    """Yield (trait, 1) for what is compared between all images of a job."""
-    yield ("feature size", ref.feature_size), 1
-    if numbering := parse_name(ref.name).numbering:
-        yield ("numbering", numbering), 1
+
+def count_traits(refs: Iterable[Any]) -> Iterator[Any]:
+    """Yield elements, and at the end a `TraitCount` for each trait of those of `RegionRef`."""
+    traits: collections.Counter[tuple[str, str | int]] = collections.Counter()
+    for ref in refs:
+        yield ref
+        if isinstance(ref, RegionRef):
+            traits["feature size", ref.feature_size] += 1
+            if numbering := parse_name(ref.name).numbering:
+                traits["numbering", numbering] += 1
+    yield from itertools.starmap(TraitCount, traits.items())
 
 
-def by_each_image(annotated: AnnotatedSentence) -> Iterator[tuple[str, AnnotatedSentence]]:
+def by_image(ref: RegionRef) -> Iterator[SpilledElement]:
+    """Yield the image under the key of its name."""
+    yield keyed(image_key(ref.name), ref)
+
+
+def by_each_image(annotated: AnnotatedSentence) -> Iterator[SpilledElement]:
     """Yield the sentence under the key of each of its images."""
     for key in dict.fromkeys(map(image_key, annotated.image_ids)):
-        yield key, annotated
+        yield keyed(key, annotated)
+
+
+def _by_kind(values: Iterable[Any]) -> dict[str, list[Any]]:
+    kinds: dict[str, list[Any]] = {"regions": [], "sentences": []}
+    for value in values:
+        kinds["regions" if isinstance(value, RegionRef) else "sentences"].append(value)
+    return kinds
 
 
 def make_image_groups(

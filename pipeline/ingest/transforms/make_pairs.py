@@ -1,10 +1,20 @@
 """Make scenes of two images."""
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import apache_beam as beam
 
+from pipeline.beam.spill import (
+    GroupSpilled,
+    Spilled,
+    SpilledElement,
+    keyed,
+    only_spilled,
+    read_groups,
+    spill,
+)
 from pipeline.ingest.elements import (
     MISSING,
     AnnotatedSentence,
@@ -16,7 +26,8 @@ from pipeline.ingest.elements import (
     reject_image,
 )
 from pipeline.ingest.region_store import RegionRef
-from pipeline.ingest.transforms.join_by_image import ImageGroup
+from pipeline.ingest.shards import place_scene
+from pipeline.ingest.transforms.join_by_image import ImageGroup, JoinByImage
 
 
 class ImageSide(NamedTuple):
@@ -50,40 +61,58 @@ class ImageUse(NamedTuple):
 
 
 class MakePairs(beam.PTransform):
-    """Make scenes of two images from `ImageGroup`; emits `JoinedScene` and `Reject`.
+    """Make scenes of two images; emits spilled `JoinedScene`, `Reject`, and `ReadCount`.
 
     Args:
-        complete: As for `MakeScenes`.
+        complete, shards, folder: As for `MakeScenes`.
     """
 
-    def __init__(self, complete: bool):
+    def __init__(self, complete: bool, shards: int, folder: str):
         super().__init__()
-        self._complete = complete
+        self._complete, self._shards, self._folder = complete, shards, folder
 
-    def expand(self, groups: beam.PCollection) -> beam.PCollection:
-        """Group the images again, by scene, and look for images in no scene."""
-        sides = groups | "SplitSides" >> beam.FlatMap(split_sides)
+    def expand(self, collections) -> beam.PCollection:
+        """Group images, then sides of scenes by scene, and look for images in no scene."""
+        sides = collections | JoinByImage(split_sides, ImageSide, _by_scene, self._folder)
         pairs = (
             sides
-            | "Sides" >> only(ImageSide)
-            | "ByScene" >> beam.WithKeys(lambda side: side.image_ids)
-            | "JoinByScene" >> beam.GroupByKey()
-            | "MakePair" >> beam.FlatMapTuple(make_pair, self._complete)
+            | "ByScene" >> GroupSpilled(ImageSide)
+            | "MakePairs" >> beam.FlatMap(self._make_pairs)
         )
         unused = (
             pairs
-            | "Uses" >> only(ImageUse)
-            | "ByImage" >> beam.WithKeys(lambda use: use.regions.image_id)
-            | "JoinByImage" >> beam.GroupByKey()
-            | "RejectUnused" >> beam.FlatMapTuple(reject_unused)
+            | "ByImage" >> GroupSpilled(ImageUse)
+            | "RejectUnused" >> beam.FlatMap(self._reject_unused)
         )
         return (
             sides | "SideRejects" >> only(Reject),
             sides | "SideCounts" >> only(ReadCount),
-            pairs | "Pairs" >> only(JoinedScene),
+            pairs | "Pairs" >> only_spilled(JoinedScene),
             pairs | "PairRejects" >> only(Reject),
             unused,
         ) | beam.Flatten()
+
+    def _make_pairs(self, spilled: Iterable[Spilled]) -> Iterator[Spilled | Reject]:
+        made = (
+            element
+            for image_ids, sides in read_groups(spilled, self._folder)
+            for element in make_pair(image_ids, sides, self._complete)
+        )
+        place = functools.partial(place_scene, shards=self._shards)
+        without_uses = spill(made, ImageUse, self._folder, _by_use)
+        return spill(without_uses, JoinedScene, self._folder, place)
+
+    def _reject_unused(self, spilled: Iterable[Spilled]) -> Iterator[Reject]:
+        for image_id, uses in read_groups(spilled, self._folder):
+            yield from reject_unused(image_id, uses)
+
+
+def _by_scene(side: ImageSide) -> Iterator[SpilledElement]:
+    yield keyed(side.image_ids, side)
+
+
+def _by_use(use: ImageUse) -> Iterator[SpilledElement]:
+    yield keyed(use.regions.image_id, use)
 
 
 def split_sides(group: ImageGroup) -> Iterator[ImageSide | Reject | ReadCount]:

@@ -1,27 +1,33 @@
 """Make scenes of one image."""
 
+import functools
 from collections.abc import Iterator
 
 import apache_beam as beam
 
 from pipeline.ingest.elements import JoinedScene, ReadCount, Reject, ordered
-from pipeline.ingest.transforms.join_by_image import ImageGroup
+from pipeline.ingest.shards import place_scene
+from pipeline.ingest.transforms.join_by_image import ImageGroup, JoinByImage
 
 
 class MakeScenes(beam.PTransform):
-    """Make scenes of one image from `ImageGroup`; emits `JoinedScene` and `Reject`.
+    """Make scenes of one image; emits spilled `JoinedScene`, `Reject`, and `ReadCount`.
 
     Args:
         complete: Whether to reject sentences without an image; not in a trial of a few images.
+        shards: Number of record files.
+        folder: The work folder.
     """
 
-    def __init__(self, complete: bool):
+    def __init__(self, complete: bool, shards: int, folder: str):
         super().__init__()
-        self._complete = complete
+        self._make = functools.partial(make_scene, complete=complete)
+        self._place = functools.partial(place_scene, shards=shards)
+        self._folder = folder
 
-    def expand(self, groups: beam.PCollection) -> beam.PCollection:
-        """Make each group a scene."""
-        return groups | beam.FlatMap(make_scene, self._complete)
+    def expand(self, collections) -> beam.PCollection:
+        """Join the outputs of `ReadRegions` and `RejectRepeated`, and make each image a scene."""
+        return collections | JoinByImage(self._make, JoinedScene, self._place, self._folder)
 
 
 def make_scene(group: ImageGroup, complete: bool) -> Iterator[JoinedScene | Reject | ReadCount]:

@@ -1,26 +1,34 @@
 """Read region files and store their regions."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 import numpy as np
 
 from lxmert_tf.data.scene import SceneImage
 from pipeline.beam.progress import WorkerProgress
+from pipeline.beam.spill import Spilled, spill
 from pipeline.beam.workers import noting_errors
 from pipeline.ingest.checks.region_checks import RegionError, check_id
-from pipeline.ingest.elements import ReadCount, Reject
+from pipeline.ingest.elements import ReadCount, Reject, sum_counts
 from pipeline.ingest.float16 import to_float16
 from pipeline.ingest.image_names import IdRegex, name_of_file
 from pipeline.ingest.inputs import RegionTask, is_within
 from pipeline.ingest.interfaces import ReadError, ReadImage, Returned
 from pipeline.ingest.parsers.text_rows import PieceLines
 from pipeline.ingest.region_store import RegionRef, RegionStoreWriter
+from pipeline.ingest.transforms.join_by_image import TraitCount, by_image, count_traits
+
+# About so many batches of tasks are spread over the workers.
+MOST_BATCHES = 512
 
 
 class ReadRegions(beam.PTransform):
-    """Read region files; emits `RegionRef`, `Reject`, `ReadCount` and `PieceLines`.
+    """Read region files; emits `Reject`, `ReadCount`, `PieceLines`, and `TraitCount`.
+
+    The `RegionRef` are spilled.
 
     Args:
         tasks: Pieces of the files.
@@ -32,7 +40,7 @@ class ReadRegions(beam.PTransform):
 
     def __init__(
         self,
-        tasks: Iterable[RegionTask],
+        tasks: Sequence[RegionTask],
         percent: tuple[int, int],
         dtype: str,
         folder: str,
@@ -44,12 +52,18 @@ class ReadRegions(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Spread the tasks over the workers and run them."""
-        tasks = pipeline | beam.Create(self._tasks) | "Spread" >> beam.Reshuffle()
+        tasks = pipeline | beam.Create(_batches(self._tasks)) | "Spread" >> beam.Reshuffle()
         return tasks | "Store" >> beam.ParDo(self._store)
 
 
+def _batches(tasks: Sequence[RegionTask]) -> list[Sequence[RegionTask]]:
+    """Return tasks in batches: of many small files, each would leave a few elements in memory."""
+    size = max(1, len(tasks) // MOST_BATCHES)
+    return [tasks[start : start + size] for start in range(0, len(tasks), size)]
+
+
 class StoreRegions(beam.DoFn):
-    """Read one piece and store its regions; arguments and results as of `ReadRegions`."""
+    """Read pieces and store their regions; arguments and results as of `ReadRegions`."""
 
     def __init__(self, percent: tuple[int, int], dtype: str, folder: str, id_regex: IdRegex):
         self._percent = percent
@@ -69,10 +83,13 @@ class StoreRegions(beam.DoFn):
             self._writer.close()
             self._progress.close()
 
-    def process(self, task: RegionTask) -> Iterator[RegionRef | Reject | ReadCount | PieceLines]:
-        """Yield a reference or reject for each image, then the counts."""
+    def process(
+        self, tasks: Sequence[RegionTask]
+    ) -> Iterator[Spilled | Reject | ReadCount | PieceLines | TraitCount]:
+        """Yield a reject for each invalid image, then the counts, then what was spilled."""
         with noting_errors(self._folder):
-            yield from self._read(task)
+            read = sum_counts(itertools.chain.from_iterable(map(self._read, tasks)))
+            yield from spill(count_traits(read), RegionRef, self._folder, by_image)
 
     def _read(self, task: RegionTask) -> Iterator[RegionRef | Reject | ReadCount | PieceLines]:
         images = lines = 0

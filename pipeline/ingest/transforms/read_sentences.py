@@ -1,20 +1,24 @@
 """Read annotation files, and reject sentences whose id is taken."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 
+from pipeline.beam.spill import Spilled, SpilledElement, keyed, read_groups, spill
 from pipeline.beam.workers import noting_errors
 from pipeline.ingest.elements import AMBIGUOUS, AnnotatedSentence, ReadCount, Reject
 from pipeline.ingest.image_names import IdRegex, OtherImages
 from pipeline.ingest.inputs import SentenceTask, is_within
 from pipeline.ingest.interfaces import ReadError
+from pipeline.ingest.transforms.answers import count_answers, filter_answers
+from pipeline.ingest.transforms.join_by_image import by_each_image
 
 _NONE = OtherImages()
 
 
 class ReadSentences(beam.PTransform):
-    """Read annotation files; emits `AnnotatedSentence`, `Reject` and `ReadCount`.
+    """Read annotation files; emits spilled `AnnotatedSentence`, `Reject`, and `ReadCount`.
 
     Args:
         tasks: The files.
@@ -53,9 +57,10 @@ def _read_noting_errors(
     percent: tuple[int, int],
     id_regex: IdRegex,
     left_out: OtherImages,
-) -> Iterator[AnnotatedSentence | Reject | ReadCount]:
+) -> Iterator[Spilled | Reject | ReadCount]:
     with noting_errors(folder):
-        yield from read_sentences(task, percent, id_regex, left_out)
+        sentences = read_sentences(task, percent, id_regex, left_out)
+        yield from spill(sentences, AnnotatedSentence, folder, by_id)
 
 
 def read_sentences(
@@ -81,20 +86,80 @@ def read_sentences(
     yield ReadCount("sentence", count)
 
 
-class RejectRepeated(beam.PTransform):
-    """Reject sentences whose id another one has; emits `AnnotatedSentence` and `Reject`.
+def by_id(annotated: AnnotatedSentence) -> Iterator[SpilledElement]:
+    """Yield the sentence under its id."""
+    yield keyed(annotated.sentence.id, annotated)
 
-    The first sentence, in order of file and line, is kept.
+
+class RejectRepeated(beam.PTransform):
+    """Reject sentences whose id another one has, and answers outside a table.
+
+    The first sentence, in order of file and line, is kept. Emits spilled `AnnotatedSentence` and
+    `Reject`.
+
+    Args:
+        table: The answer table, or a side input of it; None keeps all answers.
+        normalize: Whether to normalize answers first.
+        folder: The work folder.
     """
 
-    def expand(self, sentences: beam.PCollection) -> beam.PCollection:
-        """Group the sentences by id."""
-        return (
-            sentences
-            | "ById" >> beam.WithKeys(lambda annotated: annotated.sentence.id)
-            | "JoinById" >> beam.GroupByKey()
-            | "KeepFirst" >> beam.FlatMapTuple(keep_first)
+    def __init__(self, table: Any, normalize: bool, folder: str):
+        super().__init__()
+        self._table, self._normalize, self._folder = table, normalize, folder
+
+    def expand(self, by_id: beam.PCollection) -> beam.PCollection:
+        """Read partitions of sentences that are spilled `by_id`."""
+        return by_id | "KeepFirst" >> beam.FlatMap(self._keep_first, self._table)
+
+    def _keep_first(self, spilled: Iterable[Spilled], table: Any) -> Iterator[Spilled | Reject]:
+        kept = (
+            element
+            for first in first_of_each(spilled, self._folder)
+            for element in (
+                [first]
+                if isinstance(first, Reject)
+                else filter_answers(first, table, self._normalize)
+            )
         )
+        return spill(kept, AnnotatedSentence, self._folder, by_each_image)
+
+
+class CountAnswers(beam.PTransform):
+    """Count the answers of sentences; emits (answer, count) for frequent ones.
+
+    Args:
+        normalize: Whether to normalize answers first.
+        min_count: Least count of an answer that is emitted.
+        folder: The work folder.
+    """
+
+    def __init__(self, normalize: bool, min_count: int, folder: str):
+        super().__init__()
+        self._normalize, self._min_count, self._folder = normalize, min_count, folder
+
+    def expand(self, by_id: beam.PCollection) -> beam.PCollection:
+        """Read partitions of sentences that are spilled `by_id`, and count those that are kept."""
+        least = self._min_count
+        return (
+            by_id
+            | "EachAnswer" >> beam.FlatMap(self._count)
+            | "Count" >> beam.CombinePerKey(sum)
+            | "Frequent" >> beam.Filter(lambda answer_and_count: answer_and_count[1] >= least)
+        )
+
+    def _count(self, spilled: Iterable[Spilled]) -> Iterable[tuple[str, int]]:
+        return count_answers(first_of_each(spilled, self._folder), self._normalize).items()
+
+
+def first_of_each(spilled: Iterable[Spilled], folder: str) -> Iterator[AnnotatedSentence | Reject]:
+    """Yield what `keep_first` makes of each id in a partition.
+
+    Args:
+        spilled: Sentences that are spilled `by_id`.
+        folder: The work folder.
+    """
+    for sentence_id, same in read_groups(spilled, folder):
+        yield from keep_first(sentence_id, same)
 
 
 def keep_first(

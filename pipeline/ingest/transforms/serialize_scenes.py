@@ -6,6 +6,7 @@ import apache_beam as beam
 
 from lxmert_tf.data.scene import Scene
 from lxmert_tf.data.schema import decode_scene, encode_scene, replace_sentences
+from pipeline.beam.spill import Spilled, read_spilled
 from pipeline.ingest.elements import JoinedScene
 from pipeline.ingest.region_store import RegionStoreReader
 
@@ -30,14 +31,15 @@ def scene_records(joined: JoinedScene, store: RegionStoreReader, layout: str) ->
 
 
 class SerializeScenes(beam.DoFn):
-    """Serialize `JoinedScene` elements; emits records.
+    """Serialize spilled `JoinedScene`; emits records.
 
     Args:
         layout: As for `scene_records`.
+        folder: The work folder.
     """
 
-    def __init__(self, layout: str):
-        self._layout = layout
+    def __init__(self, layout: str, folder: str):
+        self._layout, self._folder = layout, folder
 
     def start_bundle(self):
         """Open the region store."""
@@ -47,6 +49,8 @@ class SerializeScenes(beam.DoFn):
         """Close the region store."""
         self._store.close()
 
-    def process(self, joined: JoinedScene) -> Iterator[bytes]:
-        """Yield the records of a scene."""
-        yield from scene_records(joined, self._store, self._layout)
+    def process(self, spilled: Spilled) -> Iterator[bytes]:
+        """Yield the records of scenes."""
+        for scenes in read_spilled([spilled], self._folder):
+            for joined in scenes:
+                yield from scene_records(joined, self._store, self._layout)

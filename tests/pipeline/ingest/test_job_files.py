@@ -16,6 +16,7 @@ from PIL import Image
 
 from lxmert_tf.data.sidecars import INGEST_SUMMARY
 from lxmert_tf.errors import GateError, InputError
+from pipeline.beam import spill
 from pipeline.ingest.config import RegionFiles
 from pipeline.ingest.job import REJECTS_SUMMARY, run_ingest
 from pipeline.ingest.parsers import text_rows
@@ -81,6 +82,18 @@ def test_compressed_and_divided_files_give_the_same_records(form, files, tmp_pat
         other = [tmp_path / "parts" / "*.tsv"]
     run_ingest(config_of(other, [questions]), tmp_path / "other")
     assert contents(tmp_path / "other") == contents(tmp_path / "plain")
+
+
+def test_what_does_not_fit_into_memory_goes_through_files_to_the_same_bytes(tmp_path, monkeypatch):
+    ids = [f"i{n}" for n in range(20)]
+    regions = [write_regions(tmp_path / f"{n}.tsv", ids[n::4]) for n in range(4)]
+    questions = write_questions(tmp_path / "questions.json", [*ids, "missing"], each=3)
+    config = config_of(regions, [questions], shards=2, min_answer_count=2, max_reject_fraction=0.5)
+    run_ingest(config, tmp_path / "in-memory")
+    for name, value in (("MOST_HELD", 4), ("MOST_LOADED", 3), ("MOST_INLINE_BYTES", 0)):
+        monkeypatch.setattr(spill, name, value)
+    run_ingest(config, tmp_path / "spilled")
+    assert contents(tmp_path / "spilled") == contents(tmp_path / "in-memory")
 
 
 @pytest.mark.slow
@@ -261,7 +274,9 @@ def test_images_with_features_of_another_size_than_most_are_rejected(files, tmp_
     assert {r["line"] for r in rejects_in(tmp_path / "out") if r["kind"] == "image"} == {7}
 
 
-def test_statements_about_two_images_become_scenes_of_two(tmp_path):
+@pytest.mark.parametrize("most_held", [1, spill.MOST_HELD])
+def test_statements_about_two_images_become_scenes_of_two(tmp_path, monkeypatch, most_held):
+    monkeypatch.setattr(spill, "MOST_HELD", most_held)
     ids = [f"dev-{n}-0-img{side}" for n in range(3) for side in (0, 1)]
     regions = write_regions(tmp_path / "regions.tsv", ids[:5])
     statements = [
