@@ -24,8 +24,8 @@ MAX_REPORTED_FINDINGS = 3
 class ApprovedStatistics(tfx.dsl.Artifact):
     """Statistics of data that passed the gate, for the next run to compare with."""
 
-    # Kubeflow accepts names of the form "lowercase.Name".
-    TYPE_NAME = "lxmert.ApprovedStatistics"
+    # Kubeflow accepts names of the form "lowercase.Name", by which containers import the class.
+    TYPE_NAME = "pipeline.ApprovedStatistics"
 
 
 class LatestApprovedStrategy(tfx.dsl.experimental.ResolverStrategy):

@@ -44,6 +44,24 @@ def test_every_step_runs_in_the_image(specification):
     assert len(containers) >= 8
 
 
+def test_the_types_of_all_artifacts_can_be_imported_in_the_image(specification):
+    from kfp.pipeline_spec.pipeline_spec_pb2 import ArtifactTypeSchema
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as entrypoint
+    from tfx.utils.import_utils import import_class_by_path
+
+    paths = set()
+    for component in specification["components"].values():
+        for side in ("inputDefinitions", "outputDefinitions"):
+            for artifact in component.get(side, {}).get("artifacts", {}).values():
+                schema = ArtifactTypeSchema(
+                    instance_schema=artifact["artifactType"]["instanceSchema"]
+                )
+                paths.add(entrypoint._retrieve_class_path(schema))
+    assert "pipeline.ApprovedStatistics" in paths
+    for path in paths:
+        import_class_by_path(path)
+
+
 def test_output_in_a_missing_folder_is_refused(tmp_path, capsys):
     pytest.importorskip(
         "kfp.pipeline_spec.pipeline_spec_pb2", reason="the extra kubeflow is not installed"
