@@ -212,7 +212,7 @@ def _ingest(folder: pathlib.Path, images: int, workers: int) -> Measured:
     command += ["--regions", f"{SCHEME}://{folder}/sample.tsv/{images}"]
     command += ["--regions-format", "lxmert_tsv", "--sentences", f"{folder}/questions-*.json"]
     command += ["--sentences-format", "vqa_release", "--output", str(output)]
-    command += ["--workers", str(workers), "--", f"--beam_plugins={MODULE}"]
+    command += ["--workers", str(workers)]
     with log.open("wb") as file:
         start = time.perf_counter()
         process = psutil.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)

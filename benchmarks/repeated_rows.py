@@ -9,7 +9,7 @@ import io
 import pathlib
 from collections.abc import Iterator
 
-from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
+from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem, MatchResult
 
 SCHEME = "rows"
 
@@ -76,6 +76,10 @@ class RepeatedRows(io.RawIOBase):
             number += 1
 
 
+class RowsUrl(str):
+    """A URL of the file system. A worker that unpickles one imports this module, which it needs."""
+
+
 class RepeatedRowsFileSystem(FileSystem):
     """The file system, for reading only."""
 
@@ -102,12 +106,10 @@ class RepeatedRowsFileSystem(FileSystem):
 
     def metadata(self, path):
         """Return path and size."""
-        return FileMetadata(path, self.size(path))
+        return FileMetadata(RowsUrl(path), self.size(path))
 
     def match(self, patterns, limits=None):
         """Return the file of each URL; there are no patterns."""
-        from apache_beam.io.filesystem import MatchResult
-
         return [MatchResult(pattern, [self.metadata(pattern)]) for pattern in patterns]
 
     def join(self, basepath, *paths):
