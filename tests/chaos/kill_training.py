@@ -52,18 +52,22 @@ class Training:
         for name, text in (("model", MODEL), (command, TRAINING % how_long[command])):
             (folder / f"{name}.yaml").write_text(text)
 
-    def start(self, run: pathlib.Path, resume: bool) -> subprocess.Popen:
-        """Start the command in a separate process."""
+    def arguments(self, run: pathlib.Path, resume: bool) -> list[str]:
+        """Return the command line that trains in the directory `run`."""
         records = self._folder / "records"
-        command = [
-            *(sys.executable, "-m", "lxmert_tf.cli", self._command),
-            *("--config", self._folder / f"{self._command}.yaml"),
+        arguments = [
+            *(self._command, "--config", self._folder / f"{self._command}.yaml"),
             *("--model-config", self._folder / "model.yaml"),
             *("--train", records, "--validation", records, "--output", run),
             *(["--resume"] if resume else []),
         ]
+        return [str(argument) for argument in arguments]
+
+    def start(self, run: pathlib.Path, resume: bool) -> subprocess.Popen:
+        """Start the command in a separate process."""
+        command = [sys.executable, "-m", "lxmert_tf.cli", *self.arguments(run, resume)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([str(part) for part in command], cwd=ROOT, **pipes)
+        return subprocess.Popen(command, cwd=ROOT, **pipes)
 
     def finish(self, run: pathlib.Path, resume: bool) -> str:
         """Run the command to its end; return what it wrote to stderr."""
@@ -121,7 +125,7 @@ def kill_and_compare(
         print(f"{command}: killed at {moment}; step {newest} is saved, {left} left", flush=True)
         hits[moment] += 1
     _check_resumed(training.finish(run, resume=True), newest)
-    _compare(run, folder / "whole")
+    compare(run, folder / "whole")
     return dict(hits)
 
 
@@ -159,7 +163,12 @@ def _check_resumed(messages: str, newest: int) -> None:
     assert not match or int(match[1]) == newest, f"{messages!r}, but {newest} was saved"
 
 
-def _compare(run: pathlib.Path, whole: pathlib.Path) -> None:
+def compare(run: pathlib.Path, whole: pathlib.Path) -> None:
+    """Check that two runs have the same weights and logs, and that nothing unfinished is left.
+
+    Raises:
+        AssertionError: They differ.
+    """
     for name in ("vocab.txt", "answers.txt"):
         ours, theirs = (folder / "preset" / name for folder in (run, whole))
         assert ours.read_bytes() == theirs.read_bytes(), f"{name} differs"
