@@ -276,6 +276,7 @@ def _to_bytes(elements: list[SpilledElement]) -> bytes:
 
 def _load(parts: Iterable[tuple[Spilled, Part]]) -> Iterator[tuple[int, int, Any, int]]:
     """Yield the values of each `SpilledElement`."""
+    # Pickles are safe here: only this job writes the files, and Beam itself passes pickles on.
     by_file: dict[str, list[tuple[Spilled, Part]]] = {}
     for spilled, part in parts:
         by_file.setdefault(spilled.path, []).append((spilled, part))
