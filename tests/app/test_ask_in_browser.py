@@ -241,7 +241,9 @@ def test_a_dropped_file_that_cannot_be_taken_is_refused_in_one_sentence(page, ur
     page.set_input_files("#ask-picture input[type=file]", text)
     refusal("The file is too large; at most 20 MB.").wait_for()
     page.set_input_files("#ask-picture input[type=file]", pictures[0])
-    page.wait_for_selector("lxmert-explorer .box")
+    # The parts of the page change one after the other.
+    page.locator("#ask-picture").wait_for(state="hidden")
+    page.locator("#ask-again").wait_for()
     page.evaluate(DROP, ["h1", "x.png", "image/png", 9])
     refusal("A picture is shown already; press “Choose another picture” first.").wait_for()
 
