@@ -12,7 +12,7 @@ from typing import Any
 
 from apache_beam.io.aws.clients.s3 import boto3_client, messages
 from apache_beam.io.aws.clients.s3.boto3_client import Client as BeamClient
-from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.aws.s3filesystem import S3FileSystem
 from apache_beam.options.pipeline_options import PipelineOptions, S3Options
 from apache_beam.utils import retry
 
@@ -84,6 +84,11 @@ def _boto3_client(process: int, options: frozenset, environment: frozenset) -> A
     return BeamClient(dict(options)).client
 
 
+def _initialize(self: S3FileSystem, pipeline_options: PipelineOptions | dict | None) -> None:
+    # Not `FileSystems.set_options`, which would hide the options that workers of other runners get.
+    _initialize_by_beam(self, {} if pipeline_options is None else pipeline_options)
+
+
+_initialize_by_beam = S3FileSystem.__init__
+S3FileSystem.__init__ = _initialize
 boto3_client.Client = SharedClient
-if FileSystems._pipeline_options is None:
-    FileSystems.set_options(PipelineOptions([]))

@@ -149,7 +149,7 @@ def test_an_ablation_prints_a_row_per_variant_and_is_resumed(lxmert, configs, ti
     assert settings["pretraining"]["weight_decay"] == 0.01
     assert not (tmp_path / "set/no-pre-training/pretraining").exists()
     settings = json.loads((tmp_path / "set/no-qa/finetuning/run.json").read_text())
-    assert settings["task"]["weight_decay"] == 0.02
+    assert settings["finetuning"]["weight_decay"] == 0.02
     again = lxmert(*arguments)
     assert re.findall(r"│ (no \S+) +│ +\d+ │ +([\d.]+%) │", again.stdout) == rows
     assert "epoch" not in again.stdout

@@ -6,6 +6,7 @@ import pytest
 from apache_beam.io.filesystemio import DownloaderStream
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.value_provider import RuntimeValueProvider
 
 from pipeline.beam import s3_client
 
@@ -63,6 +64,18 @@ def test_all_operations_use_one_client_until_the_settings_change(made, monkeypat
     options = PipelineOptions(["--s3_region_name=elsewhere"])
     monkeypatch.setattr(FileSystems, "_pipeline_options", options)
     assert FileSystems.exists("s3://data/x") and len(made) == 3
+
+
+def test_options_are_those_of_the_worker_if_the_job_has_set_none(made, monkeypatch):
+    monkeypatch.setattr(FileSystems, "_pipeline_options", None)
+    # As in Dask's workers.
+    monkeypatch.setattr(RuntimeValueProvider, "runtime_options", None)
+    assert FileSystems.exists("s3://data/x")
+    # As in the workers of other runners.
+    options = {"s3_region_name": "elsewhere"}
+    monkeypatch.setattr(RuntimeValueProvider, "runtime_options", options)
+    assert FileSystems.get_filesystem("s3://data/x")._options == options
+    assert FileSystems.exists("s3://data/x") and len(made) == 2
 
 
 @pytest.fixture
