@@ -17,7 +17,7 @@ from lxmert_tf.atomic_write import atomic_file
 from lxmert_tf.errors import InputError
 
 DPI = 110
-# Of a PNG, each way: older versions of Matplotlib, and many viewers, take no larger one.
+# Of a PNG, each way: a larger one takes gigabytes of memory.
 MAX_PIXELS = 2**16 - 1
 
 # All lengths are in inches.
