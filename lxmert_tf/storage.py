@@ -20,7 +20,7 @@ import os
 import pathlib
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lxmert_tf.errors import InputError, first_line
@@ -308,15 +308,32 @@ def upload(source, path) -> None:
     Raises:
         InputError: It cannot be written.
     """
+    _write(path, lambda system, name: system.put_file(str(source), name))
+
+
+def write_bytes(content: bytes, path) -> None:
+    """Write a file at a URL, where it appears whole or not at all.
+
+    Args:
+        content: The content of the file.
+        path: The URL; a file that is there is replaced.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    _write(path, lambda system, name: system.pipe_file(name, content))
+
+
+def _write(path, write: Callable[[Any, str], None]) -> None:
     with _explaining(path) as (system, name):
         folder, _, last = name.rpartition("/")
         if _scheme(path) in _OBJECT_STORES:
-            system.put_file(str(source), name)
+            write(system, name)
             return
         system.makedirs(folder, exist_ok=True)
         unfinished = f"{folder}/.{last}.{uuid.uuid4().hex}.partial"
         try:
-            system.put_file(str(source), unfinished)
+            write(system, unfinished)
             system.mv(unfinished, name)
         finally:
             with contextlib.suppress(FileNotFoundError):

@@ -61,14 +61,17 @@ def test_the_last_file_tells_that_a_folder_is_whole(folder, url, monkeypatch):
     (folder / "new.bin").write_text("new")
     (folder / "zeros.bin").unlink()
     seen = []
-    upload = storage.upload
 
-    def watch(source, path):
-        names = storage.list_directory(url)
-        seen.append((storage.basename(path), "preset.json" in names, ".unfinished" in names))
-        upload(source, path)
+    def watch(write):
+        def watched(source, path):
+            names = storage.list_directory(url)
+            seen.append((storage.basename(path), "preset.json" in names, ".unfinished" in names))
+            write(source, path)
 
-    monkeypatch.setattr(storage, "upload", watch)
+        return watched
+
+    for name in ("upload", "write_bytes"):
+        monkeypatch.setattr(storage, name, watch(getattr(storage, name)))
     upload_directory(folder, url, "preset.json")
     assert seen[0] == (".unfinished", True, False) and seen[-1][0] == "preset.json"
     assert {tuple(state) for _, *state in seen[1:]} == {(False, True)}

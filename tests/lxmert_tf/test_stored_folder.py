@@ -1,10 +1,12 @@
 """Folders at URLs and their writers, with the memory of fsspec in place of a cloud."""
 
+import threading
+
 import pytest
 
 from lxmert_tf import storage, stored_folder
 from lxmert_tf.errors import InputError
-from lxmert_tf.stored_folder import UNFINISHED, Claim, check_finished, upload_directory
+from lxmert_tf.stored_folder import UNFINISHED, Claim, FileAccess, check_finished, upload_directory
 
 pytest.importorskip("fsspec")
 
@@ -65,6 +67,26 @@ def test_nobody_waits_for_a_writer_that_failed(url, folder, monkeypatch):
     assert storage.list_directory(url) == [UNFINISHED]
     monkeypatch.setattr(stored_folder, "_POLL", None)
     upload_directory(folder, url)
+
+
+def test_a_writer_that_fails_while_another_waits_is_not_waited_for_any_longer(
+    url, folder, monkeypatch
+):
+    # Rather than for the whole patience. The first gives no sign of life before it fails.
+    monkeypatch.setattr(stored_folder, "_POLL", 0.02)
+    first = Claim(url)
+    first.__enter__()
+    threading.Timer(0.1, first.__exit__).start()
+    upload_directory(folder, url)
+    assert storage.list_directory(url) == ["preset.json", "weights"]
+
+
+def test_a_mark_that_is_read_while_it_is_rewritten_is_no_sign_of_its_end(url, quick):
+    marks = iter(["written by a, process 1, 2; sign of life 1\n", *[""] * 3])
+    last = "written by a, process 1, 2; sign of life 2\n"
+    files = FileAccess(lambda url: next(marks, last), write=None, remove=None)
+    with pytest.raises(InputError, match=r"another process is writing it \(a, process 1\)"):
+        Claim(url, files=files).__enter__()
 
 
 def test_a_writer_that_was_taken_for_killed_learns_it(url, folder, quick):
