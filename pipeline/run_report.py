@@ -10,7 +10,7 @@ from tfx.utils import path_utils
 
 from lxmert_tf.data import schema
 from lxmert_tf.evaluation.evaluate import OVERALL
-from lxmert_tf.evaluation.score_report import ScoreReport
+from lxmert_tf.evaluation.score_report import NO_TYPE, ScoreReport
 from lxmert_tf.html_page import html_page
 from lxmert_tf.result_files import LOG, MODEL_CARD, REPORT
 from lxmert_tf.serving.model_card import EXTRA, markdown_table, section
@@ -40,8 +40,8 @@ _STYLE = (
     + """body { font-size: 15px; max-width: 820px }
 .yes::before { content: "✓ "; color: #2e7d32 }
 .no::before { content: "✗ "; color: #d32f2f }
-th, td { padding: 0 1em 0 0; text-align: right }
-th:first-child, td:first-child { text-align: left }
+th, td { padding: 0 1em 0 0; text-align: right; white-space: nowrap }
+th:first-child, td:first-child { text-align: left; white-space: normal }
 """
 )
 
@@ -84,7 +84,7 @@ def report_html(config: LoadedPipeline, record: RunRecord) -> str:
     if config.challenge is not None:
         parts += _score_tables(record.scores(config.challenge))
     for feature in HEADINGS:
-        if feature in candidate:
+        if feature in candidate and candidate[feature].keys() != {NO_TYPE}:
             heading, before = HEADINGS[feature], baseline.get(feature, {})
             parts += [f"<h2>{heading}</h2>", accuracy_bars(heading, candidate[feature], before)]
     parts += _curves(record)

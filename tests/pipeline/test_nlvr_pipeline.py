@@ -114,6 +114,8 @@ def test_the_report_has_the_scores_that_evaluate_prints(run, capsys):
     for group in scores.groups.values():
         for row in group:
             assert f"<td>{row.name}</td><td>{row.count}</td><td>{row.rounded:.2f}%</td>" in page
+    # Statements of NLVR have no types.
+    assert "By source" in page and "By question type" not in page
 
 
 def test_the_pushed_model_answers_about_one_of_the_images(run, capsys, monkeypatch):
