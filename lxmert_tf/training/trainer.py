@@ -153,7 +153,8 @@ def train(
 
     Raises:
         InputError: A file is damaged or holds nothing to train on, the preset does not fit the
-            data, the directory holds a run already, or a checkpoint cannot be read or written.
+            data, the directory holds a run already, a checkpoint cannot be read or written, or
+            another worker ended.
         GateError: The loss became NaN or infinite.
     """
     config = recipe.config
@@ -164,6 +165,8 @@ def train(
     keras.utils.set_random_seed(config.seed)
 
     with contextlib.ExitStack() as stack:
+        # Workers depend on each other as soon as they make weights, which the first one sends.
+        stack.enter_context(explaining_lost_workers())
         stack.enter_context(naming_damaged_files([*train_files, *validation_files]))
 
         # Number of sentences, vocabulary, answers. A resumed run has kept them.
@@ -236,7 +239,7 @@ def train(
             callbacks.append(TrainingProgress(total_steps, config.epochs, config.batch_size))
 
         options = {"validation_data": validation, "callbacks": callbacks, "verbose": 0}
-        with explaining_lost_workers(), _explaining_missing_records(train_files):
+        with _explaining_missing_records(train_files):
             for plan in stages:
                 first = max(first_step, plan.first_step)
                 if first < plan.last_step:

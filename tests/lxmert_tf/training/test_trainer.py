@@ -8,13 +8,14 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from lxmert_tf import LxmertAnswerClassifier, LxmertBackbone, LxmertPretrainer
 from lxmert_tf.data import batches
 from lxmert_tf.data.batches import find_records
 from lxmert_tf.errors import GateError, InputError
 from lxmert_tf.regions.grid import GridExtractor
-from lxmert_tf.training import dataset_info
+from lxmert_tf.training import dataset_info, trainer
 from lxmert_tf.training.config import FinetuningConfig, StageConfig
 from lxmert_tf.training.dataset_info import kept_dataset_info
 from lxmert_tf.training.finetune import finetune
@@ -179,6 +180,17 @@ def test_a_statement_that_is_neither_true_nor_false_ends_in_one_line(tmp_path):
     with pytest.raises(InputError, match="must have one answer, True or False") as raised:
         finetune([path], (), config, MODEL)
     assert one_line(raised).startswith(f"{path} (of 1): the sentence ")
+
+
+@pytest.mark.parametrize("work", ["_build_model", "_fit"])
+def test_a_lost_worker_ends_the_others_in_one_line(work, files, monkeypatch):
+    def lose(*args, **options):
+        raise tf.errors.UnavailableError(None, None, "Connection reset by peer")
+
+    monkeypatch.setattr(trainer, work, lose)
+    with pytest.raises(InputError, match="another worker ended or cannot be reached") as raised:
+        finetune(files, (), FinetuningConfig(**SMALL, epochs=1), MODEL)
+    one_line(raised)
 
 
 @pytest.mark.slow
