@@ -18,11 +18,13 @@ Part = bytes | memoryview
 # The wire type of fields with a length. The only others in the format are numbers that some writers
 # do not pack: varints, and floats of 32 bits.
 _VARINT, _BYTES, _FLOAT = 0, 2, 5
-# Tags of field 1 to 3 with a length. Field 1 is `Example.features`, `Features.feature`, the key of
-# an entry, and `value` of the lists; field 2 is the value of an entry.
+# Tags of fields 1 and 2 with a length. Field 1 is `Example.features`, `Features.feature`, the key
+# of an entry, and `value` of the lists; field 2 is the value of an entry.
 _FIELD_1, _FIELD_2 = 1 << 3 | _BYTES, 2 << 3 | _BYTES
+_TAG_1, _TAG_2 = bytes([_FIELD_1]), bytes([_FIELD_2])
 # Field numbers of the lists in a `Feature`.
 _LISTS = {"bytes": 1, "float": 2, "int64": 3}
+_LIST_TAGS = {kind: bytes([number << 3 | _BYTES]) for kind, number in _LISTS.items()}
 
 
 class Feature(NamedTuple):
@@ -58,8 +60,7 @@ def replace_features(serialized: bytes, features: Mapping[str, Feature]) -> byte
     """
     entries: dict[str, list[Part]] = {}
     for entry in _entries(memoryview(serialized)):
-        name, _ = _name_and_value(entry)
-        entries[name] = [_varint(_FIELD_1), _varint(len(entry)), entry]
+        entries[_name(entry)] = [_TAG_1, _varint(len(entry)), entry]
     for name, feature in features.items():
         entries[name] = _entry(name, feature)
     return _joined(entries[name] for name in sorted(entries))
@@ -89,32 +90,32 @@ def decode_example(serialized: bytes) -> dict[str, Feature]:
 def _joined(entries: Iterable[list[Part]]) -> bytes:
     parts = [part for entry in entries for part in entry]
     size = sum(map(len, parts))
-    return b"".join([_varint(_FIELD_1), _varint(size), *parts])
+    return b"".join([_TAG_1, _varint(size), *parts])
 
 
 def _entry(name: str, feature: Feature) -> list[Part]:
     """Return the parts of an entry of the map, with its tag."""
     values = _encode_values(feature)
-    key = _with_length(_FIELD_1, [name.encode()])
-    whole = _with_length(_LISTS[feature.kind] << 3 | _BYTES, values)
-    return _with_length(_FIELD_1, [*key, *_with_length(_FIELD_2, whole)])
+    # From the innermost message outwards, because each gives the length of what it holds.
+    size = sum(map(len, values))
+    before = _LIST_TAGS[feature.kind] + _varint(size)
+    key = name.encode()
+    before = _TAG_1 + _varint(len(key)) + key + _TAG_2 + _varint(len(before) + size) + before
+    return [_TAG_1 + _varint(len(before) + size) + before, *values]
 
 
 def _encode_values(feature: Feature) -> list[Part]:
     if feature.kind == "bytes":
-        tag = _varint(_FIELD_1)
-        return [part for value in feature.values for part in (tag, _varint(len(value)), value)]
+        return [part for value in feature.values for part in (_TAG_1 + _varint(len(value)), value)]
     if not len(feature.values):
         return []
     if feature.kind == "float":
-        return _with_length(_FIELD_1, [np.asarray(feature.values, "<f4").tobytes()])
-    values = feature.values
-    values = values.tolist() if isinstance(values, np.ndarray) else values
-    return _with_length(_FIELD_1, [b"".join(map(_varint, values))])
-
-
-def _with_length(tag: int, parts: list[Part]) -> list[Part]:
-    return [_varint(tag), _varint(sum(map(len, parts))), *parts]
+        packed = np.asarray(feature.values, "<f4").tobytes()
+    else:
+        values = feature.values
+        values = values.tolist() if isinstance(values, np.ndarray) else values
+        packed = b"".join(map(_varint, values))
+    return [_TAG_1 + _varint(len(packed)), packed]
 
 
 def _long_varint(value: int) -> bytes:
@@ -139,6 +140,11 @@ def _entries(data: memoryview) -> Iterator[memoryview]:
     for _, features in _fields(data, {_FIELD_1}):
         for _, entry in _fields(features, {_FIELD_1}):
             yield entry
+
+
+def _name(entry: memoryview) -> str:
+    # The first field; what follows need not be looked at.
+    return next((str(name, "utf-8") for _, name in _fields(entry, {_FIELD_1})), "")
 
 
 def _name_and_value(entry: memoryview) -> tuple[str, memoryview]:
@@ -213,6 +219,8 @@ def _content(data: memoryview, position: int, wire_type: int) -> tuple[int, int]
 
 def _read_varint(data: memoryview, position: int) -> tuple[int, int]:
     """Return a varint and the position after it."""
+    if position < len(data) and data[position] < 0x80:
+        return data[position], position + 1
     value = shift = 0
     while position < len(data) and shift < 70:
         byte = data[position]

@@ -101,31 +101,20 @@ def encode_scene(scene: Scene) -> bytes:
         ValueError: Only some of the images have labels, or features are neither float16 nor
             float32.
     """
-    features: dict[str, Values] = {
-        IMAGE_ID: [image.id for image in scene.images],
-        IMAGE_HEIGHT: [image.height for image in scene.images],
-        IMAGE_WIDTH: [image.width for image in scene.images],
-        REGION_COUNT: [len(image.regions) for image in scene.images],
-        FEATURE_SIZE: [image.regions.features.shape[1] for image in scene.images],
-        FEATURES: [_little_endian(image.regions.features) for image in scene.images],
-        FEATURE_DTYPE: [image.regions.features.dtype.name for image in scene.images],
-        BOXES: np.concatenate([image.regions.boxes.ravel() for image in scene.images]),
-    }
-    for attribute, name in _REGION_LABELS.items():
-        values = [getattr(image.regions, attribute) for image in scene.images]
-        given = [value is not None for value in values]
-        if all(given):
-            features[name] = np.concatenate(values)
-        elif any(given):
-            raise ValueError(f"only some images of the scene have {attribute}")
-    return encode_example(_features({**features, **_sentence_features(scene.sentences)}))
+    features = {**_image_features(scene.images), **_sentence_features(scene.sentences)}
+    return encode_example(_features(features))
+
+
+def encode_images(images: Sequence[SceneImage]) -> bytes:
+    """Serialize the images of a scene for `replace_sentences`; the errors are of `encode_scene`."""
+    return encode_example(_features(_image_features(images)))
 
 
 def replace_sentences(serialized: bytes, sentences: Sequence[Sentence]) -> bytes:
     """Replace the sentences of a serialized scene without decoding its images.
 
     Args:
-        serialized: From `encode_scene`.
+        serialized: From `encode_scene` or `encode_images`.
         sentences: The new sentences.
 
     Returns:
@@ -162,6 +151,27 @@ def _little_endian(array: np.ndarray) -> memoryview:
         raise ValueError(f"features are {array.dtype}; a record holds float16 or float32")
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return array.reshape(-1).view(np.uint8).data
+
+
+def _image_features(images: Sequence[SceneImage]) -> dict[str, Values]:
+    features: dict[str, Values] = {
+        IMAGE_ID: [image.id for image in images],
+        IMAGE_HEIGHT: [image.height for image in images],
+        IMAGE_WIDTH: [image.width for image in images],
+        REGION_COUNT: [len(image.regions) for image in images],
+        FEATURE_SIZE: [image.regions.features.shape[1] for image in images],
+        FEATURES: [_little_endian(image.regions.features) for image in images],
+        FEATURE_DTYPE: [image.regions.features.dtype.name for image in images],
+        BOXES: np.concatenate([image.regions.boxes.ravel() for image in images]),
+    }
+    for attribute, name in _REGION_LABELS.items():
+        values = [getattr(image.regions, attribute) for image in images]
+        given = [value is not None for value in values]
+        if all(given):
+            features[name] = np.concatenate(values)
+        elif any(given):
+            raise ValueError(f"only some images of the scene have {attribute}")
+    return features
 
 
 def _sentence_features(sentences: Sequence[Sentence]) -> dict[str, list]:

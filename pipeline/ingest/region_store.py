@@ -8,8 +8,8 @@ per image.
 import collections
 from typing import Any, NamedTuple
 
-from lxmert_tf.data.scene import Scene, SceneImage
-from lxmert_tf.data.schema import encode_scene
+from lxmert_tf.data.scene import SceneImage
+from lxmert_tf.data.schema import encode_images
 from pipeline.beam.shared_files import explaining, new_path, open_file, open_new
 
 # Files kept open by a reader.
@@ -74,7 +74,7 @@ class RegionStoreWriter:
         Returns:
             A reference, which is valid after `close`.
         """
-        blob = encode_scene(Scene((image,), ()))
+        blob = encode_images((image,))
         with explaining(self._path):
             # Beam cannot write an empty file to S3.
             self._file = self._file or open_new(self._path)
@@ -99,7 +99,7 @@ class RegionStoreReader:
         self._files: collections.OrderedDict[str, Any] = collections.OrderedDict()
 
     def read(self, ref: RegionRef) -> bytes:
-        """Return an image as a serialized scene without sentences.
+        """Return what `encode_images` made of an image.
 
         Raises:
             InputError: The file at a URL cannot be read.

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
-from lxmert_tf.data.scene import Scene
-from lxmert_tf.data.schema import decode_scene, encode_scene, replace_sentences
+from lxmert_tf.data.schema import decode_scene, encode_images, replace_sentences
 from pipeline.beam.spill import Spilled, read_spilled
 from pipeline.ingest.elements import JoinedScene
 from pipeline.ingest.region_store import RegionStoreReader
@@ -24,7 +23,7 @@ def scene_records(joined: JoinedScene, store: RegionStoreReader, layout: str) ->
         [serialized] = images
     else:
         decoded = tuple(decode_scene(image).images[0] for image in images)
-        serialized = encode_scene(Scene(decoded, ()))
+        serialized = encode_images(decoded)
     groups = [joined.sentences] if layout == "grouped" else [(s,) for s in joined.sentences]
     for sentences in groups:
         yield replace_sentences(serialized, sentences)
