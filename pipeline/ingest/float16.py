@@ -31,7 +31,12 @@ def to_float16(values: np.ndarray) -> np.ndarray:
     for start in range(0, flat.size, _BLOCK):
         bits = flat[start : start + _BLOCK]
         magnitude, normal, other = (buffer[: len(bits)] for buffer in buffers)
-        np.bitwise_and(bits, _WITHOUT_SIGN, out=magnitude)
+        # Most detectors end in a rectifier, so that no feature has a sign.
+        signed = bits.min() < 0
+        if signed:
+            np.bitwise_and(bits, _WITHOUT_SIGN, out=magnitude)
+        else:
+            magnitude = bits
         if magnitude.max() >= _INFINITE:
             # Infinite or NaN, which features of detectors are not.
             with np.errstate(over="ignore"):
@@ -48,8 +53,9 @@ def to_float16(values: np.ndarray) -> np.ndarray:
         np.subtract(other, _HALF_BITS, out=other)
         np.minimum(other, _SMALLEST_NORMAL, out=other)
         np.maximum(normal, other, out=normal)
-        np.right_shift(bits, 16, out=other)
-        np.bitwise_and(other, 0x8000, out=other)
-        np.bitwise_or(normal, other, out=normal)
+        if signed:
+            np.right_shift(bits, 16, out=other)
+            np.bitwise_and(other, 0x8000, out=other)
+            np.bitwise_or(normal, other, out=normal)
         rounded[start : start + _BLOCK] = normal
     return rounded.view(np.float16).reshape(values.shape)
