@@ -5,15 +5,21 @@
 Each kill is a SIGKILL: at a random moment of the start, while a checkpoint is being written,
 between two checkpoints, or while the preset is being written. Every rerun must resume from the
 newest checkpoint, log the same for each epoch as the undisturbed run, and end with the same
-weights, bit for bit (on one CPU device).
+weights, bit for bit (on one CPU device). Of two workers one is killed, while they train; the other
+must end by itself and say why.
 """
 
 import argparse
 import collections
+import contextlib
+import itertools
 import json
+import os
 import pathlib
 import random
 import re
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,72 +34,115 @@ TRAINING = """
 {vocabulary_size: 120, max_regions: 8, batch_size: 16, peak_learning_rate: 1.0e-3,
  checkpoint_steps: 1, %s}
 """
-COMMANDS = ("finetune", "pretrain")
+# Name of a training: the command, the folder of its records, and the number of its workers.
+TRAININGS = {
+    "finetune": ("finetune", "records", 1),
+    "pretrain": ("pretrain", "records", 1),
+    "statements": ("finetune", "pairs", 1),
+    "workers": ("finetune", "records", 2),
+}
+# Time in which a worker must notice that the other one has ended, on a busy machine.
+NOTICE_SECONDS = 300
 MOMENTS = ("start", "writing", "writing", "between")
+# Only while they train do workers depend on each other.
+MOMENTS_OF_WORKERS = ("writing", "between")
 
 
 class Training:
-    """`lxmert finetune` or `lxmert pretrain` on the first pictures of easy-VQA.
+    """A command that trains on the first pictures of easy-VQA, in a process for each worker.
 
     Args:
-        command: "finetune" or "pretrain".
+        name: One of `TRAININGS`.
         folder: Folder of records and runs.
         epochs: Length of the run, at least two.
     """
 
-    def __init__(self, command: str, folder: pathlib.Path, epochs: int):
-        self._command = command
+    def __init__(self, name: str, folder: pathlib.Path, epochs: int):
+        self._name = name
+        self._command, self._records, self._workers = TRAININGS[name]
         self._folder = folder
-        how_long = {
-            "finetune": f"epochs: {epochs}, best_by: val_loss",
+        finetuning = f"epochs: {epochs}, best_by: val_loss"
+        settings = {
+            "finetune": finetuning,
             "pretrain": "stages: [{epochs: 1, loss_weights: {answers: 0}}, "
             f"{{epochs: {epochs - 1}}}], best_by: val_masked_lm_loss",
+            "statements": f"{finetuning}, task: statements",
+            "workers": f"{finetuning}, strategy: multi_worker",
         }
-        for name, text in (("model", MODEL), (command, TRAINING % how_long[command])):
-            (folder / f"{name}.yaml").write_text(text)
+        for file, text in (("model", MODEL), (name, TRAINING % settings[name])):
+            (folder / f"{file}.yaml").write_text(text)
 
     def arguments(self, run: pathlib.Path, resume: bool) -> list[str]:
         """Return the command line that trains in the directory `run`."""
-        records = self._folder / "records"
+        records = self._folder / self._records
         arguments = [
-            *(self._command, "--config", self._folder / f"{self._command}.yaml"),
+            *(self._command, "--config", self._folder / f"{self._name}.yaml"),
             *("--model-config", self._folder / "model.yaml"),
             *("--train", records, "--validation", records, "--output", run),
             *(["--resume"] if resume else []),
         ]
         return [str(argument) for argument in arguments]
 
-    def start(self, run: pathlib.Path, resume: bool) -> subprocess.Popen:
-        """Start the command in a separate process."""
+    def moments(self, kills: int) -> list[str]:
+        """Return when to kill it; the last time while the preset is written, at the end of a run.
+
+        Args:
+            kills: Number of kills.
+        """
+        if self._workers > 1:
+            return [*itertools.islice(itertools.cycle(MOMENTS_OF_WORKERS), kills)]
+        return [*itertools.islice(itertools.cycle(MOMENTS), kills - 1), "preset"]
+
+    def start(self, run: pathlib.Path, resume: bool) -> list[subprocess.Popen]:
+        """Start the command in separate processes, that which writes first."""
         command = [sys.executable, "-m", "lxmert_tf.cli", *self.arguments(run, resume)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=ROOT, **pipes)
+        return [
+            subprocess.Popen(command, cwd=ROOT, env={**os.environ, **cluster}, **pipes)
+            for cluster in _cluster_variables(self._workers)
+        ]
 
-    def finish(self, run: pathlib.Path, resume: bool) -> str:
-        """Run the command to its end; return what it wrote to stderr."""
-        process = self.start(run, resume)
-        _, messages = process.communicate()
-        assert process.returncode == 0, messages
+    def finish(self, run: pathlib.Path, resume: bool) -> list[str]:
+        """Run the command to its end; return what each process wrote to stderr."""
+        processes = self.start(run, resume)
+        messages = [process.communicate()[1] for process in processes]
+        assert not any(process.returncode for process in processes), messages
         return messages
 
 
-def make_records(folder: pathlib.Path, pictures: int) -> None:
-    """Write records; a picture has about ten questions."""
-    from pipeline.ingest.config import IngestConfig, SplitConfig
-    from pipeline.ingest.job import run_ingest
+def _cluster_variables(workers: int) -> list[dict[str, str]]:
+    """Return the environment variables that each worker needs, on free ports of this machine."""
+    if workers == 1:
+        return [{}]
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(workers)]
+        for probe in probes:
+            probe.bind(("localhost", 0))
+        cluster = {"worker": [f"localhost:{probe.getsockname()[1]}" for probe in probes]}
+    tasks = [{"type": "worker", "index": index} for index in range(workers)]
+    return [{"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})} for task in tasks]
 
-    run_ingest(IngestConfig("easy_vqa", SplitConfig("train", limit=pictures)), folder / "records")
+
+def make_records(folder: pathlib.Path, pictures: int) -> None:
+    """Write records: of pictures with about ten questions each, and of pairs with statements."""
+    from lxmert_tf.regions.grid import GridExtractor
+    from tests.lxmert_tf.samples import easy_vqa_scenes, pair_scenes
+    from tests.lxmert_tf.training.conftest import write_folder
+
+    extractor = GridExtractor(cells=2, max_components=4, crop_size=4)
+    write_folder(folder / "records", easy_vqa_scenes(pictures, extractor))
+    write_folder(folder / "pairs", pair_scenes(4 * pictures, extractor))
 
 
 def kill_and_compare(
-    command: str, kills: int, folder: pathlib.Path, epochs: int, seed: int
+    name: str, kills: int, folder: pathlib.Path, epochs: int, seed: int
 ) -> dict[str, int]:
     """Train with and without kills, and compare.
 
     Args:
-        command: "finetune" or "pretrain".
+        name: One of `TRAININGS`.
         kills: Most kills; there are fewer if the run ends earlier.
-        folder: Folder that holds `records`.
+        folder: Folder that holds the records.
         epochs: Length of the run, at least two.
         seed: Seed of the random moments.
 
@@ -103,29 +152,29 @@ def kill_and_compare(
     Raises:
         AssertionError: The runs differ, or a checkpoint was lost.
     """
-    training, chance = Training(command, folder, epochs), random.Random(seed)
+    training, chance = Training(name, folder, epochs), random.Random(seed)
+    whole, run = folder / f"{name}-whole", folder / f"{name}-killed"
     began = time.monotonic()
-    training.finish(folder / "whole", resume=False)
+    training.finish(whole, resume=False)
     seconds = time.monotonic() - began
-    run, hits, newest = folder / "killed", collections.Counter(), 0
-    for number in range(kills):
-        # The last kill interrupts the writing of the preset, at the end of the run.
-        moment = MOMENTS[number % len(MOMENTS)] if number < kills - 1 else "preset"
-        process = training.start(run, resume=number > 0)
-        killed = _kill_at(moment, process, run, chance, seconds)
-        _, messages = process.communicate()
+    hits, newest = collections.Counter(), 0
+    for number, moment in enumerate(training.moments(kills)):
+        processes = training.start(run, resume=number > 0)
+        killed = _kill_at(moment, processes, run, chance, seconds)
+        messages = [process.communicate()[1] for process in processes]
         _check_resumed(messages, newest)
+        _check_ended(processes, messages)
         steps = saved_steps(run)
         assert not newest or (steps and steps[-1] >= newest), f"lost: {newest}, now {steps}"
         newest = max(steps, default=0)
         if not killed:
-            assert process.returncode == 0, messages
+            assert not any(process.returncode for process in processes), messages
             break
         left = "unfinished files" if any(run.glob("**/.*")) else "no unfinished files"
-        print(f"{command}: killed at {moment}; step {newest} is saved, {left} left", flush=True)
+        print(f"{name}: killed at {moment}; step {newest} is saved, {left} left", flush=True)
         hits[moment] += 1
     _check_resumed(training.finish(run, resume=True), newest)
-    compare(run, folder / "whole")
+    compare(run, whole)
     return dict(hits)
 
 
@@ -134,22 +183,34 @@ def saved_steps(run: pathlib.Path) -> list[int]:
     return sorted(int(p.stem.removeprefix("step-")) for p in run.glob("checkpoints/step-*.index"))
 
 
-def _kill_at(moment: str, process, run: pathlib.Path, chance: random.Random, seconds) -> bool:
-    """Kill a process at a moment; return False if it ended before."""
+def _kill_at(moment: str, processes, run: pathlib.Path, chance: random.Random, seconds) -> bool:
+    """Kill one of the processes at a moment, if the first, which writes, runs until then.
+
+    Returns:
+        Whether it did. All the processes have ended.
+    """
+    writer = processes[0]
     if moment == "start":
         until = time.monotonic() + chance.uniform(0, 0.6 * seconds)
-        _wait(process, lambda: time.monotonic() > until)
+        _wait(writer, lambda: time.monotonic() > until)
     elif moment == "preset":
-        _wait(process, lambda: (run / ".preset.partial").exists())
+        _wait(writer, lambda: (run / ".preset.partial").exists())
     else:
         goal = max(saved_steps(run), default=0) + chance.randint(1, 3)
-        _wait(process, lambda: goal <= max(saved_steps(run), default=0))
+        _wait(writer, lambda: goal <= max(saved_steps(run), default=0))
         if moment == "writing":
-            _wait(process, (run / "checkpoints" / ".writing").exists)
+            _wait(writer, (run / "checkpoints" / ".writing").exists)
             time.sleep(chance.uniform(0, 0.01))
-    alive = process.poll() is None
-    process.kill()
-    return alive
+    running = writer.poll() is None
+    try:
+        if running:
+            chance.choice(processes).kill()
+        for process in processes:
+            process.wait(NOTICE_SECONDS)
+    finally:
+        for process in processes:
+            process.kill()
+    return running
 
 
 def _wait(process, happened) -> None:
@@ -157,10 +218,17 @@ def _wait(process, happened) -> None:
         time.sleep(0.0005)
 
 
-def _check_resumed(messages: str, newest: int) -> None:
-    assert "damaged" not in messages and "Traceback" not in messages, messages
-    match = re.search(r"resuming at step (\d+) ", messages)
-    assert not match or int(match[1]) == newest, f"{messages!r}, but {newest} was saved"
+def _check_resumed(messages: list[str], newest: int) -> None:
+    for text in messages:
+        assert "damaged" not in text and "Traceback" not in text, text
+        match = re.search(r"resuming at step (\d+) ", text)
+        assert not match or int(match[1]) == newest, f"{text!r}, but {newest} was saved"
+
+
+def _check_ended(processes, messages: list[str]) -> None:
+    for process, text in zip(processes, messages, strict=True):
+        explained = process.returncode == 2 and "another worker ended" in text
+        assert process.returncode in (0, -signal.SIGKILL) or explained, (process.returncode, text)
 
 
 def compare(run: pathlib.Path, whole: pathlib.Path) -> None:
@@ -206,24 +274,22 @@ def _epochs(run: pathlib.Path) -> list[dict]:
 def main() -> None:
     """Parse the command line and run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20, help="kills of each command (default: 20)")
+    parser.add_argument("--kills", type=int, default=20, help="kills of each (default: 20)")
     parser.add_argument(
-        "--commands",
+        "--trainings",
         nargs="+",
-        default=COMMANDS,
-        choices=COMMANDS,
-        help="commands to kill (default: both)",
+        default=list(TRAININGS),
+        choices=list(TRAININGS),
+        help="what to kill (default: all)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         make_records(pathlib.Path(folder), pictures=12)
-        for command in args.commands:
-            directory = pathlib.Path(folder) / command
-            directory.mkdir()
-            (directory / "records").symlink_to(pathlib.Path(folder) / "records")
-            hits = kill_and_compare(command, args.kills, directory, 5, args.seed)
-            print(f"{command}: killed {sum(hits.values())} times ({hits}); the results are equal")
+        for name in args.trainings:
+            hits = kill_and_compare(name, args.kills, pathlib.Path(folder), 5, args.seed)
+            kills = sum(hits.values())
+            print(f"{name}: killed {kills} times ({hits}); the results are equal", flush=True)
 
 
 if __name__ == "__main__":
