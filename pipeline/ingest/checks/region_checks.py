@@ -188,11 +188,13 @@ def _checked_ids(ids: np.ndarray) -> np.ndarray:
 
 
 def _float32(values: np.ndarray, what: str) -> np.ndarray:
+    if values.dtype == np.float32:
+        return values
     if values.dtype.kind not in "fiu":
         raise RegionError(f"{what} are not numbers")
     with np.errstate(over="ignore"):
         # A value too large for float32 becomes infinite, which is refused later.
-        return values.astype(np.float32, copy=False)
+        return values.astype(np.float32)
 
 
 def _in_unit_range(values: np.ndarray, what: str, otherwise: str) -> np.ndarray:
