@@ -165,6 +165,7 @@ def test_a_wrong_value_is_named_with_its_place(changes, message):
         ({"instances": [{}]}, "instances[0] lacks 'boxes'"),
         ({"inputs": [1]}, "inputs must be an object"),
         ({"inputs": {**COLUMNS, "count": [1, 1]}}, "differ in batch size"),
+        ({"signature_name": "examples", "inputs": []}, "empty; batch size must be at least 1"),
         ({"inputs": {**COLUMNS, "question": "one"}}, "question must be a list"),
     ],
 )

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 
 # The upper edges of a histogram of microseconds, up to about 20 minutes.
 BUCKETS = tuple(10 * 1.8**power for power in range(33))
+# TensorFlow Serving's path for Prometheus.
+METRICS_PATH = "/monitoring/prometheus/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # gRPC's names of HTTP statuses, which TensorFlow Serving counts requests by.
 STATUS_NAMES = {

@@ -12,6 +12,7 @@ from lxmert_tf.serving.input_spec import STRING, InputSpec, Specs
 
 DEFAULT_SIGNATURE = "serving_default"
 INSTANCES, INPUTS, SIGNATURE = "instances", "inputs", "signature_name"
+PREDICTIONS, OUTPUTS = "predictions", "outputs"
 B64 = "b64"
 
 
@@ -88,7 +89,7 @@ def format_predict(outputs: dict[str, np.ndarray], by_row: bool) -> bytes:
         [content] = columns.values()
     elif by_row:
         content = [dict(zip(columns, row)) for row in zip(*columns.values())]
-    body = {"predictions" if by_row else "outputs": content}
+    body = {PREDICTIONS if by_row else OUTPUTS: content}
     return json.dumps(body, ensure_ascii=False).encode()
 
 
@@ -212,7 +213,7 @@ def _string(value: Any, where: str) -> bytes:
 
 
 def _check_batch(inputs: dict[str, np.ndarray], specs: Specs) -> None:
-    """Check that all inputs have the same batch size and number of regions."""
+    """Check that all inputs have the same batch size and number of regions, and are not empty."""
     # For models of two images, regions are on axis 2.
     for axis, size_of in ((0, "batch size"), (1, "number of regions"), (2, "number of regions")):
         sizes = {
@@ -223,6 +224,8 @@ def _check_batch(inputs: dict[str, np.ndarray], specs: Specs) -> None:
             and spec.shape[axis] is None
             and (axis == 0 or name != "question_state")
         }
+        if 0 in sizes.values():
+            raise _invalid(f"inputs are empty; {size_of} must be at least 1")
         if len(set(sizes.values())) > 1:
             found = ", ".join(f"{size} in {name}" for name, size in sizes.items())
             raise _invalid(f"inputs differ in {size_of}: {found}")

@@ -15,9 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from lxmert_tf.serving.errors import RequestError
+from lxmert_tf.serving.server import openapi
 from lxmert_tf.serving.server.batcher import Batcher, row_count
 from lxmert_tf.serving.server.cors import CrossOriginMiddleware, options_response
-from lxmert_tf.serving.server.metrics import CONTENT_TYPE
+from lxmert_tf.serving.server.metrics import CONTENT_TYPE, METRICS_PATH
 from lxmert_tf.serving.server.model_versions import ModelVersions
 from lxmert_tf.serving.server.predict_json import (
     PredictRequest,
@@ -33,8 +34,6 @@ VERSIONS = ("", "/versions/{version:segment}", "/labels/{label:segment}")
 # Encodings of bodies that are not compressed.
 PLAIN = ("", "identity")
 GZIP = ("gzip", "x-gzip")
-# TensorFlow Serving's path for Prometheus.
-METRICS_PATH = "/monitoring/prometheus/metrics"
 # Time limit for sending a request.
 BODY_SECONDS = 60
 # Bytes of JSON from which it is read or written in a process of its own.
@@ -122,6 +121,7 @@ class RestServer:
         self._add_route("/healthz", "GET", self._alive)
         self._add_route("/readyz", "GET", self._ready)
         self._add_route(METRICS_PATH, "GET", self._metrics_page)
+        self._add_route(openapi.PATH, "GET", self._openapi)
         self.app.add_middleware(RequestLog, log=log_request)
         if cors_origins:
             self.app.add_middleware(CrossOriginMiddleware, origins=cors_origins)
@@ -202,6 +202,10 @@ class RestServer:
 
     async def _metrics_page(self, request: Request) -> Response:
         return Response(self._metrics.page(), media_type=CONTENT_TYPE)
+
+    async def _openapi(self, request: Request) -> Response:
+        _, model = self._versions.get()
+        return _json(200, openapi.describe_api(self._name, model))
 
     async def _predict(self, request: Request) -> Response:
         _, model = self._model(request)
