@@ -4,7 +4,9 @@
 
 The script starts a server on a copy of the SavedModel. Each trial prints a row with what was seen
 and what must hold; the exit code is 1 if something does not. The numbers of requests and
-connections, and the seconds under load, are options.
+connections, and the seconds under load, are options. With `schemathesis` on PATH
+(https://schemathesis.io; in an environment of its own), it sends requests that the server's OpenAPI
+document describes, and ones that it does not.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import http.client
 import json
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -146,6 +149,7 @@ def _trials(server: Server, args: argparse.Namespace) -> list[Callable[[], list[
     valid = _valid_body(server)
     return [
         lambda: _damaged_requests(server, valid, args.requests),
+        lambda: _described_requests(server, args.requests),
         lambda: _slow_clients(server, valid),
         lambda: _idle_connections(server, args.connections),
         lambda: _large_bodies(server, 8),
@@ -232,6 +236,29 @@ def _odd_json(numbers: random.Random) -> bytes:
     inputs = {name: "\0" if numbers.random() < 0.5 else [[1]] for name in names}
     text = json.dumps({numbers.choice(["inputs", "instances", ""]): inputs})
     return text.replace('"\\u0000"', odd).encode()
+
+
+def _described_requests(server: Server, count: int) -> list[Row]:
+    """Let schemathesis send requests: about so many."""
+    program = shutil.which("schemathesis")
+    if program is None:
+        return [Row("described requests", "schemathesis is not installed", "not run", True)]
+    before = server.memory_mb()
+    host, port = server.address
+    # A document cannot say that the inputs must have the same number of rows.
+    options = ["--exclude-checks", "positive_data_acceptance", "--continue-on-failure"]
+    options += ["--max-examples", str(max(count // 50, 1)), "--seed", "0", "--no-color"]
+    command = [program, "run", f"http://{host}:{port}/openapi.json", *options]
+    outcome = subprocess.run(command, capture_output=True, text=True)
+    growth = server.memory_mb() - before
+    if outcome.returncode:
+        print(outcome.stdout, outcome.stderr, file=sys.stderr)
+    found = re.search(r"([\d,]+) generated.*", outcome.stdout)
+    seen = found[0] if found else "no requests"
+    return [
+        Row("described requests", seen, "no failure", outcome.returncode == 0),
+        Row("memory afterwards", f"{growth:+,} MB", f"at most {GROWTH_MB} MB", growth <= GROWTH_MB),
+    ]
 
 
 def _slow_clients(server: Server, valid: bytes, clients: int = 100, seconds: int = 15) -> list[Row]:
