@@ -6,6 +6,9 @@ from typing import Any
 EXIT_GATE = 1
 EXIT_USAGE = 2
 
+# Characters of an error's first line.
+LONGEST_LINE = 500
+
 
 class InputError(ValueError):
     """An error that the user can correct: in a file, a setting, a request or a command line.
@@ -24,8 +27,12 @@ class Terminated(BaseException):
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or the name of its type if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return the first line of an error's message, or the name of its type if it has none.
+
+    What a message quotes of a damaged file may be long, so the line is cut off.
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
 
 
 def check_is_list(values: Any, kind: str) -> None:

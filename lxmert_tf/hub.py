@@ -7,6 +7,7 @@ import fnmatch
 import functools
 import pathlib
 import re
+import reprlib
 import ssl
 from collections.abc import Iterable, Iterator
 
@@ -163,7 +164,7 @@ def _check_model_type(name: str, directory: pathlib.Path, model_type: str | None
         raise InputError(f"{name}: a model of the type {found!r}; expected a detector")
     if found == DETECTOR:
         raise InputError(f"{name}: a detector; expected a model of the type {model_type!r}")
-    raise InputError(f"{name}: model_type is {found!r}; expected {model_type!r}")
+    raise InputError(f"{name}: model_type is {reprlib.repr(found)}; expected {model_type!r}")
 
 
 def _model_type(directory: pathlib.Path) -> str | None:

@@ -327,7 +327,8 @@ def naming_damaged_files(files: Sequence[str]) -> Iterator[None]:
     """
     try:
         yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+    # The last: TensorFlow's message quotes bytes of the record, which need not be text.
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError) as error:
         # Finding the file takes another pass over the data, so it is done only now.
         for name in files:
             if not name.endswith(".gz") and not storage.is_url(name):
@@ -466,11 +467,17 @@ def _random_key(seed, number, purpose: int) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(key, purpose)
 
 
-def _reason(error: tf.errors.OpError) -> str:
+def _reason(error: tf.errors.OpError | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        message = bytes(error.object).decode("utf-8", "replace")
+    else:
+        message = error.message
+    if "Could not parse example input" in message:
+        return "a record is damaged, or not a tf.train.Example"
     # Only the message proper: TensorFlow adds which node of which graph raised it, before or after,
     # and the values that an assertion compares.
-    assertion = re.search(r"assertion failed: \[([^\]]*)\]", error.message)
+    assertion = re.search(r"assertion failed: \[([^\]]*)\]", message)
     if assertion:
         return assertion[1]
-    text = error.message.split("}} ")[-1].removeprefix("Graph execution error:").strip()
+    text = message.split("}} ")[-1].removeprefix("Graph execution error:").strip()
     return re.split(r"\n|\[Op:|; Data loss: ", text)[0].strip()

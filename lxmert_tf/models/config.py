@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import numbers
+import reprlib
 from typing import Any, Literal, get_args
 
 from lxmert_tf.config_file import load_config
@@ -100,7 +101,8 @@ class LxmertConfig:
             )
         if self.hidden_act not in ACTIVATIONS:
             raise InputError(
-                f"hidden_act is {self.hidden_act!r}; it must be one of {', '.join(ACTIVATIONS)}"
+                f"hidden_act is {reprlib.repr(self.hidden_act)}; "
+                f"it must be one of {', '.join(ACTIVATIONS)}"
             )
 
     @classmethod
@@ -119,7 +121,7 @@ class LxmertConfig:
         for name in values:
             if name not in names:
                 raise InputError(
-                    f"no field is named {name!r}; it must be one of {', '.join(names)}"
+                    f"no field is named {reprlib.repr(name)}; it must be one of {', '.join(names)}"
                 )
         return cls(**values)
 
@@ -142,7 +144,7 @@ def _exact(name: str, kind: type, value) -> int | float | str:
     # Python counts a bool as a whole number.
     if not isinstance(value, accepted) or isinstance(value, bool):
         word = {int: "a whole number", float: "a number"}.get(kind, "a string")
-        raise InputError(f"{name} is {value!r}; it must be {word}")
+        raise InputError(f"{name} is {reprlib.repr(value)}; it must be {word}")
     return kind(value)
 
 

@@ -306,7 +306,10 @@ def _open_archive(path: str, raw: BufferedIOBase) -> zipfile.ZipFile:
         raise InputError(f"{path}: not a zip archive, or cut short") from error
     # Members that share their bytes let a small archive hold any amount.
     size = raw.seek(0, os.SEEK_END)
-    if sum(member.compress_size for member in archive.infolist()) > size:
+    members = archive.infolist()
+    if not all(member.filename for member in members):
+        raise InputError(f"{path}: damaged: a member has no name")
+    if sum(member.compress_size for member in members) > size:
         raise InputError(f"{path}: refused: its members overlap, or it is cut short")
     return archive
 

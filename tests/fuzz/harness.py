@@ -67,7 +67,7 @@ def check_apart(name: str, numbers: range, seed: int = 0) -> list[Finding]:
     while numbers:
         command = [sys.executable, "-m", "tests.fuzz.harness", name, "--seed", str(seed)]
         command += ["--first", str(numbers.start), "--mutations", str(len(numbers)), "--worker"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
         findings += [Finding(*line) for line in lines if len(line) == 3]
         if done.returncode == 0:

@@ -23,7 +23,7 @@ import tensorflow as tf
 from lxmert_tf.converters.formats import StoredTensor
 from lxmert_tf.converters.formats.file_kind import foreign_kind
 from lxmert_tf.converters.formats.safe_unpickler import SafeUnpickler, ordered_dict
-from lxmert_tf.errors import InputError
+from lxmert_tf.errors import InputError, first_line
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
@@ -84,7 +84,7 @@ def read_torch_file(path) -> dict[str, StoredTensor]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except _DAMAGE as error:
-        raise InputError(f"{path}: damaged PyTorch file ({error})") from error
+        raise InputError(f"{path}: damaged PyTorch file ({first_line(error)})") from error
 
 
 def _read_zip(path: pathlib.Path) -> dict[str, StoredTensor]:
@@ -224,7 +224,7 @@ def _read_tensor(tensor: _Tensor, where: str, read_bytes: _ReadBytes) -> np.ndar
     try:
         data = read_bytes(storage.key, size * tensor.offset, length)
     except (OSError, *_DAMAGE) as error:
-        raise InputError(f"{where} cannot be read ({error})") from error
+        raise InputError(f"{where} cannot be read ({first_line(error)})") from error
     if len(data) < length:
         raise InputError(f"{where} is cut short")
     values = np.frombuffer(data, storage.dtype).astype(np.float32, copy=False)

@@ -515,14 +515,17 @@ def test_cut_file_gives_no_wrong_examples(files, read_file, tmp_path, layout):
         assert read == expected[: len(read)]
 
 
-def test_record_that_is_not_a_scene_is_an_error_of_its_file(read_file, tmp_path):
+# TensorFlow quotes the record in its message, which then is no text.
+@pytest.mark.parametrize("record", [b"no tf.Example", b"\xcc\xcc"])
+def test_record_that_is_not_a_scene_is_an_error_of_its_file(read_file, tmp_path, record):
     path = tmp_path / "other.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as writer:
-        writer.write(b"no tf.Example")
+        writer.write(record)
     with pytest.raises(InputError) as raised:
         with naming_damaged_files([str(path)]):
             ids(read_file(path))
     assert str(path) in one_line(raised)
+    assert "a record is damaged, or not a tf.train.Example" in one_line(raised)
 
 
 def test_other_errors_pass():

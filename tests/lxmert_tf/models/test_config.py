@@ -83,6 +83,7 @@ def test_only_single_modality_encoders_may_have_no_layers():
         ({"num_attention_heads": 7}, "768 is not a multiple of num_attention_heads 7"),
         ({"region_box_size": 5}, "region_box_size is 5; it must be 4 (x1, y1, x2, y2)"),
         ({"hidden_size": "48"}, "hidden_size is '48'; it must be a whole number"),
+        ({"hidden_size": 999 * "4"}, "hidden_size is '444444444444...4444444444444'; it"),
         ({"hidden_size": 48.0}, "hidden_size is 48.0; it must be a whole number"),
         ({"cross_layers": True}, "cross_layers is True; it must be a whole number"),
         ({"num_answers": None}, "num_answers is None; it must be a whole number"),

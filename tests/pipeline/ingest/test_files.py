@@ -292,6 +292,15 @@ def test_members_that_share_their_bytes_are_refused(folder):
     assert "its members overlap" in refused("a.zip")
 
 
+def test_a_member_without_a_name_is_refused(folder):
+    with zipfile.ZipFile("a.zip", "w") as archive:
+        archive.writestr("a.json", "[]")
+    data = pathlib.Path("a.zip").read_bytes()
+    assert data.count(b"a.json") == 2
+    write("a.zip", content=data.replace(b"a.json", b"\0.json"))
+    assert "a.zip: damaged: a member has no name" in refused("a.zip")
+
+
 def test_a_member_in_lzma_is_refused(folder):
     # Its header may ask for a dictionary of 4 GB.
     with zipfile.ZipFile("a.zip", "w", zipfile.ZIP_LZMA) as archive:
