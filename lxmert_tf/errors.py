@@ -1,13 +1,13 @@
 """Errors that a user or a result causes, and the exit statuses of commands."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 EXIT_GATE = 1
 EXIT_USAGE = 2
 
-# Characters of an error's first line.
-LONGEST_LINE = 500
+# Characters that are kept of the start and of the end of a long first line.
+_START, _END = 400, 100
 
 
 class InputError(ValueError):
@@ -26,13 +26,18 @@ class Terminated(BaseException):
     """SIGTERM, as an exception like KeyboardInterrupt, so that unfinished output is removed."""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: Exception, edit: Callable[[str], str] = str) -> str:
     """Return the first line of an error's message, or the name of its type if it has none.
 
-    What a message quotes of a damaged file may be long, so the line is cut off.
+    What a message quotes of a damaged file may be long, so the middle of a long line is left out.
+    Its end stays, because it may say what to do.
+
+    Args:
+        error: The error.
+        edit: Changes the whole line before it is shortened.
     """
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
+    line = edit((str(error).strip() or type(error).__name__).splitlines()[0])
+    return line if len(line) <= _START + _END else f"{line[:_START]} ... {line[-_END:]}"
 
 
 def check_is_list(values: Any, kind: str) -> None:

@@ -394,7 +394,7 @@ def _scheme(path) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return hide_credentials(first_line(error))
+    return first_line(error, hide_credentials)
 
 
 def _local_file(path: pathlib.Path) -> StoredFile:

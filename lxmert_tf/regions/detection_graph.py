@@ -186,7 +186,7 @@ def _load(saved, path: pathlib.Path):
             return tf.saved_model.load(folder)
         except Exception as error:
             # TensorFlow raises nearly everything here, too.
-            reason = first_line(error).replace(folder, str(path))
+            reason = first_line(error, lambda line: line.replace(folder, str(path)))
             raise InputError(f"{path}: cannot load the model: {reason}") from error
 
 

@@ -161,4 +161,4 @@ def _list(url: str, pattern: str) -> list[str]:
 def _reason(error: Exception) -> str:
     # Beam gives the errors by file.
     details = list((getattr(error, "exception_details", None) or {}).values())
-    return hide_credentials(first_line(details[0] if details else error))
+    return first_line(details[0] if details else error, hide_credentials)
