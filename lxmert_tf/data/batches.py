@@ -44,6 +44,9 @@ EPOCHS_PER_SEED = 1 << 20
 # What random numbers of a window, or of a batch, are for; keeps them apart.
 _SENTENCE_ORDER, _BATCH_ORDER, _POSITION = range(3)
 
+# How TensorFlow's message about such a record begins.
+_NOT_AN_EXAMPLE = "Could not parse example input"
+
 
 def find_records(*patterns) -> list[str]:
     """Find record files.
@@ -327,8 +330,10 @@ def naming_damaged_files(files: Sequence[str]) -> Iterator[None]:
     """
     try:
         yield
-    # The last: TensorFlow's message quotes bytes of the record, which need not be text.
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError) as error:
+        # TensorFlow's message quotes bytes of the record, which need not be text.
+        if isinstance(error, UnicodeDecodeError) and _NOT_AN_EXAMPLE.encode() not in error.object:
+            raise
         # Finding the file takes another pass over the data, so it is done only now.
         for name in files:
             if not name.endswith(".gz") and not storage.is_url(name):
@@ -472,7 +477,7 @@ def _reason(error: tf.errors.OpError | UnicodeDecodeError) -> str:
         message = bytes(error.object).decode("utf-8", "replace")
     else:
         message = error.message
-    if "Could not parse example input" in message:
+    if _NOT_AN_EXAMPLE in message:
         return "a record is damaged, or not a tf.train.Example"
     # Only the message proper: TensorFlow adds which node of which graph raised it, before or after,
     # and the values that an assertion compares.

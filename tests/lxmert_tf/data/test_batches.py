@@ -528,10 +528,13 @@ def test_record_that_is_not_a_scene_is_an_error_of_its_file(read_file, tmp_path,
     assert "a record is damaged, or not a tf.train.Example" in one_line(raised)
 
 
-def test_other_errors_pass():
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError(), UnicodeDecodeError("utf-8", b"\xcc", 0, 1, "of another file")]
+)
+def test_other_errors_pass(error):
+    with pytest.raises(type(error)):
         with naming_damaged_files(["absent"]):
-            raise ZeroDivisionError
+            raise error
 
 
 def test_gzipped_and_plain_files_are_not_read_together(files):
