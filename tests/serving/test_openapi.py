@@ -9,7 +9,7 @@ import requests
 
 from lxmert_tf.serving.errors import RequestError
 from lxmert_tf.serving.server.model_versions import ModelVersions
-from lxmert_tf.serving.server.openapi import PATH
+from lxmert_tf.serving.server.openapi import PATH, describe_api
 from lxmert_tf.serving.server.predict_json import parse_predict
 from tests.serving.rest import NAME, running
 from tests.serving.test_predict_json import ANY_JSON
@@ -120,6 +120,12 @@ def test_every_path_that_is_described_answers(endpoint, document):
             if method == "post":
                 response = requests.post(url, data="{}", timeout=60)
                 assert response.status_code == 400 and "400" in operation["responses"]
+
+
+def test_a_name_is_quoted_in_paths(versions):
+    _, model = versions.get()
+    paths = describe_api("my {model}", model)["paths"]
+    assert "/v1/models/my%20%7Bmodel%7D/versions/{version}:predict" in paths
 
 
 def test_an_error_is_described(endpoint, schema):

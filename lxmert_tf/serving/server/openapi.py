@@ -3,6 +3,7 @@
 Format: OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0), whose schemas are JSON Schema 2020-12.
 """
 
+import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ _OBJECT: Schema = {"type": "object"}
 _INT32: Schema = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
 _FLOAT32_MAX = 3.4028234663852886e38
 _FLOAT32: Schema = {"type": "number", "minimum": -_FLOAT32_MAX, "maximum": _FLOAT32_MAX}
-# Texts come as strings, and are given as strings or as base64 of bytes.
+# Texts in requests are strings or base64 of bytes; in responses they are strings.
 _BASE64: Schema = {
     "type": "object",
     "properties": {B64: {"type": "string", "contentEncoding": "base64"}},
@@ -50,6 +51,7 @@ _ERRORS = {
     "404": "The version is not served.",
     "408": "The body did not arrive in time.",
     "413": "The body is too large.",
+    "415": "The Content-Encoding is not supported.",
     "503": "The server is busy or shutting down; try again later.",
 }
 
@@ -59,8 +61,10 @@ def describe_api(name: str, model: ServedModel) -> Schema:
 
     Args:
         name: Name of the model in paths.
-        model: The version that is served without a number, whose signatures are described.
+        model: The newest version, whose signatures are described.
     """
+    # Quoted, because paths may have no blanks, and braces are for parameters.
+    path = f"/v1/models/{urllib.parse.quote(name)}"
     return {
         "openapi": "3.1.0",
         "info": {
@@ -69,17 +73,15 @@ def describe_api(name: str, model: ServedModel) -> Schema:
             "description": "The REST API of TensorFlow Serving for one model.",
         },
         "paths": {
-            **_model_paths(f"/v1/models/{name}", "the newest version", []),
+            **_model_paths(path, "the newest version", []),
             **_model_paths(
-                f"/v1/models/{name}/versions/{{version}}", "a version", [_path_parameter("version")]
+                f"{path}/versions/{{version}}", "a version", [_path_parameter("version")]
             ),
             **_model_paths(
-                f"/v1/models/{name}/labels/{{label}}",
-                "the version with a label",
-                [_path_parameter("label")],
+                f"{path}/labels/{{label}}", "the version with a label", [_path_parameter("label")]
             ),
-            "/healthz": {"get": _operation("Tell that the process answers", _OBJECT)},
-            "/readyz": {"get": _operation("Tell whether requests are taken", _OBJECT, "503")},
+            "/healthz": {"get": _operation("Whether the process answers", _OBJECT)},
+            "/readyz": {"get": _operation("Whether requests are taken", _OBJECT, "503")},
             METRICS_PATH: {"get": _operation("Metrics for Prometheus", media_type="text/plain")},
             PATH: {"get": _operation("This document", _OBJECT)},
         },
@@ -156,13 +158,13 @@ def _responses(signatures: Mapping[str, Any], names: Iterable[str]) -> Iterator[
 
 
 def _or_single(schema: Schema) -> Schema:
-    """Return the schema of inputs of which a single one may come without its name."""
+    """Return the schema of inputs; a single input may come without its name."""
     values = [*schema["properties"].values()]
     return {"anyOf": [schema, *values]} if len(values) == 1 else schema
 
 
 def _without_single_name(schema: Schema) -> Schema:
-    """Return the schema of outputs of which a single one comes without its name."""
+    """Return the schema of outputs; a single output comes without its name."""
     values = [*schema["properties"].values()]
     return values[0] if len(values) == 1 else schema
 
