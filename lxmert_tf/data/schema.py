@@ -106,7 +106,17 @@ def encode_scene(scene: Scene) -> bytes:
 
 
 def encode_images(images: Sequence[SceneImage]) -> bytes:
-    """Serialize the images of a scene for `replace_sentences`; the errors are of `encode_scene`."""
+    """Serialize the images of a scene, without sentences.
+
+    Args:
+        images: The images.
+
+    Returns:
+        A serialized tf.train.Example, which `replace_sentences` completes.
+
+    Raises:
+        ValueError: As for `encode_scene`.
+    """
     return encode_example(_features(_image_features(images)))
 
 

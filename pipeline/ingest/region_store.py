@@ -99,7 +99,7 @@ class RegionStoreReader:
         self._files: collections.OrderedDict[str, Any] = collections.OrderedDict()
 
     def read(self, ref: RegionRef) -> bytes:
-        """Return what `encode_images` made of an image.
+        """Return an image as `encode_images` serialized it.
 
         Raises:
             InputError: The file at a URL cannot be read.

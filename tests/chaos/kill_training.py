@@ -5,8 +5,8 @@
 Each kill is a SIGKILL: at a random moment of the start, while a checkpoint is being written,
 between two checkpoints, or while the preset is being written. Every rerun must resume from the
 newest checkpoint, log the same for each epoch as the undisturbed run, and end with the same
-weights, bit for bit (on one CPU device). Of two workers one is killed, while they train; the other
-must end by itself and say why.
+weights, bit for bit (on one CPU device). If there are two workers, one of them is killed while they
+train; the other must end by itself and say why.
 """
 
 import argparse
@@ -84,17 +84,19 @@ class Training:
         return [str(argument) for argument in arguments]
 
     def moments(self, kills: int) -> list[str]:
-        """Return when to kill it; the last time while the preset is written, at the end of a run.
+        """Return the moments of its kills.
+
+        The last one of a single process is the end of the run, while the preset is written.
 
         Args:
-            kills: Number of kills.
+            kills: Number of kills, at least one.
         """
         if self._workers > 1:
             return [*itertools.islice(itertools.cycle(MOMENTS_OF_WORKERS), kills)]
         return [*itertools.islice(itertools.cycle(MOMENTS), kills - 1), "preset"]
 
     def start(self, run: pathlib.Path, resume: bool) -> list[subprocess.Popen]:
-        """Start the command in separate processes, that which writes first."""
+        """Start the command in separate processes; the first one writes the files."""
         command = [sys.executable, "-m", "lxmert_tf.cli", *self.arguments(run, resume)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return [
@@ -184,10 +186,12 @@ def saved_steps(run: pathlib.Path) -> list[int]:
 
 
 def _kill_at(moment: str, processes, run: pathlib.Path, chance: random.Random, seconds) -> bool:
-    """Kill one of the processes at a moment, if the first, which writes, runs until then.
+    """Kill one of the processes at a moment, unless the first one, the writer, has ended before.
+
+    All processes have ended when this returns.
 
     Returns:
-        Whether it did. All the processes have ended.
+        Whether one was killed.
     """
     writer = processes[0]
     if moment == "start":
