@@ -1,7 +1,6 @@
 """The command `lxmert`: runs subcommands and reports their errors in one line."""
 
 import argparse
-import gc
 import importlib
 import re
 import sys
@@ -10,7 +9,7 @@ from typing import NoReturn
 
 from lxmert_tf import __version__
 from lxmert_tf.errors import EXIT_GATE, EXIT_USAGE, GateError, InputError, Terminated
-from lxmert_tf.runtime import escape_unprintable, silence_tensorflow
+from lxmert_tf.runtime import collect_garbage_less, escape_unprintable, silence_tensorflow
 from lxmert_tf.storage import check_no_credentials
 
 # Group -> command -> (module, summary). A module has `add_arguments(parser)` and `run(args)`, and
@@ -116,9 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         user error, which is reported in one line on stderr.
     """
     silence_tensorflow()
-    # Imports make many objects that stay. Python's default is to search them for garbage again and
-    # again, which takes 0.2 of the 4.5 s that importing TensorFlow takes (docs/experiments.md).
-    gc.set_threshold(50_000)
+    collect_garbage_less()
     command, *arguments = _top_level_arguments(sys.argv[1:] if argv is None else argv)
     module_name, summary = _all_commands()[command]
 

@@ -8,7 +8,6 @@ import concurrent.futures
 import contextlib
 import errno
 import fcntl
-import gc
 import os
 import re
 import shlex
@@ -171,12 +170,10 @@ def raising_noted_errors(folder) -> Iterator[None]:
 
 def main() -> None:
     """Run a worker."""
-    from lxmert_tf.runtime import silence_tensorflow
+    from lxmert_tf.runtime import collect_garbage_less, silence_tensorflow
 
     silence_tensorflow()
-    # As in the job's process. Searching all objects again and again, Python's default, took 7 % of
-    # the time of an ingestion.
-    gc.set_threshold(50_000)
+    collect_garbage_less()
     threading.Thread(target=_exit_with_the_job, daemon=True).start()
 
     from apache_beam.runners.worker import sdk_worker_main
