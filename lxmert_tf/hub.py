@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from lxmert_tf import __version__
 from lxmert_tf.config_file import read_mapping
-from lxmert_tf.errors import InputError
+from lxmert_tf.errors import InputError, first_line
 from lxmert_tf.json_file import read_json
 from lxmert_tf.local_copy import local_name
 
@@ -150,7 +150,7 @@ def _parse(name: str) -> tuple[str, str | None]:
         utils.validate_repo_id(match[1])
     except ValueError as error:
         raise InputError(
-            f"{name}: must be hf://ORGANIZATION/NAME[@REVISION]; {_first_line(error)}"
+            f"{name}: must be hf://ORGANIZATION/NAME[@REVISION]; {first_line(error)}"
         ) from error
     return match[1], match[2]
 
@@ -221,7 +221,7 @@ def _download(name: str, file: str, commit: str | None = None) -> pathlib.Path:
         refusal = _refusal(name, cause) if isinstance(cause, Exception) else None
         raise refusal or _unreachable(name) from error
     except Exception as error:
-        reason = _first_line(error)
+        reason = first_line(error)
         failure = f"{name}: the download of {file} failed; run it again to go on. {reason}"
         raise _refusal(name, error) or InputError(failure) from error
     return pathlib.Path(path)
@@ -281,7 +281,7 @@ def _refusal(name: str, error: Exception) -> InputError | None:
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code if error.response is not None else 500
         kind = _NoAnswer if status == 429 or status >= 500 else InputError
-        return kind(f"{name}: the Hub refused the request: {_first_line(error)}")
+        return kind(f"{name}: the Hub refused the request: {first_line(error)}")
     return None
 
 
@@ -294,7 +294,7 @@ def _failure(name: str, error: Exception) -> InputError:
         return _unreachable(name)
     from huggingface_hub import constants
 
-    return InputError(f"{name}: the request to {constants.ENDPOINT} failed: {_first_line(error)}")
+    return InputError(f"{name}: the request to {constants.ENDPOINT} failed: {first_line(error)}")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -302,10 +302,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _unreachable(name: str) -> _NoAnswer:
