@@ -5,8 +5,8 @@
 The script starts a server on a copy of the SavedModel. Each trial prints a row with what was seen
 and what must hold; the exit code is 1 if something does not. The numbers of requests and
 connections, and the seconds under load, are options. With `schemathesis` on PATH
-(https://schemathesis.io; in an environment of its own), it sends requests that the server's OpenAPI
-document describes, and ones that it does not.
+(https://schemathesis.io; install it in a separate environment), it also sends requests that the
+server's OpenAPI document describes, and ones that it does not.
 """
 
 import argparse
@@ -239,7 +239,7 @@ def _odd_json(numbers: random.Random) -> bytes:
 
 
 def _described_requests(server: Server, count: int) -> list[Row]:
-    """Let schemathesis make requests of the OpenAPI document.
+    """Send requests that schemathesis generates from the OpenAPI document.
 
     Args:
         server: The server.
@@ -258,7 +258,13 @@ def _described_requests(server: Server, count: int) -> list[Row]:
     options = ["--exclude-checks", "positive_data_acceptance", "--continue-on-failure"]
     # A limit for each operation.
     options += ["--max-examples", str(max(count // 50, 1)), "--seed", "0", "--no-color"]
-    command = [program, "run", f"http://{host}:{port}/openapi.json", *options]
+    # PATH may have relative folders.
+    command = [
+        str(pathlib.Path(program).absolute()),
+        "run",
+        f"http://{host}:{port}/openapi.json",
+        *options,
+    ]
     # It keeps what it finds in its working directory.
     with tempfile.TemporaryDirectory() as folder:
         outcome = subprocess.run(command, cwd=folder, capture_output=True, text=True)
