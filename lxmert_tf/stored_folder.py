@@ -105,6 +105,8 @@ class Claim:
         self._writer = f"{_WRITER} {socket.gethostname()}, process {os.getpid()}, {uuid.uuid4()}"
         self._beats = 0
         self.was_marked = False
+        # So that `check` never reads what a sign of life is writing.
+        self._writing = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._give_signs, daemon=True)
 
@@ -133,7 +135,8 @@ class Claim:
         Raises:
             InputError: One has, or the mark was removed.
         """
-        found = self._files.read(self._path)
+        with self._writing:
+            found = self._files.read(self._path)
         if found is None:
             raise InputError(
                 f"{self._url}: another process has written it, or removed {self._path}, meanwhile; "
@@ -172,7 +175,8 @@ class Claim:
     def _wait(self) -> None:
         first = self._files.read(self._path)
         self.was_marked = first is not None
-        if not _writer_of(first):
+        # Some storages show a file that is being rewritten as empty.
+        if first != "" and not _writer_of(first):
             return
         # Here, because only waiting needs it and its import takes long.
         from lxmert_tf.terminal import make_console
@@ -189,7 +193,6 @@ class Claim:
                 raise InputError(f"{self._url}: another process has just written it; try again")
             if found == _NOBODY:
                 return
-            # Some storages show a file that is being rewritten as empty.
             if found not in (first, ""):
                 raise self._busy(found)
 
@@ -202,7 +205,8 @@ class Claim:
 
     def _write(self) -> None:
         self._beats += 1
-        self._files.write(self._path, f"{self._writer}; sign of life {self._beats}\n")
+        with self._writing:
+            self._files.write(self._path, f"{self._writer}; sign of life {self._beats}\n")
 
     def _give_signs(self) -> None:
         while not self._stop.wait(BEAT):

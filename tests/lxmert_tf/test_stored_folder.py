@@ -81,8 +81,9 @@ def test_a_writer_that_fails_while_another_waits_is_not_waited_for_any_longer(
     assert storage.list_directory(url) == ["preset.json", "weights"]
 
 
-def test_a_mark_that_is_read_while_it_is_rewritten_is_no_sign_of_its_end(url, quick):
-    marks = iter(["written by a, process 1, 2; sign of life 1\n", *[""] * 3])
+@pytest.mark.parametrize("first", ["written by a, process 1, 2; sign of life 1\n", ""])
+def test_a_mark_that_is_read_while_it_is_rewritten_is_no_sign_of_its_end(url, quick, first):
+    marks = iter([first, *[""] * 3])
     last = "written by a, process 1, 2; sign of life 2\n"
     files = FileAccess(lambda url: next(marks, last), write=None, remove=None)
     with pytest.raises(InputError, match=r"another process is writing it \(a, process 1\)"):
