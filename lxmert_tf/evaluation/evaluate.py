@@ -79,7 +79,8 @@ def predict_answers(
     """
     predictions: list[tuple[str, str]] = []
     with naming_damaged_files(files):
-        for batch, answers, _ in _answer(model, _read(model, files, max_regions, batch_size)):
+        examples = _read(model, files, max_regions, batch_size)
+        for batch, answers, _ in _answer(model, examples, files):
             predictions += zip((name.decode() for name in batch["id"].numpy()), answers)
     if not predictions:
         raise InputError(f"{_describe(files)}: no questions")
@@ -115,7 +116,7 @@ def evaluate_answers(
         examples = _read(model, files, max_regions, batch_size)
         if isinstance(model, LxmertPairClassifier):
             examples = examples.map(_spell_labels_as_answers)
-        for batch, answers, sureness in _answer(model, examples):
+        for batch, answers, sureness in _answer(model, examples, files):
             scores = _earned(batch, answers)
             if confusion is not None:
                 for question in _answered(batch, answers, sureness, scores):
@@ -171,12 +172,19 @@ def _read(model, files, max_regions, batch_size) -> tf.data.Dataset:
 
 
 def _answer(
-    model: AnsweringModel, examples: tf.data.Dataset
+    model: AnsweringModel, examples: tf.data.Dataset, files: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any], list[str], np.ndarray]]:
     """Yield each batch with the model's answers and their scores, float32 [B] in 0..1."""
     best = tf.function(_best_answers(model), reduce_retracing=True)
     answers = model.answers or []
     for batch in examples:
+        width = batch["region_features"].shape[-1]
+        if width != model.config.region_feature_size:
+            raise InputError(
+                f"{_describe(files)}: its regions have {width} features, those of the model "
+                f"{model.config.region_feature_size}; ingest with the settings that the model was "
+                "trained with"
+            )
         ids, scores = best(batch["text"], batch["image_id"], region_inputs(batch))
         yield batch, [answers[number] for number in ids.numpy()], scores.numpy()
 

@@ -15,9 +15,12 @@ from lxmert_tf.storage import is_url
 from lxmert_tf.terminal import make_console
 from lxmert_tf.text_file import write_text
 from lxmert_tf.training.config import FinetuningConfig, PretrainingConfig, folder_of
+from lxmert_tf.training.dataset_info import describe_starting_preset, read_feature_size
 from lxmert_tf.training.finetune import finetune
 from lxmert_tf.training.pretrain import pretrain
 from lxmert_tf.training.run_directory import RUN, RunDirectory
+
+RESULT = "result.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +75,13 @@ def run_ablation(
         Accuracy (0..1) and number of sentences by variant.
 
     Raises:
-        InputError: The directory holds another ablation; or as `pretrain` and `finetune`.
+        InputError: The directory holds another ablation, or no variant was trained because a
+            preset to start from is missing or does not fit; or as `pretrain` and `finetune`.
     """
     if is_url(directory):
         raise InputError(f"{directory}: ablations are written to a local directory")
     directory = pathlib.Path(directory)
+    _check_presets(variants, run.train_files, directory)
     settings = {
         "variants": {
             name: config and dataclasses.asdict(config) for name, config in variants.items()
@@ -90,7 +95,7 @@ def run_ablation(
         results = {}
         for number, (variant, config) in enumerate(variants.items(), start=1):
             folder = directory / folder_of(variant)
-            file = folder / "result.json"
+            file = folder / RESULT
             if not file.exists():
                 text = Text.assemble((variant, "bold"), f" ({number} of {len(variants)})")
                 make_console().print(text)
@@ -99,6 +104,14 @@ def run_ablation(
                 write_text(file, json.dumps([accuracy, sentences]) + "\n")
             results[variant] = tuple(json.loads(file.read_text(encoding="utf-8")))
     return results
+
+
+def _check_presets(variants, files: Sequence[str], directory: pathlib.Path) -> None:
+    """Check the presets that variants without a result start from, before any is trained."""
+    for variant, config in variants.items():
+        trained = (directory / folder_of(variant) / RESULT).exists()
+        if config and config.init_from and not trained:
+            describe_starting_preset(config.init_from, read_feature_size(files))
 
 
 def print_ablation(results: dict[str, tuple[float, int]]) -> None:

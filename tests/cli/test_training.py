@@ -157,6 +157,20 @@ def test_an_ablation_prints_a_row_per_variant_and_is_resumed(lxmert, configs, ti
     assert other.status == 2 and "weight_decay was 0.01 and is 0.5 now" in other.stderr
 
 
+def test_an_ablation_checks_the_presets_before_it_trains(lxmert, configs, tiny, tmp_path):
+    (tmp_path / "from_bert.yaml").write_text(
+        'variants: {no pre-training: null, from BERT: ["init_from=bert"]}\n'
+    )
+    outcome = lxmert(
+        *("ablate", "--config", "from_bert.yaml", "--train", tiny.grouped),
+        *("--pretraining", configs / "pretraining.yaml", "--task", configs / "answers.yaml"),
+        *("--model-config", configs / "model.yaml", "--validation", tiny.flat, "--output", "set"),
+    )
+    message = "lxmert ablate: preset not found: bert\n"
+    assert (outcome.status, outcome.stdout, outcome.stderr) == (2, "", message)
+    assert not (tmp_path / "set").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -277,6 +277,16 @@ def test_bad_records_are_refused(eager, model, scenes, tmp_path, measure):
         assert message in one_line(raised) and file in one_line(raised)
 
 
+def test_regions_of_another_width_than_the_models_are_refused(tmp_path):
+    model = make(LxmertAnswerClassifier, config=dataclasses.replace(SIZES, region_feature_size=768))
+    file = write_records(tmp_path / "records", SCENES[LxmertAnswerClassifier][:1])
+    for measure in (evaluate_answers, predict_answers):
+        with pytest.raises(InputError) as raised:
+            measure(model, [file], 8)
+        message = f"{file}: its regions have 256 features, those of the model 768; ingest with"
+        assert one_line(raised).startswith(message)
+
+
 @pytest.mark.parametrize("measure", [evaluate_answers, predict_answers])
 def test_a_model_that_cannot_answer_is_refused(tmp_path, measure):
     file = write_records(tmp_path / "records", SCENES[LxmertAnswerClassifier])
