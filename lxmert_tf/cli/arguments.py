@@ -303,6 +303,35 @@ def read_model_config(args: argparse.Namespace):
     return LxmertConfig.from_file(args.model_config) if args.model_config else LxmertConfig()
 
 
+def other_extractors(extractor: dict[str, Any] | None, files: Iterable[str]) -> list[str]:
+    """Return a line for each folder of records whose regions a model was not trained with.
+
+    Args:
+        extractor: The config of the extractor that the model was trained with, or None.
+        files: The records.
+
+    Raises:
+        InputError: The config beside a file is damaged.
+    """
+    from lxmert_tf import storage
+    from lxmert_tf.data.sidecars import read_extractor
+    from lxmert_tf.regions.registry import with_defaults
+
+    lines = []
+    for folder, file in {storage.parent(name): name for name in files}.items():
+        found = read_extractor([file])
+        if extractor is None or found is None:
+            continue
+        first, second = with_defaults(extractor), with_defaults(found)
+        other = sorted(k for k in first.keys() | second if first.get(k) != second.get(k))
+        if other:
+            lines.append(
+                f"{folder}: the regions were computed with other settings than those that the "
+                f"model was trained with ({', '.join(other)}), so its answers may be worse"
+            )
+    return lines
+
+
 def training_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """Return the files and the directory of a run, as `finetune` and `pretrain` take them."""
     from lxmert_tf.data.batches import find_records

@@ -2,10 +2,16 @@
 
 import argparse
 import pathlib
+import sys
 from collections.abc import Mapping
 
 from lxmert_tf.atomic_write import check_file
-from lxmert_tf.cli.arguments import add_answers_argument, add_record_arguments, read_answers
+from lxmert_tf.cli.arguments import (
+    add_answers_argument,
+    add_record_arguments,
+    other_extractors,
+    read_answers,
+)
 from lxmert_tf.errors import InputError
 from lxmert_tf.evaluation import TASKS
 from lxmert_tf.result_files import PREDICTIONS
@@ -72,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
     files = find_records(*args.examples)
     model = load_answering_model(args.model, read_answers(args))
+    notes = other_extractors(model.extractor, files)
     if args.task is None:
         confusion = None if results is None else Confusion(args.model)
         sizes = args.max_regions, args.batch_size
@@ -79,8 +86,11 @@ def run(args: argparse.Namespace) -> int:
         if confusion is not None:
             confusion.write(results)
             print(f"answers: {results}")
-        return 0
-    return _report(args, predict_answers(model, files, args.max_regions, args.batch_size))
+    else:
+        _report(args, predict_answers(model, files, args.max_regions, args.batch_size))
+    for note in notes:
+        print(note, file=sys.stderr)
+    return 0
 
 
 def _results_file(args: argparse.Namespace) -> pathlib.Path | None:
@@ -107,10 +117,11 @@ def _score_predictions(args: argparse.Namespace) -> int:
         raise InputError("--predictions requires --task and --annotations FILE")
     from lxmert_tf.evaluation.submissions import read_submission
 
-    return _report(args, read_submission(args.task, args.predictions))
+    _report(args, read_submission(args.task, args.predictions))
+    return 0
 
 
-def _report(args: argparse.Namespace, predictions: Mapping[str, str]) -> int:
+def _report(args: argparse.Namespace, predictions: Mapping[str, str]) -> None:
     import json
 
     from lxmert_tf.evaluation.official import score
@@ -120,4 +131,3 @@ def _report(args: argparse.Namespace, predictions: Mapping[str, str]) -> int:
     if args.json is not None:
         write_text(args.json, json.dumps(report.to_dict(), indent=1) + "\n")
     report.print()
-    return 0

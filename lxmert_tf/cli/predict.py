@@ -1,8 +1,14 @@
 """`lxmert predict`: write a model's answers as the file that a challenge accepts."""
 
 import argparse
+import sys
 
-from lxmert_tf.cli.arguments import add_answers_argument, add_record_arguments, read_answers
+from lxmert_tf.cli.arguments import (
+    add_answers_argument,
+    add_record_arguments,
+    other_extractors,
+    read_answers,
+)
 from lxmert_tf.evaluation import TASKS
 
 
@@ -35,7 +41,10 @@ def run(args: argparse.Namespace) -> int:
 
     files = find_records(*args.examples)
     model = load_answering_model(args.model, read_answers(args))
+    notes = other_extractors(model.extractor, files)
     predictions = predict_answers(model, files, args.max_regions, args.batch_size)
     write_submission(args.task, predictions, args.output)
     print(f"answers written to {args.output}: {len(predictions):,}")
+    for note in notes:
+        print(note, file=sys.stderr)
     return 0

@@ -52,6 +52,14 @@ def make_extractor(config: dict[str, Any]) -> RegionExtractor:
     return extractor(**arguments)
 
 
+def with_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """Return an extractor's config with the arguments that it leaves out, to compare it."""
+    if config.get("name") not in EXTRACTORS:
+        return config
+    parameters = inspect.signature(_class_of(config["name"])).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty} | config
+
+
 def _class_of(name: str) -> type[RegionExtractor]:
     entry = EXTRACTORS[name]
     if not isinstance(entry, str):

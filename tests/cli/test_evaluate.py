@@ -1,6 +1,8 @@
 """`lxmert evaluate`: its accuracy, and records and presets that it refuses."""
 
+import json
 import re
+import shutil
 
 import pytest
 import tensorflow as tf
@@ -46,6 +48,23 @@ def test_accuracy_is_that_of_counting_by_hand(lxmert, tiny, records):
     assert accuracy_of(outcome.stdout) == expected
     # Something must be right and something wrong, or this would hold of a constant.
     assert 0 < sum(right["all"]) < len(records)
+
+
+@pytest.mark.slow
+def test_records_of_another_extractor_than_the_models_are_told(lxmert, tiny, tmp_path):
+    shutil.copytree(tiny.preset, tmp_path / "preset")
+    about = json.loads((tmp_path / "preset/preset.json").read_text())
+    about["extractor"]["working_size"] = 99
+    # The default is no reason for a note.
+    about["extractor"]["geometry"] = False
+    (tmp_path / "preset/preset.json").write_text(json.dumps(about))
+    examples = ("--model", "preset", "--examples", tiny.flat)
+    expected = "the model was trained with (working_size), so its answers may be worse\n"
+    for command in (("evaluate",), ("predict", "--task", "vqa", "--output", "answers.json")):
+        outcome = lxmert(*command, *examples)
+        assert outcome.status == 0, outcome
+        assert outcome.stderr.startswith(f"{tiny.flat}: the regions were computed with other")
+        assert outcome.stderr.endswith(expected) and outcome.stderr.count("\n") == 1
 
 
 def test_flipped_byte_in_a_record_file_is_found(refused, tiny, records, tmp_path):
